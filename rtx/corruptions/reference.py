@@ -1,0 +1,53 @@
+"""The pixels of imagecorruptions-imaug, made to depend on nothing but the generator that is passed in.
+
+Thirteen of its corruptions draw from NumPy's global state, `impulse_noise` and `glass_blur` from generators of their own
+that ignore it and take a `seed` instead. Both ways are driven here from one draw of `rng`, and the global state is put
+back afterwards, so that nothing outside can change a pixel and no pixel can change anything outside.
+"""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtx.errors import MissingDependency
+from rtx.types import Condition
+
+PACKAGE = "imagecorruptions-imaug"
+_OWN_SEED = frozenset({"impulse_noise", "glass_blur"})
+# NumPy's legacy state is global to the process, so two threads must not corrupt at once.
+_LOCK = threading.Lock()
+
+
+def apply(image: NDArray[np.uint8], condition: Condition, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Corrupt with the reference package.
+
+    Args:
+        image: RGB uint8 (H, W, 3), both sides at least 32.
+        condition: a corruption at severity 1 to 5.
+        rng: one 32-bit seed is drawn from it.
+
+    Raises:
+        MissingDependency: imagecorruptions-imaug is not installed or another package took its folder.
+    """
+    try:
+        from imagecorruptions import corrupt as reference_corrupt
+    except Exception as error:
+        raise MissingDependency(
+            f"corruption engine 'imagecorruptions': {PACKAGE} does not import ({type(error).__name__}: {error}); "
+            f"run: pip uninstall -y imagecorruptions && pip install --force-reinstall --no-deps {PACKAGE}==1.1.5"
+        ) from error
+    seed = int(rng.integers(2**32, dtype=np.uint32))
+    options = {"seed": seed} if condition.corruption in _OWN_SEED else {}
+    with _LOCK:
+        state = np.random.get_state()  # noqa: NPY002 - the reference draws from the legacy global state
+        np.random.seed(seed)  # noqa: NPY002
+        try:
+            out = reference_corrupt(
+                image, severity=condition.severity, corruption_name=condition.corruption, **options
+            )
+        finally:
+            np.random.set_state(state)  # noqa: NPY002
+    return np.ascontiguousarray(out, dtype=np.uint8)

@@ -1,0 +1,119 @@
+"""The few values that every room of rtx passes around."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from rtx.errors import BadValue, unknown_name
+
+SEVERITIES = (1, 2, 3, 4, 5)
+
+NormPolicy = Literal["eval", "train", "frozen_affine", "upstream"]
+"""What batch normalisation does in the backbone while the rest trains; see `docs/protocol.md`, "Batch norm".
+
+`eval`: running statistics stay as pretrained, scale and shift train where the stage trains. `train`: batch statistics
+are used and the running ones move, in trainable stages only. `frozen_affine`: as `eval`, and scale and shift are
+frozen everywhere. `upstream`: batch statistics in every stage, frozen ones included (the drift of Salman et al., 2020).
+"""
+NORM_POLICIES: tuple[str, ...] = get_args(NormPolicy)
+
+TRANSFER_KINDS = ("fixed", "full", "full_strict", "blocks")
+
+
+@dataclass(frozen=True, order=True)
+class Condition:
+    """One cell of the evaluation grid: a corruption at a severity, or the clean images.
+
+    Attributes:
+        corruption: "clean" or the name of a corruption.
+        severity: 0 only for "clean", else 1 to 5.
+
+    Raises:
+        BadValue: the severity does not go with the corruption.
+    """
+
+    corruption: str
+    severity: int
+
+    def __post_init__(self) -> None:
+        """Reject severities that do not exist."""
+        allowed = (0,) if self.corruption == "clean" else SEVERITIES
+        if isinstance(self.severity, bool) or self.severity not in allowed:
+            text = "0" if self.corruption == "clean" else "1 to 5 (clean images are the condition 'clean')"
+            raise BadValue(f"severity {self.severity!r} of corruption {self.corruption!r}: must be {text}")
+
+    @property
+    def key(self) -> str:
+        """File-name form, e.g. `fog_3`, or `clean`."""
+        return "clean" if self.corruption == "clean" else f"{self.corruption}_{self.severity}"
+
+    @classmethod
+    def from_key(cls, key: str) -> Condition:
+        """Inverse of `key`.
+
+        Example:
+            >>> Condition.from_key("gaussian_noise_2")
+            Condition(corruption='gaussian_noise', severity=2)
+        """
+        if key == "clean":
+            return CLEAN
+        name, _, severity = key.rpartition("_")
+        if not name or not severity.isdigit():
+            raise BadValue(f"condition key {key!r}: must be 'clean' or '<corruption>_<severity>'")
+        return cls(name, int(severity))
+
+
+CLEAN = Condition("clean", 0)
+
+
+@dataclass(frozen=True)
+class TransferMode:
+    """Which part of the backbone trains on the target.
+
+    Attributes:
+        kind: `fixed` (nothing), `full` (the framework's default freezing), `full_strict` (everything) or `blocks`.
+        blocks: for `blocks`, how many of the last residual blocks train; else None.
+    """
+
+    kind: str
+    blocks: int | None = None
+
+    def __post_init__(self) -> None:
+        """Reject unknown kinds and a block count where none belongs."""
+        if self.kind not in TRANSFER_KINDS:
+            raise unknown_name("transfer mode", self.kind, place="rtx.types.TRANSFER_KINDS", choices=TRANSFER_FORMS)
+        if self.kind == "blocks":
+            if isinstance(self.blocks, bool) or not isinstance(self.blocks, int) or self.blocks < 0:
+                raise BadValue(f"transfer 'blocks:{self.blocks}': k must be a whole number, 0 or more")
+        elif self.blocks is not None:
+            raise BadValue(f"transfer {self.kind!r} takes no block count, got {self.blocks!r}")
+
+    @classmethod
+    def parse(cls, text: str) -> TransferMode:
+        """Read `fixed`, `full`, `full_strict` or `blocks:k`.
+
+        Raises:
+            UnknownName: not one of the four forms.
+            BadValue: `blocks:` without a whole number.
+
+        Example:
+            >>> TransferMode.parse("blocks:3")
+            TransferMode(kind='blocks', blocks=3)
+        """
+        kind, colon, count = text.partition(":")
+        if kind == "blocks":
+            if not re.fullmatch(r"\d+", count):
+                raise BadValue(f"transfer {text!r}: write blocks:k with k a whole number, e.g. blocks:3")
+            return cls(kind, int(count))
+        if colon or kind not in TRANSFER_KINDS:
+            raise unknown_name("transfer mode", text, place="rtx.types.TRANSFER_KINDS", choices=TRANSFER_FORMS)
+        return cls(kind)
+
+    def __str__(self) -> str:
+        """The form that `parse` reads."""
+        return f"blocks:{self.blocks}" if self.kind == "blocks" else self.kind
+
+
+TRANSFER_FORMS = ("fixed", "full", "full_strict", "blocks:k")
