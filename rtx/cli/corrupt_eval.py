@@ -1,0 +1,137 @@
+"""`rtx corrupt_eval CONFIG CHECKPOINT`: P, mPC and rPC of a trained model."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+from rtx.errors import BadValue
+from rtx.types import SEVERITIES
+
+HELP = "score a trained model on clean and corrupted images (P, mPC, rPC)"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    from rtx.cli.options import add_config_arguments
+    from rtx.corruptions import DEFAULT_ENGINE, ENGINES
+
+    parser.add_argument("config", help="config file, or the folder of a training run")
+    parser.add_argument("checkpoint", nargs="?", help="checkpoint file; with a run folder, its last one when left out")
+    parser.add_argument("--corruptions", nargs="+", default=["benchmark"], metavar="NAME", help="names or groups")
+    parser.add_argument("--severities", nargs="+", type=int, default=list(SEVERITIES), metavar="S", help="1 to 5")
+    parser.add_argument("--limit", type=int, help="evaluate a seeded subset of this many images (labelled PREVIEW)")
+    parser.add_argument("--out", help="output folder; default: corruption_eval/ beside the checkpoint")
+    parser.add_argument("--seed", type=int, default=0, help="corruption seed")
+    parser.add_argument("--batch-size", type=int, default=1, help="images a forward pass")
+    parser.add_argument("--workers", type=int, default=2, help="loader processes")
+    parser.add_argument("--engine", choices=sorted(ENGINES), default=DEFAULT_ENGINE, help="what makes the pixels")
+    parser.add_argument("--channel-order", choices=("rgb", "bgr_legacy"), default="rgb", help="what corruptions are given")
+    parser.add_argument("--amp", action="store_true", help="autocast the forward pass; named in the protocol card")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1, ...; default: a GPU where there is one")
+    parser.add_argument("--overwrite", action="store_true", help="evaluate again, and replace what another run left in --out")
+    add_config_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluate and print the table."""
+    from rtx.evaluation.conditions import grid
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    grid(args.corruptions, args.severities)  # a wrong name fails before anything is loaded
+    config_path, checkpoint = resolve(args.config, args.checkpoint)
+    import torch
+    from mmengine.dist import get_rank, init_dist
+
+    from rtx import config as configs
+    from rtx.cli.options import apply_config_arguments
+    from rtx.evaluation.loop import evaluate_corruptions
+    from rtx.evaluation.model import load_model
+    from rtx.evaluation.summary import markdown
+    from rtx.targets.checks import check_data
+
+    cfg = apply_config_arguments(configs.load(config_path), args)
+    check_data(cfg, splits=("test",))
+    if args.launcher != "none":
+        init_dist(args.launcher, **cfg.get("env_cfg", {}).get("dist_cfg", {"backend": "nccl"}))
+    device = args.device or (f"cuda:{args.local_rank}" if torch.cuda.is_available() else "cpu")
+    model = load_model(cfg, checkpoint, device)
+    out = Path(args.out) if args.out else checkpoint.parent / "corruption_eval"
+    try:
+        summary = evaluate_corruptions(
+            cfg,
+            model,
+            out,
+            corruptions=args.corruptions,
+            severities=args.severities,
+            seed=args.seed,
+            limit=args.limit,
+            batch_size=args.batch_size,
+            workers=args.workers,
+            amp=args.amp,
+            engine=args.engine,
+            channel_order=args.channel_order,
+            checkpoint=checkpoint,
+            labels={"run": checkpoint.parent.name, "config": Path(config_path).stem},
+            overwrite=args.overwrite,
+            on_cell=_Progress(),
+        )
+    except KeyboardInterrupt:
+        again = " ".join(shlex.quote(a) for a in sys.argv if a != "--overwrite")
+        print(f"\ninterrupted; finished cells are kept in {out}; go on with:\n  {again}", file=sys.stderr)
+        return 130
+    if get_rank() == 0:
+        print(markdown(summary))
+        print(f"summary: {out / 'summary.json'}   table: {out / 'table.md'}   cells: {out / 'cells.csv'}")
+    return 0
+
+
+def resolve(config: str, checkpoint: str | None) -> tuple[str, Path]:
+    """The config file and the checkpoint that the arguments mean.
+
+    Raises:
+        BadValue: a run folder without config or checkpoint, or a config without checkpoint.
+    """
+    path = Path(config)
+    if not path.exists():
+        raise BadValue(f"config {config!r} does not exist; give a config file or a run folder (configs/ holds rtx's own)")
+    if path.is_file():
+        if checkpoint is None:
+            raise BadValue("no checkpoint given; write: corrupt_eval CONFIG CHECKPOINT, or give a run folder")
+        return config, Path(checkpoint)
+    found = sorted(path.glob("*.py"))
+    if len(found) != 1:
+        raise BadValue(f"run folder {config!r} holds {len(found)} config files, one is needed; name the config file itself")
+    if checkpoint is not None:
+        return str(found[0]), Path(checkpoint)
+    pointer = path / "last_checkpoint"
+    if not pointer.is_file():
+        raise BadValue(f"run folder {config!r} has no last_checkpoint; name the checkpoint file")
+    named = Path(pointer.read_text().strip())
+    # The pointer holds the path at training time; a folder that was moved still has the file beside it.
+    return str(found[0]), named if named.is_file() else path / named.name
+
+
+class _Progress:
+    """One plain line a cell."""
+
+    def __init__(self) -> None:
+        self.spent = 0.0
+
+    def __call__(self, cell: Any, done: int, todo: int) -> None:  # noqa: ANN401
+        self.spent += cell.timing["seconds"]
+        name, value = next(iter(cell.metrics.items()))
+        left = self.spent / done * (todo - done)
+        flags = f"  [{', '.join(cell.flags)}]" if cell.flags else ""
+        print(
+            f"cell {done}/{todo}  {cell.condition.key:<22} {name} {100 * value:6.2f}  "
+            f"{cell.timing['seconds']:.1f} s, about {left / 60:.1f} min left{flags}",
+            file=sys.stderr,
+            flush=True,
+        )
+
+

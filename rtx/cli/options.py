@@ -1,0 +1,48 @@
+"""Arguments that training and evaluation share: how a config is changed from the command line."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import TYPE_CHECKING
+
+from rtx.types import NORM_POLICIES, TransferMode
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
+
+def add_config_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare `--cfg-options`, `--data-root`, `--source`, `--transfer`, `--norm` and the launcher."""
+    from mmengine.config import DictAction
+
+    parser.add_argument("--data-root", help="where the data set lies, instead of the config's folder")
+    parser.add_argument("--source", metavar="NAME|FILE|random", help="source weights of the backbone")
+    parser.add_argument("--transfer", metavar="MODE", help="fixed, full, full_strict or blocks:k")
+    parser.add_argument("--norm", choices=NORM_POLICIES, help="what batch normalisation does in the backbone")
+    parser.add_argument("--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE", help="override config settings")
+    parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none", help="job launcher")
+    parser.add_argument("--local_rank", "--local-rank", type=int, default=int(os.environ.get("LOCAL_RANK", 0)), help=argparse.SUPPRESS)
+
+
+def apply_config_arguments(cfg: Config, args: argparse.Namespace) -> Config:
+    """The config with `--source`, `--transfer`, `--norm` and `--data-root`, then `--cfg-options`, applied.
+
+    `--cfg-options` come last: what a user sets by hand is not overruled by what another flag implies.
+
+    Raises:
+        UnknownName, BadValue, DataError: an argument names nothing that exists.
+    """
+    from rtx import config as configs
+
+    os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
+    mode = TransferMode.parse(args.transfer) if args.transfer else None
+    if args.source:
+        cfg = configs.with_source(cfg, args.source)
+    if mode or args.norm:
+        cfg = configs.with_transfer(cfg, mode or TransferMode("full"), args.norm)
+    if args.data_root:
+        cfg = configs.with_data(cfg, args.data_root)
+    if args.cfg_options:
+        cfg.merge_from_dict(args.cfg_options)
+    return cfg

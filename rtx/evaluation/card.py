@@ -1,0 +1,186 @@
+"""The protocol card: everything that decides what a score means, recorded beside it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+
+import rtx
+from rtx.corruptions import DEFAULT_ENGINE
+from rtx.evaluation.batches import image_path
+
+_VERSIONED = {
+    "torch": "torch",
+    "torchvision": "torchvision",
+    "numpy": "numpy",
+    "opencv": "opencv-python",
+    "mmengine": "onedl-mmengine",
+    "mmcv": "onedl-mmcv",
+    "mmdet": "onedl-mmdetection",
+    "mmseg": "onedl-mmsegmentation",
+    "mmpretrain": "onedl-mmpretrain",
+}
+_ENGINE_PACKAGE = {"imagecorruptions": "imagecorruptions-imaug"}
+# Where data and weights lie, and what a config says about training, does not change an evaluated number.
+_PATH_KEYS = frozenset({"data_root", "ann_file", "data_prefix", "init_cfg", "pretrained", "source", "train_cfg", "backend_args"})
+
+
+def version_of(package: str) -> str | None:
+    """Installed version of a distribution, None when it is absent."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def versions() -> dict[str, str | None]:
+    """Versions of the libraries that touch a number."""
+    return {name: version_of(package) for name, package in _VERSIONED.items()}
+
+
+def weights_sha256(model: torch.nn.Module) -> str:
+    """Sha256 over all parameters and buffers (name, type, shape, bytes), whatever file they came from."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        data = tensor.detach().cpu().contiguous()
+        digest.update(f"{name}|{data.dtype}|{tuple(data.shape)}|".encode())
+        digest.update(data.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def data_sha256(dataset: Any, indices: Sequence[int]) -> str:  # noqa: ANN401
+    """Sha256 over what is evaluated: image names and sizes in bytes, and the ground truth that they are scored against."""
+    digest = hashlib.sha256()
+    for index in indices:
+        info = dataset.get_data_info(index)
+        path = image_path(dataset, index)
+        truth = [
+            {k: v for k, v in instance.items() if k not in {"mask"}} | {"mask": str(instance.get("mask"))}
+            for instance in info.get("instances", [])
+        ]
+        size = os.path.getsize(path) if os.path.isfile(path) else -1
+        digest.update(json.dumps([Path(path).name, size, truth], sort_keys=True, default=str).encode())
+        labels = info.get("seg_map_path")
+        if labels and os.path.isfile(labels):
+            digest.update(hashlib.sha256(Path(labels).read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _without_paths(node: Any) -> Any:  # noqa: ANN401
+    if isinstance(node, Mapping):
+        return {k: _without_paths(v) for k, v in sorted(node.items()) if k not in _PATH_KEYS}
+    if isinstance(node, (list, tuple)):
+        return [_without_paths(v) for v in node]
+    return node if isinstance(node, (str, int, float, bool, type(None))) else str(node)
+
+
+def config_sha256(cfg: Config) -> str:
+    """Sha256 over the model and the test pipeline of a config, without paths and training settings."""
+    part = [_without_paths(cfg.model.to_dict()), _without_paths(cfg.test_dataloader.dataset.to_dict())]
+    return hashlib.sha256(json.dumps(part, sort_keys=True).encode()).hexdigest()
+
+
+def protocol_card(
+    cfg: Config,
+    model: torch.nn.Module,
+    dataset: Any,  # noqa: ANN401
+    indices: Sequence[int],
+    scorer_card: Mapping[str, Any],
+    *,
+    seed: int,
+    channel_order: str = "rgb",
+    engine: str = DEFAULT_ENGINE,
+    limit: int | None = None,
+    amp: bool = False,
+    checkpoint: Path | None = None,
+    labels: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Everything that decides what a score means.
+
+    Args:
+        cfg: the expanded config that is evaluated.
+        model: the model with its weights.
+        dataset: the built test set.
+        indices: the images that are evaluated.
+        scorer_card: the metric's own definition and version.
+        seed: the corruption seed.
+        channel_order: what the corruptions are given, `rgb` or `bgr_legacy`.
+        engine: which implementation makes the pixels.
+        limit: how many images were asked for, None for all.
+        amp: whether the forward pass is autocast.
+        checkpoint: the file the weights came from, if any.
+        labels: names shown in tables (run, source, transfer, target); no part of the key.
+
+    Returns:
+        A JSON-ready dict. Fields in `rtx.evaluation.scores.CONTEXT_FIELDS` are recorded only; all others make the key.
+    """
+    device = next(model.parameters()).device.type
+    recorded = cfg.get("rtx", {})
+    return {
+        "corruption_engine": engine,
+        "corruption_engine_version": version_of(_ENGINE_PACKAGE[engine]) if engine in _ENGINE_PACKAGE else rtx.__version__,
+        "channel_order": channel_order,
+        "corruption_seed": seed,
+        "corruption_at": "original_resolution",
+        "image_key": "file_stem",
+        "batching": "one_image_size",
+        "limit": limit,
+        "n_images": len(indices),
+        "data_sha256": data_sha256(dataset, indices),
+        "metric": dict(scorer_card),
+        "precision": ("amp_bf16" if device == "cpu" else "amp_fp16") if amp else "fp32",
+        "weights_sha256": weights_sha256(model),
+        "config_sha256": config_sha256(cfg),
+        "transfer": plain(recorded.get("transfer")),
+        "source": plain(recorded.get("source")),
+        "checkpoint_file": checkpoint.name if checkpoint else None,
+        "checkpoint_sha256": file_sha256(checkpoint) if checkpoint else None,
+        "device": torch.cuda.get_device_name() if device == "cuda" else device,
+        "labels": dict(labels or {}),
+        "versions": versions(),
+        "rtx": rtx.__version__,
+    }
+
+
+def file_sha256(path: Path) -> str:
+    """Sha256 of a file, read in pieces."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        for piece in iter(lambda: stream.read(1 << 20), b""):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def plain(node: Any) -> Any:  # noqa: ANN401
+    """A config node as plain dicts and lists."""
+    return node.to_dict() if hasattr(node, "to_dict") else node
+
+
+def choose(n_images: int, limit: int | None, seed: int) -> list[int]:
+    """Which images are evaluated: all, or a seeded subset of `limit` in their usual order.
+
+    Example:
+        >>> choose(5, None, 0)
+        [0, 1, 2, 3, 4]
+        >>> len(choose(5, 2, 0)), choose(5, 9, 0) == choose(5, None, 0)
+        (2, True)
+    """
+    import numpy as np
+
+    if limit is None or limit >= n_images:
+        return list(range(n_images))
+    rng = np.random.Generator(np.random.Philox(key=seed))
+    return sorted(int(i) for i in rng.permutation(n_images)[:limit])
+
+
+def labels_of(values: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Labels without empty entries."""
+    return {name: value for name, value in values if value is not None}

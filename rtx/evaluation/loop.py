@@ -1,0 +1,181 @@
+"""Evaluate an OpenMMLab model under corruption: as one call, and as a hook that runs during or after training."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.hooks import EMAHook, Hook
+from mmengine.model import is_model_wrapper
+from mmengine.registry import DATASETS, HOOKS, init_default_scope
+from mmengine.runner import Runner
+from torch import nn
+
+from rtx.corruptions import DEFAULT_ENGINE
+from rtx.errors import BadValue
+from rtx.evaluation.card import choose, protocol_card
+from rtx.evaluation.conditions import grid
+from rtx.evaluation.scorers import build_scorer
+from rtx.evaluation.scores import Cell
+from rtx.evaluation.share import Share, default_share
+from rtx.evaluation.summary import percent, write_summary
+from rtx.evaluation.sweep import Job, run
+from rtx.targets.corrupt import insert_corrupt
+from rtx.types import SEVERITIES
+
+log = logging.getLogger(__name__)
+
+
+def evaluate_corruptions(
+    cfg: Config,
+    model: nn.Module,
+    out: Path,
+    *,
+    corruptions: Sequence[str] = ("benchmark",),
+    severities: Sequence[int] = SEVERITIES,
+    seed: int = 0,
+    limit: int | None = None,
+    batch_size: int = 1,
+    workers: int = 2,
+    amp: bool = False,
+    engine: str = DEFAULT_ENGINE,
+    channel_order: str = "rgb",
+    checkpoint: Path | None = None,
+    labels: dict[str, Any] | None = None,
+    overwrite: bool = False,
+    share: Share | None = None,
+    on_cell: Callable[[Cell, int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Score a model on the clean and the corrupted test set of its config.
+
+    Args:
+        cfg: the expanded config; its `test_dataloader` and `test_evaluator` are used.
+        model: built from `cfg.model`, weights loaded, on its device.
+        out: the output folder; cells that it already holds under the same protocol are not evaluated again.
+        corruptions: names and groups; the clean images are always evaluated.
+        severities: 1 to 5.
+        seed: decides the pixels and the subset of `limit`.
+        limit: evaluate a seeded subset of this many images; every number is then labelled PREVIEW.
+        batch_size: images a forward pass; a batch holds images of one size.
+        workers: loader processes.
+        amp: autocast the forward pass.
+        engine: which implementation makes the pixels.
+        channel_order: `rgb`, or `bgr_legacy` to compare with published OpenMMLab numbers.
+        checkpoint: the file the weights came from, for the card.
+        labels: names shown in tables.
+        overwrite: evaluate everything again, even in a folder of another run.
+        share: how ranks share the cells; the running torch.distributed job when None.
+        on_cell: called after each cell.
+
+    Returns:
+        The summary, as in `summary.json`.
+
+    Raises:
+        RtxError: see `rtx.evaluation.sweep.run`; also a test set or evaluator that rtx cannot score.
+    """
+    conditions = grid(corruptions, severities)
+    if limit is not None and limit < 1:
+        raise BadValue(f"--limit {limit}: must be 1 or more")
+    init_default_scope(cfg.get("default_scope", "mmdet"))
+    step = dict(type="Corrupt", seed=seed, channel_order=channel_order, engine=engine)
+    dataset = DATASETS.build(insert_corrupt(cfg.test_dataloader.dataset, step))
+    if hasattr(dataset, "full_init"):
+        dataset.full_init()
+    scorer = build_scorer(cfg.test_evaluator, dataset)
+    indices = choose(len(dataset), limit, seed)
+    card = protocol_card(
+        cfg,
+        model,
+        dataset,
+        indices,
+        scorer.card(),
+        seed=seed,
+        channel_order=channel_order,
+        engine=engine,
+        limit=limit,
+        amp=amp,
+        checkpoint=checkpoint,
+        labels=labels,
+    )
+    share = share or default_share()
+    job = Job(model, dataset, scorer, card, out, indices, batch_size=batch_size, workers=workers, amp=amp)
+    cells = run(job, conditions, overwrite=overwrite, share=share, on_cell=on_cell)
+    summary: dict[str, Any]
+    if share.rank == 0:
+        summary = write_summary(out, cells, scorer.headline, card)
+    share.wait("summarised")
+    if share.rank != 0:
+        from rtx.evaluation.summary import build_summary
+
+        summary = build_summary(cells, scorer.headline, card)
+    return summary
+
+
+@HOOKS.register_module()
+class CorruptionEvalHook(Hook):
+    """Evaluate under corruption after training, or every n epochs, in the run folder.
+
+    Works with any config that has a `test_dataloader` and a COCO, VOC or mIoU `test_evaluator`, also with the stock
+    OpenMMLab training tools: `custom_hooks = [dict(type="CorruptionEvalHook")]` with `custom_imports` naming
+    `rtx.evaluation.loop`. Results lie in `<work_dir>/corruption_eval/` (`epoch_<n>/` for an interval).
+
+    Args:
+        interval: evaluate every so many epochs; 0 for once, after training.
+        options: passed on to `evaluate_corruptions` (corruptions, severities, seed, limit, batch_size, workers, ...).
+
+    Raises:
+        BadValue: the interval is negative, or an option has no such name.
+    """
+
+    # After checkpoints are saved, so that a failure here cannot cost the weights.
+    priority = "LOWEST"
+
+    def __init__(self, interval: int = 0, **options: Any) -> None:  # noqa: ANN401
+        known = set(evaluate_corruptions.__kwdefaults__ or ()) - {"share", "on_cell", "checkpoint"}
+        unknown = sorted(set(options) - known)
+        if unknown:
+            raise BadValue(f"CorruptionEvalHook has no option {', '.join(unknown)}; known: {', '.join(sorted(known))}")
+        if interval < 0:
+            raise BadValue(f"CorruptionEvalHook interval={interval}: must be 0 (after training) or more epochs")
+        # A wrong name must be found before training, not after it.
+        grid(options.get("corruptions", ("benchmark",)), options.get("severities", SEVERITIES))
+        self.interval = interval
+        self.options = options
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Evaluate when the interval says so."""
+        if self.interval and self.every_n_epochs(runner, self.interval):
+            self._evaluate(runner, Path(runner.work_dir) / "corruption_eval" / f"epoch_{runner.epoch + 1}")
+
+    def after_train(self, runner: Runner) -> None:
+        """Evaluate once, after training."""
+        if not self.interval:
+            self._evaluate(runner, Path(runner.work_dir) / "corruption_eval")
+
+    def _evaluate(self, runner: Runner, out: Path) -> None:
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        averaged = [hook for hook in runner.hooks if isinstance(hook, EMAHook)]
+        for hook in averaged:
+            hook.before_test_epoch(runner)
+        try:
+            # The weights have moved since an earlier run in this folder, so its cells give way.
+            summary = evaluate_corruptions(runner.cfg, model, out, **{"overwrite": True, **self.options})
+        finally:
+            for hook in averaged:
+                hook.after_test_epoch(runner)
+        name = summary["metric"]
+        line = {f"corrupted/{name}/{key}": summary[key] for key in ("P", "mPC", "rPC") if summary[key] is not None}
+        runner.visualizer.add_scalars(line, step=runner.iter)
+        runner.logger.info(
+            "%sunder corruption: %s P %s, %s %s, rPC %s (%s)",
+            "PREVIEW " if summary["preview"] else "",
+            name,
+            percent(summary["P"]),
+            summary["label"],
+            percent(summary["mPC"]),
+            percent(summary["rPC"]),
+            out,
+        )

@@ -1,0 +1,168 @@
+"""The `Corrupt` transform and where it goes: right after the image is loaded, before anything else touches it.
+
+The OneDL line of OpenMMLab ships no `Corrupt` transform (its robustness tool names one that was deleted), and the
+original put it at a fixed place in the pipeline and fed BGR images to corruptions written for RGB.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmcv.transforms import BaseTransform
+from mmengine.registry import TRANSFORMS
+
+from rtx.corruptions import CORRUPTIONS, DEFAULT_ENGINE, ENGINES, corrupt
+from rtx.errors import BadValue, unknown_name
+from rtx.rng import image_rng
+from rtx.types import CLEAN, Condition
+
+CHANNEL_ORDERS = ("rgb", "bgr_legacy")
+
+
+@TRANSFORMS.register_module()
+class Corrupt(BaseTransform):
+    """Corrupt the loaded image; labels, boxes and masks stay as they are.
+
+    Required keys: `img` (uint8 (H, W, 3), BGR as mmcv loads it), `img_path`. Modified keys: `img`.
+
+    The pixels depend on (seed, file stem of `img_path`, corruption, severity) and on nothing else.
+
+    Args:
+        corruption: a name of `rtx.corruptions.CORRUPTIONS`, or "clean".
+        severity: 1 to 5; 0 for "clean".
+        seed: the corruption seed of the run.
+        channel_order: `rgb` gives corruptions the RGB image they were written for; `bgr_legacy` gives them BGR, as the
+            published OpenMMLab robustness numbers did (it changes frost, snow, spatter and JPEG).
+        engine: which implementation makes the pixels, a key of `rtx.corruptions.ENGINES`.
+
+    Raises:
+        UnknownName: no such corruption, channel order or engine.
+        BadValue: the severity is not 1 to 5, or an image is not 8-bit colour of at least 32 x 32 pixels.
+    """
+
+    def __init__(
+        self,
+        corruption: str = "clean",
+        severity: int = 0,
+        seed: int = 0,
+        channel_order: str = "rgb",
+        engine: str = DEFAULT_ENGINE,
+    ) -> None:
+        if corruption != "clean" and corruption not in CORRUPTIONS:
+            raise unknown_name("corruption", corruption, place="rtx.corruptions", choices=CORRUPTIONS)
+        if channel_order not in CHANNEL_ORDERS:
+            raise unknown_name("channel order", channel_order, place="rtx.targets.corrupt", choices=CHANNEL_ORDERS)
+        if engine not in ENGINES:
+            raise unknown_name("corruption engine", engine, place="rtx.corruptions.ENGINES", choices=ENGINES)
+        self.condition = Condition(corruption, severity)
+        self.seed = seed
+        self.channel_order = channel_order
+        self.engine = engine
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Corrupt `results["img"]`."""
+        if self.condition == CLEAN:
+            return results
+        path = results["img_path"]
+        image: np.ndarray = results["img"]
+        if image.dtype != np.uint8:
+            raise BadValue(
+                f"image {path!r} is {image.dtype} when it reaches Corrupt: corruptions take uint8; "
+                "remove to_float32 from the image loader of the test pipeline"
+            )
+        as_rgb = self.channel_order == "rgb" and image.ndim == 3
+        if as_rgb:
+            image = np.ascontiguousarray(image[..., ::-1])
+        rng = image_rng(self.seed, Path(path).stem, self.condition)
+        out = corrupt(image, self.condition, rng, engine=self.engine, name=f"image {str(path)!r}")
+        results["img"] = np.ascontiguousarray(out[..., ::-1]) if as_rgb else out
+        return results
+
+    def __repr__(self) -> str:
+        """Show what is applied."""
+        return (
+            f"{type(self).__name__}({self.condition.key}, seed={self.seed}, "
+            f"channel_order={self.channel_order!r}, engine={self.engine!r})"
+        )
+
+
+def insert_corrupt(dataset_cfg: Any, corrupt_cfg: dict[str, Any]) -> Any:  # noqa: ANN401 - any nesting of dict and list
+    """A copy of a data set config with `corrupt_cfg` right after every image loader, wrapped data sets included.
+
+    Args:
+        dataset_cfg: an OpenMMLab data set config; wrappers (`dataset`, `datasets`) and nested transforms
+            (`transforms`) are searched.
+        corrupt_cfg: e.g. `dict(type="Corrupt", corruption="fog", severity=3)`.
+
+    Raises:
+        BadValue: a pipeline has no image loader, or already corrupts.
+    """
+    out = copy.deepcopy(dataset_cfg)
+    found = sum(_insert_into(node, corrupt_cfg) for node in list(_dicts(out)))
+    if not found:
+        raise BadValue("the data set config has no pipeline with an image loader (LoadImageFromFile); Corrupt has no place")
+    return out
+
+
+def _insert_into(node: dict[str, Any], corrupt_cfg: dict[str, Any]) -> int:
+    inserted = 0
+    for key in ("pipeline", "transforms"):
+        steps = node.get(key)
+        if not isinstance(steps, (list, tuple)):
+            continue
+        names = [_type_name(step) for step in steps]
+        if "Corrupt" in names:
+            raise BadValue(f"the {key} {names} already holds a Corrupt; remove it, the evaluation inserts its own")
+        steps = list(steps)
+        for index in reversed([i for i, name in enumerate(names) if _loads_image(name)]):
+            steps.insert(index + 1, copy.deepcopy(corrupt_cfg))
+            inserted += 1
+        node[key] = steps
+    return inserted
+
+
+def _dicts(node: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401
+    if isinstance(node, dict):
+        yield node
+        for value in node.values():
+            yield from _dicts(value)
+    elif isinstance(node, (list, tuple)):
+        for value in node:
+            yield from _dicts(value)
+
+
+def _type_name(step: Any) -> str:  # noqa: ANN401
+    kind = step.get("type", "") if isinstance(step, dict) else type(step)
+    return (kind if isinstance(kind, str) else kind.__name__).rpartition(".")[2]
+
+
+def _loads_image(name: str) -> bool:
+    return name.startswith("Load") and "Image" in name
+
+
+def find_corrupt(node: Any) -> list[Corrupt]:  # noqa: ANN401 - data sets and transforms of any library
+    """Every `Corrupt` inside a built data set, through wrappers and nested transforms, each once."""
+    found: dict[int, Corrupt] = {}
+    seen: set[int] = set()
+
+    def visit(item: Any) -> None:  # noqa: ANN401
+        if id(item) in seen:
+            return
+        seen.add(id(item))
+        if isinstance(item, Corrupt):
+            found[id(item)] = item
+        elif isinstance(item, (list, tuple)):
+            for part in item:
+                visit(part)
+        else:
+            for name in ("pipeline", "transforms", "dataset", "datasets", "_transforms"):
+                part = getattr(item, name, None)
+                if part is not None and not isinstance(part, (str, dict)):
+                    visit(part)
+
+    visit(node)
+    return list(found.values())
