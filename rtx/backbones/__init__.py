@@ -1,0 +1,7 @@
+"""Source backbones, registered once in mmengine's root registry so that mmdet, mmseg and mmpretrain configs find them."""
+
+from __future__ import annotations
+
+from rtx.backbones.resnet import SourceResNet
+
+__all__ = ["SourceResNet"]
