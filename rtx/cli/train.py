@@ -199,16 +199,16 @@ def environment() -> dict[str, Any]:
 
 
 def _only_safe_checkpoints(cfg: Config) -> None:
-    """Let mmengine read its own checkpoints without running code, and refuse a file that would need that.
+    """Refuse a checkpoint to start or go on from that mmengine would read by running its code."""
+    from mmengine.runner import find_latest_checkpoint
 
-    mmengine falls back to unsafe unpickling, with a warning, where the safe way fails; its own training state fails
-    there unless the plain containers it holds are named as safe.
-    """
-    from rtx.evaluation.model import allow_training_state, require_safe
+    from rtx.evaluation.model import require_safe
 
-    allow_training_state()
-    if cfg.get("load_from") and Path(str(cfg.load_from)).is_file():
-        require_safe(Path(cfg.load_from))
+    path = cfg.get("load_from")
+    if cfg.get("resume") and not path:
+        path = find_latest_checkpoint(cfg.work_dir) if Path(cfg.work_dir).is_dir() else None
+    if path and Path(path).is_file():
+        require_safe(Path(path))
 
 
 def _import_too(cfg: Config, module: str) -> None:

@@ -92,25 +92,20 @@ def check_classes(cfg: Config, content: Mapping[str, Any], checkpoint: Path) -> 
     )
 
 
-def allow_training_state() -> None:
-    """Name the plain containers of mmengine's own training state as safe, so that resuming needs no unsafe unpickling."""
-    import numpy as np
-    from mmengine.logging import HistoryBuffer
-    from numpy._core.multiarray import _reconstruct, scalar
-
-    dtypes = [type(np.dtype(name)) for name in ("float64", "float32", "int64", "int32", "uint8", "bool")]
-    torch.serialization.add_safe_globals([HistoryBuffer, np.ndarray, np.dtype, _reconstruct, scalar, *dtypes])
-
-
 def require_safe(checkpoint: Path) -> None:
     """Refuse a training checkpoint that can only be read by running code that the file names.
+
+    mmengine reads its own training state without running code, but falls back to unsafe unpickling, with a warning,
+    for a file where that fails; such a file must not get that far.
 
     Raises:
         WeightsError: it is no checkpoint, or names objects that are neither tensors nor mmengine's training state.
     """
-    allow_training_state()
+    from mmengine.runner.checkpoint import get_torch_safe_globals
+
     try:
-        torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=None)
+        with torch.serialization.safe_globals(get_torch_safe_globals()):
+            torch.load(checkpoint, map_location="cpu", weights_only=True)
     except Exception as error:
         raise WeightsError(
             f"checkpoint {str(checkpoint)!r} cannot be read without running code from it ({type(error).__name__}: "

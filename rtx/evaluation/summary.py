@@ -57,7 +57,8 @@ def _aggregate(values: dict[Condition, float]) -> dict[str, Any]:
     # A metric that the ground truth leaves undefined (no large object, say) is undefined in every cell; it has no mPC.
     if any(math.isnan(v) for v in values.values()):
         return {"P": values.get(CLEAN), "mPC": None, "rPC": None, "families": {}, "complete": False, "label": "undefined"}
-    return agg.summarise(values).to_dict()
+    held_out = [c.corruption for c in values if c.corruption in HELD_OUT]
+    return agg.summarise(values, [*BENCHMARK, *held_out]).to_dict()
 
 
 def _order(condition: Condition) -> tuple[int, int]:

@@ -7,7 +7,6 @@ original put it at a fixed place in the pipeline and fed BGR images to corruptio
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -101,42 +100,35 @@ def insert_corrupt(dataset_cfg: Any, corrupt_cfg: dict[str, Any]) -> Any:  # noq
     Raises:
         BadValue: a pipeline has no image loader, or already corrupts.
     """
-    out = copy.deepcopy(dataset_cfg)
-    found = sum(_insert_into(node, corrupt_cfg) for node in list(_dicts(out)))
-    if not found:
+    out, inserted = _inserted(dataset_cfg, corrupt_cfg)
+    if not inserted:
         raise BadValue("the data set config has no pipeline with an image loader (LoadImageFromFile); Corrupt has no place")
     return out
 
 
-def _insert_into(node: dict[str, Any], corrupt_cfg: dict[str, Any]) -> int:
-    inserted = 0
-    for key in ("pipeline", "transforms"):
-        steps = node.get(key)
-        if not isinstance(steps, (list, tuple)):
-            continue
-        names = [_type_name(step) for step in steps]
-        if "Corrupt" in names:
-            raise BadValue(f"the {key} {names} already holds a Corrupt; remove it, the evaluation inserts its own")
-        steps = list(steps)
-        for index in reversed([i for i, name in enumerate(names) if _loads_image(name)]):
-            steps.insert(index + 1, copy.deepcopy(corrupt_cfg))
-            inserted += 1
-        node[key] = steps
-    return inserted
-
-
-def _dicts(node: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401
+def _inserted(node: Any, corrupt_cfg: dict[str, Any]) -> tuple[Any, int]:  # noqa: ANN401
+    """A copy of any nesting of dicts and lists with the step after each loader, and how many were inserted."""
     if isinstance(node, dict):
-        yield node
-        for value in node.values():
-            yield from _dicts(value)
-    elif isinstance(node, (list, tuple)):
-        for value in node:
-            yield from _dicts(value)
+        parts = {key: _inserted(value, corrupt_cfg) for key, value in node.items()}
+        return {key: part for key, (part, _) in parts.items()}, sum(count for _, count in parts.values())
+    if not isinstance(node, (list, tuple)):
+        return copy.deepcopy(node), 0
+    names = [_type_name(step) for step in node]
+    if "Corrupt" in names:
+        raise BadValue(f"the pipeline {names} already holds a Corrupt; remove it, the evaluation inserts its own")
+    steps, total = [], 0
+    for step, name in zip(node, names, strict=True):
+        part, count = _inserted(step, corrupt_cfg)
+        steps.append(part)
+        total += count
+        if _loads_image(name):
+            steps.append(copy.deepcopy(corrupt_cfg))
+            total += 1
+    return (tuple(steps) if isinstance(node, tuple) else steps), total
 
 
 def _type_name(step: Any) -> str:  # noqa: ANN401
-    kind = step.get("type", "") if isinstance(step, dict) else type(step)
+    kind = step.get("type", "") if isinstance(step, dict) else ""
     return (kind if isinstance(kind, str) else kind.__name__).rpartition(".")[2]
 
 
