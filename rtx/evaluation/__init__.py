@@ -1,0 +1,1 @@
+"""Scores under corruption: what is evaluated, how it is scored, and how scores become P, mPC and rPC."""
