@@ -1,0 +1,139 @@
+"""Finding data sets, evaluators and heads inside an OpenMMLab config, and putting others in their place."""
+
+from __future__ import annotations
+
+import colorsys
+import copy
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from mmengine.config import Config
+
+SPLIT_LOADERS = {"train": ("train_dataloader",), "val": ("val_dataloader", "test_dataloader")}
+EVALUATORS = ("val_evaluator", "test_evaluator")
+FAMILIES = {
+    "CocoDataset": "coco",
+    "VOCDataset": "voc",
+    "XMLDataset": "voc",
+    "ADE20KDataset": "ade",
+    "BaseSegDataset": "ade",
+    "MappedSegDataset": "ade",
+}
+
+
+def type_name(node: Any) -> str:
+    """Return the bare class name that a config node builds, "" for none."""
+    kind = node.get("type", "") if isinstance(node, dict) else ""
+    return (kind if isinstance(kind, str) else kind.__name__).rpartition(".")[2]
+
+
+def data_sets(node: Any) -> Iterator[Any]:
+    """Walk down to the data sets that read files, through wrappers such as RepeatDataset and ConcatDataset."""
+    if not isinstance(node, dict):
+        return
+    if isinstance(node.get("dataset"), dict):
+        yield from data_sets(node["dataset"])
+    elif isinstance(node.get("datasets"), (list, tuple)):
+        for part in node["datasets"]:
+            yield from data_sets(part)
+    elif "type" in node:
+        yield node
+
+
+def split_data_sets(cfg: Config, split: str) -> list[Any]:
+    """All data sets of "train" or "val" (validation and test), in the order of the config."""
+    return [node for key in SPLIT_LOADERS[split] for node in data_sets((cfg.get(key) or {}).get("dataset"))]
+
+
+def replace_data_sets(node: Any, new: Sequence[Any]) -> Any:
+    """Return a data set config with `new` in place of what it reads, its wrappers kept.
+
+    Args:
+        node: a data set config, wrapped or not.
+        new: one data set config or several; several are concatenated.
+    """
+    if isinstance(node.get("dataset"), dict):
+        node["dataset"] = replace_data_sets(node["dataset"], new)
+        return node
+    if isinstance(node.get("datasets"), (list, tuple)):
+        node["datasets"] = [copy.deepcopy(item) for item in new]
+        return node
+    if len(new) == 1:
+        return copy.deepcopy(new[0])
+    # VOC data sets differ in `dataset_type`, which ConcatDataset would refuse.
+    return dict(type="ConcatDataset", ignore_keys=["dataset_type"], datasets=[copy.deepcopy(item) for item in new])
+
+
+def put_data_sets(cfg: Config, split: str, new: Sequence[dict[str, Any]]) -> None:
+    """Give a split of `cfg` other data sets.
+
+    Args:
+        cfg: changed in place.
+        split: "train" or "val".
+        new: for each data set, the keys to change in the first one that the split has now.
+    """
+    for key in SPLIT_LOADERS[split]:
+        loader = cfg.get(key)
+        if not loader:
+            continue
+        template = next(data_sets(loader["dataset"]))
+        made = [_updated(template, changes) for changes in new]
+        loader["dataset"] = replace_data_sets(loader["dataset"], made)
+
+
+def _updated(template: Any, changes: dict[str, Any]) -> Any:
+    out = copy.deepcopy(template)
+    for key, value in changes.items():
+        if value is None:
+            out.pop(key, None)
+        else:
+            out[key] = copy.deepcopy(value)
+    return out
+
+
+def evaluators(cfg: Config) -> list[Any]:
+    """Return every evaluator config of validation and test, lists flattened."""
+    found: list[Any] = []
+    for key in EVALUATORS:
+        value = cfg.get(key) or []
+        found += list(value) if isinstance(value, (list, tuple)) else [value]
+    return found
+
+
+def set_num_classes(model: Any, n_classes: int, name: str = "model") -> list[str]:
+    """Set the number of classes of every head in a model config; return the heads that changed.
+
+    Args:
+        model: the model config, changed in place.
+        n_classes: foreground classes.
+        name: where `model` is, for the returned names.
+    """
+    changed: list[str] = []
+    if isinstance(model, dict):
+        head = name.rpartition(".")[2].partition("[")[0]
+        # A region proposal head tells object from ground; its classes are not the target's.
+        if head.endswith("_head") and head != "rpn_head" and "num_classes" in model:
+            if model["num_classes"] != n_classes:
+                model["num_classes"] = n_classes
+                changed.append(name)
+        for key, value in model.items():
+            changed += set_num_classes(value, n_classes, f"{name}.{key}")
+    elif isinstance(model, (list, tuple)):
+        for index, value in enumerate(model):
+            changed += set_num_classes(value, n_classes, f"{name}[{index}]")
+    return changed
+
+
+def add_import(cfg: Config, module: str) -> None:
+    """Add a module to the `custom_imports` of a config, once."""
+    imports = cfg.get("custom_imports") or dict(imports=[], allow_failed_imports=False)
+    if module not in imports["imports"]:
+        cfg.custom_imports = dict(imports, imports=[*imports["imports"], module])
+
+
+def palette(n_colours: int) -> list[list[int]]:
+    """Return that many well-spread colours (golden-angle hues), RGB in 0..255."""
+    return [
+        [round(255 * part) for part in colorsys.hsv_to_rgb(n * 0.618034 % 1.0, 0.75, 0.95 - 0.3 * (n % 2))]
+        for n in range(n_colours)
+    ]
