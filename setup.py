@@ -12,20 +12,21 @@ VERSION = re.search(r'^__version__ = "(.+)"$', (HERE / "rtx" / "__init__.py").re
 assert VERSION is not None
 README = HERE / "README.md"
 
-# The lower bounds are what the code needs, the upper ones what is known to break. opencv-python is left to the OpenMMLab
-# packages, which ask for it by both of its names; tools/install.sh sees to it that the headless files are the ones there.
+# The lower bounds are what the code needs, the upper ones what is known to break. The OpenMMLab packages ask for OpenCV
+# by both of its names; tools/install.sh sees to it that the headless files are the ones there.
 CORE = [
     "matplotlib>=3.7",
     "numpy>=1.24",
     "onedl-mmengine>=0.10.12,<0.11",
     "opencv-python-headless>=4.7",
+    "packaging>=21",
     "pillow>=10",
     "rich>=13",
     "scipy>=1.10",
     "torch>=2.4,<2.13",
 ]
 EXTRAS = {
-    # The OneDL forks keep the import names of OpenMMLab; never install them beside mmcv, mmdet, mmsegmentation, mmpretrain.
+    # The OneDL forks keep the import names of OpenMMLab: never beside mmcv, mmdet, mmsegmentation or mmpretrain.
     "mm": [
         "imagecorruptions-imaug>=1.1.5,<2",
         "onedl-mmcv>=2.3.6,<2.4",

@@ -1,0 +1,157 @@
+"""`rtx COMMAND ...`: find the command, run it, turn an error of the user's making into one line.
+
+A command's module is imported only when it is called, so `rtx --help` and `rtx doctor` work where PyTorch or OpenMMLab
+are absent or broken.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import ModuleType
+
+from rtx import __version__
+from rtx.errors import MissingDependency, RtxError, unknown_name
+
+
+@dataclass(frozen=True)
+class Command:
+    """One line of `rtx --help`."""
+
+    summary: str
+    module: str
+    aliases: tuple[str, ...] = ()
+
+
+COMMANDS: dict[str, Command] = {
+    "train": Command("train a detector or segmenter from a source backbone", "rtx.cli.train"),
+    "corrupt_eval": Command(
+        "evaluate a checkpoint clean and under the 15 corruptions: P, mPC, rPC",
+        "rtx.cli.corrupt_eval",
+        ("corrupt-eval",),
+    ),
+    "demo": Command("the whole story in a few minutes on rendered scenes, no download, no GPU", "rtx.cli.demo"),
+    "doctor": Command("what is installed, what clashes, and how to mend it", "rtx.cli.doctor"),
+}
+
+INTERRUPTED = 130
+BAD_INPUT = 2
+
+
+def find(name: str) -> tuple[str, Command]:
+    """Look a command up by its name or an alias.
+
+    Returns:
+        The name it is listed under, and the command.
+
+    Raises:
+        UnknownName: there is no such command; the nearest ones are shown.
+    """
+    for listed, command in COMMANDS.items():
+        if name == listed or name in command.aliases:
+            return listed, command
+    raise unknown_name("command", name, place="rtx", choices=COMMANDS)
+
+
+def overview() -> str:
+    """The text of `rtx --help`."""
+    width = max(len(name) for name in COMMANDS)
+    return "\n".join(
+        [
+            "usage: rtx COMMAND [arguments]      rtx COMMAND --help      rtx --version",
+            "",
+            "commands:",
+            *(f"  {name:<{width}}  {command.summary}" for name, command in COMMANDS.items()),
+            "",
+            "RTX_DEBUG=1 shows the traceback of an error that is otherwise one line.",
+        ]
+    )
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run one command.
+
+    Args:
+        argv: the command's name and its arguments, without the program's name.
+
+    Returns:
+        The exit status: what the command returns, 2 for bad input, 130 after Ctrl-C.
+    """
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(overview())
+        return 0 if argv else BAD_INPUT
+    if argv[0] in ("-V", "--version"):
+        print(f"rtx {__version__}")
+        return 0
+    try:
+        with _log_to_stderr():
+            return _run(argv[0], argv[1:])
+    except RtxError as error:
+        if os.environ.get("RTX_DEBUG"):
+            raise
+        print(f"{type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr)
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _run(name: str, arguments: Sequence[str]) -> int:
+    listed, command = find(name)
+    try:
+        module = _import(command.module)
+        parser = argparse.ArgumentParser(prog=f"rtx {listed}", description=module.__doc__ or command.summary)
+        parser.formatter_class = argparse.RawDescriptionHelpFormatter
+        module.add_arguments(parser)
+        status = module.run(parser.parse_args(arguments))
+    except ModuleNotFoundError as error:
+        # A missing package of ours is a mistake of ours and keeps its traceback.
+        if error.name is None or error.name.partition(".")[0] == "rtx":
+            raise
+        raise MissingDependency(
+            f"rtx {listed}: the package that provides {error.name!r} is not installed; "
+            "`rtx doctor` shows what is missing and the line that installs it"
+        ) from error
+    return int(status or 0)
+
+
+def _import(name: str) -> ModuleType:
+    return importlib.import_module(name)
+
+
+@contextmanager
+def _log_to_stderr() -> Iterator[None]:
+    """Show what the rooms of rtx log, at INFO and above, while a command runs."""
+    logger = logging.getLogger("rtx")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s", "%H:%M:%S"))
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+
+
+def entry() -> None:
+    """The console script `rtx`."""
+    try:
+        status = main(sys.argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader (head, less) went away; point stdout at nothing so that the interpreter's last flush is silent.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 1
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    entry()

@@ -1,0 +1,239 @@
+"""What is installed on this machine, gathered so that nothing found broken can break the finder.
+
+Versions come from the packages' metadata, without importing anything. Whether a package works is tried in another
+process, which may crash: what crashed is noted and the rest is tried in a new one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+
+TRIALS: dict[str, str] = {
+    "numpy": "import numpy",
+    "torch": "import torch",
+    "torch-numpy": "import torch; torch.ones(2).numpy()",
+    "torchvision": "import torch, torchvision; torchvision.ops.nms(torch.ones(1, 4), torch.ones(1), 0.5)",
+    "cv2": "import cv2, numpy; cv2.resize(numpy.zeros((4, 4, 3), 'uint8'), (2, 2))",
+    "mmengine": "import mmengine.runner",
+    "mmcv": "import mmcv",
+    "mmcv._ext": "import mmcv._ext",
+    "mmcv.ops": "import torch, mmcv.ops; b = torch.tensor([[0., 0, 2, 2]]); mmcv.ops.nms(b, torch.ones(1), 0.5)",
+    "mmdet": "import mmdet.models",
+    "mmseg": "import mmseg.models",
+    "mmpretrain": "import mmpretrain.models",
+    "imagecorruptions": (
+        "import numpy, imagecorruptions as i; a = numpy.full((32, 32, 3), 90, 'uint8');"
+        "[i.corrupt(a, corruption_name=n, severity=1) for n in ('gaussian_blur', 'fog', 'impulse_noise')]"
+    ),
+    "pycocotools": "import pycocotools.mask",
+    "tensorboard": "import torch.utils.tensorboard",
+}
+"""What has to work, and the smallest code that shows it."""
+
+CUDA_TRIALS: dict[str, str] = {
+    "torch-cuda": "import torch; (torch.ones(2, 2).cuda() @ torch.ones(2, 2).cuda()).sum().item()",
+    "mmcv-cuda": "import torch, mmcv.ops; b = torch.ones(1, 4).cuda(); mmcv.ops.nms(b, b[:, 0].contiguous(), 0.5)",
+}
+"""The same, where PyTorch sees a GPU."""
+
+_TRY = """
+import json, sys, warnings
+warnings.simplefilter("ignore")
+mark, trials = json.load(sys.stdin)
+for name, code in trials:
+    print("\\n" + mark + "try " + name, flush=True)
+    try:
+        exec(code, {})
+        print("\\n" + mark + "ok", flush=True)
+    except BaseException as error:
+        print("\\n" + mark + "no " + json.dumps(f"{type(error).__name__}: {error}"), flush=True)
+"""
+
+_CUDA = """
+import json, torch
+n = torch.cuda.device_count() if torch.cuda.is_available() else 0
+print("\\n@cuda " + json.dumps({
+    "build": torch.version.cuda or "",
+    "devices": [torch.cuda.get_device_name(i) for i in range(n)],
+    "capabilities": ["%d.%d" % torch.cuda.get_device_capability(i) for i in range(n)],
+    "archs": torch.cuda.get_arch_list() if n else [],
+}))
+"""
+
+
+@dataclass(frozen=True)
+class Cuda:
+    """What PyTorch sees of CUDA; `build` is empty for a CPU build."""
+
+    build: str = ""
+    devices: tuple[str, ...] = ()
+    capabilities: tuple[str, ...] = ()
+    archs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Environment:
+    """The facts that `rtx doctor` judges.
+
+    Attributes:
+        python: version of the interpreter, e.g. (3, 11, 7).
+        packages: version of each installed distribution by its normalised name ("onedl-mmcv").
+        wanted: version range that rtx asks of a package, by name; from its own metadata, empty when it has none.
+        faults: error text of each trial that was made; empty text when it worked. See `TRIALS`.
+        cuda: what PyTorch sees, None when it could not be asked.
+        driver: the GPUs' driver answers (a GPU is in the machine, whatever PyTorch thinks).
+        free_gb: free disk space where the command runs.
+        shm_gb: size of /dev/shm, through which data loader workers pass images; None where there is none.
+        cores: processor cores this process may use.
+    """
+
+    python: tuple[int, ...]
+    packages: Mapping[str, str]
+    wanted: Mapping[str, str] = field(default_factory=dict)
+    faults: Mapping[str, str] = field(default_factory=dict)
+    cuda: Cuda | None = None
+    driver: bool = False
+    free_gb: float = 0.0
+    shm_gb: float | None = None
+    cores: int = 1
+
+
+def installed() -> dict[str, str]:
+    """Versions of all installed distributions by normalised name, from metadata alone."""
+    found: dict[str, str] = {}
+    for distribution in metadata.distributions():
+        name = distribution.metadata["Name"]
+        if name:
+            # The first one on the path is the one that counts.
+            found.setdefault(re.sub(r"[-_.]+", "-", name).lower(), distribution.version)
+    return found
+
+
+def wanted(distribution: str = "rtx-robustness") -> dict[str, str]:
+    """Version ranges that a distribution asks for, extras included, by normalised name; empty if it is absent."""
+    try:
+        requirements = metadata.requires(distribution) or []
+    except metadata.PackageNotFoundError:
+        return {}
+    found = {}
+    for requirement in requirements:
+        match = re.match(r"([A-Za-z0-9._-]+)\s*([^;\[]*)", requirement)
+        if match:
+            found[re.sub(r"[-_.]+", "-", match[1]).lower()] = match[2].strip()
+    return found
+
+
+def attempt(trials: Mapping[str, str], timeout_s: float = 300.0, python: Sequence[str] = ()) -> dict[str, str]:
+    """Run pieces of code, in order, in another process.
+
+    Args:
+        trials: code by name.
+        timeout_s: for each process; what runs when it is over is reported so, and the rest goes on in a new one.
+        python: the command that starts the interpreter, this one's by default.
+
+    Returns:
+        The error text of each trial, empty where it worked. A crash of the process is the error of the trial that was
+        running, and the rest is tried in a new process.
+    """
+    # Packages print what they like while they are imported; no line of theirs begins with this.
+    mark = secrets.token_hex(8)
+    rest = list(trials.items())
+    faults: dict[str, str] = {}
+    while rest:
+        try:
+            done = subprocess.run(
+                [*(python or [sys.executable]), "-c", _TRY],
+                input=json.dumps([mark, rest]),
+                capture_output=True,
+                text=True,
+                timeout=timeout_s,
+                check=False,
+                env=os.environ | {"MPLBACKEND": "agg"},
+            )
+            output, end = done.stdout, _ending(done.returncode)
+        except subprocess.TimeoutExpired as expired:
+            output, end = _text(expired.stdout), f"no answer within {timeout_s:.0f} s"
+        running: str | None = None
+        for line in output.splitlines():
+            told, _, value = line.partition(" ")
+            if told == f"{mark}try":
+                running = value
+            elif running is not None and told in (f"{mark}ok", f"{mark}no"):
+                faults[running] = "" if told == f"{mark}ok" else " ".join(str(json.loads(value)).split())
+                running = None
+        # The interpreter may also die before the first trial, or on its way out after the last.
+        if running is None and len(faults) < len(trials):
+            running = next(name for name, _ in rest if name not in faults)
+        if running is not None:
+            faults[running] = end
+        rest = [(name, code) for name, code in rest if name not in faults]
+    return faults
+
+
+def _ending(returncode: int) -> str:
+    return f"crashed the interpreter (signal {-returncode})" if returncode < 0 else f"ended with status {returncode}"
+
+
+def _text(output: str | bytes | None) -> str:
+    return output.decode(errors="replace") if isinstance(output, bytes) else output or ""
+
+
+def ask_cuda(timeout_s: float = 120.0) -> Cuda | None:
+    """Ask PyTorch, in another process, what it sees of CUDA; None when it cannot answer."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", _CUDA], capture_output=True, text=True, timeout=timeout_s, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return None
+    for line in done.stdout.splitlines():
+        if line.startswith("@cuda "):
+            facts = json.loads(line.removeprefix("@cuda "))
+            return Cuda(facts["build"], tuple(facts["devices"]), tuple(facts["capabilities"]), tuple(facts["archs"]))
+    return None
+
+
+def look() -> Environment:
+    """Gather everything, in about 10 s when all is installed.
+
+    Trials are made only for what is installed under one of its names: what is absent needs no trial.
+    """
+    packages = installed()
+    owners = {
+        "cv2": ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless"),
+        "mmengine": ("onedl-mmengine", "mmengine", "mmengine-lite"),
+        "mmcv": ("onedl-mmcv", "mmcv", "mmcv-lite", "mmcv-full"),
+        "mmdet": ("onedl-mmdetection", "mmdet"),
+        "mmseg": ("onedl-mmsegmentation", "mmsegmentation"),
+        "mmpretrain": ("onedl-mmpretrain", "mmpretrain"),
+        "imagecorruptions": ("imagecorruptions-imaug", "imagecorruptions"),
+    }
+
+    def present(trial: str) -> bool:
+        root = re.split(r"[.-]", trial)[0]
+        return any(name in packages for name in owners.get(root, (root,)))
+
+    cuda = ask_cuda() if "torch" in packages else None
+    trials = TRIALS | (CUDA_TRIALS if cuda and cuda.devices else {})
+    shm = Path("/dev/shm")
+    return Environment(
+        python=tuple(sys.version_info[:3]),
+        packages=packages,
+        wanted=wanted(),
+        faults=attempt({name: code for name, code in trials.items() if present(name)}),
+        cuda=cuda,
+        driver=Path("/proc/driver/nvidia/version").exists(),
+        free_gb=shutil.disk_usage(".").free / 1e9,
+        shm_gb=shutil.disk_usage(shm).total / 1e9 if shm.is_dir() else None,
+        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+    )

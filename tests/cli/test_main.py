@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import logging
+import subprocess
+import sys
+import types
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from rtx import __version__
+from rtx.cli import main as cli
+from rtx.errors import BadValue, UnknownName
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[argparse.Namespace], object]], None]:
+    """Installs a command `probe N` whose run() is the given function."""
+
+    def install(run: Callable[[argparse.Namespace], object]) -> None:
+        module = types.ModuleType("probe")
+        module.add_arguments = lambda parser: parser.add_argument("n", type=int)
+        module.run = run
+        monkeypatch.setitem(cli.COMMANDS, "probe", cli.Command("a probe", "rtx.cli.probe", ("pr-obe",)))
+        monkeypatch.setattr(cli, "_import", lambda name: module)
+
+    return install
+
+
+def raises(error: BaseException) -> Callable[[argparse.Namespace], int]:
+    def run(args: argparse.Namespace) -> int:
+        raise error
+
+    return run
+
+
+def test_every_listed_command_has_its_module_and_its_tool() -> None:
+    for name, command in cli.COMMANDS.items():
+        assert importlib.util.find_spec(command.module), command.module
+        assert (ROOT / "tools" / f"{name}.py").is_file(), f"tools/{name}.py"
+
+
+def test_every_tool_is_a_listed_command() -> None:
+    tools = {path.stem for path in (ROOT / "tools").glob("*.py")}
+    assert tools <= set(cli.COMMANDS)
+
+
+def test_an_unknown_command_shows_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["doctr"]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("UnknownName: command 'doctr'") and "did you mean 'doctor'" in err
+    assert err.count("\n") == 1
+    with pytest.raises(UnknownName):
+        cli.find("")
+
+
+def test_aliases_lead_to_the_listed_name() -> None:
+    assert cli.find("corrupt-eval") == cli.find("corrupt_eval")
+
+
+def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--help"]) == 0
+    text = capsys.readouterr().out
+    assert all(name in text for name in cli.COMMANDS)
+    assert cli.main([]) == 2
+    capsys.readouterr()
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"rtx {__version__}\n"
+
+
+def test_a_command_gets_its_arguments_and_gives_its_status(command: Callable[..., None]) -> None:
+    command(lambda args: args.n)
+    assert cli.main(["probe", "7"]) == 7
+    assert cli.main(["pr-obe", "0"]) == 0
+    command(lambda args: None)
+    assert cli.main(["probe", "7"]) == 0
+
+
+def test_an_error_of_the_users_making_is_one_line(
+    command: Callable[..., None], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command(raises(BadValue("severity 6:\n  must be 1 to 5")))
+    monkeypatch.delenv("RTX_DEBUG", raising=False)
+    assert cli.main(["probe", "1"]) == 2
+    assert capsys.readouterr().err == "BadValue: severity 6: must be 1 to 5\n"
+    monkeypatch.setenv("RTX_DEBUG", "1")
+    with pytest.raises(BadValue):
+        cli.main(["probe", "1"])
+
+
+def test_our_own_mistakes_keep_their_traceback(command: Callable[..., None]) -> None:
+    command(raises(ZeroDivisionError()))
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["probe", "1"])
+    command(raises(ModuleNotFoundError("No module named 'rtx.nowhere'", name="rtx.nowhere")))
+    with pytest.raises(ModuleNotFoundError):
+        cli.main(["probe", "1"])
+
+
+def test_a_missing_package_sends_to_the_doctor(
+    command: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    command(raises(ModuleNotFoundError("No module named 'mmdet'", name="mmdet")))
+    assert cli.main(["probe", "1"]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("MissingDependency: ") and "'mmdet'" in err and "rtx doctor" in err
+
+
+def test_ctrl_c_exits_with_130(command: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
+    command(raises(KeyboardInterrupt()))
+    assert cli.main(["probe", "1"]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_what_rtx_logs_is_shown_while_a_command_runs(
+    command: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = logging.getLogger("rtx.probe")
+    command(lambda args: log.info("transfer=%s", "fixed"))
+    cli.main(["probe", "1"])
+    assert "rtx.probe: transfer=fixed" in capsys.readouterr().err
+    assert logging.getLogger("rtx").handlers == []
+
+
+def test_bad_arguments_exit_with_2(command: Callable[..., None]) -> None:
+    command(lambda args: 0)
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["probe", "seven"])
+    assert stop.value.code == 2
+
+
+def test_a_closed_pipe_is_no_traceback() -> None:
+    code = "from rtx.cli import main; main.overview = lambda: 'x' * 10**6; main.sys.argv[1:] = ['-h']; main.entry()"
+    # `head -c1` leaves after one byte, long before the million are written.
+    done = subprocess.run(
+        ["bash", "-c", '"$0" -c "$1" | head -c1', sys.executable, code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "x" and done.stderr == ""
+
+
+def test_a_tool_is_the_same_command() -> None:
+    done = subprocess.run([sys.executable, ROOT / "tools/doctor.py", "--help"], capture_output=True, text=True, cwd="/")
+    assert done.returncode == 0 and done.stdout.startswith("usage: rtx doctor")

@@ -1,0 +1,7 @@
+"""The same as `rtx demo`."""
+
+import sys
+
+from rtx.cli.main import main
+
+raise SystemExit(main(["demo", *sys.argv[1:]]))

@@ -1,0 +1,7 @@
+"""The same as `rtx doctor`."""
+
+import sys
+
+from rtx.cli.main import main
+
+raise SystemExit(main(["doctor", *sys.argv[1:]]))

@@ -1,0 +1,7 @@
+"""The same as `rtx train`."""
+
+import sys
+
+from rtx.cli.main import main
+
+raise SystemExit(main(["train", *sys.argv[1:]]))
