@@ -1,0 +1,147 @@
+"""Ground truth in COCO form, read and checked once for many evaluations."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from rtx.errors import DataError
+
+log = logging.getLogger(__name__)
+
+ImageId = int | str
+Rle = dict[str, Any]
+"""COCO run lengths: `size` (height, width) and compressed `counts`."""
+
+
+@dataclass(frozen=True)
+class CocoTruth:
+    """Checked ground truth.
+
+    Attributes:
+        images: id -> entry of the annotation file.
+        categories: id -> name, in the order of the file.
+        annotations: entries with `iscrowd` and `area` filled in, numbered from 1.
+        place: what error messages call it.
+    """
+
+    images: dict[ImageId, dict[str, Any]]
+    categories: dict[int, str]
+    annotations: list[dict[str, Any]]
+    place: str
+
+
+def read_truth(source: Path | Mapping[str, Any], *, place: str = "ground truth") -> CocoTruth:
+    """Read ground truth from an annotation file, or from a dict of the same form.
+
+    Raises:
+        DataError: the file is absent or no COCO file, or an annotation lacks what scoring needs.
+    """
+    if isinstance(source, Path):
+        place = str(source)
+        try:
+            content = json.loads(source.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise DataError(f"{place}: cannot be read as a COCO annotation file ({error})") from error
+    else:
+        content = source
+    try:
+        images = {entry["id"]: dict(entry) for entry in content["images"]}
+        categories = {entry["id"]: str(entry["name"]) for entry in content["categories"]}
+        annotations = [_checked(a, n + 1, place) for n, a in enumerate(content.get("annotations", []))]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{place}: not a COCO annotation file, {error!r} is missing or has another form") from error
+    flat = sum(a["area"] <= 0 for a in annotations)
+    if flat:
+        log.info("%s: %d annotations of zero area count as objects that no detection can match", place, flat)
+    return CocoTruth(images, categories, annotations, place)
+
+
+def category_ids(truth: CocoTruth, classes: Iterable[str]) -> tuple[int, ...]:
+    """Category id of each label of a model trained on these classes.
+
+    Labels count through the categories in the order of the annotation file, as mmdet's data set and metric do, and not
+    in the order of `classes`.
+
+    Raises:
+        DataError: a class is not in the file, or is there twice; every label after it would be scored wrongly.
+    """
+    wanted = list(classes)
+    ids = tuple(i for i, name in truth.categories.items() if name in set(wanted))
+    names = [truth.categories[i] for i in ids]
+    missing = [name for name in wanted if names.count(name) != 1]
+    if missing:
+        raise DataError(f"{truth.place}: must hold each class once, but not so: {', '.join(missing)}")
+    if names != wanted:
+        log.warning("%s lists the classes in another order than the config; labels follow the file", truth.place)
+    return ids
+
+
+def encode_mask(mask: ArrayLike) -> Rle:
+    """Binary (H, W) mask -> compressed run lengths."""
+    from pycocotools import mask as codec
+
+    return dict(codec.encode(np.asfortranarray(np.asarray(mask).astype(np.uint8))))
+
+
+def image_size(truth: CocoTruth, image_id: ImageId) -> tuple[int, int]:
+    """(Height, width) of an image.
+
+    Raises:
+        DataError: the annotation file does not say.
+    """
+    image = truth.images[image_id]
+    if "height" not in image or "width" not in image:
+        raise DataError(f"{truth.place}: image {image_id!r} has no height and width, which mask AP needs")
+    return int(image["height"]), int(image["width"])
+
+
+def _checked(annotation: Mapping[str, Any], number: int, place: str) -> dict[str, Any]:
+    name = f"{place}: annotation {annotation.get('id')!r} of image {annotation['image_id']!r}"
+    box = np.asarray(annotation["bbox"], dtype=float)
+    if box.shape != (4,) or not np.isfinite(box).all() or (box[2:] < 0).any():
+        raise DataError(f"{name} has the box {annotation['bbox']!r}; it must be left, top, width, height, not negative")
+    area = annotation.get("area")
+    return {
+        "id": number,
+        "name": name,
+        "image_id": annotation["image_id"],
+        "category_id": annotation["category_id"],
+        "bbox": box.tolist(),
+        "area": float(box[2] * box[3] if area is None else area),
+        "iscrowd": int(annotation.get("iscrowd", 0)),
+        "segmentation": annotation.get("segmentation"),
+    }
+
+
+def to_rle(annotation: dict[str, Any], truth: CocoTruth) -> None:
+    """Replace a segmentation by run lengths, in place and once: a sweep scores the same ground truth 76 times.
+
+    Raises:
+        DataError: there is no segmentation, or a mask of another size than the image.
+    """
+    from pycocotools import mask as codec
+
+    shape, size = annotation["segmentation"], image_size(truth, annotation["image_id"])
+    if isinstance(shape, dict):
+        if isinstance(shape.get("counts"), list):
+            shape = codec.frPyObjects(shape, *size)
+        if tuple(shape.get("size", ())) != size or "counts" not in shape:
+            raise DataError(f"{annotation['name']}: its mask is not of the image's size {size}")
+    elif isinstance(shape, list):
+        # Fewer than three points enclose nothing, and pycocotools would take four numbers for a box.
+        outlines = [outline for outline in shape if len(outline) >= 6]
+        if outlines:
+            shape = codec.merge(codec.frPyObjects(outlines, *size))
+        else:
+            shape = encode_mask(np.zeros(size, np.uint8))
+    else:
+        raise DataError(f"{annotation['name']} has no segmentation, which mask AP needs; score boxes only")
+    annotation["segmentation"] = shape
