@@ -3,7 +3,7 @@
 Reproduces: `pascal_voc/faster-rcnn_r50_fpn_1x_voc0712.py` of mmdet; the non-robust baseline of the eps 3 config.
 Command:    python tools/train.py configs/fasterrcnn_r50_voc.py
             tools/dist_train.sh configs/fasterrcnn_r50_voc.py 8
-Needs:      data/VOCdevkit (VOC2007, VOC2012) and weights/ for the source `resnet50_tv_v1`.
+Needs:      data/VOCdevkit (VOC2007, VOC2012) and weights/ for the source `resnet50_in1k_v1`.
 Cost:       8 GPUs x 2 images; about 1 h on 8 V100 (estimate, not measured here). With other batch sizes use
             --auto-scale-lr (base batch 16).
 Expected:   AP50 80.4 (mmdet model zoo, 11-point; the zoo's config is the same). Under corruption, for the older zoo
@@ -19,7 +19,7 @@ model = dict(
         _delete_=True,
         type="SourceResNet",
         depth=50,
-        source="resnet50_tv_v1",
+        source="resnet50_in1k_v1",
         out_indices=(0, 1, 2, 3),
         frozen_stages=1,
         norm_cfg=dict(type="BN", requires_grad=True),

@@ -3,7 +3,7 @@
 Reproduces: `mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py` of mmdet; the non-robust baseline of the eps 3 config.
 Command:    python tools/train.py configs/maskrcnn_r50_coco.py
             tools/dist_train.sh configs/maskrcnn_r50_coco.py 8
-Needs:      data/coco (train2017, val2017, annotations) and weights/ for the source `resnet50_tv_v1`.
+Needs:      data/coco (train2017, val2017, annotations) and weights/ for the source `resnet50_in1k_v1`.
 Cost:       8 GPUs x 2 images; about 8 h on 8 V100 (estimate, not measured here). With other batch sizes use
             --auto-scale-lr (base batch 16).
 Expected:   box AP 38.2, mask AP 34.7 (mmdet model zoo, same schedule). Not yet reproduced with this config.
@@ -18,7 +18,7 @@ model = dict(
         _delete_=True,
         type="SourceResNet",
         depth=50,
-        source="resnet50_tv_v1",
+        source="resnet50_in1k_v1",
         out_indices=(0, 1, 2, 3),
         frozen_stages=1,
         norm_cfg=dict(type="BN", requires_grad=True),

@@ -1,7 +1,7 @@
 """Small made data sets in the layouts that people have on disk: COCO, VOC and ADE20K.
 
 Every maker is a pure function of its arguments (seeded), writes a few kilobytes, and returns the root that a person
-would pass as `--data-root`. Objects are flat bright shapes on a textured dark ground, so that a detector can learn them.
+would pass as `--data-root`. Objects are flat bright shapes on a textured dark ground, easy to learn.
 """
 
 from __future__ import annotations

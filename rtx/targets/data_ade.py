@@ -133,7 +133,9 @@ def image_suffix(folder: Path) -> str:
     found = Counter(path.suffix for path in folder.glob("*") if path.suffix in IMAGE_SUFFIXES)
     if len(found) > 1:
         counts = ", ".join(f"{n} x {suffix}" for suffix, n in found.most_common())
-        raise DataError(f"{folder}: images have different suffixes ({counts}); convert them to one, mmseg reads only one")
+        raise DataError(
+            f"{folder}: images have different suffixes ({counts}); convert them to one, mmseg reads only one"
+        )
     return next(iter(found), ".jpg")
 
 
@@ -157,7 +159,9 @@ def read_table(path: Path) -> LabelTable:
         names, labels, colours = _rows(rows)
         void = tuple(sorted({n for key in VOID_KEYS if key in head for n in _numbers(head[key])}))
     except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{path}: not a form that rtx knows ({error}); write a list of {{label, name}} objects") from error
+        raise DataError(
+            f"{path}: not a form that rtx knows ({error}); write a list of {{label, name}} objects"
+        ) from error
     if not names or len(set(names)) != len(names) or (labels is not None and len(set(labels)) != len(labels)):
         raise DataError(f"{path}: no classes, or a name or label twice; give each class its own")
     if labels is not None and not all(0 <= label < IGNORED for label in labels):

@@ -165,5 +165,3 @@ def image_folder(root: Path, ann_file: str, split: str) -> str:
         if (root / folder / name).is_file():
             return folder
     return split
-
-

@@ -19,7 +19,7 @@ import numpy as np
 from mmcv.transforms import LoadImageFromFile
 from mmengine.config import Config
 from mmengine.registry import TRANSFORMS
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from rtx.errors import DataError
 
@@ -54,7 +54,7 @@ def damage(content: bytes) -> str | None:
     try:
         with Image.open(io.BytesIO(content)) as image:
             image.load()
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         return "this is no image that Pillow can read"
     except (OSError, SyntaxError, ValueError) as error:
         return f"the file is truncated or damaged ({error})"
