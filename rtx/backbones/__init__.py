@@ -1,4 +1,4 @@
-"""Source backbones, registered once in mmengine's root registry so that mmdet, mmseg and mmpretrain configs find them."""
+"""Source backbones, registered once in mmengine's root registry: mmdet, mmseg and mmpretrain configs find them."""
 
 from __future__ import annotations
 

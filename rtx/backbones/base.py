@@ -10,7 +10,15 @@ from mmengine.model import BaseModule, update_init_info
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from rtx.backbones.freezing import N_STAGES, FreezePlan, Part, check_norm_policy, plan_freezing, set_modes, stop_gradients
+from rtx.backbones.freezing import (
+    N_STAGES,
+    FreezePlan,
+    Part,
+    check_norm_policy,
+    plan_freezing,
+    set_modes,
+    stop_gradients,
+)
 from rtx.errors import BadValue
 
 log = logging.getLogger(__name__)

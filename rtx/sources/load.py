@@ -1,0 +1,265 @@
+"""From a source's name or a file to weights that fit a backbone exactly."""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import logging
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from rtx.errors import WeightsError, WeightsMismatch
+from rtx.sources.archs import ARCHS, find_arch, reference_shapes
+from rtx.sources.catalog import CATALOG
+from rtx.sources.guess import guess_arch
+from rtx.sources.layouts import Recognised, recognise, shown
+from rtx.sources.read import read_content
+from rtx.sources.record import IMAGENET_MEAN, IMAGENET_STD, Source
+from rtx.sources.spec import parse_spec
+
+log = logging.getLogger(__name__)
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """How weights came out of a file; goes into logs and protocol cards.
+
+    Attributes:
+        spec: what was asked for.
+        path: the file.
+        sha256: of the whole file.
+        size: bytes.
+        layout: name of the layout found.
+        container: entry of the file that held the weights.
+        reader: which reader took it, see `rtx.sources.read`.
+        copies: further copies in the file, checked to agree.
+        normaliser: whether pixel statistics stored in the file were checked.
+        dropped: keys of the file that were not used (classifier, other parts of the saved model).
+        filled: `num_batches_tracked` entries that the file lacks, set to zero.
+    """
+
+    spec: str
+    path: str
+    sha256: str
+    size: int
+    layout: str
+    container: str
+    reader: str
+    copies: tuple[str, ...]
+    normaliser: bool
+    dropped: tuple[str, ...]
+    filled: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class LoadedWeights:
+    """Weights with torchvision keys, exactly those of the architecture's backbone, and how they were found."""
+
+    state_dict: dict[str, Tensor]
+    report: LoadReport
+
+
+def weights_folders() -> list[Path]:
+    """Where weights files are looked for: `$RTX_WEIGHTS`, then `weights/` below the current folder."""
+    folders = [Path(os.environ["RTX_WEIGHTS"]).expanduser()] if os.environ.get("RTX_WEIGHTS") else []
+    return [*folders, Path("weights")]
+
+
+def locate(spec: str) -> Path:
+    """The file of a source.
+
+    Raises:
+        UnknownName: `spec` is neither a source nor a path.
+        WeightsError: the file is not there; the message says where it was looked for and where to get it.
+    """
+    parsed = parse_spec(spec)
+    if parsed.path is not None:
+        if not parsed.path.is_file():
+            raise WeightsError(f"weights file {str(parsed.path)!r} not found (current folder: {Path.cwd()})")
+        return parsed.path
+    if parsed.source is None:
+        raise WeightsError(f"source {spec!r} has no file")
+    places = [folder / parsed.source.filename for folder in weights_folders()]
+    for place in places:
+        if place.is_file():
+            return place
+    raise WeightsError(missing_message(parsed.source, places))
+
+
+def missing_message(source: Source, places: list[Path]) -> str:
+    """What is missing, where it was looked for, and what to do, on one line."""
+    looked = ", ".join(str(place.absolute()) for place in places)
+    if source.urls:
+        remedy = f"run `rtx weights fetch {source.name}`, or download {source.urls[0]} and save it as {places[-1]}"
+    else:
+        remedy = f"save the file as {places[-1]}"
+    return (
+        f"weights of source {source.name!r} not found; looked for {looked}; {remedy} "
+        "(or set RTX_WEIGHTS to the folder that has it, or give --source FILE or --source random)"
+    )
+
+
+def load_source(spec: str, arch: str, shapes: Shapes | None = None) -> LoadedWeights:
+    """Read, check and strictly match the weights of a source.
+
+    Args:
+        spec: a source's name, a file, or `ARCH:FILE`.
+        arch: the architecture that the weights are for.
+        shapes: keys and shapes they must have; the reference model's backbone when None.
+
+    Raises:
+        UnknownName: no such source or architecture.
+        WeightsError: no file, no checkpoint, not finite, or another hash than published.
+        WeightsMismatch: the weights are those of something else; every differing key counts, the first are named.
+    """
+    parsed = parse_spec(spec)
+    find_arch(arch)
+    if parsed.arch is not None and parsed.arch != arch:
+        raise WeightsMismatch(
+            f"source {spec!r} is a {parsed.arch}, the backbone is a {arch}; "
+            "pass it with --source, which sets the backbone and the channels of neck and heads too"
+        )
+    path = locate(spec)
+    sha256 = file_sha256(path)
+    if parsed.source is not None:
+        check_published(parsed.source, path, sha256)
+    content = read_content(path)
+    found = recognise(content.value, str(path))
+    mean, std = (parsed.source.mean, parsed.source.std) if parsed.source else (IMAGENET_MEAN, IMAGENET_STD)
+    _check_normaliser(found, mean, std, str(path))
+    ignored = parsed.source.ignored_keys if parsed.source else ()
+    state, dropped, filled = fit(found, arch, shapes or reference_shapes(arch), ignored, str(path))
+    size = path.stat().st_size
+    report = LoadReport(
+        spec=spec,
+        path=str(path),
+        sha256=sha256,
+        size=size,
+        layout=found.layout.name,
+        container=found.container,
+        reader=content.reader,
+        copies=found.copies,
+        normaliser=found.normaliser is not None,
+        dropped=(*dropped, *found.dropped),
+        filled=filled,
+    )
+    log.info(
+        "source %s: %s, layout %s, %d tensors used, %d dropped (%s)",
+        spec, path, found.layout.name, len(state), len(report.dropped), shown(report.dropped, 3) or "none",
+    )  # fmt: skip
+    if parsed.source is not None and parsed.source.layout != found.layout.name:
+        log.warning("source %s: layout %s found, %s expected", spec, found.layout.name, parsed.source.layout)
+    return LoadedWeights(state, report)
+
+
+def fit(
+    found: Recognised, arch: str, shapes: Shapes, ignored: tuple[str, ...], where: str
+) -> tuple[dict[str, Tensor], tuple[str, ...], tuple[str, ...]]:
+    """Match weights to `shapes`: the state dict, the keys dropped by declaration, the counters filled in.
+
+    Raises:
+        WeightsMismatch: any missing, unexpected or differently shaped entry that no declaration covers.
+        WeightsError: a weight is NaN or infinite.
+    """
+    classifier = ARCHS[arch].classifier
+    state = dict(found.state)
+    dropped = tuple(
+        key
+        for key in state
+        if key not in shapes and (key.startswith(classifier) or any(fnmatch.fnmatch(key, p) for p in ignored))
+    )
+    for key in dropped:
+        del state[key]
+    unexpected = [key for key in state if key not in shapes]
+    missing = [key for key in shapes if key not in state]
+    # Files from before torch 0.4.1 lack this counter; with a momentum set, as everywhere here, it has no effect.
+    filled = tuple(key for key in missing if key.endswith(".num_batches_tracked"))
+    missing = [key for key in missing if key not in filled]
+    wrong = [
+        f"{key} {tuple(state[key].shape)} instead of {shapes[key]}"
+        for key in shapes
+        if key in state and tuple(state[key].shape) != shapes[key]
+    ]
+    if missing or unexpected or wrong:
+        raise WeightsMismatch(_mismatch_text(found, arch, missing, unexpected, wrong, where))
+    bad = [key for key, value in state.items() if value.is_floating_point() and not bool(value.isfinite().all())]
+    if bad:
+        raise WeightsError(f"{where}: {len(bad)} weights hold NaN or infinity ({shown(bad)}); the file is useless")
+    for key in filled:
+        state[key] = torch.zeros((), dtype=torch.int64)
+    return {key: state[key] for key in shapes}, dropped, filled
+
+
+def _mismatch_text(
+    found: Recognised, arch: str, missing: list[str], unexpected: list[str], wrong: list[str], where: str
+) -> str:
+    looks = guess_arch(found.state)
+    parts = [
+        f"{len(names)} {kind} ({shown(names)})"
+        for kind, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", wrong))
+        if names
+    ]
+    if looks is not None and looks != arch:
+        remedy = f"it looks like a {looks}: give --source {looks}:{where} to use that backbone"
+    elif looks == arch:
+        remedy = f"it looks like a {looks} with changes; declare extra keys in Source.ignored_keys if this is intended"
+    else:
+        remedy = "it looks like no architecture rtx knows"
+    return f"{where} does not fit {arch}: " + "; ".join(parts) + f"; {remedy}"
+
+
+def _check_normaliser(found: Recognised, mean: tuple[float, ...], std: tuple[float, ...], where: str) -> None:
+    if found.normaliser is None:
+        return
+    same = all(
+        math.isclose(a, b, rel_tol=0, abs_tol=1e-4)
+        for stored, wanted in zip(found.normaliser, (mean, std), strict=True)
+        for a, b in zip(stored, wanted, strict=True)
+    )
+    if not same:
+        stored = "; ".join(", ".join(f"{value:.4f}" for value in row) for row in found.normaliser)
+        raise WeightsMismatch(
+            f"{where}: was trained with pixel mean and std {stored}, but the model normalises with {mean}; {std}. "
+            "Features would be wrong. Use a file with these statistics, or add a record with its mean and std to "
+            "rtx/sources/catalog.py and name that source"
+        )
+
+
+def check_published(source: Source, path: Path, sha256: str) -> None:
+    """Compare size and hash of a file with what was published.
+
+    A hash that no publisher stated (`unverified`) gives a warning only.
+    """
+    expected = source.sha256 or source.sha256_prefix
+    if expected is None or sha256.startswith(expected):
+        return
+    text = (
+        f"{path}: sha256 {sha256[:16]}... is not the published {expected[:16]} of source {source.name!r}; "
+        "the file is damaged or another one, remove it and fetch it again"
+    )
+    if source.sha256 is not None and "sha256" in source.unverified:
+        log.warning("%s (the published hash itself is unverified)", text)
+    else:
+        raise WeightsError(text)
+
+
+def file_sha256(path: Path) -> str:
+    """Hex sha256 of a file, read in pieces."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(1 << 22):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def known_sources(arch: str) -> list[str]:
+    """Names of the catalogued sources of an architecture."""
+    return [name for name, source in CATALOG.items() if source.arch == arch]

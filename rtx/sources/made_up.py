@@ -1,0 +1,126 @@
+"""Weights files with made-up values in the published containers and key layouts, for tests and offline use.
+
+The values are those of a randomly initialised network (or a given one): nothing here was trained, and a number measured
+with them says nothing about robustness.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rtx.errors import unknown_name
+from rtx.sources.archs import build_reference
+from rtx.sources.record import IMAGENET_MEAN, IMAGENET_STD, Source
+
+State = Mapping[str, Tensor]
+
+
+def make_weights(path: Path, arch: str, layout: str, *, seed: int = 0, legacy: bool = False) -> dict[str, Tensor]:
+    """Write a full-size file of random weights in one of the published layouts.
+
+    Args:
+        path: the file to write; its folder is made.
+        arch: key of `rtx.sources.archs.ARCHS`.
+        layout: key of `WRITERS`.
+        seed: of the weights.
+        legacy: use torch's file format from before version 1.6.
+
+    Returns:
+        The weights with torchvision keys, classifier included.
+
+    Raises:
+        UnknownName: no such layout or architecture.
+    """
+    state = random_state(arch, seed)
+    write_weights(path, state, layout, arch=arch, legacy=legacy)
+    return state
+
+
+def make_source(folder: Path, source: Source, *, seed: int = 0) -> Path:
+    """Write random weights under the file name and in the layout of a catalogued source; the path.
+
+    Legacy containers are kept. A source with a pinned hash will refuse the file, as it should.
+    """
+    path = folder / source.filename
+    make_weights(path, source.arch, source.layout, seed=seed, legacy="madry" in source.recipe)
+    return path
+
+
+def random_state(arch: str, seed: int) -> dict[str, Tensor]:
+    """A random state dict whose batch-norm statistics and affine terms are not the trivial ones."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        state = dict(build_reference(arch).state_dict())
+        for key, value in state.items():
+            if key.endswith("running_mean"):
+                value.normal_(0, 0.1)
+            elif key.endswith("running_var"):
+                value.uniform_(0.5, 1.5)
+            elif key.endswith("num_batches_tracked"):
+                value.fill_(100)
+            elif value.ndim == 1:
+                value.add_(0.1 * torch.randn_like(value))
+    return state
+
+
+def write_weights(path: Path, state: State, layout: str, *, arch: str, legacy: bool = False) -> None:
+    """Write a torchvision-keyed state dict in a published layout; see `make_weights`."""
+    if layout not in WRITERS:
+        raise unknown_name("layout", layout, place="rtx/sources/made_up.py", choices=WRITERS)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(WRITERS[layout](state, arch), path, _use_new_zipfile_serialization=not legacy)
+
+
+def _statistics(shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    return torch.tensor(IMAGENET_MEAN).reshape(shape), torch.tensor(IMAGENET_STD).reshape(shape)
+
+
+def _robustness(inner: str) -> Callable[[State, str], dict[str, Any]]:
+    def write(state: State, arch: str) -> dict[str, Any]:
+        mean, std = _statistics((3, 1, 1))
+        model: dict[str, Tensor] = {"module.normalizer.new_mean": mean, "module.normalizer.new_std": std}
+        # Both copies share their storage in the published files, so the size is that of one.
+        model |= {f"module.model.{inner}{key}": value for key, value in state.items()}
+        model |= {"module.attacker.normalize.new_mean": mean, "module.attacker.normalize.new_std": std}
+        model |= {f"module.attacker.model.{inner}{key}": value for key, value in state.items()}
+        momentum = {"state": {0: {"momentum_buffer": torch.zeros(4)}}, "param_groups": [{"lr": 0.1, "params": [0]}]}
+        return {"model": model, "optimizer": momentum, "schedule": None, "epoch": 90, "amp": None, "nat_prec1": 1.0}
+
+    return write
+
+
+def _lightning(state: State, arch: str) -> dict[str, Any]:
+    mean, std = _statistics((1, 3, 1, 1))
+    model = {f"model.model.{key}": value for key, value in state.items()}
+    model |= {"model.aug.preprocess.mean": mean, "model.aug.preprocess.std": std}
+    return {"epoch": 100, "global_step": 1, "pytorch-lightning_version": "1.4.9", "state_dict": model}
+
+
+def _mmengine(state: State, arch: str) -> dict[str, Any]:
+    kept = {f"backbone.{key}": value for key, value in state.items() if not key.startswith("fc.")}
+    return {"meta": {"epoch": 1}, "state_dict": kept | {"neck.fpn_convs.0.conv.weight": torch.zeros(1)}}
+
+
+def _prefixed(container: str, prefix: str, **beside: Any) -> Callable[[State, str], dict[str, Any]]:
+    def write(state: State, arch: str) -> dict[str, Any]:
+        inner = {prefix + key: value for key, value in state.items()}
+        return {**beside, "arch": arch, container: inner} if container else inner
+
+    return write
+
+
+WRITERS: Mapping[str, Callable[[State, str], dict[str, Any]]] = {
+    "robustness": _robustness(""),
+    "robustness_wrapped": _robustness("model."),
+    "torchvision": _prefixed("", ""),
+    "ddp": _prefixed("state_dict", "module.", epoch=60, best_prec1=0.0),
+    "lightning": _lightning,
+    "mmengine": _mmengine,
+    "resnet_wrapped": _prefixed("model_state_dict", "resnet.", epoch=1, optimizer_state_dict={}),
+    "wrapped": _prefixed("state_dict", "model."),
+}
