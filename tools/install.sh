@@ -8,6 +8,7 @@
 # EXTRAS=all,dev      extras of setup.py
 # RTX_OPS=cpu|cuda    kind of mmcv ops to compile; otherwise cuda where there are a GPU and nvcc, or FORCE_CUDA=1
 # TORCH_CUDA_ARCH_LIST, MAX_JOBS   as PyTorch reads them
+# RTX_MIN_GB=9        free disk space to ask for before starting
 # RTX_WHEELS=DIR      where the compiled onedl-mmcv is kept; otherwise ~/.cache/rtx/wheels
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -15,7 +16,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 VENV=${VENV:-.venv}
 EXTRAS=${EXTRAS:-all,dev}
 STEPS=7
-MIN_GB=9
+MIN_GB=${RTX_MIN_GB:-9}
 
 die() {
     printf 'install: %s\n' "$*" >&2
@@ -52,7 +53,7 @@ step() {
     # shellcheck disable=SC2064  # the process of this step, not of a later one
     trap "kill $pid 2>/dev/null; exit 130" INT TERM
     while kill -0 "$pid" 2>/dev/null; do
-        sleep 1
+        sleep 0.2
         now=$((SECONDS - begun))
         if [ $((now - last)) -ge 20 ]; then
             last=$now

@@ -1,0 +1,52 @@
+# `make` lists the targets. Each does its own set-up, which takes a second once it is done.
+VENV ?= .venv
+PY := $(VENV)/bin/python
+CORES := $(shell nproc 2>/dev/null || echo 1)
+# A test process imports PyTorch and OpenMMLab, 1 GB each; past four the imports cost more than they save.
+WORKERS ?= $(shell [ $(CORES) -gt 4 ] && echo 4 || echo $(CORES))
+ARGS ?=
+IMAGE ?= rtx
+SHELL_FILES := .ci/run $(wildcard tools/*.sh docker/*.sh)
+
+export VENV
+.PHONY: help install demo test lint types unit test-slow format docker clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: ## .venv with everything at the versions of constraints.txt (15 min the first time, 1 s after)
+	@tools/install.sh
+
+demo: install ## train, transfer and evaluate on rendered scenes: P, mPC, rPC (10 min, no download, no GPU)
+	@$(PY) -m rtx.cli.main demo $(ARGS)
+
+test: lint types unit ## lint, types and the default tests
+
+lint: install
+	@echo "== lint"
+	@$(VENV)/bin/ruff check
+	@$(VENV)/bin/shellcheck $(SHELL_FILES)
+	@$(VENV)/bin/hadolint docker/Dockerfile
+
+types: install
+	@echo "== types"
+	@$(VENV)/bin/mypy
+
+# One thread a process: the tests run side by side.
+unit: install
+	@echo "== tests"
+	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+
+test-slow: install ## the tests that take minutes
+	@OMP_NUM_THREADS=$(CORES) $(PY) -m pytest -m slow $(ARGS)
+
+format: install
+	@$(VENV)/bin/ruff format $(ARGS)
+	@$(VENV)/bin/ruff check --fix $(ARGS)
+
+docker: ## the image for GPU nodes; docker/README.md has the arguments
+	docker build -f docker/Dockerfile -t $(IMAGE) $(ARGS) .
+
+clean: ## remove .venv, builds and caches; runs, weights, data and the compiled mmcv stay
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
