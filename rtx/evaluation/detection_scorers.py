@@ -1,0 +1,185 @@
+"""Score detectors on COCO and VOC at full precision."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rtx.errors import BadValue, unknown_name
+from rtx.evaluation import coco, voc
+from rtx.evaluation.coco_truth import category_ids, encode_mask, read_truth
+from rtx.evaluation.scorer_base import Scorer, array, floats, listed, refuse
+
+log = logging.getLogger(__name__)
+
+
+class _DetectionScorer(Scorer):
+    """What COCO and VOC share: boxes with scores and labels for each image id."""
+
+    def __init__(self, metrics: Iterable[str], headline: str, *, with_masks: bool) -> None:
+        super().__init__(metrics, headline)
+        self._with_masks = with_masks
+        self._found: list[coco.Detections] = []
+
+    def reset(self) -> None:
+        """Forget every prediction; the ground truth stays."""
+        super().reset()
+        self._found = []
+
+    def process(self, data_samples: Sequence[Any]) -> None:
+        """Take detections; masks become run lengths at once, since full masks of a data set fill the memory."""
+        for sample in data_samples:
+            self._count(sample.img_id)
+            self._found.append(_detections(sample, with_masks=self._with_masks))
+
+    def flags(self) -> list[str]:
+        """Whether nothing was predicted."""
+        return [] if any(len(image.scores) for image in self._found) else ["no predictions"]
+
+
+class CocoScorer(_DetectionScorer):
+    """COCO AP of boxes, and of masks where the config asks for them.
+
+    Args:
+        evaluator: the config's `CocoMetric`.
+        dataset: the built test set.
+        headline: metric that P, mPC and rPC are made of.
+        max_detections: how many detections of a class in an image count.
+    """
+
+    def __init__(
+        self,
+        evaluator: Mapping[str, Any],
+        dataset: Any,
+        *,
+        headline: str = "bbox_mAP",
+        max_detections: int = coco.MAX_DETECTIONS,
+    ) -> None:
+        kinds = listed(evaluator.get("metric", "bbox"))
+        wrong = [kind for kind in kinds if kind not in coco.KINDS]
+        if wrong or not kinds:
+            raise unknown_name("CocoMetric metric", wrong[0] if wrong else "", place="rtx", choices=coco.KINDS)
+        refuse(evaluator, "iou_thrs", "AP is defined over IoU .50:.05:.95")
+        path = evaluator.get("ann_file") or getattr(dataset, "ann_file", None)
+        if not path:
+            raise BadValue("neither test_evaluator nor the test set names an ann_file: there is no ground truth")
+        super().__init__((f"{k}_{i}" for k in kinds for i in coco.ITEMS), headline, with_masks="segm" in kinds)
+        self._kinds, self._max_detections = kinds, max_detections
+        self._truth = read_truth(Path(path))
+        self._categories = category_ids(self._truth, dataset.metainfo["classes"])
+        self._sha256 = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        log.info("scoring %s over %d classes against %s", " and ".join(kinds), len(self._categories), path)
+
+    def card(self) -> dict[str, Any]:
+        """The definition of the numbers, for the protocol card."""
+        return {
+            "scorer": "coco",
+            "scorer_version": f"pycocotools {metadata.version('pycocotools')}",
+            "ap": "mean over classes and IoU .50:.05:.95, 101 recall points",
+            "kinds": list(self._kinds),
+            "max_detections": self._max_detections,
+            "n_classes": len(self._categories),
+            "ground_truth_sha256": self._sha256,
+        }
+
+    def _scores(self) -> dict[str, float]:
+        return coco.coco_ap(
+            self._truth,
+            self._found,
+            self._categories,
+            image_ids=self._seen,
+            kinds=self._kinds,
+            max_detections=self._max_detections,
+        )
+
+
+class VocScorer(_DetectionScorer):
+    """VOC AP under every definition of `rtx.evaluation.voc`.
+
+    Args:
+        evaluator: the config's `VOCMetric`.
+        dataset: the built test set; its annotations are the ground truth.
+        headline: metric that P, mPC and rPC are made of; what `eval_mode` stands for when None: `AP50_07` for
+            "11points", `AP50_area` for "area".
+    """
+
+    def __init__(self, evaluator: Mapping[str, Any], dataset: Any, *, headline: str | None = None) -> None:
+        kinds = listed(evaluator.get("metric", "mAP"))
+        if kinds != ("mAP",):
+            raise BadValue(f"VOCMetric metric={evaluator.get('metric')!r}: rtx scores 'mAP' only")
+        if listed(evaluator.get("iou_thrs", 0.5)) != (0.5,):
+            raise BadValue(f"VOCMetric iou_thrs={evaluator['iou_thrs']!r}: AP50 is at 0.5, see also AP_d2 and AP_coco")
+        refuse(evaluator, "scale_ranges", "AP counts objects of every size")
+        modes = {"11points": "AP50_07", "area": "AP50_area"}
+        mode = evaluator.get("eval_mode", "11points")
+        if mode not in modes:
+            raise unknown_name("VOCMetric eval_mode", mode, place="rtx.evaluation.scorers", choices=modes)
+        super().__init__(voc.DEFINITIONS, headline or modes[mode], with_masks=False)
+        self._n_classes = len(dataset.metainfo["classes"])
+        self._truth = {t.image_id: t for t in map(_voc_truth, map(dataset.get_data_info, range(len(dataset))))}
+        log.info("scoring VOC AP over %d classes, headline %s", self._n_classes, self.headline)
+
+    def process(self, data_samples: Sequence[Any]) -> None:
+        """Take detections.
+
+        Raises:
+            BadValue: an image is not in the data set.
+        """
+        absent = [sample.img_id for sample in data_samples if sample.img_id not in self._truth]
+        if absent:
+            raise BadValue(f"image {absent[0]!r} is not in the test set that the scorer was built with")
+        super().process(data_samples)
+
+    def flags(self) -> list[str]:
+        """Whether nothing was predicted, and which zeros detectron2's definition adds."""
+        absent = voc.absent_classes((self._truth[i] for i in self._seen), self._n_classes)
+        text = f"AP_d2 counts {len(absent)} of {self._n_classes} classes without objects as 0"
+        return super().flags() + ([text] if absent else [])
+
+    def card(self) -> dict[str, Any]:
+        """The definition of the numbers, for the protocol card."""
+        return {
+            "scorer": "voc",
+            "scorer_version": "rtx.voc/1",
+            "ap": "AP50_07 and AP50_area as mmdet, AP_d2 as detectron2 on VOC2007, AP_coco as pycocotools",
+            "pycocotools": metadata.version("pycocotools"),
+            "max_detections": coco.MAX_DETECTIONS,  # of AP_coco; the others count every detection
+            "n_classes": self._n_classes,
+        }
+
+    def _scores(self) -> dict[str, float]:
+        return voc.voc_ap([self._truth[i] for i in self._seen], self._found, self._n_classes)
+
+
+def _detections(sample: Any, *, with_masks: bool) -> coco.Detections:
+    if "pred_instances" not in sample:
+        raise BadValue(f"image {sample.img_id!r}: the model returned no pred_instances; is it a detector?")
+    pred = sample.pred_instances
+    masks = None
+    if with_masks and "masks" in pred:
+        whole = pred.masks if isinstance(pred.masks, list | tuple) else array(pred.masks)
+        masks = [dict(mask) if isinstance(mask, Mapping) else encode_mask(mask) for mask in whole]
+    return coco.Detections(
+        sample.img_id,
+        floats(getattr(pred.bboxes, "tensor", pred.bboxes)).reshape(-1, 4),
+        floats(pred.scores),
+        array(pred.labels),
+        masks,
+        floats(pred.mask_scores) if "mask_scores" in pred else None,
+    )
+
+
+def _voc_truth(info: Mapping[str, Any]) -> voc.VocTruth:
+    rows = info["instances"]
+    return voc.VocTruth(
+        info["img_id"],
+        np.array([row["bbox"] for row in rows], np.float32).reshape(-1, 4),
+        np.array([row["bbox_label"] for row in rows], np.int64),
+        np.array([bool(row.get("ignore_flag", 0)) for row in rows], bool),
+    )

@@ -1,0 +1,118 @@
+"""Score the predictions of OpenMMLab models at full precision, from the evaluator that their config names.
+
+The configs keep the stock evaluators, so they stay valid for the stock tools. Here `CocoMetric`, `VOCMetric` and
+`IoUMetric` say what to score; the numbers come from `coco`, `voc` and `miou`, which do not round, and which give a
+score to a model that predicts nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rtx.errors import BadValue, unknown_name
+from rtx.evaluation import miou
+from rtx.evaluation.detection_scorers import CocoScorer, VocScorer
+from rtx.evaluation.scorer_base import Scorer, array, listed, refuse
+
+__all__ = ["SCORERS", "CocoScorer", "IouScorer", "Scorer", "VocScorer", "build_scorer"]
+
+log = logging.getLogger(__name__)
+
+
+class IouScorer(Scorer):
+    """Mean IoU over the data set; the labels come with the predictions.
+
+    Args:
+        evaluator: the config's `IoUMetric`.
+        dataset: the built test set.
+        headline: metric that P, mPC and rPC are made of.
+    """
+
+    def __init__(self, evaluator: Mapping[str, Any], dataset: Any, *, headline: str = "mIoU") -> None:
+        kinds = listed(evaluator.get("iou_metrics", "mIoU"))
+        if "mIoU" not in kinds:
+            raise BadValue(f"IoUMetric iou_metrics={list(kinds)}: rtx scores mIoU, aAcc and mAcc; name 'mIoU'")
+        refuse(evaluator, "nan_to_num", "classes that are not there are left out of the mean")
+        super().__init__(miou.METRICS, headline)
+        self._n_classes = len(dataset.metainfo["classes"])
+        self._ignore_index = int(evaluator.get("ignore_index", miou.IGNORE_INDEX))
+        self.reset()
+        log.info("scoring mIoU over %d classes, label %d ignored", self._n_classes, self._ignore_index)
+
+    def reset(self) -> None:
+        """Forget every pixel."""
+        super().reset()
+        self._counts = miou.PixelCounts.empty(self._n_classes)
+
+    def process(self, data_samples: Sequence[Any]) -> None:
+        """Count pixels.
+
+        Raises:
+            BadValue: an image comes a second time, has no label map, or one of another shape.
+            DataError: a label is neither a class nor ignored.
+        """
+        for sample in data_samples:
+            name = str(sample.img_path)
+            self._count(name)
+            if "gt_sem_seg" not in sample:
+                raise BadValue(f"{name}: no label map; the test pipeline must load annotations after resizing")
+            prediction, label = (array(part.data).squeeze(0) for part in (sample.pred_sem_seg, sample.gt_sem_seg))
+            self._counts += miou.count(prediction, label, self._n_classes, ignore_index=self._ignore_index, name=name)
+
+    def flags(self) -> list[str]:
+        """Whether there was nothing to compare with."""
+        return [] if self._counts.labelled.any() else ["no labelled pixels"]
+
+    def card(self) -> dict[str, Any]:
+        """The definition of the numbers, for the protocol card."""
+        return {
+            "scorer": "miou",
+            "scorer_version": "rtx.miou/1",
+            "iou": "intersections and unions summed over the data set, mean over the classes that are there",
+            "ignore_index": self._ignore_index,
+            "n_classes": self._n_classes,
+        }
+
+    def _scores(self) -> dict[str, float]:
+        return miou.scores(self._counts)
+
+
+SCORERS: dict[str, type[Scorer]] = {"CocoMetric": CocoScorer, "VOCMetric": VocScorer, "IoUMetric": IouScorer}
+"""Evaluator type in a config -> what scores it here."""
+
+
+def build_scorer(evaluator: Any, dataset: Any, **options: Any) -> Scorer:
+    """Make the scorer for a config's `test_evaluator`.
+
+    Args:
+        evaluator: the `test_evaluator` entry: a dict, or a list with one.
+        dataset: the built test set; it gives the classes, and for VOC the ground truth.
+        options: `headline`, and `max_detections` for COCO; None leaves the default.
+
+    Raises:
+        UnknownName: rtx has no scorer for this evaluator, or no such metric.
+        BadValue: there is not exactly one evaluator, it asks for something else than the standard metric, or it has no
+            such option.
+        DataError: the ground truth cannot be read.
+    """
+    entries = list(evaluator) if isinstance(evaluator, list | tuple) else [evaluator]
+    if len(entries) != 1 or not isinstance(entries[0], Mapping):
+        raise BadValue(
+            f"test_evaluator must be one evaluator, got {evaluator!r}; name CocoMetric, VOCMetric or IoUMetric"
+        )
+    entry = entries[0]
+    kind = entry.get("type")
+    name = kind.rpartition(".")[2] if isinstance(kind, str) else getattr(kind, "__name__", repr(kind))
+    if name not in SCORERS:
+        raise unknown_name("test_evaluator type", name, place="rtx.evaluation.scorers.SCORERS", choices=SCORERS)
+    if entry.get("format_only"):
+        raise BadValue(f"{name} has format_only=True, so there is no ground truth to score against; remove it")
+    given = {key: value for key, value in options.items() if value is not None}
+    unknown = sorted(set(given) - ({"headline", "max_detections"} if name == "CocoMetric" else {"headline"}))
+    if unknown:
+        raise BadValue(f"the scorer of {name} has no option {', '.join(unknown)}")
+    build: Any = SCORERS[name]
+    scorer: Scorer = build(entry, dataset, **given)
+    return scorer
