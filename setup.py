@@ -33,6 +33,7 @@ EXTRAS = {
         "onedl-mmdetection>=3.5.1,<3.6",
         "onedl-mmpretrain>=1.3.6,<1.4",
         "onedl-mmsegmentation>=1.4.2,<1.5",
+        "tensorboard>=2.15",
         "torchvision>=0.19,<0.28",
     ],
     "coco": ["pycocotools>=2.0.7"],
