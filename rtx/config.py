@@ -1,0 +1,212 @@
+"""From a config file to the config that runs: Config in, new Config out, nothing else changed."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+
+from rtx.backbones.spec import ARCH_ARGUMENTS, arch_of, spec_of
+from rtx.errors import BadValue
+from rtx.sources.record import IMAGENET_MEAN, IMAGENET_STD, Source
+from rtx.sources.spec import parse_spec
+from rtx.transfer.modes import FRAMEWORK_DEFAULTS, apply_transfer
+from rtx.types import NormPolicy, TransferMode
+
+log = logging.getLogger(__name__)
+
+GUARD = "FrozenGuardHook"
+
+
+def load(path: str | Path, options: Mapping[str, Any] | None = None) -> Config:
+    """Read a config file and apply `--cfg-options`.
+
+    Args:
+        path: a .py config.
+        options: dotted keys to values, as mmengine's DictAction gives them.
+
+    Raises:
+        BadValue: no such file, or one that cannot be read as a config; the reason is in the message.
+    """
+    path = Path(path)
+    if not path.is_file():
+        near = sorted(p.name for p in path.parent.glob("*.py"))[:20] if path.parent.is_dir() else []
+        text = f"; {path.parent} holds {', '.join(near)}" if near else ""
+        raise BadValue(f"config {str(path)!r} not found (current folder: {Path.cwd()}){text}")
+    try:
+        cfg = Config.fromfile(str(path))
+    except Exception as error:  # a config is code of its writer: anything can come out of it
+        raise BadValue(f"config {path}: cannot be read ({type(error).__name__}: {error})") from error
+    if options:
+        try:
+            cfg.merge_from_dict(dict(options))
+        except (KeyError, TypeError, AssertionError, IndexError) as error:
+            raise BadValue(f"--cfg-options {dict(options)}: do not fit {path} ({error})") from error
+    return cfg
+
+
+def framework_of(cfg: Config) -> str:
+    """The OpenMMLab framework of a config, from its `default_scope`.
+
+    Raises:
+        BadValue: none that rtx knows.
+    """
+    scope = cfg.get("default_scope")
+    if scope not in FRAMEWORK_DEFAULTS:
+        raise BadValue(f"default_scope {scope!r}: must be one of {', '.join(FRAMEWORK_DEFAULTS)}")
+    return str(scope)
+
+
+def with_source(cfg: Config, spec: str) -> Config:
+    """The config with another source: backbone, weights, channels of neck and heads, pixel statistics.
+
+    Args:
+        cfg: a config of a detector, segmenter or classifier.
+        spec: a source's name, FILE or ARCH:FILE (a bare FILE must fit the config's architecture), or "random", which
+            keeps the architecture and starts from random weights.
+
+    Raises:
+        UnknownName: no such source.
+        BadValue: the config has no backbone.
+    """
+    parsed = parse_spec(spec)
+    new = _copy(cfg)
+    backbone = _backbone(new)
+    architecture = spec_of(parsed.arch or arch_of(backbone))
+    kept = {key: value for key, value in backbone.items() if key not in ARCH_ARGUMENTS and key != "type"}
+    kept |= {"source": spec, "init_cfg": None}
+    new.model.backbone = ConfigDict({**architecture.config, **kept})
+    # mmseg models carry upstream's weights one level up and hand them to the backbone.
+    if new.model.get("pretrained") is not None:
+        new.model.pretrained = None
+    _set_channels(new, architecture.channels)
+    _set_statistics(new, parsed.source)
+    _import(new, "rtx.backbones")
+    log.info("source=%s: %s, channels %s", spec, arch_of(new.model.backbone), architecture.channels)
+    return new
+
+
+def with_transfer(cfg: Config, mode: TransferMode | str, norm: NormPolicy | None = None) -> Config:
+    """The config with a transfer mode on its backbone and the guard among its hooks.
+
+    Args:
+        cfg: a config whose backbone is one of rtx's.
+        mode: a `TransferMode` or its text form, e.g. "blocks:3".
+        norm: batch-norm policy; None takes the mode's or framework's own.
+
+    Raises:
+        UnknownName: no such mode or policy, or a backbone that is not rtx's.
+        BadValue: a malformed block count, or a framework rtx does not know.
+    """
+    new = _copy(cfg)
+    parsed = TransferMode.parse(mode) if isinstance(mode, str) else mode
+    new.model.backbone = ConfigDict(apply_transfer(_backbone(new), parsed, norm, framework_of(new)))
+    hooks = [hook for hook in new.get("custom_hooks") or [] if hook.get("type") != GUARD]
+    new.custom_hooks = [*hooks, {"type": GUARD}]
+    _import(new, "rtx.backbones")
+    _import(new, "rtx.transfer")
+    return new
+
+
+def check_statistics(cfg: Config) -> None:
+    """Refuse a config whose preprocessor normalises otherwise than its source was trained.
+
+    Raises:
+        BadValue: another mean, std or channel order; the message says which and what to write.
+    """
+    backbone = _backbone(cfg)
+    spec = backbone.get("source")
+    if spec in (None, "random"):
+        return
+    wanted = copy.deepcopy(cfg)
+    _set_statistics(wanted, parse_spec(spec).source)
+    for name, place, right in (
+        ("model.data_preprocessor", cfg.model.get("data_preprocessor"), wanted.model.get("data_preprocessor")),
+        ("data_preprocessor", cfg.get("data_preprocessor"), wanted.get("data_preprocessor")),
+    ):
+        # mmseg and mmdet configs keep a second copy at the top, which no model reads when the model has its own.
+        if not isinstance(place, dict) or (name == "data_preprocessor" and "data_preprocessor" in cfg.model):
+            continue
+        for key in ("mean", "std", "bgr_to_rgb", "to_rgb"):
+            have, need = place.get(key), right.get(key)
+            same = have == need if isinstance(need, bool) or need is None else _close(have, need)
+            if not same:
+                raise BadValue(
+                    f"{name}.{key} is {have}, but source {spec!r} was trained with {need}; "
+                    f"drop the change or pass the source with --source, which sets it"
+                )
+
+
+def _close(have: Any, need: list[float]) -> bool:
+    return (
+        isinstance(have, (list, tuple))
+        and len(have) == len(need)
+        and all(abs(a - b) < 0.05 for a, b in zip(have, need, strict=True))
+    )
+
+
+def _copy(cfg: Config) -> Config:
+    # Config.__deepcopy__ keeps the file name and the text, which the dump in the run folder needs.
+    return copy.deepcopy(cfg)
+
+
+def _backbone(cfg: Config) -> ConfigDict:
+    backbone = (cfg.get("model") or {}).get("backbone")
+    if not isinstance(backbone, dict):
+        raise BadValue(f"config {cfg.filename or '?'}: has no model.backbone to put a source into")
+    return backbone
+
+
+def _set_channels(cfg: Config, channels: tuple[int, ...]) -> None:
+    """Tell neck and heads the channels of the stage outputs they read."""
+    model = cfg.model
+    used = [channels[i] for i in model.backbone.get("out_indices", (0, 1, 2, 3))]
+    neck = model.get("neck")
+    necks = neck if isinstance(neck, list) else [neck] if neck else []
+    fed_by_backbone = next((n for n in necks if "in_channels" in n), None)
+    if fed_by_backbone is not None:
+        _set_inputs(fed_by_backbone, used, list(range(len(used))))
+        return
+    heads: list[Any] = []
+    for name in ("decode_head", "auxiliary_head", "head"):
+        head = model.get(name)
+        heads += head if isinstance(head, list) else [head] if head else []
+    for head in heads:
+        if "in_channels" in head:
+            _set_inputs(head, used, head.get("in_index", len(used) - 1))
+
+
+def _set_inputs(module: ConfigDict, channels: list[int], index: int | list[int] | tuple[int, ...]) -> None:
+    if isinstance(module["in_channels"], (list, tuple)):
+        chosen = index if isinstance(index, (list, tuple)) else range(len(channels))
+        module["in_channels"] = [channels[i] for i in chosen]
+    else:
+        module["in_channels"] = channels[index if isinstance(index, int) else index[-1]]
+
+
+def _set_statistics(cfg: Config, source: Source | None) -> None:
+    """Normalise as the source was trained; OpenMMLab loads BGR, so an RGB source asks for a flip."""
+    mean = source.pixel_mean if source else [round(255 * m, 6) for m in IMAGENET_MEAN]
+    std = source.pixel_std if source else [round(255 * s, 6) for s in IMAGENET_STD]
+    flip = source.channel_order == "rgb" if source else True
+    # mmpretrain keeps the preprocessor beside the model and calls the flip to_rgb.
+    name = "to_rgb" if cfg.get("default_scope") == "mmpretrain" else "bgr_to_rgb"
+    places = [cfg.model.get("data_preprocessor"), cfg.get("data_preprocessor")]
+    for place in places:
+        if isinstance(place, dict):
+            place.update(mean=mean, std=std, **{name: flip})
+    if not any(isinstance(place, dict) for place in places):
+        raise BadValue(f"config {cfg.filename or '?'}: has no data_preprocessor to put pixel statistics into")
+
+
+def _import(cfg: Config, module: str) -> None:
+    """Make stock OpenMMLab tools import `module` before they build anything."""
+    found = cfg.get("custom_imports") or {"imports": [], "allow_failed_imports": False}
+    names = [found["imports"]] if isinstance(found["imports"], str) else list(found["imports"])
+    if module not in names:
+        names.append(module)
+    cfg.custom_imports = {**found, "imports": names}

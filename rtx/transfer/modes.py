@@ -1,0 +1,101 @@
+"""Transfer modes as backbone arguments."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from rtx.backbones.freezing import check_norm_policy
+from rtx.backbones.spec import spec_of
+from rtx.errors import unknown_name
+from rtx.types import NormPolicy, TransferMode
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class FrameworkDefault:
+    """What a framework's own ResNet configs freeze; `full` means this.
+
+    Attributes:
+        frozen_stages: in the OpenMMLab sense.
+        norm_policy: what its configs do with batch norm while the backbone trains.
+        text: the same for the log.
+    """
+
+    frozen_stages: int
+    norm_policy: NormPolicy
+    text: str
+
+
+FRAMEWORK_DEFAULTS: Mapping[str, FrameworkDefault] = {
+    "mmdet": FrameworkDefault(1, "eval", "mmdet's default: stem and stage 1 frozen, batch-norm statistics kept"),
+    "mmseg": FrameworkDefault(-1, "train", "mmseg's default: nothing frozen, batch statistics"),
+    "mmpretrain": FrameworkDefault(-1, "train", "mmpretrain's default: nothing frozen, batch statistics"),
+}
+
+
+def apply_transfer(
+    backbone: Mapping[str, Any], mode: TransferMode, norm: NormPolicy | None, framework: str
+) -> dict[str, Any]:
+    """A backbone config with the freezing of a transfer mode.
+
+    `fixed` freezes everything and keeps statistics. `full` is the framework's own default. `full_strict` freezes
+    nothing and keeps the framework's batch-norm policy, as `blocks:k` does for its trainable part.
+
+    Args:
+        backbone: config of one of rtx's backbones.
+        mode: what trains.
+        norm: batch-norm policy; None takes the mode's or framework's own.
+        framework: key of `FRAMEWORK_DEFAULTS`.
+
+    Raises:
+        UnknownName: no such framework or policy, or not a backbone of rtx.
+    """
+    if framework not in FRAMEWORK_DEFAULTS:
+        raise unknown_name("framework", framework, place="rtx/transfer/modes.py", choices=FRAMEWORK_DEFAULTS)
+    spec_of(backbone)  # a stock backbone would silently ignore the norm policy
+    default = FRAMEWORK_DEFAULTS[framework]
+    frozen = {"fixed": 4, "full": default.frozen_stages, "full_strict": -1, "blocks": -1}[mode.kind]
+    policy = norm or ("eval" if mode.kind == "fixed" else default.norm_policy)
+    check_norm_policy(policy)
+    changed = dict(backbone)
+    changed |= {"frozen_stages": frozen, "trainable_blocks": mode.blocks, "norm_policy": policy}
+    # The word of stock ResNets for the same thing; a config inherited from upstream may still carry it.
+    changed.pop("norm_eval", None)
+    text = default.text if mode.kind == "full" else f"frozen_stages={frozen}, trainable_blocks={mode.blocks}"
+    log.info("transfer=%s in %s: %s; norm policy %s%s", mode, framework, text, policy, "" if norm else " (default)")
+    return changed
+
+
+def transfer_name(backbone: Mapping[str, Any], framework: str) -> str:
+    """What a backbone config amounts to, read off the config itself so that no hand-made change goes unseen.
+
+    Returns:
+        "fixed", "full", "full_strict" or "blocks:k"; "frozen_stages=n" where none of them fits.
+
+    Example:
+        >>> transfer_name({"frozen_stages": 4}, "mmdet"), transfer_name({"frozen_stages": 2}, "mmdet")
+        ('fixed', 'frozen_stages=2')
+    """
+    frozen, blocks = backbone.get("frozen_stages", -1), backbone.get("trainable_blocks")
+    if blocks is not None:
+        return str(TransferMode("blocks", blocks))
+    default = FRAMEWORK_DEFAULTS.get(framework)
+    if default and frozen == default.frozen_stages:
+        return "full"
+    return {4: "fixed", -1: "full_strict"}.get(frozen, f"frozen_stages={frozen}")
+
+
+def as_norm_policy(text: str | None) -> NormPolicy | None:
+    """A policy name from the command line, checked; None stays None.
+
+    Raises:
+        UnknownName: no such policy.
+    """
+    if text is None:
+        return None
+    check_norm_policy(text)
+    return cast(NormPolicy, text)
