@@ -22,6 +22,7 @@ from mmengine.registry import TRANSFORMS
 from PIL import Image, UnidentifiedImageError
 
 from rtx.errors import DataError
+from rtx.targets.nodes import add_import
 
 LOADER = "LoadImageChecked"
 MODULE = "rtx.targets.images"
@@ -108,9 +109,7 @@ def with_checked_images(cfg: Config) -> Config:
     """
     out: Config = copy.deepcopy(cfg)
     _swap(out._cfg_dict)
-    imports = out.get("custom_imports") or dict(imports=[], allow_failed_imports=False)
-    if MODULE not in imports["imports"]:
-        out.custom_imports = dict(imports, imports=[*imports["imports"], MODULE])
+    add_import(out, MODULE)
     return out
 
 

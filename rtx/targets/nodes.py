@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import colorsys
 import copy
+import importlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -125,7 +126,8 @@ def set_num_classes(model: Any, n_classes: int, name: str = "model") -> list[str
 
 
 def add_import(cfg: Config, module: str) -> None:
-    """Add a module to the `custom_imports` of a config, once."""
+    """Add a module to the `custom_imports` of a config, once, and import it now: a loaded config is past that step."""
+    importlib.import_module(module)
     imports = cfg.get("custom_imports") or dict(imports=[], allow_failed_imports=False)
     if module not in imports["imports"]:
         cfg.custom_imports = dict(imports, imports=[*imports["imports"], module])
