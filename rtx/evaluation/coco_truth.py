@@ -38,8 +38,13 @@ class CocoTruth:
     place: str
 
 
-def read_truth(source: Path | Mapping[str, Any], *, place: str = "ground truth") -> CocoTruth:
+def read_truth(source: Path | Mapping[str, Any], *, place: str = "ground truth", quiet: bool = False) -> CocoTruth:
     """Read ground truth from an annotation file, or from a dict of the same form.
+
+    Args:
+        source: the file or the dict.
+        place: what error messages call a dict.
+        quiet: do not log what is odd but allowed, for ground truth that is converted again for every cell.
 
     Raises:
         DataError: the file is absent or no COCO file, or an annotation lacks what scoring needs.
@@ -59,7 +64,7 @@ def read_truth(source: Path | Mapping[str, Any], *, place: str = "ground truth")
     except (KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{place}: not a COCO annotation file, {error!r} is missing or has another form") from error
     flat = sum(a["area"] <= 0 for a in annotations)
-    if flat:
+    if flat and not quiet:
         log.info("%s: %d annotations of zero area count as objects that no detection can match", place, flat)
     return CocoTruth(images, categories, annotations, place)
 

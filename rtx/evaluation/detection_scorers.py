@@ -123,6 +123,7 @@ class VocScorer(_DetectionScorer):
         super().__init__(voc.DEFINITIONS, headline or modes[mode], with_masks=False)
         self._n_classes = len(dataset.metainfo["classes"])
         self._truth = {t.image_id: t for t in map(_voc_truth, map(dataset.get_data_info, range(len(dataset))))}
+        self._told = False
         log.info("scoring VOC AP over %d classes, headline %s", self._n_classes, self.headline)
 
     def process(self, data_samples: Sequence[Any]) -> None:
@@ -136,12 +137,6 @@ class VocScorer(_DetectionScorer):
             raise BadValue(f"image {absent[0]!r} is not in the test set that the scorer was built with")
         super().process(data_samples)
 
-    def flags(self) -> list[str]:
-        """Whether nothing was predicted, and which zeros detectron2's definition adds."""
-        absent = voc.absent_classes((self._truth[i] for i in self._seen), self._n_classes)
-        text = f"AP_d2 counts {len(absent)} of {self._n_classes} classes without objects as 0"
-        return super().flags() + ([text] if absent else [])
-
     def card(self) -> dict[str, Any]:
         """The definition of the numbers, for the protocol card."""
         return {
@@ -154,7 +149,12 @@ class VocScorer(_DetectionScorer):
         }
 
     def _scores(self) -> dict[str, float]:
-        return voc.voc_ap([self._truth[i] for i in self._seen], self._found, self._n_classes)
+        truths = [self._truth[i] for i in self._seen]
+        absent = len(voc.absent_classes(truths, self._n_classes))
+        if absent and not self._told:  # a property of the images, so once and not beside each of 76 cells
+            log.warning("AP_d2 counts %d of %d classes without objects as 0", absent, self._n_classes)
+            self._told = True
+        return voc.voc_ap(truths, self._found, self._n_classes)
 
 
 def _detections(sample: Any, *, with_masks: bool) -> coco.Detections:

@@ -107,7 +107,7 @@ def voc_ap(
         means = [_mean(list(column)) for column in zip(*by_class, strict=True)]
         scores |= {"AP_d2": _mean(means), "AP50_d2": means[0], "AP75_d2": means[5]}
     if {"AP_coco", "AP50_coco", "AP75_coco"} & set(definitions):
-        coco = coco_ap(read_truth(_as_coco(images, n_classes)), rows, range(n_classes))
+        coco = coco_ap(read_truth(_as_coco(images, n_classes), quiet=True), rows, range(n_classes))
         scores |= {"AP_coco": coco["bbox_mAP"], "AP50_coco": coco["bbox_mAP_50"], "AP75_coco": coco["bbox_mAP_75"]}
     return {name: scores[name] for name in definitions}
 
