@@ -37,7 +37,11 @@ STUFF = ("wall", "floor")
 
 LABEL_MAP_CLASSES: tuple[str, ...] = (*STUFF, *CLASSES)
 
-SIZE = (192, 192)
+SIZE = (128, 160)
+RADIUS = (13.0, 25.0)
+PERIOD = (6.0, 10.0)
+"""Pixel size of the objects and of their texture; the same in scenes and crops, so that one prepares for the other."""
+
 MIN_VISIBLE = 0.7
 CLUTTER_SHAPES = ("triangle", "cross")
 
@@ -87,7 +91,7 @@ def render_scene(seed: int, split: str, index: int, *, size: tuple[int, int] = S
     Example:
         >>> scene = render_scene(0, "train", 0)
         >>> scene.image.shape, scene.things[0].mask.any()
-        ((192, 192, 3), np.True_)
+        ((128, 160, 3), np.True_)
     """
     height, width = size
     if min(size) < 96:
@@ -100,7 +104,7 @@ def render_scene(seed: int, split: str, index: int, *, size: tuple[int, int] = S
     for _ in range(int(rng.integers(1, 4))):
         shape = CLUTTER_SHAPES[int(rng.integers(len(CLUTTER_SHAPES)))]
         texture = list(TEXTURES)[int(rng.integers(len(TEXTURES)))]
-        stamp = _draw(rng, shape, texture, size, radius=float(rng.uniform(8, 15)))
+        stamp = _draw(rng, shape, texture, size, radius=float(rng.uniform(6, 12)))
         stamp.paint(canvas)
         label_map[stamp.mask(size)] = 0
 
@@ -110,7 +114,7 @@ def render_scene(seed: int, split: str, index: int, *, size: tuple[int, int] = S
         if len(things) == wanted:
             break
         label = int(rng.integers(len(looks)))
-        stamp = _draw(rng, *looks[label], size, radius=float(rng.uniform(16, 34)))
+        stamp = _draw(rng, *looks[label], size, radius=float(rng.uniform(*RADIUS)))
         mask = stamp.mask(size)
         if any((seen & ~mask).sum() < MIN_VISIBLE * whole for _, seen, whole in things):
             continue
@@ -122,7 +126,7 @@ def render_scene(seed: int, split: str, index: int, *, size: tuple[int, int] = S
     return Scene(image, tuple(Thing(label, mask, tight_box(mask)) for label, mask, _ in things), label_map)
 
 
-def render_crop(seed: int, index: int, *, side: int = 64) -> tuple[NDArray[np.uint8], int]:
+def render_crop(seed: int, index: int, *, side: int = 48) -> tuple[NDArray[np.uint8], int]:
     """Draw one object in the middle of a small picture, for the source classifier.
 
     Args:
@@ -136,8 +140,8 @@ def render_crop(seed: int, index: int, *, side: int = 64) -> tuple[NDArray[np.ui
     rng = _generator(seed, "crop", "", index)
     canvas, _ = draw_background(rng, (side, side))
     label = int(rng.integers(len(SOURCE_CLASSES)))
-    centre = (side / 2 + float(rng.uniform(-6, 6)), side / 2 + float(rng.uniform(-6, 6)))
-    stamp = _draw(rng, *SOURCE_CLASSES[label], (side, side), radius=float(rng.uniform(0.25, 0.5)) * side, centre=centre)
+    centre = (side / 2 + float(rng.uniform(-5, 5)), side / 2 + float(rng.uniform(-5, 5)))
+    stamp = _draw(rng, *SOURCE_CLASSES[label], (side, side), radius=float(rng.uniform(*RADIUS)), centre=centre)
     stamp.paint(canvas)
     return _expose(rng, canvas), label
 
@@ -203,7 +207,7 @@ def _draw(
     angle = float(rng.uniform(0, 2 * np.pi))
     u, v = np.cos(angle) * x + np.sin(angle) * y, -np.sin(angle) * x + np.cos(angle) * y
     alpha = np.clip(0.5 - SHAPES[shape](u, v, radius), 0.0, 1.0)
-    share = TEXTURES[texture](u, v, float(rng.uniform(7, 12)))[..., None]
+    share = TEXTURES[texture](u, v, float(rng.uniform(*PERIOD)))[..., None]
     first, second = two_colours(rng)
     light = 1 - 0.25 * (x * np.cos(0.7) + y * np.sin(0.7))[..., None] / radius  # lit from the upper left
     return _Stamp((rows, columns), alpha, (first * share + second * (1 - share)) * light)
