@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     from rtx.targets.checks import check_data
 
     cfg = apply_config_arguments(configs.load(config_path), args)
-    check_data(cfg, splits=("test",))
+    check_data(cfg, splits=("val",))
     if args.launcher != "none":
         init_dist(args.launcher, **cfg.get("env_cfg", {}).get("dist_cfg", {"backend": "nccl"}))
     device = args.device or (f"cuda:{args.local_rank}" if torch.cuda.is_available() else "cpu")

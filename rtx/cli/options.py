@@ -6,6 +6,7 @@ import argparse
 import os
 from typing import TYPE_CHECKING
 
+from rtx.errors import BadValue
 from rtx.types import NORM_POLICIES, TransferMode
 
 if TYPE_CHECKING:
@@ -34,15 +35,23 @@ def apply_config_arguments(cfg: Config, args: argparse.Namespace) -> Config:
         UnknownName, BadValue, DataError: an argument names nothing that exists.
     """
     from rtx import config as configs
+    from rtx.targets.data import with_data
+    from rtx.transfer.modes import transfer_name
 
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
     mode = TransferMode.parse(args.transfer) if args.transfer else None
     if args.source:
         cfg = configs.with_source(cfg, args.source)
-    if mode or args.norm:
-        cfg = configs.with_transfer(cfg, mode or TransferMode("full"), args.norm)
+    if args.norm and not mode:
+        # The policy alone was asked for: keep what the config freezes, if that has a name.
+        name = transfer_name(cfg.model.backbone, configs.framework_of(cfg))
+        if name.startswith("frozen_stages"):
+            raise BadValue(f"--norm {args.norm}: the config freezes {name}, which is no transfer mode; give --transfer too")
+        mode = TransferMode.parse(name)
+    if mode:
+        cfg = configs.with_transfer(cfg, mode, args.norm)
     if args.data_root:
-        cfg = configs.with_data(cfg, args.data_root)
+        cfg = with_data(cfg, args.data_root)
     if args.cfg_options:
         cfg.merge_from_dict(args.cfg_options)
     return cfg

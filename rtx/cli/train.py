@@ -78,6 +78,9 @@ def prepare(args: argparse.Namespace) -> Config:
     if args.resume:
         cfg.resume = True
         cfg.load_from = None if args.resume == "auto" else args.resume
+    if not any(hook.get("type") == configs.GUARD for hook in cfg.get("custom_hooks") or []):
+        cfg.custom_hooks = [*(cfg.get("custom_hooks") or []), dict(type=configs.GUARD)]
+        _import_too(cfg, "rtx.transfer")
     if args.corrupt_eval is not None:
         hook = dict(type="CorruptionEvalHook", interval=args.corrupt_eval)
         cfg.custom_hooks = [*(cfg.get("custom_hooks") or []), hook]
@@ -139,6 +142,7 @@ def train(cfg: Config) -> Runner:
     work_dir = Path(cfg.work_dir)
     check_run_folder(work_dir, cfg)
     _only_safe_checkpoints(cfg)
+    _forget_visualizers()
     runner = Runner.from_cfg(cfg)
     if is_main_process():
         from rtx.evaluation.scores import write_atomic
@@ -149,6 +153,17 @@ def train(cfg: Config) -> Runner:
     return runner
 
 
+def _forget_visualizers() -> None:
+    """Drop the visualizers of an earlier run in this process: they share one name, and would keep its folder."""
+    from mmengine.visualization import Visualizer
+
+    kinds: list[Any] = [Visualizer]
+    while kinds:
+        kind = kinds.pop()
+        kind._instance_dict.clear()
+        kinds += kind.__subclasses__()
+
+
 def identity(cfg: Config) -> dict[str, Any]:
     """What makes two runs the same run: a second one may go on in the folder of the first."""
     from rtx.evaluation.card import plain
@@ -156,7 +171,7 @@ def identity(cfg: Config) -> dict[str, Any]:
     def data(loader: Any) -> Any:  # noqa: ANN401
         return plain(loader.dataset) if loader else None
 
-    parts = {"model": plain(cfg.model), "train_data": data(cfg.get("train_dataloader")), "rtx": plain(cfg.get("rtx", {}))}
+    parts = {"model": plain(cfg.model), "train_data": data(cfg.get("train_dataloader"))}
     return json.loads(json.dumps(parts, default=str))
 
 
@@ -172,9 +187,9 @@ def check_run_folder(work_dir: Path, cfg: Config) -> None:
     there, now = json.loads(record.read_text(encoding="utf-8")), identity(cfg)
     changed = [name for name in now if there.get(name) != now[name]]
     if changed and list(work_dir.glob("*.pth")):
-        what = {"model": "the model", "train_data": "the training set", "rtx": "source, transfer or data root"}
+        what = {"model": "model, source or transfer", "train_data": "the training set"}
         raise RunConflict(
-            f"run folder {str(work_dir)!r} belongs to another run ({' and '.join(what[c] for c in changed)} differ); "
+            f"run folder {str(work_dir)!r} belongs to another run (another {' and '.join(what[c] for c in changed)}); "
             "give another --work-dir, or remove the folder"
         )
 

@@ -16,6 +16,8 @@ from mmengine.config import Config
 import rtx
 from rtx.corruptions import DEFAULT_ENGINE
 from rtx.evaluation.batches import image_path
+from rtx.transfer.freeze_map import freeze_map
+from rtx.transfer.modes import transfer_name
 
 _VERSIONED = {
     "torch": "torch",
@@ -123,7 +125,7 @@ def protocol_card(
         A JSON-ready dict. Fields in `rtx.evaluation.scores.CONTEXT_FIELDS` are recorded only; all others make the key.
     """
     device = next(model.parameters()).device.type
-    recorded = cfg.get("rtx", {})
+    backbone = plain(cfg.model).get("backbone") or {}
     return {
         "corruption_engine": engine,
         "corruption_engine_version": version_of(_ENGINE_PACKAGE[engine]) if engine in _ENGINE_PACKAGE else rtx.__version__,
@@ -139,8 +141,9 @@ def protocol_card(
         "precision": ("amp_bf16" if device == "cpu" else "amp_fp16") if amp else "fp32",
         "weights_sha256": weights_sha256(model),
         "config_sha256": config_sha256(cfg),
-        "transfer": plain(recorded.get("transfer")),
-        "source": plain(recorded.get("source")),
+        "source": backbone.get("source"),
+        "transfer": transfer_name(backbone, cfg.get("default_scope", "")),
+        "freeze_map": freeze_map(model),
         "checkpoint_file": checkpoint.name if checkpoint else None,
         "checkpoint_sha256": file_sha256(checkpoint) if checkpoint else None,
         "device": torch.cuda.get_device_name() if device == "cuda" else device,

@@ -1,0 +1,182 @@
+"""Training from the command line: what is missing is said before anything starts; a run folder says how it was made."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from rtx.cli import corrupt_eval, train
+from rtx.errors import BadValue, RunConflict, UnknownName, WeightsError, WeightsMismatch
+
+PROJECT = Path(__file__).resolve().parents[2]
+LEAF = str(PROJECT / "configs" / "maskrcnn_r50_coco.py")
+EPS3 = str(PROJECT / "configs" / "maskrcnn_r50_eps3_coco.py")
+# Small enough for a test, through the flags that a user has.
+SMALL = [
+    "train_dataloader.batch_size=2",
+    "train_dataloader.num_workers=0",
+    "train_dataloader.persistent_workers=False",
+    "val_dataloader.num_workers=0",
+    "val_dataloader.persistent_workers=False",
+    "test_dataloader.num_workers=0",
+    "test_dataloader.persistent_workers=False",
+    "train_cfg.max_epochs=1",
+    "default_hooks.logger.interval=1",
+    "train_dataloader.dataset.pipeline.2.scale=(128,96)",
+    "val_dataloader.dataset.pipeline.1.scale=(128,96)",
+    "test_dataloader.dataset.pipeline.1.scale=(128,96)",
+    "model.train_cfg.rpn_proposal.nms_pre=100",
+    "model.train_cfg.rpn_proposal.max_per_img=50",
+    "model.test_cfg.rpn.max_per_img=50",
+]
+
+
+def parse(module: Any, *arguments: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    module.add_arguments(parser)
+    return parser.parse_args(arguments)
+
+
+def test_what_is_missing_is_listed_with_place_and_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("RTX_WEIGHTS", raising=False)
+    with pytest.raises(BadValue) as caught:
+        train.run(parse(train, EPS3))
+    text = str(caught.value)
+    assert "2 things are missing" in text
+    assert "resnet50_l2_eps3.ckpt" in text
+    assert str(Path("weights")) in text
+    assert "data/coco" in text
+    assert "--data-root" in text
+    assert not (tmp_path / "work_dirs").exists(), "nothing is started"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (["configs/nothing.py"], BadValue, "configs/nothing.py.*does not exist"),
+        ([LEAF, "--source", "resnet50_l2_ep3"], UnknownName, "did you mean 'resnet50_l2_eps3'"),
+        ([LEAF, "--transfer", "fixd"], UnknownName, "did you mean 'fixed'"),
+        ([LEAF, "--transfer", "blocks:x"], BadValue, "blocks:k with k a whole number"),
+    ],
+)
+def test_wrong_names_are_named(arguments: list[str], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        train.run(parse(train, *arguments))
+
+
+def test_more_blocks_than_there_are_is_an_error(made_coco: Path, tmp_path: Path) -> None:
+    arguments = [LEAF, "--data-root", str(made_coco), "--source", "random", "--work-dir", str(tmp_path)]
+    with pytest.raises(BadValue, match="this backbone has 16 blocks"):
+        train.run(parse(train, *arguments, "--transfer", "blocks:17"))
+
+
+def test_flags_reach_the_config(tmp_path: Path) -> None:
+    args = parse(train, LEAF, "--amp", "--auto-scale-lr", "--seed", "7", "--work-dir", str(tmp_path), "--resume", "--source", "random")
+    cfg = train.prepare(args)
+    assert cfg.optim_wrapper.type == "AmpOptimWrapper"
+    assert cfg.auto_scale_lr.enable is True
+    assert cfg.randomness.seed == 7
+    assert cfg.work_dir == str(tmp_path)
+    assert (cfg.resume, cfg.load_from) == (True, None)
+    assert cfg.model.backbone.source == "random"
+
+
+def test_a_setting_made_by_hand_is_not_overruled(made_coco: Path) -> None:
+    cfg = train.prepare(parse(train, LEAF, "--data-root", str(made_coco), "--transfer", "fixed", "--cfg-options", "model.backbone.frozen_stages=2", "train_dataloader.batch_size=5"))
+    assert cfg.model.backbone.frozen_stages == 2
+    assert cfg.train_dataloader.batch_size == 5
+
+
+def test_two_transfers_do_not_share_a_default_folder() -> None:
+    names = {
+        train.default_name(parse(train, LEAF, *more))
+        for more in ([], ["--transfer", "fixed"], ["--transfer", "blocks:3"], ["--source", "resnet18_l2_eps3"])
+    }
+    assert len(names) == 4
+
+
+@pytest.fixture(scope="module")
+def finished(made_coco: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a real run: ResNet-18, frozen, one epoch on six small images."""
+    out = tmp_path_factory.mktemp("run")
+    arguments = [LEAF, "--data-root", str(made_coco), "--source", "random", "--transfer", "fixed", "--seed", "0"]
+    small = [*SMALL, "model.backbone.depth=18", "model.neck.in_channels=[64,128,256,512]"]
+    assert train.run(parse(train, *arguments, "--work-dir", str(out), "--cfg-options", *small)) == 0
+    return out
+
+
+def test_a_run_folder_holds_config_log_scalars_checkpoint_and_environment(finished: Path) -> None:
+    record = json.loads((finished / "environment.json").read_text())
+    assert record["versions"]["torch"] == torch.__version__.split("+")[0]
+    assert (finished / "epoch_1.pth").is_file()
+    assert (finished / "maskrcnn_r50_coco.py").is_file()
+    assert list(finished.glob("*/*.log"))
+    assert list(finished.glob("*/vis_data/scalars.json"))
+    assert list(finished.glob("*/vis_data/events.out.tfevents.*"))
+    log = next(finished.glob("*/*.log")).read_text()
+    assert "frozen" in log
+
+
+def test_the_frozen_backbone_is_the_initial_one_to_the_bit(finished: Path) -> None:
+    """A second run from the same seed has the same start, so a frozen backbone ends the same whatever the data did."""
+    state = torch.load(finished / "epoch_1.pth", map_location="cpu", weights_only=False)["state_dict"]
+    buffers = {k: v for k, v in state.items() if k.startswith("backbone.") and "running_mean" in k}
+    assert buffers
+    assert all((v == 0).all() for v in buffers.values()), "no batch statistic moved"
+
+
+def test_a_folder_of_another_run_is_refused(finished: Path, made_coco: Path) -> None:
+    arguments = [LEAF, "--data-root", str(made_coco), "--source", "random", "--transfer", "full", "--work-dir", str(finished)]
+    with pytest.raises(RunConflict, match="belongs to another run.*--work-dir"):
+        train.train(train.prepare(parse(train, *arguments)))
+
+
+def test_a_file_that_would_run_code_is_not_resumed_from(made_coco: Path, tmp_path: Path) -> None:
+    import pickle
+
+    class Evil:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return (Path.touch, (tmp_path / "ran",))
+
+    path = tmp_path / "evil.pth"
+    path.write_bytes(pickle.dumps({"state_dict": {}, "x": Evil()}))
+    arguments = [LEAF, "--data-root", str(made_coco), "--source", "random", "--work-dir", str(tmp_path / "w"), "--resume", str(path)]
+    with pytest.raises(WeightsError, match="without running code"):
+        train.train(train.prepare(parse(train, *arguments)))
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_run_folder_can_be_evaluated_as_it_is(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = [str(finished), "--corruptions", "fog", "--severities", "3", "--limit", "2", "--workers", "0", "--device", "cpu"]
+    assert corrupt_eval.run(parse(corrupt_eval, *arguments)) == 0
+    summary = json.loads((finished / "corruption_eval" / "summary.json").read_text())
+    assert set(summary["cells"]) == {"clean", "fog_3"}
+    assert summary["metric"] == "bbox_mAP"
+    assert summary["protocol"]["transfer"] is not None
+    assert "PREVIEW" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kind", ["other architecture", "no checkpoint", "missing"])
+def test_a_wrong_checkpoint_is_named_before_anything_runs(finished: Path, tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "wrong.pth"
+    if kind == "other architecture":
+        state = torch.load(finished / "epoch_1.pth", map_location="cpu", weights_only=False)["state_dict"]
+        state["backbone.conv1.weight"] = torch.zeros(64, 3, 3, 3)
+        torch.save({"state_dict": state}, path)
+    elif kind == "no checkpoint":
+        path.write_text("<!DOCTYPE html><html>please log in</html>")
+    error = WeightsMismatch if kind == "other architecture" else WeightsError
+    match = "backbone.conv1.weight.*3, 3, 3.*7, 7" if kind == "other architecture" else "wrong.pth"
+    with pytest.raises(error, match=match):
+        corrupt_eval.run(parse(corrupt_eval, str(finished), str(path), "--device", "cpu", "--out", str(tmp_path / "o")))
+
+
+def test_a_folder_that_is_no_run_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BadValue, match="0 config files"):
+        corrupt_eval.resolve(str(tmp_path), None)
