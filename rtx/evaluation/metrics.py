@@ -66,7 +66,7 @@ def rpc(grid: Grid, corruptions: Iterable[str] = BENCHMARK, severities: Iterable
         MissingConditions: the clean score or an asked cell is not there.
         BadValue: as `mpc`.
     """
-    return _ratio(mpc(grid, corruptions, severities), clean(grid))
+    return _ratio(mpc(grid, corruptions, severities), _warned(clean(grid)))
 
 
 def family_scores(
@@ -96,7 +96,7 @@ def family_drops(
         MissingConditions: the clean score or an asked cell is not there.
         BadValue: as `mpc`.
     """
-    reference = clean(grid)
+    reference = _warned(clean(grid))
     return {f: 1 - _ratio(score, reference) for f, score in family_scores(grid, corruptions, severities).items()}
 
 
@@ -281,10 +281,14 @@ def _mean(values: list[float]) -> float:
 
 
 def _ratio(value: float, reference: float) -> float:
+    return value / reference if reference else math.nan
+
+
+def _warned(reference: float) -> float:
+    # `summarise` says this in its notes, once a summary.
     if reference == 0:
         log.warning("P is 0: a ratio to it is undefined (NaN)")
-        return math.nan
-    return value / reference
+    return reference
 
 
 def _plain(value: Any) -> Any:
