@@ -7,6 +7,7 @@ import json
 import logging
 import platform
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from rtx.errors import BadValue, RtxError, RunConflict, WeightsError
 
 if TYPE_CHECKING:
     from mmengine.config import Config
+    from mmengine.hooks import Hook
     from mmengine.runner import Runner
 
 HELP = "train a detector or segmenter from a source backbone"
@@ -123,7 +125,7 @@ def missing(cfg: Config) -> list[str]:
     return problems
 
 
-def train(cfg: Config) -> Runner:
+def train(cfg: Config, *, hooks: Sequence[Hook] = ()) -> Runner:
     """Train in the config's run folder.
 
     The folder holds the expanded config, the log, scalars (JSON lines and TensorBoard), checkpoints and
@@ -131,6 +133,7 @@ def train(cfg: Config) -> Runner:
 
     Args:
         cfg: an expanded config with `work_dir`.
+        hooks: further hooks of the caller, no part of the config.
 
     Raises:
         RunConflict: the folder holds checkpoints of another config and nothing asks to resume.
@@ -149,6 +152,8 @@ def train(cfg: Config) -> Runner:
 
         write_atomic(work_dir / "environment.json", json.dumps(environment(), indent=1) + "\n")
         write_atomic(work_dir / "run.json", json.dumps(identity(cfg), indent=1) + "\n")
+    for hook in hooks:
+        runner.register_hook(hook)
     runner.train()
     return runner
 
