@@ -19,6 +19,7 @@ OPENMMLAB = ("mmcv", "mmdet", "mmengine", "mmpretrain", "mmseg")
 BASE, PURE, MM, CONFIG, CLI, TOOLS = range(6)
 LEVELS = {
     "rtx": BASE,
+    "rtx.diagnosis": BASE,
     "rtx.environment": BASE,
     "rtx.errors": BASE,
     "rtx.rng": BASE,

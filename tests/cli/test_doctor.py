@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from rtx import diagnosis
 from rtx.cli import doctor
 from rtx.cli.main import main
 from rtx.environment import TRIALS, Cuda, Environment, attempt, installed, wanted
@@ -46,13 +47,13 @@ def failing(**faults: str) -> Environment:
     return replace(GOOD, faults=GOOD.faults | {name.replace("__", "."): text for name, text in faults.items()})
 
 
-def red(env: Environment) -> dict[str, doctor.Row]:
-    return {row.name: row for row in doctor.diagnose(env) if row.status == "bad"}
+def red(env: Environment) -> dict[str, diagnosis.Row]:
+    return {row.name: row for row in diagnosis.diagnose(env) if row.status == "bad"}
 
 
 def test_nothing_is_red_where_all_is_well() -> None:
     assert red(GOOD) == {}
-    assert all(row.status == "ok" for row in doctor.diagnose(GOOD))
+    assert all(row.status == "ok" for row in diagnosis.diagnose(GOOD))
 
 
 CLASHES = [
@@ -117,11 +118,20 @@ def test_each_clash_is_one_red_row_with_its_remedy(env: Environment, name: str, 
     assert remedy in rows[name].remedy and "\n" not in rows[name].remedy
 
 
+def test_what_a_broken_package_breaks_is_mended_there() -> None:
+    rows = red(failing(mmcv="ImportError: boom", mmdet="ImportError: boom", mmseg="KeyError: 'x'"))
+    assert set(rows) == {"onedl-mmcv", "onedl-mmdetection", "onedl-mmsegmentation"}
+    assert rows["onedl-mmcv"].remedy.startswith("pip install")
+    assert rows["onedl-mmdetection"].remedy == "mend onedl-mmcv first, then run `rtx doctor` again"
+    alone = red(failing(mmdet="ImportError: boom"))
+    assert "pip install" in alone["onedl-mmdetection"].remedy
+
+
 def test_what_is_optional_may_be_absent() -> None:
-    optional = {*doctor.RIVALS, "torchvision", "pycocotools", "tensorboard"} - {"onedl-mmengine"}
+    optional = {*diagnosis.RIVALS, "torchvision", "pycocotools", "tensorboard"} - {"onedl-mmengine"}
     env = having(without=tuple(optional))
     assert red(env) == {}
-    absent = {row.name for row in doctor.diagnose(env) if row.found.startswith("absent")}
+    absent = {row.name for row in diagnosis.diagnose(env) if row.found.startswith("absent")}
     assert absent == optional
 
 
@@ -149,7 +159,7 @@ def test_a_machine_without_gpu_is_no_fault() -> None:
     ],
 )
 def test_cuda_architectures(capability: str, archs: tuple[str, ...], runs: bool) -> None:
-    assert doctor._runs_on(capability, archs) is runs
+    assert diagnosis._runs_on(capability, archs) is runs
 
 
 def test_a_crash_is_noted_and_the_rest_is_tried() -> None:
@@ -193,5 +203,5 @@ def test_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
     assert "[bold]broken" in out and "\ntorchvision: pip install" in out
     assert main(["doctor", "--json"]) == 1
     told = json.loads(capsys.readouterr().out)
-    assert told["ok"] is False and len(told["rows"]) == len(doctor.CHECKS)
+    assert told["ok"] is False and len(told["rows"]) == len(diagnosis.CHECKS)
     assert told["environment"]["packages"]["torch"] == "2.11.0"
