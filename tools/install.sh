@@ -145,8 +145,8 @@ check_result() {
     settle_opencv
     "$PY" -m pip check
     case ",$EXTRAS," in
-        *,all,* | *,mm,*) "$PY" -c 'import cv2, torchvision, imagecorruptions, mmcv.ops, mmdet.models, mmseg.models, mmpretrain.models, rtx.cli.main' ;;
-        *) "$PY" -c 'import rtx.cli.main' ;;
+        *,all,* | *,mm,*) "$PY" -c 'import cv2, torchvision, imagecorruptions, mmcv.ops, mmdet.models, mmseg.models, mmpretrain.models, rtx' ;;
+        *) "$PY" -c 'import rtx' ;;
     esac
 }
 

@@ -1,4 +1,4 @@
-"""`rtx COMMAND ...`: find the command, run it, turn an error of the user's making into one line.
+"""`rtx COMMAND ...`: find the command, run it, show an error of the user's making without a traceback.
 
 A command's module is imported only when it is called, so `rtx --help` and `rtx doctor` work where PyTorch or OpenMMLab
 are absent or broken.
@@ -69,7 +69,7 @@ def overview() -> str:
             "commands:",
             *(f"  {name:<{width}}  {command.summary}" for name, command in COMMANDS.items()),
             "",
-            "RTX_DEBUG=1 shows the traceback of an error that is otherwise one line.",
+            "RTX_DEBUG=1 shows the traceback of an error that is otherwise only its message.",
         ]
     )
 
@@ -95,7 +95,7 @@ def main(argv: Sequence[str]) -> int:
     except RtxError as error:
         if os.environ.get("RTX_DEBUG"):
             raise
-        print(f"{type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"{type(error).__name__}: {str(error).strip()}", file=sys.stderr)
         return BAD_INPUT
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -131,14 +131,16 @@ def _log_to_stderr() -> Iterator[None]:
     logger = logging.getLogger("rtx")
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s", "%H:%M:%S"))
-    level = logger.level
+    level, propagate = logger.level, logger.propagate
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
+    logger.propagate = False  # a library may give the root logger a handler too, and each line would come twice
     try:
         yield
     finally:
         logger.removeHandler(handler)
         logger.setLevel(level)
+        logger.propagate = propagate
 
 
 def entry() -> None:
