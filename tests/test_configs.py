@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.makers import make_coco
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 LEAVES = sorted(path.name for path in CONFIGS.glob("*.py"))
@@ -133,6 +137,32 @@ def test_a_leaf_builds_its_whole_model(name: str) -> None:
 def test_a_leaf_names_a_source_of_the_catalogue(name: str) -> None:
     catalog = pytest.importorskip("rtx.sources.catalog")
     assert catalog.find(load(CONFIGS / name).model.backbone.source).arch == "resnet50"
+
+
+@pytest.mark.slow
+def test_a_leaf_runs_with_the_stock_test_tool(tmp_path: Path) -> None:
+    import mmdet
+    import torch
+    from mmdet.datasets import CocoDataset
+    from mmengine.registry import MODELS, init_default_scope
+
+    root = make_coco(tmp_path / "coco", names=CocoDataset.METAINFO["classes"])
+    cfg = load(CONFIGS / "maskrcnn_r50_eps3_coco.py")
+    init_default_scope("mmdet")
+    torch.save({"state_dict": MODELS.build(cfg.model).state_dict(), "meta": {}}, tmp_path / "model.pth")
+    changes = [
+        f"test_dataloader.dataset.data_root={root}/",
+        f"test_evaluator.ann_file={root}/annotations/instances_val2017.json",
+        "test_dataloader.num_workers=0",
+        "test_dataloader.persistent_workers=False",
+        "test_dataloader.dataset.indices=1",
+    ]
+    tool = Path(mmdet.__file__).parent / ".mim/tools/test.py"
+    leaf = CONFIGS / "maskrcnn_r50_eps3_coco.py"
+    command = [sys.executable, tool, leaf, tmp_path / "model.pth", "--work-dir", tmp_path / "run"]
+    done = subprocess.run([*command, "--cfg-options", *changes], capture_output=True, text=True, cwd=CONFIGS.parent)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "Epoch(test) [1/1]" in done.stdout + done.stderr
 
 
 def test_every_leaf_is_listed() -> None:

@@ -36,6 +36,7 @@ def apply_config_arguments(cfg: Config, args: argparse.Namespace) -> Config:
     """
     from rtx import config as configs
     from rtx.targets.data import with_data
+    from rtx.targets.images import with_checked_images
     from rtx.transfer.modes import transfer_name
 
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
@@ -52,6 +53,7 @@ def apply_config_arguments(cfg: Config, args: argparse.Namespace) -> Config:
         cfg = configs.with_transfer(cfg, mode, args.norm)
     if args.data_root:
         cfg = with_data(cfg, args.data_root)
+    cfg = with_checked_images(cfg)
     if args.cfg_options:
         cfg.merge_from_dict(args.cfg_options)
     return cfg

@@ -188,8 +188,9 @@ def _rows(rows: Any) -> tuple[tuple[str, ...], tuple[int, ...] | None, tuple[tup
     if all(len(row.get("color") or ()) == 3 for row in rows):
         colours = tuple(tuple(int(part) for part in row["color"]) for row in rows)
     if labels is not None:
-        order = sorted(range(len(rows)), key=lambda n: labels[n])
-        names, labels = tuple(names[n] for n in order), tuple(labels[n] for n in order)
+        numbers = labels
+        order = sorted(range(len(rows)), key=numbers.__getitem__)
+        names, labels = tuple(names[n] for n in order), tuple(numbers[n] for n in order)
         colours = tuple(colours[n] for n in order) if colours else None
     return names, labels, colours
 

@@ -68,6 +68,26 @@ def test_every_kind_becomes_8_bit_rgb_by_the_stated_rule(tmp_path: Path, loaders
     assert np.abs(checked[..., ::-1].astype(int) - expected).max() <= tolerance
 
 
+@pytest.mark.parametrize("kind", ["grey", "alpha", "cmyk", "16 bit grey"])
+@pytest.mark.parametrize("leaf", ["maskrcnn_r50_coco", "upernet_r50_ade20k"])
+def test_every_kind_passes_a_leafs_pipeline(tmp_path: Path, leaf: str, kind: str) -> None:
+    pytest.importorskip("mmdet")
+    pytest.importorskip("mmseg")
+    from mmengine.config import Config
+    from mmengine.dataset import Compose
+    from mmengine.registry import init_default_scope
+
+    from rtx.targets.images import with_checked_images
+
+    cfg = with_checked_images(Config.fromfile(Path(__file__).resolve().parents[2] / "configs" / f"{leaf}.py"))
+    init_default_scope(cfg.default_scope)
+    steps = [step for step in cfg.test_dataloader.dataset.pipeline if step["type"] != "LoadAnnotations"]
+    save(tmp_path / "image.png", kind)
+    info = dict(img_path=str(tmp_path / "image.png"), img_id=1, seg_map_path=None, reduce_zero_label=True)
+    inputs = Compose(steps)(info)["inputs"]
+    assert inputs.shape[0] == 3 and str(inputs.dtype) == "torch.uint8" and inputs.float().std() > 5
+
+
 @pytest.mark.parametrize("suffix, options", [("jpg", {}), ("jpg", {"progressive": True}), ("png", {})])
 @pytest.mark.parametrize("keep", [0.1, 0.5, 0.99, "all but one byte"])
 def test_a_truncated_file_is_refused_by_name(tmp_path: Path, loaders: dict, suffix: str, options: dict, keep) -> None:
