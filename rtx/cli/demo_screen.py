@@ -1,0 +1,110 @@
+"""What the demo shows while it runs: a line a step with the time elapsed; what the libraries say goes to a file."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TextIO
+
+Report = Callable[[int, int], None]
+
+
+class Screen:
+    """Progress lines on a terminal (rewritten in place) or in a log (a new line now and then).
+
+    Args:
+        steps: how many steps there will be.
+        log_file: where everything else is written that would have come to the screen.
+        stream: where the lines go.
+    """
+
+    def __init__(self, steps: int, log_file: Path, stream: TextIO | None = None) -> None:
+        self.steps = steps
+        log_file.parent.mkdir(parents=True, exist_ok=True)
+        self.sink = log_file.open("a", encoding="utf-8", buffering=1)
+        self.stream = stream or sys.stdout
+        self.live = self.stream.isatty()
+        self.every = 0.5 if self.live else 15.0
+        self.started = time.monotonic()
+        self.number = 0
+        self.shown = 0
+
+    def line(self, text: str, *, stay: bool = True) -> None:
+        """Show one line; one that does not `stay` is overwritten by the next on a terminal."""
+        text = f"[{clock(time.monotonic() - self.started)}] {text}"
+        padding = " " * max(0, self.shown - len(text))
+        start = "\r" if self.live else ""
+        self.stream.write(f"{start}{text}{padding}" + ("" if self.live and not stay else "\n"))
+        self.stream.flush()
+        self.shown = len(text) if self.live and not stay else 0
+
+    def skip(self, title: str, text: str) -> None:
+        """Say that a step needs no work."""
+        self.number += 1
+        self.line(f"{self.number}/{self.steps} {title}: {text}")
+
+    @contextlib.contextmanager
+    def step(self, title: str, unit: str) -> Iterator[tuple[Report, list[str]]]:
+        """One step: what is logged or printed inside goes to the log file.
+
+        Args:
+            title: what is done.
+            unit: what is counted.
+
+        Yields:
+            A function that takes (done, total), and a list whose last entry becomes the step's closing line.
+        """
+        self.number += 1
+        head = f"{self.number}/{self.steps} {title}"
+        self.line(f"{head} ...", stay=not self.live)
+        begun = last = time.monotonic()
+        result: list[str] = []
+
+        def report(done: int, total: int) -> None:
+            nonlocal last
+            now = time.monotonic()
+            if now - last >= self.every and done < total:
+                last = now
+                left = (now - begun) / done * (total - done)
+                self.line(f"{head}: {done} of {total} {unit}, about {left:.0f} s left", stay=not self.live)
+
+        with quiet(self.sink):
+            yield report, result
+        self.line(f"{head}: {result[-1] if result else 'done'} ({time.monotonic() - begun:.0f} s)")
+
+
+def clock(seconds: float) -> str:
+    """Minutes and seconds.
+
+    Example:
+        >>> clock(75.4)
+        ' 1:15'
+    """
+    return f"{int(seconds) // 60:2d}:{int(seconds) % 60:02d}"
+
+
+@contextlib.contextmanager
+def quiet(sink: TextIO) -> Iterator[None]:
+    """Send print, warnings and logging of this process to `sink`; errors still come out as exceptions.
+
+    Args:
+        sink: stays open afterwards, because libraries keep it in log handlers that they make inside.
+    """
+    logger = logging.getLogger("rtx")
+    levels = [(handler, handler.level) for handler in logger.handlers]
+    own = logging.StreamHandler(sink)
+    own.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s", "%H:%M:%S"))
+    try:
+        for handler, _ in levels:
+            handler.setLevel(logging.ERROR)
+        logger.addHandler(own)
+        with contextlib.redirect_stdout(sink), contextlib.redirect_stderr(sink):
+            yield
+    finally:
+        logger.removeHandler(own)
+        for handler, level in levels:
+            handler.setLevel(level)
