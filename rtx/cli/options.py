@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 from typing import TYPE_CHECKING
 
 from rtx.errors import BadValue
 from rtx.types import NORM_POLICIES, TransferMode
+
+log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -49,6 +52,11 @@ def apply_config_arguments(cfg: Config, args: argparse.Namespace) -> Config:
         if name.startswith("frozen_stages"):
             raise BadValue(f"--norm {args.norm}: the config freezes {name}, which is no transfer mode; give --transfer too")
         mode = TransferMode.parse(name)
+    if args.source == "random" and not mode:
+        # Statistics and a stem that nothing has trained must not be kept: detectors diverge within a few steps.
+        mode = TransferMode("full_strict")
+        args.norm = "train"
+        log.info("--source random without --transfer or --norm: everything trains, with batch statistics")
     if mode:
         cfg = configs.with_transfer(cfg, mode, args.norm)
     if args.data_root:

@@ -87,6 +87,13 @@ def test_flags_reach_the_config(tmp_path: Path) -> None:
     assert cfg.model.backbone.source == "random"
 
 
+def test_from_scratch_everything_trains_unless_something_else_is_asked_for() -> None:
+    backbone = train.prepare(parse(train, LEAF, "--source", "random")).model.backbone
+    assert (backbone.frozen_stages, backbone.norm_policy) == (-1, "train")
+    asked = train.prepare(parse(train, LEAF, "--source", "random", "--transfer", "fixed")).model.backbone
+    assert (asked.frozen_stages, asked.norm_policy) == (4, "eval")
+
+
 def test_a_setting_made_by_hand_is_not_overruled(made_coco: Path) -> None:
     cfg = train.prepare(parse(train, LEAF, "--data-root", str(made_coco), "--transfer", "fixed", "--cfg-options", "model.backbone.frozen_stages=2", "train_dataloader.batch_size=5"))
     assert cfg.model.backbone.frozen_stages == 2
