@@ -55,9 +55,10 @@ def run(args: argparse.Namespace) -> int:
     from rtx.targets.checks import check_data
 
     cfg = apply_config_arguments(configs.load(config_path), args)
-    check_data(cfg, splits=("val",))
     if args.launcher != "none":
         init_dist(args.launcher, **cfg.get("env_cfg", {}).get("dist_cfg", {"backend": "nccl"}))
+    if get_rank() == 0:
+        check_data(cfg, splits=("val",))
     device = args.device or (f"cuda:{args.local_rank}" if torch.cuda.is_available() else "cpu")
     model = load_model(cfg, checkpoint, device)
     out = Path(args.out) if args.out else checkpoint.parent / "corruption_eval"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import platform
 import sys
 from collections.abc import Sequence
@@ -41,7 +42,9 @@ def run(args: argparse.Namespace) -> int:
     """Train, after everything that the run needs was found."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     cfg = prepare(args)
-    problems = missing(cfg)
+    # One process of a job looks; the launcher ends the others when it gives up.
+    first = int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))) == 0
+    problems = missing(cfg) if first else []
     if problems:
         lines = "\n".join(f"  {number}. {problem}" for number, problem in enumerate(problems, 1))
         raise BadValue(f"{args.config}: {len(problems)} thing{'s are' if len(problems) > 1 else ' is'} missing:\n{lines}")

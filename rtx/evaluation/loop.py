@@ -145,6 +145,13 @@ class CorruptionEvalHook(Hook):
         self.interval = interval
         self.options = options
 
+    def before_train(self, runner: Runner) -> None:
+        """Find out before training, not after it, that the test set cannot be scored."""
+        cfg = runner.cfg
+        if not cfg.get("test_dataloader") or not cfg.get("test_evaluator"):
+            raise BadValue("CorruptionEvalHook: the config has no test_dataloader or no test_evaluator; add them")
+        insert_corrupt(cfg.test_dataloader.dataset, dict(type="Corrupt"))
+
     def after_train_epoch(self, runner: Runner) -> None:
         """Evaluate when the interval says so."""
         if self.interval and self.every_n_epochs(runner, self.interval):

@@ -1,0 +1,107 @@
+"""The corruption-evaluation hook: it runs when it says, and a mistake in it shows before training, not after."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.model import BaseModel
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+from torch.utils.data import DataLoader
+
+from rtx.errors import BadValue, UnknownName
+from rtx.evaluation.loop import CorruptionEvalHook
+from tests.evaluation.stand_in import PixelDetector, coco_config
+
+OPTIONS = dict(corruptions=["frost"], severities=[1, 5], workers=0)
+
+
+class Trainable(BaseModel):
+    """One weight that trains, and the stand-in's predictions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(1))
+        self.detector = PixelDetector()
+        self.modes: list[bool] = []
+
+    def forward(self, inputs: Any, data_samples: Any = None, mode: str = "tensor") -> dict[str, torch.Tensor]:
+        self.modes.append(self.training)
+        return {"loss": (self.weight**2).sum()}
+
+    def test_step(self, data: Any) -> Any:
+        assert not self.training
+        return self.detector.test_step(data)
+
+
+def train(root: Path, work_dir: Path, epochs: int = 2, **hook: Any) -> Trainable:
+    model = Trainable()
+    part = coco_config(root)
+    cfg = Config(dict(default_scope="mmdet", test_dataloader=part.test_dataloader, test_evaluator=part.test_evaluator))
+    cfg.model = dict(type="stand-in")
+    runner = Runner(
+        model,
+        str(work_dir),
+        train_dataloader=DataLoader([dict(inputs=torch.zeros(1))] * 2),
+        train_cfg=dict(by_epoch=True, max_epochs=epochs),
+        optim_wrapper=dict(optimizer=dict(type="SGD", lr=0.1)),
+        custom_hooks=[dict(type="CorruptionEvalHook", **{**OPTIONS, **hook})],
+        default_scope="mmdet",
+        experiment_name=work_dir.name,
+        cfg=cfg,
+    )
+    runner.train()
+    return model
+
+
+def test_after_training_the_run_folder_holds_the_scores(made_coco: Path, tmp_path: Path) -> None:
+    train(made_coco, tmp_path)
+    summary = json.loads((tmp_path / "corruption_eval" / "summary.json").read_text())
+    assert set(summary["cells"]) == {"clean", "frost_1", "frost_5"}
+    scalars = (next(tmp_path.glob("*/vis_data")) / "scalars.json").read_text()
+    assert "corrupted/bbox_mAP/P" in scalars
+
+
+def test_with_an_interval_every_epoch_has_its_own_folder_and_training_goes_on(made_coco: Path, tmp_path: Path) -> None:
+    model = train(made_coco, tmp_path, epochs=3, interval=1)
+    keys = [json.loads((tmp_path / f"corruption_eval/epoch_{n}/summary.json").read_text())["key"] for n in (1, 2, 3)]
+    assert len(set(keys)) == 3, "the weights moved, so the protocol key must"
+    assert not (tmp_path / "corruption_eval" / "summary.json").exists()
+    assert all(model.modes), "the model trains again in training mode"
+
+
+def test_training_again_in_the_folder_replaces_the_old_scores(made_coco: Path, tmp_path: Path) -> None:
+    train(made_coco, tmp_path, epochs=1)
+    before = json.loads((tmp_path / "corruption_eval" / "summary.json").read_text())["key"]
+    train(made_coco, tmp_path, epochs=2)
+    assert json.loads((tmp_path / "corruption_eval" / "summary.json").read_text())["key"] != before
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        (dict(interval=-1), BadValue),
+        (dict(corruptions=["fogg"]), UnknownName),
+        (dict(severities=[6]), BadValue),
+        (dict(severity=3), BadValue),
+    ],
+    ids=str,
+)
+def test_a_mistake_shows_when_the_hook_is_built(options: dict[str, Any], error: type[Exception]) -> None:
+    with pytest.raises(error):
+        CorruptionEvalHook(**options)
+
+
+def test_a_config_without_test_set_is_refused_before_training() -> None:
+    hook = HOOKS.build(dict(type="CorruptionEvalHook"))
+
+    class Stub:
+        cfg = Config(dict(test_dataloader=None))
+
+    with pytest.raises(BadValue, match="no test_dataloader"):
+        hook.before_train(Stub())
