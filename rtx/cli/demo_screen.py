@@ -62,14 +62,17 @@ class Screen:
         head = f"{self.number}/{self.steps} {title}"
         self.line(f"{head} ...", stay=not self.live)
         begun = last = time.monotonic()
+        first: list[tuple[float, int]] = []
         result: list[str] = []
 
         def report(done: int, total: int) -> None:
             nonlocal last
             now = time.monotonic()
-            if now - last >= self.every and done < total:
+            if not first:  # what came before the first unit is preparation and would spoil the forecast
+                first.append((now, done))
+            elif now - last >= self.every and done < total:
                 last = now
-                left = (now - begun) / done * (total - done)
+                left = (now - first[0][0]) / (done - first[0][1]) * (total - done)
                 self.line(f"{head}: {done} of {total} {unit}, about {left:.0f} s left", stay=not self.live)
 
         with quiet(self.sink):
