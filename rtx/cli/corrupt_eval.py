@@ -45,18 +45,18 @@ def run(args: argparse.Namespace) -> int:
     grid(args.corruptions, args.severities)  # a wrong name fails before anything is loaded
     config_path, checkpoint = resolve(args.config, args.checkpoint)
     import torch
-    from mmengine.dist import get_rank, init_dist
+    from mmengine.dist import get_rank
 
     from rtx import config as configs
     from rtx.cli.options import apply_config_arguments
+    from rtx.evaluation import share
     from rtx.evaluation.loop import evaluate_corruptions
     from rtx.evaluation.model import load_model
     from rtx.evaluation.summary import markdown
     from rtx.targets.checks import check_data
 
     cfg = apply_config_arguments(configs.load(config_path), args)
-    if args.launcher != "none":
-        init_dist(args.launcher, **cfg.get("env_cfg", {}).get("dist_cfg", {"backend": "nccl"}))
+    share.start(args.launcher, cfg.get("env_cfg", {}).get("dist_cfg"))
     if get_rank() == 0:
         check_data(cfg, splits=("val",))
     device = args.device or (f"cuda:{args.local_rank}" if torch.cuda.is_available() else "cpu")

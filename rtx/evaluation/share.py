@@ -6,11 +6,13 @@ ranks within its time limit, and a cell can take longer than that; a store can b
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
+from rtx.errors import BadValue
 from rtx.types import Condition
 
 _SWEEPS = 0
@@ -74,3 +76,32 @@ def default_share() -> Share:
     store = dist.distributed_c10d._get_default_store()
     store.set_timeout(timedelta(days=7))
     return StoreShare(store, dist.get_rank(), dist.get_world_size(), name=f"rtx/sweep{_SWEEPS}")
+
+
+def start(launcher: str, dist_cfg: Mapping[str, Any] | None = None) -> None:
+    """Join the job that a launcher started; nothing to do for "none" or when that was done already.
+
+    mmengine's own start needs a CUDA device even for the gloo backend, so a job without one is joined directly.
+
+    Args:
+        launcher: none, pytorch (torchrun), slurm or mpi.
+        dist_cfg: the config's `env_cfg.dist_cfg`, for jobs with GPUs.
+
+    Raises:
+        BadValue: the launcher's variables are not set.
+    """
+    import torch
+    import torch.distributed as dist
+
+    if launcher == "none" or dist.is_initialized():
+        return
+    if torch.cuda.is_available():
+        from mmengine.dist import init_dist
+
+        init_dist(launcher, **(dist_cfg or {"backend": "nccl"}))
+        return
+    absent = [name for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
+    if launcher != "pytorch" or absent:
+        what = f"{', '.join(absent)} not set" if launcher == "pytorch" else "there is no GPU"
+        raise BadValue(f"--launcher {launcher}: {what}; start with torchrun and --launcher pytorch")
+    dist.init_process_group("gloo")

@@ -1,0 +1,54 @@
+"""Two real processes under torchrun give the cell files of one."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from rtx.evaluation import share
+from rtx.evaluation.loop import evaluate_corruptions
+from tests.evaluation.stand_in import PixelDetector, coco_config
+
+share.start(sys.argv[1])
+root, out = map(Path, sys.argv[2:])
+summary = evaluate_corruptions(
+    coco_config(root), PixelDetector(), out, corruptions=["frost", "fog"], severities=[1, 2, 3], workers=1
+)
+print("DONE", share.default_share().rank, len(summary["cells"]))
+"""
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+def start(tmp_path: Path, command: list[str], *arguments: str) -> str:
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*command, str(program), *arguments], env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+def cells_of(out: Path) -> dict[str, object]:
+    rows = {path.name: json.loads(path.read_text()) for path in sorted((out / "cells").glob("*.json"))}
+    for row in rows.values():
+        del row["timing"]
+    return rows
+
+
+def test_two_processes_write_the_cells_of_one(made_coco: Path, tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    start(tmp_path, [sys.executable], "none", str(made_coco), str(one))
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    text = start(tmp_path, torchrun, "pytorch", str(made_coco), str(two))
+    assert sorted(line for line in text.splitlines() if line.startswith("DONE")) == ["DONE 0 7", "DONE 1 7"]
+    assert len(cells_of(one)) == 7
+    assert cells_of(one) == cells_of(two)
+    assert json.loads((one / "summary.json").read_text()) == json.loads((two / "summary.json").read_text())
