@@ -125,7 +125,8 @@ compile_mmcv() {
         # One compiler takes up to 1.5 GB.
         MAX_JOBS=$(awk -v cores="$(nproc)" '/^MemAvailable/ {n = int($2 / 1572864); print n < 1 ? 1 : (n < cores ? n : cores)}' /proc/meminfo)
     fi
-    MMCV_WITH_OPS=1 MAX_JOBS=$MAX_JOBS CFLAGS=-g0 CXXFLAGS=-g0 TMPDIR=$STATE/tmp "$PY" -m pip wheel \
+    # Without ninja, which PyTorch looks for on PATH, the files are compiled one after the other.
+    PATH=$(dirname "$PY"):$PATH MMCV_WITH_OPS=1 MAX_JOBS=$MAX_JOBS CFLAGS=-g0 CXXFLAGS=-g0 TMPDIR=$STATE/tmp "$PY" -m pip wheel \
         --disable-pip-version-check --no-input --progress-bar off --no-cache-dir --no-deps --no-build-isolation \
         --no-binary onedl-mmcv -w "$STATE/tmp/wheel" "onedl-mmcv==$(pinned onedl-mmcv)"
     mkdir -p "$WHEELS"
@@ -206,7 +207,7 @@ step 2 "build tools" 10 pip_install pip setuptools wheel packaging ninja psutil
 step 3 "PyTorch $(pinned torch) with its CUDA libraries, a 2.5 GB download" 180 pip_install torch torchvision
 if [ "$MM" = 1 ]; then
     if [ -z "$(find_wheel)" ]; then
-        step 4 "compile onedl-mmcv $(pinned onedl-mmcv) for $OPS, once; then kept in $WHEELS" 600 compile_mmcv
+        step 4 "compile onedl-mmcv $(pinned onedl-mmcv) for $OPS, once; then kept in $WHEELS" "$([ "$OPS" = cuda ] && echo 2400 || echo 600)" compile_mmcv
     fi
     step 5 "onedl-mmcv and what it needs" 15 pip_install "$(find_wheel)"
 fi
