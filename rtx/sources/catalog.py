@@ -138,7 +138,7 @@ def find(name: str) -> Source:
             "source",
             name,
             place="rtx/sources/catalog.py",
-            choices=(*CATALOG, *SHORT_NAMES),
+            choices=(*CATALOG, *SHORT_NAMES, "random"),
             remedy="see `rtx weights list`; a path to a weights file and 'random' work too",
         )
     return CATALOG[full]

@@ -27,6 +27,31 @@ _NUMPY_DTYPES: Mapping[str, torch.dtype] = {
     "f8": torch.float64, "f4": torch.float32, "f2": torch.float16, "i8": torch.int64, "i4": torch.int32,
     "i2": torch.int16, "i1": torch.int8, "u1": torch.uint8, "b1": torch.bool,
 }  # fmt: skip
+# Globals that no checkpoint has an honest use for. They would only become stubs, but a file that names one is an
+# attack or is damaged, and its weights deserve no trust either.
+_DANGEROUS_MODULES = frozenset(
+    "os posix nt posixpath subprocess sys shutil socket runpy importlib ctypes webbrowser pty code codeop commands "
+    "marshal pickle _pickle timeit pydoc bdb pdb cProfile profile trace signal threading multiprocessing asyncio "
+    "urllib http requests ssl ftplib smtplib tempfile zipimport pkgutil pip venv ensurepip distutils setuptools "
+    "linecache platform site pathlib io _io gc inspect sqlite3 antigravity this".split()
+)
+_DANGEROUS = frozenset(
+    (module, name)
+    for module in ("builtins", "__builtin__")
+    for name in ("eval", "exec", "execfile", "compile", "open", "file", "__import__", "input", "breakpoint", "globals")
+) | {
+    ("torch", "load"), ("torch.serialization", "load"), ("torch.jit", "load"), ("torch.hub", "load"),
+    ("torch.hub", "load_state_dict_from_url"), ("torch.hub", "download_url_to_file"),
+    ("torch.jit._serialization", "load"), ("numpy", "load"), ("numpy", "fromfile"),
+    ("numpy.testing._private.utils", "runstring"),
+}  # fmt: skip
+
+
+def is_dangerous(module: str, name: str) -> bool:
+    """Whether a global can only be meant to run, read or write something."""
+    return module.split(".")[0] in _DANGEROUS_MODULES or (module, name) in _DANGEROUS
+
+
 # Other dictionary keys never name a weight, and nested tuples can take exponential time to hash.
 KEY_TYPES = (str, int, float, bool, bytes)
 
@@ -68,21 +93,23 @@ class Array:
 
     def set_state(self, state: object) -> None:
         """Read numpy's (version, shape, dtype, fortran order, bytes)."""
-        if not (isinstance(state, tuple) and len(state) == 5 and isinstance(state[2], Dtype)):
+        if not (isinstance(state, tuple) and len(state) == 5):
             raise WeightsError("a numpy array of the file has a state that numpy does not write")
-        _, shape, dtype, fortran, data = state
-        kind = dtype.torch
-        if kind is None or not isinstance(data, (bytes, bytearray)):
-            return  # strings and objects hold no weights
+        self.fill(state[4], state[2], state[1], fortran=bool(state[3]))
+
+    def fill(self, data: object, dtype: object, shape: object, *, fortran: bool) -> None:
+        """Make the tensor; arrays of strings and objects hold no weights and stay empty."""
+        kind = dtype.torch if isinstance(dtype, Dtype) else None
+        if isinstance(data, str):  # bytes of a Python 2 pickle
+            data = data.encode("latin1")
+        if kind is None or not isinstance(data, (bytes, bytearray)) or not isinstance(shape, (tuple, list)):
+            return
         count = _count(shape)
         if len(data) != count * kind.itemsize:
-            raise WeightsError(f"a numpy array of shape {shape} comes with {len(data)} bytes")
+            raise WeightsError(f"a numpy array of shape {shape!s:.80} comes with {len(data)} bytes")
         flat = torch.frombuffer(bytearray(data), dtype=kind) if count else torch.empty(0, dtype=kind)
-        self.tensor = (
-            flat.reshape(tuple(reversed(shape))).permute(*reversed(range(len(shape))))
-            if fortran
-            else (flat.reshape(shape))
-        )
+        turned = flat.reshape(tuple(reversed(shape))).permute(*reversed(range(len(shape))))
+        self.tensor = turned if fortran and shape else flat.reshape(tuple(shape))
 
 
 class Dtype:
@@ -150,6 +177,17 @@ def _rebuild_tensor(storage: object, offset: int, size: Sequence[int], stride: S
     )
 
 
+def _encode(text: object = "", *_: object) -> bytes:
+    # How protocols 0 to 2 write bytes.
+    return text.encode("latin1") if isinstance(text, str) else b""
+
+
+def _array_from_buffer(data: object = b"", dtype: object = None, shape: object = (), order: object = "C") -> Array:
+    array = Array()
+    array.fill(data, dtype, shape, fortran=order == "F")
+    return array
+
+
 def _first(value: object, *_: object) -> object:
     return value
 
@@ -194,6 +232,9 @@ KNOWN: Mapping[tuple[str, str], Callable[..., object]] = {
         for name, function in (("_reconstruct", Array), ("scalar", lambda *_: Inert()))
     },
     ("numpy", "dtype"): Dtype,
+    ("numpy.core.numeric", "_frombuffer"): _array_from_buffer,
+    ("numpy._core.numeric", "_frombuffer"): _array_from_buffer,
+    ("_codecs", "encode"): _encode,
     **{
         (module, name): _items
         for module in ("builtins", "__builtin__")

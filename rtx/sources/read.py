@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import struct
 import warnings
@@ -49,8 +50,9 @@ def read_checkpoint(path: str | Path) -> Any:
 def read_content(path: str | Path) -> Content:
     """Read a PyTorch (zip or legacy), plain pickle or safetensors file.
 
-    First torch's own `weights_only` reader, then, when the file names globals that torch does not know, a reader that
-    replaces them by inert stubs. All tensors end on the CPU, whatever device they were saved on.
+    A plain file is read by torch's own `weights_only` reader; one that names globals torch does not know, or that torch
+    refuses, by a reader that replaces them by inert stubs. All tensors end on the CPU, whatever device they were saved
+    on.
 
     Args:
         path: the file.
@@ -67,7 +69,8 @@ def read_content(path: str | Path) -> Content:
     try:
         if kind.name == "safetensors":
             return Content(read_safetensors(path), kind, "safetensors", ())
-        if kind.name != "pickle":
+        # Even weights_only can be held up for ever, by dictionary keys that take exponential time to hash.
+        if kind.name != "pickle" and not _looks_foreign(path, kind):
             found = _weights_only(path)
             if found is not None:
                 return Content(_plain(found[0], path), kind, "weights_only", ())
@@ -82,6 +85,25 @@ def read_content(path: str | Path) -> Content:
             f"{path}: {kind.text} that cannot be read ({type(error).__name__}: {str(error)[:200] or 'no detail'}); "
             "it is damaged or truncated, get it again"
         ) from error
+
+
+def _looks_foreign(path: Path, kind: Kind) -> bool:
+    """Whether the pickles of a torch file name unknown globals or use odd dictionary keys; reads no tensor."""
+    if kind.name == "torch_zip":
+        with zipfile.ZipFile(path) as archive:
+            readers = [RestrictedUnpickler(io.BytesIO(archive.read(_pickle_name(archive))), _no_storage)]
+            readers[0].load()
+    else:
+        readers = []
+        with path.open("rb") as file:
+            for _ in range(4):  # magic number, protocol, system, object
+                readers.append(RestrictedUnpickler(file, _no_storage))
+                readers[-1].load()
+    return any(reader.foreign or reader.odd_keys for reader in readers)
+
+
+def _pickle_name(archive: zipfile.ZipFile) -> str:
+    return next(name for name in archive.namelist() if name.endswith("data.pkl") and name.count("/") <= 1)
 
 
 def _weights_only(path: Path) -> tuple[Any] | None:
@@ -110,7 +132,7 @@ def _no_storage(pid: object) -> object:
 def _read_zip(path: Path) -> tuple[Any, list[str]]:
     with zipfile.ZipFile(path) as archive:
         names = set(archive.namelist())
-        pickle_name = next(name for name in names if name.endswith("data.pkl") and name.count("/") <= 1)
+        pickle_name = _pickle_name(archive)
         root = pickle_name.removesuffix("data.pkl")
         if f"{root}byteorder" in names and archive.read(f"{root}byteorder") != b"little":
             raise WeightsError("was written on a big-endian machine; save it again on a usual one")

@@ -103,6 +103,8 @@ def _sniff_zip(path: Path, size: int) -> Kind:
         return Kind("torchscript", "a TorchScript program", "save its state_dict() with torch.save instead")
     if any(entry.flag_bits & 1 for entry in entries):
         return Kind("encrypted_zip", "an encrypted zip archive", "unpack it and give the checkpoint inside")
+    if len(set(names)) != len(names):
+        raise WeightsError(f"{path}: a zip archive that lists one name twice, which no torch.save file does")
     pickles = [name for name in names if name.endswith("data.pkl") and name.count("/") <= 1]
     if len(pickles) == 1:
         return Kind("torch_zip", "a torch file")

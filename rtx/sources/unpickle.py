@@ -12,7 +12,8 @@ import pickle
 from collections.abc import Callable
 from typing import IO, Any, ClassVar
 
-from rtx.sources.pickled import KEY_TYPES, KNOWN, TORCH_DTYPES, Array, Dtype, Inert, StorageType
+from rtx.errors import WeightsError
+from rtx.sources.pickled import KEY_TYPES, KNOWN, TORCH_DTYPES, Array, Dtype, Inert, StorageType, is_dangerous
 
 
 class RestrictedUnpickler(pickle._Unpickler):  # type: ignore[misc,name-defined,valid-type]
@@ -20,6 +21,7 @@ class RestrictedUnpickler(pickle._Unpickler):  # type: ignore[misc,name-defined,
 
     Attributes:
         foreign: the globals that were replaced by stubs, "module.name", in the order seen.
+        odd_keys: whether dictionary entries were left out because their key is no plain value.
     """
 
     dispatch: ClassVar[dict[int, Callable[[Any], None]]] = dict(pickle._Unpickler.dispatch)  # type: ignore[attr-defined]
@@ -33,6 +35,7 @@ class RestrictedUnpickler(pickle._Unpickler):  # type: ignore[misc,name-defined,
         super().__init__(file, encoding="latin1")
         self.find_storage = find_storage
         self.foreign: list[str] = []
+        self.odd_keys = False
 
     def persistent_load(self, pid: Any) -> object:
         """A storage of the archive, or a stub for a stored module class."""
@@ -45,7 +48,9 @@ class RestrictedUnpickler(pickle._Unpickler):  # type: ignore[misc,name-defined,
             return known
         if module in ("torch", "torch.cuda", "torch.storage") and name in TORCH_DTYPES:
             return StorageType(TORCH_DTYPES[name])
-        origin = f"{module}.{name}"
+        origin = f"{module}.{name}"[:200]
+        if is_dangerous(module, name):
+            raise WeightsError(f"names {origin!r}, which no checkpoint needs and which could run code; nothing was run")
         if origin not in self.foreign:
             self.foreign.append(origin)
         return type("Foreign", (Inert,), {"origin": origin})
@@ -122,6 +127,8 @@ class RestrictedUnpickler(pickle._Unpickler):  # type: ignore[misc,name-defined,
         for key, value in zip(items[::2], items[1::2], strict=True):
             if isinstance(key, KEY_TYPES):
                 target[key] = value
+            else:
+                self.odd_keys = True
 
     def load_append(self) -> None:
         """APPEND: to plain lists."""

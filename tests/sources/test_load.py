@@ -1,0 +1,160 @@
+"""Every layout leads to the same weights, strictly."""
+
+from __future__ import annotations
+
+import logging
+import re
+
+import pytest
+import torch
+
+from rtx.errors import UnknownName, WeightsError, WeightsMismatch
+from rtx.sources.archs import ARCHS, reference_shapes
+from rtx.sources.catalog import find
+from rtx.sources.guess import guess_arch
+from rtx.sources.layouts import LAYOUTS, recognise
+from rtx.sources.load import check_published, file_sha256, fit, load_source, locate
+from rtx.sources.made_up import WRITERS, make_weights, write_weights
+from rtx.sources.spec import parse_spec
+from tests.sources.hostile import SHAPES, good_state
+
+
+def with_classifier():
+    return {**good_state(), "fc.weight": torch.ones(10, 4), "fc.bias": torch.zeros(10)}
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize("layout", WRITERS)
+def test_every_layout_gives_the_same_weights(tmp_path, layout, legacy):
+    path = tmp_path / "f.pth"
+    write_weights(path, with_classifier(), layout, arch="resnet18", legacy=legacy)
+    loaded = load_source(str(path), "resnet18", SHAPES)
+    assert loaded.report.layout == layout
+    assert list(loaded.state_dict) == list(SHAPES)
+    assert all(torch.equal(loaded.state_dict[key], value) for key, value in good_state().items())
+    # The heads are the only thing left over: the classifier, or an OpenMMLab neck where the layout has that instead.
+    assert set(loaded.report.dropped) <= {"fc.weight", "fc.bias", "neck.fpn_convs.0.conv.weight"}
+    assert loaded.report.sha256 == file_sha256(path)
+    assert loaded.report.normaliser == (layout in ("robustness", "robustness_wrapped", "lightning"))
+    assert len(loaded.report.copies) == (1 if "robustness" in layout else 0)
+
+
+def test_a_real_resnet_loads_into_the_backbone_from_the_published_layout(tmp_path):
+    backbones = pytest.importorskip("rtx.backbones")
+    state = make_weights(tmp_path / "r18.ckpt", "resnet18", "robustness", legacy=True)
+    backbone = backbones.SourceResNet(18, source=str(tmp_path / "r18.ckpt"))
+    backbone.init_weights()
+    assert all(torch.equal(value, state[key]) for key, value in backbone.state_dict().items())
+    with pytest.raises(WeightsMismatch, match=r"looks like a resnet18.*--source resnet18:") as caught:
+        load_source(str(tmp_path / "r18.ckpt"), "resnet34")
+    # 96 entries more than ResNet-18 has, 16 of them counters that may be absent.
+    assert "80 missing" in str(caught.value) and "unexpected" not in str(caught.value)
+
+
+def test_every_differing_key_is_counted_and_named():
+    found = recognise({**good_state(), "extra.weight": torch.zeros(1), "bn1.weight": torch.zeros(5)}, "f")
+    shapes = {**SHAPES, "absent.weight": (1,)}
+    with pytest.raises(WeightsMismatch) as caught:
+        fit(found, "resnet18", shapes, (), "f")
+    for text in ("1 missing (absent.weight)", "1 unexpected (extra.weight)", "bn1.weight (5,) instead of (4,)"):
+        assert text in str(caught.value)
+
+
+def test_only_declared_keys_are_dropped():
+    found = recognise({**good_state(), "aux.weight": torch.zeros(1)}, "f")
+    with pytest.raises(WeightsMismatch, match=r"aux\.weight"):
+        fit(found, "resnet18", SHAPES, (), "f")
+    assert fit(found, "resnet18", SHAPES, ("aux.*",), "f")[1] == ("aux.weight",)
+
+
+def test_only_the_batch_counter_may_be_missing():
+    state = good_state()
+    del state["bn1.num_batches_tracked"]
+    weights, _, filled = fit(recognise(state, "f"), "resnet18", SHAPES, (), "f")
+    assert filled == ("bn1.num_batches_tracked",) and int(weights["bn1.num_batches_tracked"]) == 0
+    del state["bn1.running_mean"]
+    with pytest.raises(WeightsMismatch, match=r"1 missing .bn1\.running_mean"):
+        fit(recognise(state, "f"), "resnet18", SHAPES, (), "f")
+
+
+def test_keys_beside_a_wrapper_are_an_error():
+    state = {f"module.{key}": value for key, value in good_state().items()} | {"stray": torch.zeros(1)}
+    with pytest.raises(WeightsMismatch, match="stray"):
+        recognise(state, "f")
+
+
+def test_every_layout_has_a_writer_and_the_other_way_round():
+    assert set(WRITERS) == set(LAYOUTS)
+
+
+@pytest.mark.parametrize("arch", ARCHS)
+def test_an_architecture_is_told_by_its_keys_and_shapes(arch):
+    state = {key: torch.empty(shape, device="meta") for key, shape in reference_shapes(arch).items()}
+    assert guess_arch(state) == arch
+
+
+# -- where files are looked for ----------------------------------------------------------------------------------------
+
+
+def test_a_missing_source_says_what_where_and_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RTX_WEIGHTS", str(tmp_path / "elsewhere"))
+    with pytest.raises(WeightsError) as caught:
+        locate("r50_eps3")
+    for text in (
+        "resnet50_l2_eps3",
+        str(tmp_path / "elsewhere" / "resnet50_l2_eps3.ckpt"),
+        str(tmp_path / "weights" / "resnet50_l2_eps3.ckpt"),
+        "https://",
+        "rtx weights fetch resnet50_l2_eps3",
+    ):
+        assert text in str(caught.value)
+
+
+def test_the_environment_folder_comes_first(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RTX_WEIGHTS", str(tmp_path / "own"))
+    for folder in ("own", "weights"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "resnet50_l2_eps3.ckpt").write_bytes(b"x")
+    assert locate("resnet50_l2_eps3") == tmp_path / "own" / "resnet50_l2_eps3.ckpt"
+
+
+@pytest.mark.parametrize(
+    ("text", "source", "path", "arch"),
+    [
+        ("r50_eps3", "resnet50_l2_eps3", None, "resnet50"),
+        ("resnet18_linf_eps0.5", "resnet18_linf_eps0.5", None, "resnet18"),
+        ("runs/x.pth", None, "runs/x.pth", None),
+        ("resnet34:runs/x", None, "runs/x", "resnet34"),
+        ("random", None, None, None),
+    ],
+)
+def test_specs(text, source, path, arch):
+    parsed = parse_spec(text)
+    assert (parsed.source and parsed.source.name, parsed.path and str(parsed.path), parsed.arch) == (source, path, arch)
+    assert parsed.random == (text == "random")
+
+
+@pytest.mark.parametrize(
+    ("text", "near"), [("resnet50_l2_ep3", "resnet50_l2_eps3"), ("r50_esp3", "r50_eps3"), ("randm", "random")]
+)
+def test_unknown_sources_show_the_nearest(text, near):
+    with pytest.raises(UnknownName, match=re.escape(near)) as caught:
+        parse_spec(text)
+    assert "rtx weights list" in str(caught.value)
+
+
+def test_a_source_of_another_architecture_is_refused_before_reading(tmp_path):
+    with pytest.raises(WeightsMismatch, match=r"is a resnet18, the backbone is a resnet50.*--source"):
+        load_source("resnet18_l2_eps3", "resnet50")
+
+
+def test_a_published_hash_must_match_and_an_unverified_one_only_warns(tmp_path, caplog):
+    path = tmp_path / "f.pth"
+    with pytest.raises(WeightsError, match="not the published"):
+        check_published(find("resnet50_in1k_v1"), path, "ab" * 32)
+    check_published(find("resnet50_in1k_v1"), path, find("resnet50_in1k_v1").sha256_prefix + "0" * 56)
+    with caplog.at_level(logging.WARNING):
+        check_published(find("resnet50_linf_eps4"), path, "ab" * 32)
+    assert "unverified" in caplog.text
