@@ -16,7 +16,7 @@ from typing import Any
 HELP = "the whole story in a few minutes on rendered scenes, no download, no GPU"
 METRICS = {"bbox_mAP": "box AP", "segm_mAP": "mask AP"}
 LEARNT = 0.2
-"""An AP that a detector without knowledge does not reach on these scenes; untrained heads score 0.006 (box), 0 (mask)."""
+"""An AP that a detector without knowledge does not reach on these scenes; untrained heads score 0.006 and 0 (mask)."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
