@@ -121,7 +121,9 @@ def test_a_classifier_reads_the_last_stage_and_flips_channels():
 def test_the_input_config_stays_as_it_is(make):
     cfg = make()
     before = cfg.pretty_text
-    with_transfer(with_source(cfg, "r18_eps3"), "fixed")
+    with_source(cfg, "r18_eps3")
+    assert cfg.pretty_text == before
+    with_transfer(cfg, "fixed")
     assert cfg.pretty_text == before
 
 
