@@ -1,9 +1,9 @@
 """Random fields in bulk: one 64-bit key from the caller's generator, then a counter through SplitMix64's mixer.
 
 NumPy's generators make about 10 ns of work for one normal number, more than everything else a noise kernel does. A hash
-of a counter (Steele, Lea & Flood, 2014, with Stafford's constants) needs no state, passes BigCrush, compiles to straight
-integer code and is the same on every machine. The normal numbers are Box & Muller's (1958), with polynomials in place of
-the C library's logarithm and sine, whose last bits differ between platforms.
+of a counter (Steele, Lea & Flood, 2014, with Stafford's constants) needs no state, passes BigCrush, compiles to
+straight integer code and is the same on every machine. The normal numbers are Box & Muller's (1958), with polynomials
+in place of the C library's logarithm and sine, whose last bits differ between platforms.
 """
 
 from __future__ import annotations

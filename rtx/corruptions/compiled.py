@@ -1,4 +1,4 @@
-"""One way to compile a kernel: cached on disk where that is possible, without the interpreter lock, same bits everywhere.
+"""One way to compile a kernel: cached on disk where possible, without the interpreter lock, same bits everywhere.
 
 `fastmath` stays off: it lets the compiler contract `a * b + c` and reorder sums, which would make pixels depend on the
 processor. What is left (+ - * / and comparisons) is exact in IEEE arithmetic on every machine.
@@ -7,24 +7,20 @@ processor. What is left (+ - * / and comparisons) is exact in IEEE arithmetic on
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable
-from functools import wraps
 from typing import Any, TypeVar, cast
 
 from numba import njit
 
 log = logging.getLogger(__name__)
 F = TypeVar("F", bound=Callable[..., Any])
-# One lock around first calls: two threads that compile the same kernel would both pay for it.
-_COMPILING = threading.Lock()
 _said = False
 
 
 def compiled(function: F) -> F:
     """Compile with numba on first use; later processes read the compiled code from numba's cache folder.
 
-    Where no cache folder can be written (a read-only installation with a read-only home), the kernel compiles in memory.
+    Where no cache folder can be written (a read-only installation and home), the kernel compiles in memory.
     """
     options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": False}
     try:
@@ -45,6 +41,3 @@ def _say_once(error: Exception) -> None:
     if not _said:
         log.warning("compiled corruption kernels are not cached (%s); set NUMBA_CACHE_DIR to a writable folder", error)
         _said = True
-
-
-__all__ = ["compiled", "inlined", "wraps"]

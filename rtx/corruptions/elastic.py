@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -115,7 +115,7 @@ def _affine(image: Image, moved: NDArray[np.float64]) -> Image:
 
 
 @compiled
-def _mirror(index: int, size: int) -> int:
+def _mirror(index: Any, size: int) -> Any:
     """Index of the pixel that a position beyond the edge shows: d c b a | a b c d | d c b a."""
     index = index % (2 * size)
     return index if index < size else 2 * size - 1 - index

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rtx.corruptions.bits import Field, uniforms
 from rtx.corruptions.compiled import compiled
@@ -91,11 +90,11 @@ def _diamond_square(size: int, field: Field, decay: float, cloud: Field) -> tupl
     """
     n, wibble, used = 1, 100.0, 0
     # One column more than n: the wrapped-around neighbour of the last one.
-    corners = np.zeros((1, 2), np.float32)
+    corners: Field = np.zeros((1, 2), np.float32)
     low, high = np.full(size // 2, np.inf, np.float32), np.full(size // 2, -np.inf, np.float32)
     while n < size:
         last = 2 * n == size
-        finer = cloud if last else np.empty((2 * n, 2 * n + 1), np.float32)
+        finer: Field = cloud if last else np.empty((2 * n, 2 * n + 1), np.float32)
         base, spread = np.float32(-wibble * wibble), np.float32(2 * wibble * wibble)
         middles = np.empty((2, n + 1), np.float32)
         along_row, along_column = np.empty(n, np.float32), np.empty(n, np.float32)

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from rtx.corruptions.compiled import compiled
+from rtx.corruptions.gauss import Doubles
 from rtx.corruptions.registry import Image, corruption
 from rtx.errors import MissingDependency
 
@@ -54,7 +55,13 @@ def _draw_crop(image: Image, level: FrostLevel, rng: np.random.Generator, fixed:
 
 @corruption(
     "weather",
-    levels=(FrostLevel(1, 0.4), FrostLevel(0.8, 0.6), FrostLevel(0.7, 0.7), FrostLevel(0.65, 0.7), FrostLevel(0.6, 0.75)),
+    levels=(
+        FrostLevel(1, 0.4),
+        FrostLevel(0.8, 0.6),
+        FrostLevel(0.7, 0.7),
+        FrostLevel(0.65, 0.7),
+        FrostLevel(0.6, 0.75),
+    ),
     cifar10c=(
         FrostLevel(1, 0.2, CIFAR10C_SCALE),
         FrostLevel(1, 0.3, CIFAR10C_SCALE),
@@ -75,7 +82,7 @@ def frost(image: Image, level: FrostLevel, field: FrostField, fixed: bool) -> Im
     """
     height, width = image.shape[:2]
     ice = _scaled(field.texture, scaled_size(field.texture, height, width, level.scale))
-    crop = ice[field.top : field.top + height, field.left : field.left + width]
+    assert field.top + height <= ice.shape[0] and field.left + width <= ice.shape[1]
     values = np.arange(256, dtype=np.float64)
     out = np.empty_like(image)
     _blend(
@@ -88,7 +95,6 @@ def frost(image: Image, level: FrostLevel, field: FrostField, fixed: bool) -> Im
         0.5 if fixed else 0.0,
         out.reshape(height, -1),
     )
-    assert crop.shape == image.shape
     return out
 
 
@@ -99,7 +105,7 @@ def scaled_size(texture: int, height: int, width: int, scale: float | None) -> t
         # Never smaller than the image, should these constants be used on images of more than 32 pixels.
         scale = max(scale, 1.1 * height / rows, 1.1 * width / columns)
         return int(np.ceil(columns * scale)), int(np.ceil(rows * scale))
-    # Powers of the same case distinction as the reference's, in its order of operations.
+    # The reference's cases, in its order of operations.
     factor = 1.0
     if rows < height and columns >= width:
         factor = height / rows
@@ -144,7 +150,7 @@ _cache_lock = threading.Lock()
 
 
 def _scaled(texture: int, size: tuple[int, int]) -> Image:
-    """A texture at a size, kept while the most recent ones need no more than 48 MiB: most sets repeat few image sizes."""
+    """A texture at a size; the most recent ones are kept, 48 MiB in all, because most sets repeat few image sizes."""
     key = (texture, size)
     with _cache_lock:
         if key in _cache:
@@ -159,8 +165,8 @@ def _scaled(texture: int, size: tuple[int, int]) -> Image:
 
 
 @compiled
-def _blend(  # type: ignore[no-untyped-def]
-    image: Image, ice: Image, top: int, left: int, image_part, ice_part, half: float, out: Image
+def _blend(
+    image: Image, ice: Image, top: int, left: int, image_part: Doubles, ice_part: Doubles, half: float, out: Image
 ) -> None:
     for y in range(image.shape[0]):
         row, cold, row_out = image[y], ice[top + y], out[y]

@@ -1,7 +1,7 @@
 """Gaussian smoothing of images: the sums of scipy.ndimage in their order, so that the result agrees to the last bit.
 
-The blur is followed by a cut to whole grey levels, and plain regions lie exactly on a grey level: with any other order of
-the additions, a white wall would come out at 254 in one implementation and at 255 in the other.
+The blur is followed by a cut to whole grey levels, and plain regions lie exactly on a grey level: with any other
+order of the additions, a white wall would come out at 254 in one implementation and at 255 in the other.
 """
 
 from __future__ import annotations
@@ -82,7 +82,13 @@ def _smooth(image: Image, channels: int, weights: Doubles, half: float, out: Ima
             if j > 1:
                 c, d = a + channels, b - channels
                 _add_pairs(
-                    total, line[a : a + n], line[b : b + n], weights[j], line[c : c + n], line[d : d + n], weights[j - 1]
+                    total,
+                    line[a : a + n],
+                    line[b : b + n],
+                    weights[j],
+                    line[c : c + n],
+                    line[d : d + n],
+                    weights[j - 1],
                 )
             else:
                 _add_pair(total, line[a : a + n], line[b : b + n], weights[j])

@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from rtx.corruptions import colour, defocus, elastic, fog, frost, gauss, glass, motion, noise, pixels, snow, spatter, zoom
+from rtx.corruptions import (
+    colour,
+    defocus,
+    elastic,
+    fog,
+    frost,
+    gauss,
+    glass,
+    motion,
+    noise,
+    pixels,
+    snow,
+    spatter,
+    zoom,
+)
 from rtx.corruptions.names import CORRUPTIONS
 from rtx.corruptions.registry import KERNELS
 

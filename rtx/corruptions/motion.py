@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import cv2
 import numpy as np
@@ -54,7 +55,7 @@ def motion_blur(image: Image, level: MotionLevel, angle: float, fixed: bool) -> 
 def trail(
     radius: int, sigma: float, *, angle: float, height: int, width: int, fixed: bool
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Steps (dy, dx) by which the image is shifted, and the weight of each; the last weights are 0, up to a multiple of 4.
+    """Steps (dy, dx) by which the image is shifted, and the weight of each, filled up with 0 to a multiple of 4.
 
     Args:
         radius: half the number of steps.
@@ -86,7 +87,7 @@ def trail(
     )
 
 
-def _pad(image: NDArray[np.generic], shifts: NDArray[np.int64]) -> tuple[NDArray[np.generic], NDArray[np.int64]]:
+def _pad(image: NDArray[Any], shifts: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """Continue the edges by their outermost pixels, and give the first row and column that each shift reads."""
     # A pixel at (y, x) of the image shifted by (dy, dx) comes from (y - dy, x - dx).
     top, left = np.maximum(shifts.max(axis=0), 0)
@@ -145,9 +146,7 @@ def _drag_floats(
 
 
 @compiled
-def _add_four(  # type: ignore[no-untyped-def]
-    total: NDArray[np.float32], a, b, c, d, weights: NDArray[np.float32]
-) -> None:
+def _add_four(total: NDArray[np.float32], a: Any, b: Any, c: Any, d: Any, weights: NDArray[np.float32]) -> None:
     """Four copies on one walk over the row: a quarter of the loads and stores of `total`."""
     w0, w1, w2, w3 = weights[0], weights[1], weights[2], weights[3]
     for i in range(total.size):

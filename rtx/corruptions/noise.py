@@ -47,9 +47,7 @@ def _half(fixed: bool) -> np.float32:
 
 
 @compiled
-def _add(
-    image: Image, field: Field, scale: np.float32, relative: np.float32, half: np.float32, out: Image
-) -> None:
+def _add(image: Image, field: Field, scale: np.float32, relative: np.float32, half: np.float32, out: Image) -> None:
     for i in range(image.size):
         v = np.float32(image[i])
         v = v + (scale + relative * v) * field[i]
@@ -132,7 +130,9 @@ def _draw_impulses(image: Image, amount: float, rng: np.random.Generator, fixed:
     return field
 
 
-@corruption("noise", levels=(0.03, 0.06, 0.09, 0.17, 0.27), cifar10c=(0.01, 0.02, 0.03, 0.05, 0.07), draw=_draw_impulses)
+@corruption(
+    "noise", levels=(0.03, 0.06, 0.09, 0.17, 0.27), cifar10c=(0.01, 0.02, 0.03, 0.05, 0.07), draw=_draw_impulses
+)
 def impulse_noise(image: Image, amount: float, field: NDArray[np.uint8], fixed: bool) -> Image:
     """Set values to black or white, evenly: dead and hot sensor cells.
 

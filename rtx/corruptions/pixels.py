@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -143,5 +144,6 @@ def jpeg_compression(image: Image, quality: int, field: None, fixed: bool) -> Im
         fixed: no difference.
     """
     _, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, int(quality)])
-    out: Image = cv2.imdecode(data, cv2.IMREAD_COLOR)
-    return cv2.cvtColor(out, cv2.COLOR_BGR2RGB, dst=out)
+    decoded: Any = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    out: Image = cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB, dst=decoded)
+    return out

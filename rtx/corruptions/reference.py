@@ -1,8 +1,8 @@
 """The pixels of imagecorruptions-imaug, made to depend on nothing but the generator that is passed in.
 
-Thirteen of its corruptions draw from NumPy's global state, `impulse_noise` and `glass_blur` from generators of their own
-that ignore it and take a `seed` instead. Both ways are driven here from one draw of `rng`, and the global state is put
-back afterwards, so that nothing outside can change a pixel and no pixel can change anything outside.
+Thirteen of its corruptions draw from NumPy's global state, `impulse_noise` and `glass_blur` from generators of their
+own that ignore it and take a `seed` instead. Both ways are driven here from one draw of `rng`, and the global state
+is put back afterwards, so that nothing outside can change a pixel and no pixel can change anything outside.
 """
 
 from __future__ import annotations
@@ -42,12 +42,10 @@ def apply(image: NDArray[np.uint8], condition: Condition, rng: np.random.Generat
     seed = int(rng.integers(2**32, dtype=np.uint32))
     options = {"seed": seed} if condition.corruption in _OWN_SEED else {}
     with _LOCK:
-        state = np.random.get_state()  # noqa: NPY002 - the reference draws from the legacy global state
-        np.random.seed(seed)  # noqa: NPY002
+        state = np.random.get_state()
+        np.random.seed(seed)
         try:
-            out = reference_corrupt(
-                image, severity=condition.severity, corruption_name=condition.corruption, **options
-            )
+            out = reference_corrupt(image, severity=condition.severity, corruption_name=condition.corruption, **options)
         finally:
-            np.random.set_state(state)  # noqa: NPY002
+            np.random.set_state(state)
     return np.ascontiguousarray(out, dtype=np.uint8)

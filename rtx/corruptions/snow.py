@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from rtx.corruptions.zoom import zoomed_axis
 
 
 class SnowLevel(NamedTuple):
-    """Mean and spread of the noise, enlargement, threshold of a flake, trail (radius, sigma), share of the image kept."""
+    """Noise (mean, spread), enlargement, threshold of a flake, trail (radius, sigma), share of the image kept."""
 
     mean: float
     spread: float
@@ -40,7 +40,7 @@ def noise_window(height: int, width: int, zoom: float) -> tuple[slice, slice]:
 
 
 def _draw_snow(image: Image, level: SnowLevel, rng: np.random.Generator, fixed: bool) -> SnowField:
-    rows, columns = noise_window(*image.shape[:2], level.zoom)
+    rows, columns = noise_window(image.shape[0], image.shape[1], level.zoom)
     angle = float(rng.uniform(-135, -45))
     return SnowField(normals(rng, (rows.stop - rows.start, columns.stop - columns.start)), angle)
 
@@ -86,8 +86,8 @@ def snow(image: Image, level: SnowLevel, field: SnowField, fixed: bool) -> Image
 
 
 @compiled
-def _enlarge(  # type: ignore[no-untyped-def]
-    noise,
+def _enlarge(
+    noise: NDArray[Any],
     row_first: NDArray[np.int64],
     row_second: NDArray[np.int64],
     row_weight: NDArray[np.float64],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -19,7 +19,7 @@ _MUD = (63 / 255.0, 42 / 255.0, 20 / 255.0)
 
 
 class SpatterLevel(NamedTuple):
-    """Mean and spread of the noise, its smoothing, threshold of a drop, strength (water) or smoothing (mud), mud or not."""
+    """Noise (mean, spread), its smoothing, threshold of a drop, strength of water or smoothing of mud, mud or not."""
 
     mean: float
     spread: float
@@ -67,8 +67,8 @@ def spatter(image: Image, level: SpatterLevel, field: NDArray[np.floating], fixe
     out = np.empty_like(image)
     half = np.float32(0.5 if fixed else 0.0)
     if level.mud:
-        mask = _smoothed((liquid > level.threshold).astype(np.float64), level.strength, single=True)
-        _splash(image, mask, np.array(_MUD), 0.8, True, half, out)
+        mud = _smoothed((liquid > level.threshold).astype(np.float64), level.strength, single=True)
+        _splash(image, mud, np.array(_MUD), 0.8, True, half, out)
     else:
         liquid[liquid < level.threshold] = 0
         # The reference casts to uint8 without clipping; 256 would come out as 0.
@@ -93,7 +93,7 @@ def _relief(drops: Image) -> NDArray[np.float32]:
     return shaded
 
 
-def _smoothed(layer: Doubles, sigma: float, *, single: bool) -> Doubles:
+def _smoothed(layer: Doubles, sigma: float, *, single: bool) -> NDArray[Any]:
     """Gaussian smoothing with edges continued; `single` cuts to float32 after each axis, as for a float32 input."""
     out = np.empty_like(layer)
     _smooth(layer, gaussian_weights(sigma), single, out)
@@ -132,8 +132,8 @@ def _add_pair(total: Doubles, one: Doubles, other: Doubles, weight: float) -> No
 
 
 @compiled
-def _splash(  # type: ignore[no-untyped-def]
-    image: Image, mask, colour: Doubles, least: float, cover: bool, half: np.float32, out: Image
+def _splash(
+    image: Image, mask: NDArray[Any], colour: Doubles, least: float, cover: bool, half: np.float32, out: Image
 ) -> None:
     for y in range(image.shape[0]):
         row, row_out, here = image[y].reshape(-1), out[y].reshape(-1), mask[y]

@@ -1,7 +1,7 @@
 """One pixel of four floats as one vector register.
 
-Numba leaves LLVM's pass that finds such vectors in straight code switched off, and a loop over the four is too short for
-the pass that is on. So the two places that need it say it in LLVM's own words.
+Numba leaves LLVM's pass that finds such vectors in straight code switched off, and a loop over the four is too short
+for the pass that is on. So the two places that need it say it in LLVM's own words.
 
 Both interpolate as `a + w * (b - a)`, which gives exactly `a` where `a` and `b` are equal: plain regions stay plain.
 """
@@ -88,7 +88,5 @@ def put_bilinear(
         _store(builder, _between(builder, top, bottom, along_y), target)
         return context.get_dummy_value()
 
-    signature = types.none(
-        out, into, source, top_left, top_right, bottom_left, bottom_right, weight_x, weight_y
-    )
+    signature = types.none(out, into, source, top_left, top_right, bottom_left, bottom_right, weight_x, weight_y)
     return signature, generate

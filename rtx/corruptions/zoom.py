@@ -16,9 +16,10 @@ ZoomLevel = tuple[float, float]
 
 
 class Axis(NamedTuple):
-    """Linear interpolation along one axis: output i is (1 - weight[i]) * input[first[i]] + weight[i] * input[second[i]].
+    """Linear interpolation along one axis.
 
-    `inside` is 0 where scipy takes the position to lie beyond the edge and gives 0, else 1.
+    Output i is (1 - weight[i]) * input[first[i]] + weight[i] * input[second[i]]. `inside` is 0 where scipy takes the
+    position to lie beyond the edge and gives 0, else 1.
     """
 
     first: NDArray[np.int64]
@@ -57,7 +58,8 @@ def zoom_blur(image: Image, level: ZoomLevel, field: None, fixed: bool) -> Image
     """Move towards the scene while the shutter is open.
 
     Each enlargement is a few pixels larger than the image, of which the reference keeps the top left; so the centre of
-    the zoom wanders by up to half a pixel from one enlargement to the next. Kept, unless `fixed`, which keeps the middle.
+    the zoom wanders by up to half a pixel from one enlargement to the next. Kept, unless `fixed`, which keeps the
+    middle.
 
     Args:
         image: RGB uint8 (H, W, 3).
@@ -96,7 +98,7 @@ def _layers(height: int, width: int, level: ZoomLevel, fixed: bool) -> tuple[Tab
 
 @compiled
 def widened(image: Image) -> NDArray[np.float32]:
-    """Four floats a pixel, (H, 4 W): the channels as fractions of 255, and one idle; a pixel fills a vector register."""
+    """Four floats a pixel, (H, 4 W): the channels as fractions of 255, and one idle, to fill a vector register."""
     table = np.empty(256, np.float32)
     for v in range(256):
         table[v] = np.float32(v / 255.0)

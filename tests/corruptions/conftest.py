@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 
 def made_photo(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
-    """A picture with what photos have: smooth gradients, hard edges, saturated colours, black, white and fine texture."""
+    """A picture with what photos have: gradients, hard edges, saturated colours, black, white and fine texture."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0:height, 0:width].astype(np.float64)
     base = np.stack(

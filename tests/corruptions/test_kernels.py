@@ -1,0 +1,197 @@
+"""Laws of the kernels themselves: tables, variants, order of severity, oddities that are kept, compilation."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from rtx.corruptions import CORRUPTIONS, compiled, corrupt
+from rtx.corruptions.frost import FrostField, scaled_size, textures
+from rtx.corruptions.glass import glass_blur
+from rtx.corruptions.kernels import KERNELS
+from rtx.corruptions.motion import trail
+from rtx.corruptions.registry import corruption
+from rtx.rng import image_rng
+from rtx.types import Condition
+from tests.corruptions.conftest import made_photo
+
+Image = NDArray[np.uint8]
+
+
+def out(image: Image, name: str, severity: int, engine: str = "rtx") -> Image:
+    condition = Condition(name, severity)
+    return corrupt(image, condition, image_rng(0, "k", condition), engine=engine)
+
+
+def test_every_corruption_has_a_kernel_with_both_tables() -> None:
+    assert set(KERNELS) == set(CORRUPTIONS)
+    for name, kernel in KERNELS.items():
+        assert kernel.name == name and kernel.family == CORRUPTIONS[name]
+        assert len(set(kernel.levels)) == 5 and len(set(kernel.cifar10c)) == 5
+
+
+def test_constants_are_those_of_imagenet_c() -> None:
+    """The scalar tables, written out again from the publication's code."""
+    expected: dict[str, tuple[Any, ...]] = {
+        "gaussian_noise": (0.08, 0.12, 0.18, 0.26, 0.38),
+        "shot_noise": (60, 25, 12, 5, 3),
+        "impulse_noise": (0.03, 0.06, 0.09, 0.17, 0.27),
+        "speckle_noise": (0.15, 0.2, 0.35, 0.45, 0.6),
+        "gaussian_blur": (1, 2, 3, 4, 6),
+        "defocus_blur": ((3, 0.1), (4, 0.5), (6, 0.5), (8, 0.5), (10, 0.5)),
+        "motion_blur": ((10, 3), (15, 5), (15, 8), (15, 12), (20, 15)),
+        "brightness": (0.1, 0.2, 0.3, 0.4, 0.5),
+        "contrast": (0.4, 0.3, 0.2, 0.1, 0.05),
+        "pixelate": (0.6, 0.5, 0.4, 0.3, 0.25),
+        "jpeg_compression": (25, 18, 15, 10, 7),
+        "saturate": ((0.3, 0), (0.1, 0), (2, 0), (5, 0.1), (20, 0.2)),
+    }
+    cifar: dict[str, tuple[Any, ...]] = {
+        "gaussian_noise": (0.04, 0.06, 0.08, 0.09, 0.10),
+        "shot_noise": (500, 250, 100, 75, 50),
+        "impulse_noise": (0.01, 0.02, 0.03, 0.05, 0.07),
+        "contrast": (0.75, 0.5, 0.4, 0.3, 0.15),
+        "brightness": (0.05, 0.1, 0.15, 0.2, 0.3),
+        "pixelate": (0.95, 0.9, 0.85, 0.75, 0.65),
+        "jpeg_compression": (80, 65, 58, 50, 40),
+    }
+    for name, levels in expected.items():
+        assert KERNELS[name].levels == levels, name
+    for name, levels in cifar.items():
+        assert KERNELS[name].cifar10c == levels, name
+
+
+def test_a_corruption_of_another_family_cannot_be_registered() -> None:
+    with pytest.raises(AssertionError, match="fog is not of family noise"):
+
+        @corruption("noise", levels=(1, 2, 3, 4, 5), cifar10c=(1, 2, 3, 4, 5))
+        def fog(image: Image, level: int, field: None, fixed: bool) -> Image:
+            return image
+
+
+@pytest.mark.parametrize("name", [n for n in CORRUPTIONS if n not in {"saturate", "spatter"}])
+def test_severity_5_is_further_from_the_original_than_severity_1(name: str) -> None:
+    image = made_photo(128, 160)
+    distance = [np.abs(out(image, name, s).astype(int) - image).mean() for s in (1, 5)]
+    assert 0 < distance[0] < distance[1]
+
+
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_the_constants_of_cifar10c_are_milder(name: str) -> None:
+    image = made_photo(32, 32)
+    mild, strong = (
+        np.mean([np.abs(out(image, name, s, e).astype(int) - image).mean() for s in (1, 2, 3, 4, 5)])
+        for e in ("rtx-cifar10c", "rtx")
+    )
+    assert mild < strong * (1.3 if name == "spatter" else 1)
+
+
+def test_jpeg_after_is_a_jpeg_of_the_corrupted_image() -> None:
+    from io import BytesIO
+
+    from PIL import Image as Pillow
+
+    image = made_photo(64, 80)
+    buffer = BytesIO()
+    Pillow.fromarray(out(image, "fog", 3)).save(buffer, "JPEG", quality=85, optimize=True)
+    np.testing.assert_array_equal(out(image, "fog", 3, "rtx-jpeg85"), np.asarray(Pillow.open(buffer)))
+
+
+def test_faithful_rounds_down_and_fixed_to_nearest() -> None:
+    grey = np.full((40, 40, 3), 100, np.uint8)
+    # Contrast leaves a plain image as it is; brightness adds 25.5 levels.
+    assert set(np.unique(out(grey, "brightness", 1))) == {125}
+    assert set(np.unique(out(grey, "brightness", 1, "rtx-fixed"))) == {126}
+
+
+def test_faithful_glass_copies_pixels_and_fixed_swaps_them() -> None:
+    image = np.arange(40 * 40, dtype=np.uint16).view(np.uint8)[: 40 * 40].reshape(40, 40)
+    image = np.stack([image, image, image], axis=-1)
+    level = (1e-9, 2, 3)  # no smoothing: what is left is the shuffle
+    rng = np.random.default_rng(0)
+    kept = glass_blur.apply(image, level, glass_blur.draw(image, level, rng, False), False)
+    swapped = glass_blur.apply(image, level, glass_blur.draw(image, level, rng, True), True)
+    assert sorted(swapped[..., 0].ravel()) == sorted(image[..., 0].ravel())
+    assert sorted(kept[..., 0].ravel()) != sorted(image[..., 0].ravel())
+
+
+def test_fixed_zoom_keeps_the_centre() -> None:
+    """A picture that is the same left and right stays so under the fixed variant only."""
+    half = made_photo(64, 48)
+    image = np.concatenate([half, half[:, ::-1]], axis=1)
+    fixed = out(image, "zoom_blur", 5, "rtx-fixed").astype(int)
+    faithful = out(image, "zoom_blur", 5).astype(int)
+    assert np.abs(fixed - fixed[:, ::-1]).mean() < np.abs(faithful - faithful[:, ::-1]).mean()
+
+
+def test_a_trail_that_leaves_the_image_loses_weight_unless_fixed() -> None:
+    for fixed, total in ((False, 0.97), (True, 1.0)):
+        shifts, weights = trail(20, 15, angle=0.0, height=32, width=32, fixed=fixed)
+        assert np.abs(shifts).max() == 31
+        assert float(weights.sum()) == pytest.approx(total, abs=0.02 if not fixed else 1e-6)
+
+
+@pytest.mark.parametrize("shape", [(700, 1000), (2100, 64), (64, 2100), (32, 32)])
+def test_frost_is_scaled_to_images_larger_than_its_textures(shape: tuple[int, int]) -> None:
+    image = np.zeros((*shape, 3), np.uint8)
+    kernel = KERNELS["frost"]
+    for texture in range(len(textures())):
+        width, height = scaled_size(texture, *shape, None)
+        assert height > shape[0] and width > shape[1]
+        last = FrostField(texture, height - shape[0] - 1, width - shape[1] - 1)
+        assert kernel.apply(image, kernel.levels[2], last, False).shape == image.shape
+
+
+def test_spatter_without_a_drop_leaves_the_image() -> None:
+    image = made_photo(32, 32)
+    kernel = KERNELS["spatter"]
+    np.testing.assert_array_equal(kernel.apply(image, kernel.levels[0], np.full((32, 32), -5.0), False), image)
+
+
+def test_kernels_compile_where_no_cache_can_be_written(monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
+    real = compiled.njit
+
+    def refuse(**options: Any) -> Any:
+        if options.get("cache"):
+            raise RuntimeError("cannot cache function: no locator available")
+        return real(**options)
+
+    monkeypatch.setattr(compiled, "njit", refuse)
+    monkeypatch.setattr(compiled, "_said", False)
+
+    @compiled.compiled
+    def double(x: int) -> int:
+        return 2 * x
+
+    @compiled.compiled
+    def triple(x: int) -> int:
+        return 3 * x
+
+    assert double(21) == 42 and triple(14) == 42
+    assert [r.levelname for r in caplog.records] == ["WARNING"] and "NUMBA_CACHE_DIR" in caplog.text
+
+
+@pytest.mark.slow
+def test_a_new_process_compiles_nothing_again() -> None:
+    """From the cache, all kernels are ready within seconds; compiling them takes many times as long."""
+    code = (
+        "import time, numpy as np; start = time.perf_counter()\n"
+        "from rtx.corruptions.kernels import KERNELS\n"
+        "image = np.zeros((40, 40, 3), np.uint8)\n"
+        "for kernel in KERNELS.values(): kernel(image, 3, np.random.default_rng(0))\n"
+        "import rtx.corruptions.gauss as g; print(sum(g._smooth.stats.cache_misses.values()))\n"
+    )
+    for _ in range(2):
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ, check=True)
+    assert done.stdout.strip() == "0"
+
+
+def test_importing_the_names_does_not_import_numba() -> None:
+    code = "import sys, rtx.corruptions; sys.exit('numba' in sys.modules or 'skimage' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
