@@ -7,10 +7,13 @@ import logging
 import shlex
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rtx.errors import BadValue
 from rtx.types import SEVERITIES
+
+if TYPE_CHECKING:
+    from rtx.evaluation.loop import Plan
 
 HELP = "score a trained model on clean and corrupted images (P, mPC, rPC)"
 
@@ -30,10 +33,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-size", type=int, default=1, help="images a forward pass")
     parser.add_argument("--workers", type=int, default=2, help="loader processes")
     parser.add_argument("--engine", choices=sorted(ENGINES), default=DEFAULT_ENGINE, help="what makes the pixels")
-    parser.add_argument("--channel-order", choices=("rgb", "bgr_legacy"), default="rgb", help="what corruptions are given")
+    parser.add_argument(
+        "--channel-order", choices=("rgb", "bgr_legacy"), default="rgb", help="what corruptions are given"
+    )
     parser.add_argument("--amp", action="store_true", help="autocast the forward pass; named in the protocol card")
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ...; default: a GPU where there is one")
-    parser.add_argument("--overwrite", action="store_true", help="evaluate again, and replace what another run left in --out")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be evaluated, and how long it may take")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="evaluate again, and replace what another run left in --out"
+    )
     add_config_arguments(parser)
 
 
@@ -50,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     from rtx import config as configs
     from rtx.cli.options import apply_config_arguments
     from rtx.evaluation import share
-    from rtx.evaluation.loop import evaluate_corruptions
+    from rtx.evaluation.loop import evaluate_corruptions, plan_evaluation
     from rtx.evaluation.model import load_model
     from rtx.evaluation.summary import markdown
     from rtx.targets.checks import check_data
@@ -62,25 +70,24 @@ def run(args: argparse.Namespace) -> int:
     device = args.device or (f"cuda:{args.local_rank}" if torch.cuda.is_available() else "cpu")
     model = load_model(cfg, checkpoint, device)
     out = Path(args.out) if args.out else checkpoint.parent / "corruption_eval"
+    options: dict[str, Any] = dict(
+        corruptions=args.corruptions,
+        severities=args.severities,
+        seed=args.seed,
+        limit=args.limit,
+        batch_size=args.batch_size,
+        workers=args.workers,
+        amp=args.amp,
+        engine=args.engine,
+        channel_order=args.channel_order,
+        checkpoint=checkpoint,
+        labels={"run": checkpoint.parent.name, "config": Path(config_path).stem},
+    )
+    if args.dry_run:
+        print(forecast(plan_evaluation(cfg, model, out, **options), overwrite=args.overwrite))
+        return 0
     try:
-        summary = evaluate_corruptions(
-            cfg,
-            model,
-            out,
-            corruptions=args.corruptions,
-            severities=args.severities,
-            seed=args.seed,
-            limit=args.limit,
-            batch_size=args.batch_size,
-            workers=args.workers,
-            amp=args.amp,
-            engine=args.engine,
-            channel_order=args.channel_order,
-            checkpoint=checkpoint,
-            labels={"run": checkpoint.parent.name, "config": Path(config_path).stem},
-            overwrite=args.overwrite,
-            on_cell=_Progress(),
-        )
+        summary = evaluate_corruptions(cfg, model, out, overwrite=args.overwrite, on_cell=_Progress(), **options)
     except KeyboardInterrupt:
         again = " ".join(shlex.quote(a) for a in sys.argv if a != "--overwrite")
         print(f"\ninterrupted; finished cells are kept in {out}; go on with:\n  {again}", file=sys.stderr)
@@ -91,6 +98,18 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def forecast(plan: Plan, *, overwrite: bool = False) -> str:
+    """What a run would do: cells to evaluate, cells that are there, and the time by the pace of the latter."""
+    there = {} if overwrite else plan.cached()
+    todo = [condition for condition in plan.conditions if condition not in there]
+    text = f"{len(todo)} of {len(plan.conditions)} cells to evaluate"
+    text += f" on {len(plan.job.indices)} images, {len(there)} cached"
+    if there and todo:
+        pace = sum(cell.timing["seconds"] for cell in there.values()) / len(there)
+        text += f"; about {pace * len(todo) / 60:.1f} min in one process, by the pace of the cached cells"
+    return text + (":\n  " + " ".join(condition.key for condition in todo) if todo else "")
+
+
 def resolve(config: str, checkpoint: str | None) -> tuple[str, Path]:
     """The config file and the checkpoint that the arguments mean.
 
@@ -99,14 +118,18 @@ def resolve(config: str, checkpoint: str | None) -> tuple[str, Path]:
     """
     path = Path(config)
     if not path.exists():
-        raise BadValue(f"config {config!r} does not exist; give a config file or a run folder (configs/ holds rtx's own)")
+        raise BadValue(
+            f"config {config!r} does not exist; give a config file or a run folder (configs/ holds rtx's own)"
+        )
     if path.is_file():
         if checkpoint is None:
             raise BadValue("no checkpoint given; write: corrupt_eval CONFIG CHECKPOINT, or give a run folder")
         return config, Path(checkpoint)
     found = sorted(path.glob("*.py"))
     if len(found) != 1:
-        raise BadValue(f"run folder {config!r} holds {len(found)} config files, one is needed; name the config file itself")
+        raise BadValue(
+            f"run folder {config!r} holds {len(found)} config files, one is needed; name the config file itself"
+        )
     if checkpoint is not None:
         return str(found[0]), Path(checkpoint)
     pointer = path / "last_checkpoint"
@@ -123,7 +146,7 @@ class _Progress:
     def __init__(self) -> None:
         self.spent = 0.0
 
-    def __call__(self, cell: Any, done: int, todo: int) -> None:  # noqa: ANN401
+    def __call__(self, cell: Any, done: int, todo: int) -> None:
         self.spent += cell.timing["seconds"]
         name, value = next(iter(cell.metrics.items()))
         left = self.spent / done * (todo - done)
@@ -134,5 +157,3 @@ class _Progress:
             file=sys.stderr,
             flush=True,
         )
-
-

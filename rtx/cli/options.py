@@ -24,9 +24,13 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--source", metavar="NAME|FILE|random", help="source weights of the backbone")
     parser.add_argument("--transfer", metavar="MODE", help="fixed, full, full_strict or blocks:k")
     parser.add_argument("--norm", choices=NORM_POLICIES, help="what batch normalisation does in the backbone")
-    parser.add_argument("--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE", help="override config settings")
+    parser.add_argument(
+        "--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE", help="override config settings"
+    )
     parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none", help="job launcher")
-    parser.add_argument("--local_rank", "--local-rank", type=int, default=int(os.environ.get("LOCAL_RANK", 0)), help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--local_rank", "--local-rank", type=int, default=int(os.environ.get("LOCAL_RANK", 0)), help=argparse.SUPPRESS
+    )
 
 
 def apply_config_arguments(cfg: Config, args: argparse.Namespace) -> Config:
@@ -50,7 +54,9 @@ def apply_config_arguments(cfg: Config, args: argparse.Namespace) -> Config:
         # The policy alone was asked for: keep what the config freezes, if that has a name.
         name = transfer_name(cfg.model.backbone, configs.framework_of(cfg))
         if name.startswith("frozen_stages"):
-            raise BadValue(f"--norm {args.norm}: the config freezes {name}, which is no transfer mode; give --transfer too")
+            raise BadValue(
+                f"--norm {args.norm}: the config freezes {name}, which is no transfer mode; give --transfer too"
+            )
         mode = TransferMode.parse(name)
     if args.source == "random" and not mode:
         # Statistics and a stem that nothing has trained must not be kept: detectors diverge within a few steps.

@@ -29,12 +29,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     parser.add_argument("config", help="config file")
     parser.add_argument("--work-dir", help="run folder; default: work_dirs/<config>[_<source>][_<transfer>]")
-    parser.add_argument("--resume", nargs="?", const="auto", metavar="CHECKPOINT", help="go on from the last or a given checkpoint")
+    parser.add_argument(
+        "--resume", nargs="?", const="auto", metavar="CHECKPOINT", help="go on from the last or a given checkpoint"
+    )
     parser.add_argument("--amp", action="store_true", help="automatic mixed precision")
-    parser.add_argument("--auto-scale-lr", action="store_true", help="scale the learning rate with the total batch size")
+    parser.add_argument(
+        "--auto-scale-lr", action="store_true", help="scale the learning rate with the total batch size"
+    )
     parser.add_argument("--seed", type=int, help="seed of initialisation and data order")
     parser.add_argument("--deterministic", action="store_true", help="deterministic CUDA kernels (slower)")
-    parser.add_argument("--corrupt-eval", nargs="?", type=int, const=0, metavar="N", help="score under corruption after training, or every N epochs")
+    parser.add_argument(
+        "--corrupt-eval",
+        nargs="?",
+        type=int,
+        const=0,
+        metavar="N",
+        help="score under corruption after training, or every N epochs",
+    )
     add_config_arguments(parser)
 
 
@@ -47,7 +58,9 @@ def run(args: argparse.Namespace) -> int:
     problems = missing(cfg) if first else []
     if problems:
         lines = "\n".join(f"  {number}. {problem}" for number, problem in enumerate(problems, 1))
-        raise BadValue(f"{args.config}: {len(problems)} thing{'s are' if len(problems) > 1 else ' is'} missing:\n{lines}")
+        raise BadValue(
+            f"{args.config}: {len(problems)} thing{'s are' if len(problems) > 1 else ' is'} missing:\n{lines}"
+        )
     train(cfg)
     return 0
 
@@ -97,12 +110,15 @@ def default_name(args: argparse.Namespace) -> str:
     """Run folder name: the config and what was changed about it, so that two transfers do not share a folder.
 
     Example:
-        >>> default_name(argparse.Namespace(config="configs/a.py", source="weights/x.pth", transfer="blocks:3", norm=None))
+        >>> args = dict(config="configs/a.py", source="weights/x.pth", transfer="blocks:3", norm=None)
+        >>> default_name(argparse.Namespace(**args))
         'a_x_blocks3'
     """
     parts = [Path(args.config).stem]
     if args.source:
-        parts.append(Path(args.source).stem if Path(args.source).suffix in {".pth", ".pt", ".ckpt", ".tar"} else args.source)
+        parts.append(
+            Path(args.source).stem if Path(args.source).suffix in {".pth", ".pt", ".ckpt", ".tar"} else args.source
+        )
     parts += [part.replace(":", "") for part in (args.transfer, args.norm) if part]
     return "_".join(parts)
 
@@ -176,7 +192,7 @@ def identity(cfg: Config) -> dict[str, Any]:
     """What makes two runs the same run: a second one may go on in the folder of the first."""
     from rtx.evaluation.card import plain
 
-    def data(loader: Any) -> Any:  # noqa: ANN401
+    def data(loader: Any) -> Any:
         return plain(loader.dataset) if loader else None
 
     parts = {"model": plain(cfg.model), "train_data": data(cfg.get("train_dataloader"))}
@@ -194,10 +210,11 @@ def check_run_folder(work_dir: Path, cfg: Config) -> None:
         return
     there, now = json.loads(record.read_text(encoding="utf-8")), identity(cfg)
     changed = [name for name in now if there.get(name) != now[name]]
-    if changed and list(work_dir.glob("*.pth")):
-        what = {"model": "model, source or transfer", "train_data": "the training set"}
+    if changed and any(work_dir.glob("*.pth")):
+        what = {"model": "model, source or transfer", "train_data": "training set"}
+        names = " and ".join(what[name] for name in changed)
         raise RunConflict(
-            f"run folder {str(work_dir)!r} belongs to another run (another {' and '.join(what[c] for c in changed)}); "
+            f"run folder {str(work_dir)!r} belongs to another run (another {names}); "
             "give another --work-dir, or remove the folder"
         )
 

@@ -32,11 +32,13 @@ class CorruptedView(Dataset):  # type: ignore[type-arg]
         BadValue: there is no `Corrupt` in the pipeline.
     """
 
-    def __init__(self, dataset: Any) -> None:  # noqa: ANN401 - mmengine's or a wrapper of it
+    def __init__(self, dataset: Any) -> None:
         self.dataset = dataset
         self.transforms: list[Corrupt] = find_corrupt(dataset)
         if not self.transforms:
-            raise BadValue(f"the pipeline of {type(dataset).__name__} holds no Corrupt; use insert_corrupt on its config")
+            raise BadValue(
+                f"the pipeline of {type(dataset).__name__} holds no Corrupt; use insert_corrupt on its config"
+            )
 
     def __len__(self) -> int:
         """How many images there are."""
@@ -66,13 +68,13 @@ class CorruptedView(Dataset):  # type: ignore[type-arg]
         return condition, sample
 
 
-def image_path(dataset: Any, index: int) -> str:  # noqa: ANN401
+def image_path(dataset: Any, index: int) -> str:
     """The file of one image of a data set."""
     info = dataset.get_data_info(index)
     return str(info.get("img_path", f"number {index}"))
 
 
-def size_groups(dataset: Any, indices: Iterable[int]) -> list[list[int]]:  # noqa: ANN401
+def size_groups(dataset: Any, indices: Iterable[int]) -> list[list[int]]:
     """Indices grouped by original image size (width, height), groups in order of first appearance.
 
     Raises:
@@ -88,7 +90,9 @@ def size_groups(dataset: Any, indices: Iterable[int]) -> list[list[int]]:  # noq
                 with PILImage.open(info["img_path"]) as image:
                     size = image.size
             except (OSError, KeyError) as error:
-                raise DataError(f"image {info.get('img_path')!r}: cannot be opened ({error}); repair or remove it") from error
+                raise DataError(
+                    f"image {info.get('img_path')!r}: cannot be opened ({error}); repair or remove it"
+                ) from error
         groups.setdefault((int(size[0]), int(size[1])), []).append(index)
     return list(groups.values())
 

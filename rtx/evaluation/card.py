@@ -32,7 +32,9 @@ _VERSIONED = {
 }
 _ENGINE_PACKAGE = {"imagecorruptions": "imagecorruptions-imaug"}
 # Where data and weights lie, and what a config says about training, does not change an evaluated number.
-_PATH_KEYS = frozenset({"data_root", "ann_file", "data_prefix", "init_cfg", "pretrained", "source", "train_cfg", "backend_args"})
+_PATH_KEYS = frozenset(
+    {"data_root", "ann_file", "data_prefix", "init_cfg", "pretrained", "source", "train_cfg", "backend_args"}
+)
 
 
 def version_of(package: str) -> str | None:
@@ -58,8 +60,8 @@ def weights_sha256(model: torch.nn.Module) -> str:
     return digest.hexdigest()
 
 
-def data_sha256(dataset: Any, indices: Sequence[int]) -> str:  # noqa: ANN401
-    """Sha256 over what is evaluated: image names and sizes in bytes, and the ground truth that they are scored against."""
+def data_sha256(dataset: Any, indices: Sequence[int]) -> str:
+    """Sha256 over what is evaluated: image names and sizes in bytes, and the ground truth of the score."""
     digest = hashlib.sha256()
     for index in indices:
         info = dataset.get_data_info(index)
@@ -76,7 +78,7 @@ def data_sha256(dataset: Any, indices: Sequence[int]) -> str:  # noqa: ANN401
     return digest.hexdigest()
 
 
-def _without_paths(node: Any) -> Any:  # noqa: ANN401
+def _without_paths(node: Any) -> Any:
     if isinstance(node, Mapping):
         return {k: _without_paths(v) for k, v in sorted(node.items()) if k not in _PATH_KEYS}
     if isinstance(node, (list, tuple)):
@@ -93,7 +95,7 @@ def config_sha256(cfg: Config) -> str:
 def protocol_card(
     cfg: Config,
     model: torch.nn.Module,
-    dataset: Any,  # noqa: ANN401
+    dataset: Any,
     indices: Sequence[int],
     scorer_card: Mapping[str, Any],
     *,
@@ -128,7 +130,9 @@ def protocol_card(
     backbone = plain(cfg.model).get("backbone") or {}
     return {
         "corruption_engine": engine,
-        "corruption_engine_version": version_of(_ENGINE_PACKAGE[engine]) if engine in _ENGINE_PACKAGE else rtx.__version__,
+        "corruption_engine_version": version_of(_ENGINE_PACKAGE[engine])
+        if engine in _ENGINE_PACKAGE
+        else rtx.__version__,
         "channel_order": channel_order,
         "corruption_seed": seed,
         "corruption_at": "original_resolution",
@@ -162,7 +166,7 @@ def file_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def plain(node: Any) -> Any:  # noqa: ANN401
+def plain(node: Any) -> Any:
     """A config node as plain dicts and lists."""
     return node.to_dict() if hasattr(node, "to_dict") else node
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +20,38 @@ from rtx.errors import BadValue
 from rtx.evaluation.card import choose, protocol_card
 from rtx.evaluation.conditions import grid
 from rtx.evaluation.scorers import build_scorer
-from rtx.evaluation.scores import Cell
+from rtx.evaluation.scores import Cell, CellFolder
 from rtx.evaluation.share import Share, default_share
-from rtx.evaluation.summary import percent, write_summary
+from rtx.evaluation.summary import build_summary, percent, write_summary
 from rtx.evaluation.sweep import Job, run
 from rtx.targets.corrupt import insert_corrupt
-from rtx.types import SEVERITIES
+from rtx.types import SEVERITIES, Condition
 
 log = logging.getLogger(__name__)
 
 
-def evaluate_corruptions(
+@dataclass(frozen=True)
+class Plan:
+    """An evaluation that is ready to run.
+
+    Attributes:
+        job: model, data, scorer, card and folder.
+        conditions: the cells that are wanted, clean first.
+    """
+
+    job: Job
+    conditions: tuple[Condition, ...]
+
+    def cached(self) -> dict[Condition, Cell]:
+        """The cells that are already there under this protocol.
+
+        Raises:
+            RunConflict: the folder belongs to another protocol.
+        """
+        return CellFolder(self.job.out, self.job.card).read(self.conditions)
+
+
+def plan_evaluation(
     cfg: Config,
     model: nn.Module,
     out: Path,
@@ -45,16 +67,13 @@ def evaluate_corruptions(
     channel_order: str = "rgb",
     checkpoint: Path | None = None,
     labels: dict[str, Any] | None = None,
-    overwrite: bool = False,
-    share: Share | None = None,
-    on_cell: Callable[[Cell, int, int], None] | None = None,
-) -> dict[str, Any]:
-    """Score a model on the clean and the corrupted test set of its config.
+) -> Plan:
+    """Build the test set and the scorer of a config, and the card of the evaluation they make.
 
     Args:
         cfg: the expanded config; its `test_dataloader` and `test_evaluator` are used.
         model: built from `cfg.model`, weights loaded, on its device.
-        out: the output folder; cells that it already holds under the same protocol are not evaluated again.
+        out: the output folder; nothing is written yet.
         corruptions: names and groups; the clean images are always evaluated.
         severities: 1 to 5.
         seed: decides the pixels and the subset of `limit`.
@@ -66,15 +85,9 @@ def evaluate_corruptions(
         channel_order: `rgb`, or `bgr_legacy` to compare with published OpenMMLab numbers.
         checkpoint: the file the weights came from, for the card.
         labels: names shown in tables.
-        overwrite: evaluate everything again, even in a folder of another run.
-        share: how ranks share the cells; the running torch.distributed job when None.
-        on_cell: called after each cell.
-
-    Returns:
-        The summary, as in `summary.json`.
 
     Raises:
-        RtxError: see `rtx.evaluation.sweep.run`; also a test set or evaluator that rtx cannot score.
+        BadValue, UnknownName: an option is out of range, or a test set or evaluator that rtx cannot score.
     """
     conditions = grid(corruptions, severities)
     if limit is not None and limit < 1:
@@ -100,17 +113,44 @@ def evaluate_corruptions(
         checkpoint=checkpoint,
         labels=labels,
     )
-    share = share or default_share()
     job = Job(model, dataset, scorer, card, out, indices, batch_size=batch_size, workers=workers, amp=amp)
-    cells = run(job, conditions, overwrite=overwrite, share=share, on_cell=on_cell)
-    summary: dict[str, Any]
-    if share.rank == 0:
-        summary = write_summary(out, cells, scorer.headline, card)
-    share.wait("summarised")
-    if share.rank != 0:
-        from rtx.evaluation.summary import build_summary
+    return Plan(job, conditions)
 
-        summary = build_summary(cells, scorer.headline, card)
+
+def evaluate_corruptions(
+    cfg: Config,
+    model: nn.Module,
+    out: Path,
+    *,
+    overwrite: bool = False,
+    share: Share | None = None,
+    on_cell: Callable[[Cell, int, int], None] | None = None,
+    **options: Any,
+) -> dict[str, Any]:
+    """Score a model on the clean and the corrupted test set of its config.
+
+    Args:
+        cfg: as in `plan_evaluation`, like every further option.
+        model: as in `plan_evaluation`.
+        out: the output folder; cells that it already holds under the same protocol are not evaluated again.
+        overwrite: evaluate everything again, even in a folder of another run.
+        share: how ranks share the cells; the running torch.distributed job when None.
+        on_cell: called after each cell with (cell, number done here, number to do in all).
+        options: see `plan_evaluation`.
+
+    Returns:
+        The summary, as in `summary.json`.
+
+    Raises:
+        RtxError: see `plan_evaluation` and `rtx.evaluation.sweep.run`.
+    """
+    plan = plan_evaluation(cfg, model, out, **options)
+    share = share or default_share()
+    cells = run(plan.job, plan.conditions, overwrite=overwrite, share=share, on_cell=on_cell)
+    headline, card = plan.job.scorer.headline, plan.job.card
+    # Every rank returns the same summary; one of them writes it.
+    summary = write_summary(out, cells, headline, card) if share.rank == 0 else build_summary(cells, headline, card)
+    share.wait("summarised")
     return summary
 
 
@@ -124,7 +164,7 @@ class CorruptionEvalHook(Hook):
 
     Args:
         interval: evaluate every so many epochs; 0 for once, after training.
-        options: passed on to `evaluate_corruptions` (corruptions, severities, seed, limit, batch_size, workers, ...).
+        options: passed on to `plan_evaluation` (corruptions, severities, seed, limit, batch_size, workers, ...).
 
     Raises:
         BadValue: the interval is negative, or an option has no such name.
@@ -133,8 +173,8 @@ class CorruptionEvalHook(Hook):
     # After checkpoints are saved, so that a failure here cannot cost the weights.
     priority = "LOWEST"
 
-    def __init__(self, interval: int = 0, **options: Any) -> None:  # noqa: ANN401
-        known = set(evaluate_corruptions.__kwdefaults__ or ()) - {"share", "on_cell", "checkpoint"}
+    def __init__(self, interval: int = 0, **options: Any) -> None:
+        known = (set(plan_evaluation.__kwdefaults__ or ()) | {"overwrite"}) - {"checkpoint"}
         unknown = sorted(set(options) - known)
         if unknown:
             raise BadValue(f"CorruptionEvalHook has no option {', '.join(unknown)}; known: {', '.join(sorted(known))}")

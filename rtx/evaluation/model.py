@@ -38,7 +38,9 @@ def load_model(cfg: Config, checkpoint: Path, device: str | torch.device = "cpu"
     content = read_checkpoint(checkpoint)
     state = content.get("state_dict", content) if isinstance(content, Mapping) else None
     if not isinstance(state, Mapping) or not any(isinstance(v, torch.Tensor) for v in state.values()):
-        raise WeightsError(f"checkpoint {str(checkpoint)!r} holds no state dict; give the .pth file that training wrote")
+        raise WeightsError(
+            f"checkpoint {str(checkpoint)!r} holds no state dict; give the .pth file that training wrote"
+        )
     check_classes(cfg, content, checkpoint)
     init_default_scope(cfg.get("default_scope", "mmdet"))
     model = MODELS.build(cfg.model)
@@ -87,8 +89,10 @@ def check_classes(cfg: Config, content: Mapping[str, Any], checkpoint: Path) -> 
     if not isinstance(theirs, (list, tuple)) or not ours or list(theirs) == list(ours):
         return
     raise BadValue(
-        f"checkpoint {str(checkpoint)!r} was trained on {len(theirs)} classes ({', '.join(map(str, theirs[:4]))}, ...), "
-        f"but this config evaluates {len(ours)} ({', '.join(map(str, ours[:4]))}, ...); give the same --data-root as in training"
+        f"checkpoint {str(checkpoint)!r} was trained on {len(theirs)} classes "
+        f"({', '.join(map(str, theirs[:4]))}, ...), "
+        f"but this config evaluates {len(ours)} ({', '.join(map(str, ours[:4]))}, ...); "
+        "give the same --data-root as in training"
     )
 
 

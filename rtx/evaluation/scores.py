@@ -93,7 +93,9 @@ class Cell:
             )
             key = row["key"]
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise BadValue(f"{place}: not an rtx cell file ({error}); delete it and run the evaluation again") from error
+            raise BadValue(
+                f"{place}: not an rtx cell file ({error}); delete it and run the evaluation again"
+            ) from error
         if key != protocol_key(cell.protocol):
             raise BadValue(f"{place}: its key does not match its protocol card, it was edited; delete it and run again")
         return cell
@@ -147,7 +149,9 @@ class CellFolder:
         try:
             other = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise BadValue(f"{path}: not readable as JSON ({error}); delete the folder or choose another --out") from error
+            raise BadValue(
+                f"{path}: not readable as JSON ({error}); delete the folder or choose another --out"
+            ) from error
         if protocol_key(other) == self.key:
             return
         names = sorted((set(other) | set(self.card)) - CONTEXT_FIELDS)
@@ -198,6 +202,6 @@ class CellFolder:
         return cells
 
 
-def _short(value: Any) -> str:  # noqa: ANN401 - any JSON value
+def _short(value: Any) -> str:
     text = json.dumps(value, sort_keys=True, default=str)
     return text if len(text) <= 60 else text[:57] + "..."

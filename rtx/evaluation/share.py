@@ -43,7 +43,7 @@ class StoreShare(Share):
         poll: seconds between looks.
     """
 
-    def __init__(self, store: Any, rank: int, world_size: int, *, name: str, poll: float = 0.2) -> None:  # noqa: ANN401
+    def __init__(self, store: Any, rank: int, world_size: int, *, name: str, poll: float = 0.2) -> None:
         self.store = store
         self.rank = rank
         self.world_size = world_size

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +27,14 @@ def build_summary(cells: Mapping[Condition, Cell], headline: str, card: Mapping[
         card: the protocol card.
 
     Returns:
-        A JSON-ready dict; scores are fractions, NaN is null. `P`, `mPC`, `rPC`, `families` belong to `metric`; `metrics`
-        has the same for every other one. `complete` says whether all 15 corruptions at all 5 severities and the clean
+        A JSON-ready dict; scores are fractions, NaN is null. `P`, `mPC`, `rPC`, `families` belong to `metric`;
+        `metrics` has the same for every one. `complete` says whether all 15 corruptions at all 5 severities and the clean
         images are there; where it is false, `mPC` is the mean over what is there, and `label` says over what.
     """
     names = [headline, *sorted({name for cell in cells.values() for name in cell.metrics} - {headline})]
     every = {name: _aggregate({c: cell.metrics.get(name, math.nan) for c, cell in cells.items()}) for name in names}
     preview = card.get("limit") is not None
-    return _json_ready(
+    summary: dict[str, Any] = _json_ready(
         {
             "format": SUMMARY_FORMAT,
             "metric": headline,
@@ -51,12 +51,20 @@ def build_summary(cells: Mapping[Condition, Cell], headline: str, card: Mapping[
             "protocol": dict(card),
         }
     )
+    return summary
 
 
 def _aggregate(values: dict[Condition, float]) -> dict[str, Any]:
     # A metric that the ground truth leaves undefined (no large object, say) is undefined in every cell; it has no mPC.
     if any(math.isnan(v) for v in values.values()):
-        return {"P": values.get(CLEAN), "mPC": None, "rPC": None, "families": {}, "complete": False, "label": "undefined"}
+        return {
+            "P": values.get(CLEAN),
+            "mPC": None,
+            "rPC": None,
+            "families": {},
+            "complete": False,
+            "label": "undefined",
+        }
     held_out = [c.corruption for c in values if c.corruption in HELD_OUT]
     return agg.summarise(values, [*BENCHMARK, *held_out]).to_dict()
 
@@ -66,7 +74,7 @@ def _order(condition: Condition) -> tuple[int, int]:
     return names.index(condition.corruption), condition.severity
 
 
-def _json_ready(node: Any) -> Any:  # noqa: ANN401
+def _json_ready(node: Any) -> Any:
     if isinstance(node, Mapping):
         return {str(k): _json_ready(v) for k, v in node.items()}
     if isinstance(node, (list, tuple)):
@@ -102,8 +110,14 @@ def markdown(summary: Mapping[str, Any]) -> str:
             continue
         drops = [percent((row["families"].get(f) or {}).get("drop")) for f in ("noise", "blur", "weather", "digital")]
         title = f"**{name}**" if name == summary["metric"] else name
-        lines.append("| " + " | ".join([title, percent(row["P"]), percent(row["mPC"]), percent(row["rPC"]), *drops]) + " |")
-    lines += ["", f"All numbers in percent; {summary['n_images']} images. `{summary['metric']}` by corruption and severity:", ""]
+        lines.append(
+            "| " + " | ".join([title, percent(row["P"]), percent(row["mPC"]), percent(row["rPC"]), *drops]) + " |"
+        )
+    lines += [
+        "",
+        f"All numbers in percent; {summary['n_images']} images. `{summary['metric']}` by corruption and severity:",
+        "",
+    ]
     lines += ["| corruption | 1 | 2 | 3 | 4 | 5 | mean |", "|---|---:|---:|---:|---:|---:|---:|"]
     cells = summary["cells"]
     for corruption in (*BENCHMARK, *HELD_OUT):
@@ -120,9 +134,9 @@ def markdown(summary: Mapping[str, Any]) -> str:
     card = summary["protocol"]
     lines += [
         "",
-        f"Engine `{card['corruption_engine']}` {card['corruption_engine_version']}, channel order `{card['channel_order']}`, "
-        f"seed {card['corruption_seed']}, precision {card['precision']}, weights sha256 `{card['weights_sha256'][:16]}`, "
-        f"protocol `{summary['key'][:16]}`.",
+        f"Engine `{card['corruption_engine']}` {card['corruption_engine_version']}, "
+        f"channel order `{card['channel_order']}`, seed {card['corruption_seed']}, precision {card['precision']}, "
+        f"weights sha256 `{card['weights_sha256'][:16]}`, protocol `{summary['key'][:16]}`.",
         "",
     ]
     return "\n".join(lines)
@@ -140,14 +154,22 @@ def long_csv(cells: Mapping[Condition, Cell], labels: Mapping[str, Any]) -> str:
             flags = ";".join(cell.flags)
             key = protocol_key(cell.protocol)[:16]
             writer.writerow(
-                [*labels.values(), name, condition.corruption, family, condition.severity, text, cell.n_images, flags, key]
+                [
+                    *labels.values(),
+                    name,
+                    condition.corruption,
+                    family,
+                    condition.severity,
+                    text,
+                    cell.n_images,
+                    flags,
+                    key,
+                ]
             )
     return stream.getvalue()
 
 
-def write_summary(
-    out: Path, cells: Mapping[Condition, Cell], headline: str, card: Mapping[str, Any]
-) -> dict[str, Any]:
+def write_summary(out: Path, cells: Mapping[Condition, Cell], headline: str, card: Mapping[str, Any]) -> dict[str, Any]:
     """Write `summary.json`, `table.md` and `cells.csv` into `out` and return the summary."""
     summary = build_summary(cells, headline, card)
     write_atomic(out / "summary.json", json.dumps(summary, indent=1) + "\n")

@@ -101,7 +101,13 @@ def run(
         folder.open()
     share.wait("opened")
     todo = [c for c in conditions if c not in folder.read(conditions)]
-    log.info("%d of %d cells to evaluate on %d images, %d cached", len(todo), len(conditions), len(job.indices), len(conditions) - len(todo))
+    log.info(
+        "%d of %d cells to evaluate on %d images, %d cached",
+        len(todo),
+        len(conditions),
+        len(job.indices),
+        len(conditions) - len(todo),
+    )
     # Every rank must have listed what is missing before the first new cell appears.
     share.wait("listed")
     done = 0
@@ -134,7 +140,12 @@ def _evaluate(job: Job, conditions: Iterable[Condition]) -> Iterator[Cell]:
                 continue
             metrics = scorer.compute()
             seconds = time.perf_counter() - started
-            timing = {"seconds": seconds, "images_per_second": images / seconds, "batch_size": job.batch_size, "workers": job.workers}
+            timing = {
+                "seconds": seconds,
+                "images_per_second": images / seconds,
+                "batch_size": job.batch_size,
+                "workers": job.workers,
+            }
             yield Cell(condition, metrics, images, job.card, tuple(scorer.flags()), timing)
             scorer.reset()
             started, images = time.perf_counter(), 0

@@ -89,7 +89,7 @@ class Corrupt(BaseTransform):
         )
 
 
-def insert_corrupt(dataset_cfg: Any, corrupt_cfg: dict[str, Any]) -> Any:  # noqa: ANN401 - any nesting of dict and list
+def insert_corrupt(dataset_cfg: Any, corrupt_cfg: dict[str, Any]) -> Any:
     """A copy of a data set config with `corrupt_cfg` right after every image loader, wrapped data sets included.
 
     Args:
@@ -102,11 +102,13 @@ def insert_corrupt(dataset_cfg: Any, corrupt_cfg: dict[str, Any]) -> Any:  # noq
     """
     out, inserted = _inserted(dataset_cfg, corrupt_cfg)
     if not inserted:
-        raise BadValue("the data set config has no pipeline with an image loader (LoadImageFromFile); Corrupt has no place")
+        raise BadValue(
+            "the data set config has no pipeline with an image loader (LoadImageFromFile); Corrupt has no place"
+        )
     return out
 
 
-def _inserted(node: Any, corrupt_cfg: dict[str, Any]) -> tuple[Any, int]:  # noqa: ANN401
+def _inserted(node: Any, corrupt_cfg: dict[str, Any]) -> tuple[Any, int]:
     """A copy of any nesting of dicts and lists with the step after each loader, and how many were inserted."""
     if isinstance(node, dict):
         parts = {key: _inserted(value, corrupt_cfg) for key, value in node.items()}
@@ -127,7 +129,7 @@ def _inserted(node: Any, corrupt_cfg: dict[str, Any]) -> tuple[Any, int]:  # noq
     return (tuple(steps) if isinstance(node, tuple) else steps), total
 
 
-def _type_name(step: Any) -> str:  # noqa: ANN401
+def _type_name(step: Any) -> str:
     kind = step.get("type", "") if isinstance(step, dict) else ""
     return (kind if isinstance(kind, str) else kind.__name__).rpartition(".")[2]
 
@@ -136,12 +138,12 @@ def _loads_image(name: str) -> bool:
     return name.startswith("Load") and "Image" in name
 
 
-def find_corrupt(node: Any) -> list[Corrupt]:  # noqa: ANN401 - data sets and transforms of any library
+def find_corrupt(node: Any) -> list[Corrupt]:
     """Every `Corrupt` inside a built data set, through wrappers and nested transforms, each once."""
     found: dict[int, Corrupt] = {}
     seen: set[int] = set()
 
-    def visit(item: Any) -> None:  # noqa: ANN401
+    def visit(item: Any) -> None:
         if id(item) in seen:
             return
         seen.add(id(item))

@@ -77,7 +77,19 @@ def test_more_blocks_than_there_are_is_an_error(made_coco: Path, tmp_path: Path)
 
 
 def test_flags_reach_the_config(tmp_path: Path) -> None:
-    args = parse(train, LEAF, "--amp", "--auto-scale-lr", "--seed", "7", "--work-dir", str(tmp_path), "--resume", "--source", "random")
+    args = parse(
+        train,
+        LEAF,
+        "--amp",
+        "--auto-scale-lr",
+        "--seed",
+        "7",
+        "--work-dir",
+        str(tmp_path),
+        "--resume",
+        "--source",
+        "random",
+    )
     cfg = train.prepare(args)
     assert cfg.optim_wrapper.type == "AmpOptimWrapper"
     assert cfg.auto_scale_lr.enable is True
@@ -95,7 +107,19 @@ def test_from_scratch_everything_trains_unless_something_else_is_asked_for() -> 
 
 
 def test_a_setting_made_by_hand_is_not_overruled(made_coco: Path) -> None:
-    cfg = train.prepare(parse(train, LEAF, "--data-root", str(made_coco), "--transfer", "fixed", "--cfg-options", "model.backbone.frozen_stages=2", "train_dataloader.batch_size=5"))
+    cfg = train.prepare(
+        parse(
+            train,
+            LEAF,
+            "--data-root",
+            str(made_coco),
+            "--transfer",
+            "fixed",
+            "--cfg-options",
+            "model.backbone.frozen_stages=2",
+            "train_dataloader.batch_size=5",
+        )
+    )
     assert cfg.model.backbone.frozen_stages == 2
     assert cfg.train_dataloader.batch_size == 5
 
@@ -139,8 +163,18 @@ def test_the_frozen_backbone_is_the_initial_one_to_the_bit(finished: Path) -> No
 
 
 def test_a_folder_of_another_run_is_refused(finished: Path, made_coco: Path) -> None:
-    arguments = [LEAF, "--data-root", str(made_coco), "--source", "random", "--transfer", "full", "--work-dir", str(finished)]
-    with pytest.raises(RunConflict, match="belongs to another run.*--work-dir"):
+    arguments = [
+        LEAF,
+        "--data-root",
+        str(made_coco),
+        "--source",
+        "random",
+        "--transfer",
+        "full",
+        "--work-dir",
+        str(finished),
+    ]
+    with pytest.raises(RunConflict, match=r"belongs to another run.*--work-dir"):
         train.train(train.prepare(parse(train, *arguments)))
 
 
@@ -153,14 +187,36 @@ def test_a_file_that_would_run_code_is_not_resumed_from(made_coco: Path, tmp_pat
 
     path = tmp_path / "evil.pth"
     path.write_bytes(pickle.dumps({"state_dict": {}, "x": Evil()}))
-    arguments = [LEAF, "--data-root", str(made_coco), "--source", "random", "--work-dir", str(tmp_path / "w"), "--resume", str(path)]
+    arguments = [
+        LEAF,
+        "--data-root",
+        str(made_coco),
+        "--source",
+        "random",
+        "--work-dir",
+        str(tmp_path / "w"),
+        "--resume",
+        str(path),
+    ]
     with pytest.raises(WeightsError, match="without running code"):
         train.train(train.prepare(parse(train, *arguments)))
     assert not (tmp_path / "ran").exists()
 
 
 def test_a_run_folder_can_be_evaluated_as_it_is(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = [str(finished), "--corruptions", "fog", "--severities", "3", "--limit", "2", "--workers", "0", "--device", "cpu"]
+    arguments = [
+        str(finished),
+        "--corruptions",
+        "fog",
+        "--severities",
+        "3",
+        "--limit",
+        "2",
+        "--workers",
+        "0",
+        "--device",
+        "cpu",
+    ]
     assert corrupt_eval.run(parse(corrupt_eval, *arguments)) == 0
     summary = json.loads((finished / "corruption_eval" / "summary.json").read_text())
     assert set(summary["cells"]) == {"clean", "fog_3"}
@@ -187,3 +243,17 @@ def test_a_wrong_checkpoint_is_named_before_anything_runs(finished: Path, tmp_pa
 def test_a_folder_that_is_no_run_is_named(tmp_path: Path) -> None:
     with pytest.raises(BadValue, match="0 config files"):
         corrupt_eval.resolve(str(tmp_path), None)
+
+
+def test_a_dry_run_says_what_is_left_and_writes_nothing(finished: Path, tmp_path: Path, capsys: Any) -> None:
+    where = ["--out", str(tmp_path / "o"), "--corruptions", "fog", "--workers", "0", "--device", "cpu"]
+    arguments = [str(finished), *where, "--severities", "1"]
+    assert corrupt_eval.run(parse(corrupt_eval, *arguments, "--dry-run")) == 0
+    assert "2 of 2 cells to evaluate on 4 images, 0 cached" in capsys.readouterr().out
+    assert not (tmp_path / "o").exists()
+    corrupt_eval.run(parse(corrupt_eval, *arguments))
+    capsys.readouterr()
+    corrupt_eval.run(parse(corrupt_eval, *arguments, "2", "--dry-run"))
+    text = capsys.readouterr().out
+    assert "1 of 3 cells to evaluate on 4 images, 2 cached; about" in text
+    assert text.rstrip().endswith("fog_2")

@@ -19,7 +19,7 @@ CLASSES = COCO_NAMES
 
 
 class PixelDetector(nn.Module):
-    """Boxes around what stands out from the median colour; the label is the strongest channel. `silent` finds nothing."""
+    """Boxes around what stands out from the median colour; the strongest channel is the label. `silent`: none."""
 
     def __init__(self, silent: bool = False) -> None:
         super().__init__()
@@ -38,7 +38,9 @@ class PixelDetector(nn.Module):
         found = [] if self.silent else [r for r in range(1, len(stats)) if stats[r][4] >= 20]
         colours = [pixels[regions == r].mean(0) for r in found]
         sample.pred_instances = InstanceData(
-            bboxes=torch.tensor([[*stats[r][:2], *(stats[r][:2] + stats[r][2:4])] for r in found]).reshape(-1, 4).float(),
+            bboxes=torch.tensor([[*stats[r][:2], *(stats[r][:2] + stats[r][2:4])] for r in found])
+            .reshape(-1, 4)
+            .float(),
             scores=torch.tensor([away[regions == r].mean() / 765 for r in found]).float(),
             labels=torch.tensor([2 - int(c.argmax()) for c in colours], dtype=torch.long),
         )

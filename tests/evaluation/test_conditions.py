@@ -30,7 +30,7 @@ def test_a_severity_outside_the_scale_is_named(severity: int) -> None:
 
 
 def test_a_wrong_corruption_shows_the_nearest() -> None:
-    with pytest.raises(UnknownName, match="'gausian_noise'.*did you mean 'gaussian_noise'"):
+    with pytest.raises(UnknownName, match=r"'gausian_noise'.*did you mean 'gaussian_noise'"):
         grid(["gausian_noise"])
 
 

@@ -40,7 +40,7 @@ def test_a_folder_of_another_protocol_is_refused_and_the_difference_named(tmp_pa
     first = CellFolder(tmp_path, CARD)
     first.open()
     first.write(cell())
-    with pytest.raises(RunConflict, match="corruption_seed: 0 there, 1 now.*--overwrite"):
+    with pytest.raises(RunConflict, match=r"corruption_seed: 0 there, 1 now.*--overwrite"):
         CellFolder(tmp_path, {**CARD, "corruption_seed": 1})
     assert first.read([FOG])[FOG].metrics["AP"] == 1 / 3, "refusing must lose nothing"
 
@@ -80,7 +80,7 @@ def test_a_damaged_cell_is_named(tmp_path: Path, text: str) -> None:
     folder = CellFolder(tmp_path, CARD)
     folder.open()
     write_atomic(folder.path(FOG), text)
-    with pytest.raises(BadValue, match="fog_3.json: not an rtx cell file"):
+    with pytest.raises(BadValue, match=r"fog_3\.json: not an rtx cell file"):
         folder.read([FOG])
 
 

@@ -38,5 +38,5 @@ def test_every_cell_is_taken_exactly_once(world_size: int) -> None:
         thread.start()
     for thread in threads:
         thread.join(timeout=30)
-    assert sorted(sum(taken, [])) == sorted(CELLS)
+    assert sorted(cell for cells in taken for cell in cells) == sorted(CELLS)
     assert finished == [len(CELLS)] * world_size, "nobody passes a point before all have reached it"

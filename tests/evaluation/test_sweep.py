@@ -105,7 +105,13 @@ def test_an_interrupted_run_goes_on_where_it_stopped(made_coco: Path, tmp_path: 
 def test_a_wider_grid_reuses_the_cells_of_a_narrow_one(made_coco: Path, tmp_path: Path) -> None:
     evaluate(made_coco, tmp_path, corruptions=["frost"], severities=[1])
     done: list[str] = []
-    evaluate(made_coco, tmp_path, corruptions=["frost"], severities=[1, 2], on_cell=lambda c, *_: done.append(c.condition.key))
+    evaluate(
+        made_coco,
+        tmp_path,
+        corruptions=["frost"],
+        severities=[1, 2],
+        on_cell=lambda c, *_: done.append(c.condition.key),
+    )
     assert done == ["frost_2"]
 
 

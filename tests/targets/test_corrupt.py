@@ -41,9 +41,14 @@ def test_it_is_found_by_name_from_every_library(scope: str) -> None:
 def test_it_goes_right_after_the_loader_wherever_that_stands() -> None:
     inner = dict(type="VOCDataset", pipeline=[dict(type="Noop"), LOAD, PACK])
     tta = dict(type="TestTimeAug", transforms=[[LOAD, dict(type="Resize")], [PACK]])
-    cfg = dict(type="RepeatDataset", dataset=dict(type="ConcatDataset", datasets=[inner, dict(pipeline=[LOAD, tta, PACK])]))
+    cfg = dict(
+        type="RepeatDataset", dataset=dict(type="ConcatDataset", datasets=[inner, dict(pipeline=[LOAD, tta, PACK])])
+    )
     nested = insert_corrupt(dict(pipeline=[tta]), STEP)["pipeline"][0]["transforms"]
-    assert [[s["type"] for s in branch] for branch in nested] == [["LoadImageFromFile", "Corrupt", "Resize"], ["PackDetInputs"]]
+    assert [[s["type"] for s in branch] for branch in nested] == [
+        ["LoadImageFromFile", "Corrupt", "Resize"],
+        ["PackDetInputs"],
+    ]
     del tta["transforms"]
     out = insert_corrupt(cfg, STEP)
     one, two = out["dataset"]["datasets"]
@@ -82,7 +87,7 @@ def test_the_corruption_sees_rgb_and_the_pipeline_gets_bgr_back(photo: np.ndarra
 @pytest.mark.parametrize("name", ["gaussian_noise", "impulse_noise", "glass_blur", "frost", "motion_blur"])
 def test_pixels_depend_on_the_key_alone(photo: np.ndarray, name: str) -> None:
     base = apply(photo, corruption=name, severity=2, seed=1)
-    np.random.seed(99)  # noqa: NPY002 - the global state must not matter
+    np.random.seed(99)
     assert np.array_equal(base, apply(photo, "elsewhere/0001.png", corruption=name, severity=2, seed=1))
     assert not np.array_equal(base, apply(photo, corruption=name, severity=2, seed=2))
     assert not np.array_equal(base, apply(photo, "a/b/0002.jpg", corruption=name, severity=2, seed=1))
