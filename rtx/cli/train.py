@@ -8,7 +8,7 @@ import logging
 import os
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -125,6 +125,7 @@ def default_name(args: argparse.Namespace) -> str:
 
 def missing(cfg: Config) -> list[str]:
     """Everything the run needs and does not find: each entry says what, where it looked and what to do."""
+    from rtx import config as configs
     from rtx.sources.load import locate
     from rtx.targets.checks import check_data
 
@@ -135,10 +136,14 @@ def missing(cfg: Config) -> list[str]:
             locate(source)
         except WeightsError as error:
             problems.append(str(error))
-    try:
-        check_data(cfg, splits=("train", "val"))
-    except RtxError as error:
-        problems.append(str(error))
+    checks: list[Callable[[], None]] = [lambda: check_data(cfg, splits=("train", "val"))]
+    if cfg.model.get("backbone"):
+        checks.append(lambda: configs.check_statistics(cfg))
+    for check in checks:
+        try:
+            check()
+        except RtxError as error:
+            problems.append(str(error))
     if cfg.get("load_from") and not Path(cfg.load_from).is_file():
         problems.append(f"checkpoint {cfg.load_from!r} (--resume or load_from) does not exist; give a .pth file")
     return problems

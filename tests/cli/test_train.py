@@ -257,3 +257,9 @@ def test_a_dry_run_says_what_is_left_and_writes_nothing(finished: Path, tmp_path
     text = capsys.readouterr().out
     assert "1 of 3 cells to evaluate on 4 images, 2 cached; about" in text
     assert text.rstrip().endswith("fog_2")
+
+
+def test_pixel_statistics_that_the_source_was_not_trained_with_are_refused(made_coco: Path) -> None:
+    arguments = [LEAF, "--data-root", str(made_coco), "--cfg-options", "model.data_preprocessor.bgr_to_rgb=False"]
+    with pytest.raises(BadValue, match="bgr_to_rgb is False, but source 'resnet50_in1k_v1'"):
+        train.run(parse(train, *arguments))
