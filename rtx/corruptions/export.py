@@ -1,0 +1,239 @@
+"""Write corrupted copies of a data folder, with a manifest of hashes, for tools outside rtx.
+
+The pixels are those that `rtx corrupt_eval` makes under the same engine, seed and channel order. `OUT/fog_3/` has the
+layout of the data folder. `OUT/manifest.jsonl` has one line for the settings and one for each finished file; a second
+call goes on where the first one ended.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from rtx.corruptions import DEFAULT_ENGINE, corrupt
+from rtx.corruptions.files import encode, read_rgb, write_atomically
+from rtx.corruptions.layouts import DataFolder
+from rtx.corruptions.registry import Image
+from rtx.errors import RtxError, RunConflict, unknown_name
+from rtx.rng import image_rng
+from rtx.types import Condition
+
+log = logging.getLogger(__name__)
+MANIFEST = "manifest.jsonl"
+CHANNEL_ORDERS = ("rgb", "bgr_legacy")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides the pixels and the files.
+
+    Attributes:
+        engine: a key of `rtx.corruptions.ENGINES`.
+        seed: the corruption seed.
+        channel_order: `rgb`, or `bgr_legacy` for the order that published detection results were made with.
+        quality: of JPEG files; None writes PNG content under every name.
+    """
+
+    engine: str = DEFAULT_ENGINE
+    seed: int = 0
+    channel_order: str = "rgb"
+    quality: int | None = 95
+
+    def __post_init__(self) -> None:
+        """Reject unknown channel orders."""
+        if self.channel_order not in CHANNEL_ORDERS:
+            raise unknown_name(
+                "channel order", self.channel_order, place="rtx.corruptions.export", choices=CHANNEL_ORDERS
+            )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an export did: files written and found finished, and (image, reason) of each that failed."""
+
+    written: int
+    kept: int
+    failed: tuple[tuple[str, str], ...]
+
+
+def corrupt_as(image: Image, condition: Condition, image_id: str, settings: Settings, *, name: str) -> Image:
+    """The pixels of an image under a condition, as an evaluation with these settings makes them."""
+    rng = image_rng(settings.seed, image_id, condition)
+    if settings.channel_order == "rgb":
+        return corrupt(image, condition, rng, engine=settings.engine, name=name)
+    return corrupt(image[..., ::-1], condition, rng, engine=settings.engine, name=name)[..., ::-1]
+
+
+def export(
+    folder: DataFolder,
+    out: Path,
+    conditions: Sequence[Condition],
+    settings: Settings,
+    *,
+    processes: int = 1,
+    progress: Callable[[int, int, float], None] | None = None,
+) -> Outcome:
+    """Write every image under every condition.
+
+    Args:
+        folder: what to export.
+        out: one folder a condition is made in it.
+        conditions: which corruptions and severities.
+        settings: see `Settings`.
+        processes: how many images are worked on at once.
+        progress: called with (images done, images in all, seconds) about twice a second.
+
+    Returns:
+        What was done; a broken image does not stop the others.
+
+    Raises:
+        RunConflict: `out` holds an export with other settings.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    finished = _read_manifest(out, folder, settings)
+    jobs = []
+    kept = 0
+    for image in folder.images:
+        missing = [c for c in conditions if not _is_finished(out, image, c, finished)]
+        kept += len(conditions) - len(missing)
+        if missing:
+            jobs.append((folder.root, image, out, missing, settings))
+    _copy_labels(folder, out, conditions)
+    log.info("%d images, %d conditions: %d files to write, %d finished", len(folder.images), len(conditions),
+             sum(len(job[3]) for job in jobs), kept)  # fmt: skip
+    written, failed = 0, []
+    start = last = time.monotonic()
+    with (out / MANIFEST).open("a", encoding="utf-8") as manifest:
+        for done, (records, failures) in enumerate(_work(jobs, processes), start=1):
+            for record in records:
+                manifest.write(json.dumps(record) + "\n")
+            manifest.flush()
+            written += len(records)
+            failed += failures
+            now = time.monotonic()
+            if progress is not None and (now - last > 0.5 or done == len(jobs)):
+                progress(done, len(jobs), now - start)
+                last = now
+    return Outcome(written, kept, tuple(sorted(failed)))
+
+
+Job = tuple[Path, Path, Path, list[Condition], Settings]
+Result = tuple[list[dict[str, Any]], list[tuple[str, str]]]
+
+
+def _work(jobs: Sequence[Job], processes: int) -> Iterator[Result]:
+    if processes <= 1 or len(jobs) <= 1:
+        yield from map(_export_image, jobs)
+        return
+    # Fresh processes: a fork would copy OpenCV's thread pool in whatever state it is.
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
+        waiting = list(reversed(jobs))
+        running = {pool.submit(_export_image, waiting.pop()) for _ in range(min(2 * processes, len(waiting)))}
+        while running:
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                if waiting:
+                    running.add(pool.submit(_export_image, waiting.pop()))
+                yield future.result()
+
+
+def _one_thread() -> None:
+    cv2.setNumThreads(1)
+
+
+def _export_image(job: Job) -> Result:
+    """All missing conditions of one image, which is read once."""
+    root, relative, out, conditions, settings = job
+    try:
+        image, source_hash = read_rgb(root / relative)
+        records = []
+        for condition in conditions:
+            pixels = corrupt_as(image, condition, relative.stem, settings, name=str(relative))
+            content = encode(pixels, relative.suffix, quality=settings.quality)
+            write_atomically(out / condition.key / relative, content)
+            records.append(
+                {
+                    "file": f"{condition.key}/{relative.as_posix()}",
+                    "corruption": condition.corruption,
+                    "severity": condition.severity,
+                    "source_sha256": source_hash,
+                    "pixels_sha256": hashlib.sha256(pixels.tobytes()).hexdigest(),
+                    "sha256": hashlib.sha256(content).hexdigest(),
+                    "bytes": len(content),
+                }
+            )
+        return records, []
+    except RtxError as error:
+        return [], [(relative.as_posix(), str(error))]
+
+
+def _read_manifest(out: Path, folder: DataFolder, settings: Settings) -> dict[str, int]:
+    """File -> bytes of what is finished; writes the first line of a new manifest."""
+    from rtx import __version__
+
+    path = out / MANIFEST
+    head = {"layout": folder.layout, "rtx": __version__, "image_key": "file_stem", **asdict(settings)}
+    if not path.exists():
+        write_atomically(path, (json.dumps({"settings": head}) + "\n").encode())
+        return {}
+    lines = path.read_text(encoding="utf-8").splitlines()
+    finished: dict[str, int] = {}
+    whole = []
+    for number, line in enumerate(lines):
+        try:
+            record = json.loads(line)
+        except ValueError:
+            # The process ended while it wrote the last line; its file is written again.
+            if number + 1 < len(lines):
+                raise RunConflict(f"{path}: line {number + 1} is damaged; export into a new folder") from None
+            continue
+        whole.append(line)
+        if number == 0:
+            # A moved data folder may continue; other pixels or other files may not.
+            if record.get("settings") != head:
+                differing = [k for k in head if record.get("settings", {}).get(k) != head[k]]
+                there, now = record.get("settings", {}).get(differing[0]), head[differing[0]]
+                raise RunConflict(
+                    f"{out}: holds an export with other settings ({', '.join(differing)}: {there!r} there, "
+                    f"{now!r} now); use a new folder"
+                )
+        else:
+            finished[record["file"]] = record["bytes"]
+    if len(whole) != len(lines) or (lines and not path.read_bytes().endswith(b"\n")):
+        write_atomically(path, ("\n".join(whole) + "\n").encode())
+    return finished
+
+
+def _is_finished(out: Path, image: Path, condition: Condition, finished: dict[str, int]) -> bool:
+    name = f"{condition.key}/{image.as_posix()}"
+    return name in finished and (out / name).is_file() and (out / name).stat().st_size == finished[name]
+
+
+def _copy_labels(folder: DataFolder, out: Path, conditions: Sequence[Condition]) -> None:
+    """One copy of the labels; the conditions share it by hard links where the file system has them."""
+    first: dict[Path, Path] = {}
+    for condition in conditions:
+        for label in folder.labels:
+            target = out / condition.key / label
+            if not target.exists():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                if label in first:
+                    try:
+                        os.link(first[label], target)
+                    except OSError:
+                        shutil.copyfile(folder.root / label, target)
+                else:
+                    shutil.copyfile(folder.root / label, target)
+            first.setdefault(label, target)

@@ -1,0 +1,165 @@
+"""`rtx corrupt`: the files are what an evaluation sees, broken images do not stop the rest, a second call goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from rtx.cli.main import main
+from rtx.corruptions import corrupt
+from rtx.corruptions.files import read_rgb
+from rtx.rng import image_rng
+from rtx.types import Condition
+from tests.corruptions.conftest import made_photo
+
+ENGINE = ["--engine", "rtx"]
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    (folder / "deep").mkdir(parents=True)
+    for i, name in enumerate(["a.png", "b.jpg", "deep/c.png"]):
+        cv2.imwrite(str(folder / name), made_photo(40 + i, 50, seed=i)[..., ::-1])
+    return folder
+
+
+def manifest(out: Path) -> list[dict]:
+    return [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines()]
+
+
+def test_files_hold_the_pixels_of_an_evaluation(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    names = ["fog", "glass_blur", "impulse_noise"]
+    arguments = ["--corruptions", *names, "--severities", "2", "5", "--seed", "3", "--lossless", *ENGINE]
+    assert main(["corrupt", str(photos), "--out", str(out), *arguments]) == 0
+    for source in ("a.png", "b.jpg", "deep/c.png"):
+        image, _ = read_rgb(photos / source)
+        for name in names:
+            for severity in (2, 5):
+                condition = Condition(name, severity)
+                expected = corrupt(image, condition, image_rng(3, Path(source).stem, condition), engine="rtx")
+                written, _ = read_rgb(out / condition.key / source)
+                np.testing.assert_array_equal(written, expected)
+    records = manifest(out)
+    assert records[0]["settings"]["seed"] == 3 and records[0]["settings"]["engine"] == "rtx"
+    assert len(records) == 1 + 3 * 3 * 2
+    for record in records[1:]:
+        content = (out / record["file"]).read_bytes()
+        assert record["sha256"] == hashlib.sha256(content).hexdigest() and record["bytes"] == len(content)
+        assert record["pixels_sha256"] == hashlib.sha256(read_rgb(out / record["file"])[0].tobytes()).hexdigest()
+
+
+def test_a_second_call_goes_on_and_other_settings_are_refused(photos: Path, tmp_path: Path, capsys) -> None:
+    out = tmp_path / "out"
+    base = ["corrupt", str(photos), "--out", str(out), "--corruptions", "contrast", *ENGINE]
+    assert main([*base, "--severities", "1"]) == 0
+    first = (out / "contrast_1" / "a.png").stat().st_mtime_ns
+    (out / "contrast_1" / "b.jpg").unlink()
+    # A crash in the middle of a line of the manifest.
+    with (out / "manifest.jsonl").open("a") as file:
+        file.write('{"file": "contr')
+    assert main([*base, "--severities", "1", "2"]) == 0
+    assert "4 files written, 2 were there" in capsys.readouterr().out
+    assert (out / "contrast_1" / "a.png").stat().st_mtime_ns == first
+    assert (out / "contrast_1" / "b.jpg").is_file()
+    assert main([*base, "--severities", "1", "2"]) == 0
+    assert "0 files written, 6 were there" in capsys.readouterr().out
+    assert main([*base, "--seed", "1"]) == 2
+    assert "RunConflict" in capsys.readouterr().err
+
+
+def test_a_broken_file_among_good_ones_is_listed(photos: Path, tmp_path: Path, capsys) -> None:
+    whole = (photos / "b.jpg").read_bytes()
+    (photos / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    (photos / "empty.png").write_bytes(b"")
+    (photos / "text.jpg").write_text("not an image")
+    cv2.imwrite(str(photos / "small.png"), np.zeros((31, 60, 3), np.uint8))
+    out = tmp_path / "out"
+    assert main(["corrupt", str(photos), "--out", str(out), "--corruptions", "fog", "--severities", "3", *ENGINE]) == 1
+    err = capsys.readouterr().err
+    for name in ("cut.jpg", "empty.png", "text.jpg", "small.png"):
+        assert f"failed: {name}" in err
+    assert "4 of 7 images failed" in err and "60x31" in err
+    assert sorted(p.name for p in (out / "fog_3").rglob("*.*")) == ["a.png", "b.jpg", "c.png"]
+
+
+@pytest.mark.slow
+def test_processes_write_the_same_files(photos: Path, tmp_path: Path) -> None:
+    hashes = []
+    for processes in ("1", "2"):
+        out = tmp_path / processes
+        arguments = ["--corruptions", "noise", "snow", "--processes", processes, *ENGINE]
+        assert main(["corrupt", str(photos), "--out", str(out), *arguments]) == 0
+        hashes.append({r["file"]: r["sha256"] for r in manifest(out)[1:]})
+    assert hashes[0] == hashes[1] and len(hashes[0]) == 3 * 4 * 5
+
+
+def test_contact_sheet_of_one_image(photos: Path, tmp_path: Path) -> None:
+    sheet = tmp_path / "sheet.png"
+    assert main(["corrupt", str(photos / "a.png"), "--out", str(sheet), *ENGINE]) == 0
+    image, _ = read_rgb(sheet)
+    assert image.shape[0] > 15 * 40 and image.shape[1] > 5 * 50
+    # Not one cell is left blank.
+    cells = [image[24 + j * 46 : 64 + j * 46, 140 + i * 56 : 190 + i * 56] for j in range(15) for i in range(5)]
+    assert all(len(np.unique(cell)) > 2 for cell in cells)
+
+
+@pytest.mark.parametrize(
+    ("layout", "fixture", "kept"),
+    [
+        ("coco", "made_coco", "annotations/instances_val2017.json"),
+        ("voc", "made_voc", "VOCdevkit/VOC2007/ImageSets/Main/test.txt"),
+        ("ade", "made_ade", None),
+    ],
+)
+def test_data_folders_keep_their_layout(
+    layout: str, fixture: str, kept: str | None, tmp_path: Path, capsys, request: pytest.FixtureRequest
+) -> None:
+    root = request.getfixturevalue(fixture)
+    out = tmp_path / "out"
+    arguments = ["--corruptions", "contrast", "pixelate", "--severities", "3", *ENGINE]
+    assert main(["corrupt", str(root), "--out", str(out), *arguments]) == 0
+    printed = capsys.readouterr().out
+    assert f"layout {layout}" in printed
+    for key in ("contrast_3", "pixelate_3"):
+        written = [p.relative_to(out / key) for p in (out / key).rglob("*") if p.is_file()]
+        assert len(written) > 2
+        for file in written:
+            assert (root / file).is_file(), file
+        if kept:
+            assert (out / key / kept).read_bytes() == (root / kept).read_bytes()
+        if layout == "ade":
+            images = {p.stem for p in written if p.parts[0] == "images"}
+            assert images == {p.stem for p in written if p.parts[0] == "annotations"} and images
+        assert not [p for p in written if "train" in str(p)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["missing.jpg", "--out", "o"], "missing.jpg: no such file"),
+        ([".", "--out", "o"], "no images"),
+        (["a.png", "--out", "o", "--corruptions", "fogg"], "did you mean 'fog'"),
+        (["a.png", "--out", "o", "--severities", "0"], "severity 0"),
+        (["a.png", "--out", "o", "--severities", "6"], "severity 6"),
+        (["a.png", "--out", "o", "--quality", "0"], "--quality 0"),
+        (["a.png", "--out", "o", "--processes", "0"], "--processes 0"),
+        (["a.png", "--out", "o", "--compare", "rtx"], "contact sheet"),
+        ([".", "--out", "o.png"], "a contact sheet is of one image"),
+    ],
+)
+def test_bad_arguments_are_one_line(
+    arguments: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if "a.png" in arguments:
+        cv2.imwrite("a.png", made_photo(40, 40))
+    assert main(["corrupt", *arguments, *ENGINE]) == 2
+    err = capsys.readouterr().err.strip()
+    assert said in err and "\n" not in err

@@ -1,0 +1,178 @@
+"""Time rtx's corruption kernels against the reference package, in one run on one thread.
+
+    python tools/benchmarks/bench_corruptions.py --size 640x480 --repeats 7 --json corruptions.json
+
+For every corruption and severity, reference and rtx take turns, and the median of each is reported, in seconds of
+processor time, so that other work on the machine disturbs both alike and little. `pass` is the time one pass over the
+image takes (add 1 to every value, with NumPy, into a new array): no corruption can be faster than that. rtx's time
+includes the draw of the random field and the check of the image. The cold time is that of a first call: with compiled
+kernels from the cache, and, with --compile, without a cache.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import math
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
+    os.environ[_variable] = "1"
+
+import cv2  # noqa: E402
+import numpy as np  # noqa: E402
+from numpy.typing import NDArray  # noqa: E402
+
+from rtx.corruptions import BENCHMARK, CORRUPTIONS, corrupt  # noqa: E402
+from rtx.rng import image_rng  # noqa: E402
+from rtx.types import SEVERITIES, Condition  # noqa: E402
+
+log = logging.getLogger("bench_corruptions")
+_COLD = """
+import time; start = time.perf_counter()
+import numpy as np
+from rtx.corruptions import CORRUPTIONS, corrupt
+from rtx.types import Condition
+image = np.zeros((64, 64, 3), np.uint8)
+for name in CORRUPTIONS:
+    corrupt(image, Condition(name, 3), np.random.default_rng(0), engine="rtx")
+print(time.perf_counter() - start)
+"""
+
+
+def photo_like(width: int, height: int) -> NDArray[np.uint8]:
+    """Smooth shapes with edges and a little grain, made from a seed."""
+    rng = np.random.default_rng(0)
+    small = rng.integers(0, 256, (max(height // 40, 2), max(width // 40, 2), 3), dtype=np.uint8)
+    image = cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC).astype(np.int16)
+    grain = rng.normal(0, 5, image.shape)
+    made: NDArray[np.uint8] = np.clip(image + grain, 0, 255).astype(np.uint8)
+    return made
+
+
+def seconds(image: NDArray[np.uint8], condition: Condition, engine: str, draw: int) -> float:
+    """Processor time of one call."""
+    rng = image_rng(draw, "bench", condition)
+    start = time.thread_time()
+    corrupt(image, condition, rng, engine=engine)
+    return time.thread_time() - start
+
+
+def one_pass(image: NDArray[np.uint8], repeats: int) -> float:
+    """Processor time of one pass over the image."""
+    times = []
+    for _ in range(max(repeats, 5) * 4):
+        start = time.thread_time()
+        np.add(image, 1)
+        times.append(time.thread_time() - start)
+    return statistics.median(times)
+
+
+def cold_seconds(*, cached: bool) -> float:
+    """Wall time from starting to import rtx until all 19 corruptions ran once, in a new process."""
+    environment = dict(os.environ)
+    with tempfile.TemporaryDirectory() as folder:
+        if not cached:
+            environment["NUMBA_CACHE_DIR"] = folder
+        done = subprocess.run(
+            [sys.executable, "-c", _COLD], env=environment, capture_output=True, text=True, check=True
+        )
+    return float(done.stdout)
+
+
+def measure(width: int, height: int, repeats: int) -> dict[str, Any]:
+    """Times of all corruptions, as in the JSON file."""
+    image = photo_like(width, height)
+    floor = one_pass(image, repeats)
+    rows: dict[str, Any] = {}
+    for name in CORRUPTIONS:
+        medians: dict[str, list[float]] = {"imagecorruptions": [], "rtx": []}
+        for severity in SEVERITIES:
+            condition = Condition(name, severity)
+            for engine in medians:  # once to compile and to fill caches
+                seconds(image, condition, engine, 0)
+            times: dict[str, list[float]] = {engine: [] for engine in medians}
+            for draw in range(repeats):
+                for engine, found in times.items():
+                    found.append(seconds(image, condition, engine, draw))
+            for engine, found in times.items():
+                medians[engine].append(statistics.median(found))
+        reference, rtx = sum(medians["imagecorruptions"]), sum(medians["rtx"])
+        rows[name] = {
+            "speedup": reference / rtx,
+            "reference_ms": [1000 * t for t in medians["imagecorruptions"]],
+            "rtx_ms": [1000 * t for t in medians["rtx"]],
+            "passes": rtx / len(SEVERITIES) / floor,
+        }
+    speedups = [rows[name]["speedup"] for name in BENCHMARK]
+    return {
+        "reference": f"imagecorruptions-imaug {version('imagecorruptions-imaug')}",
+        "size": f"{width}x{height}",
+        "repeats": repeats,
+        "pass_ms": 1000 * floor,
+        "geomean_speedup": math.exp(statistics.fmean(math.log(s) for s in speedups)),
+        "sum75_reference_s": sum(sum(rows[name]["reference_ms"]) for name in BENCHMARK) / 1000,
+        "sum75_rtx_s": sum(sum(rows[name]["rtx_ms"]) for name in BENCHMARK) / 1000,
+        "corruptions": rows,
+        "versions": {p: version(p) for p in ("numpy", "numba", "pillow", "scikit-image", "scipy")}
+        | {"cv2": cv2.__version__},
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+    }
+
+
+def table(result: dict[str, Any]) -> str:
+    """The result as a Markdown table."""
+    lines = [
+        f"{result['size']}, one thread, medians of {result['repeats']}; a pass takes {result['pass_ms']:.2f} ms",
+        "",
+        "| corruption | reference, ms | rtx, ms | speedup | passes |",
+        "|---|---|---|---|---|",
+    ]
+    for name, row in result["corruptions"].items():
+        reference, rtx = statistics.fmean(row["reference_ms"]), statistics.fmean(row["rtx_ms"])
+        star = "" if name in BENCHMARK else " (held out)"
+        lines.append(f"| {name}{star} | {reference:.1f} | {rtx:.2f} | {row['speedup']:.1f} | {row['passes']:.0f} |")
+    lines += [
+        "",
+        f"75 variants: {result['sum75_reference_s']:.2f} s -> {result['sum75_rtx_s']:.3f} s; "
+        f"geometric mean of the 15 speedups {result['geomean_speedup']:.1f}",
+    ]
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", default="640x480", metavar="WxH")
+    parser.add_argument("--repeats", type=int, default=5, metavar="N")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--compile", action="store_true", help="also time a first use without any cached kernels")
+    args = parser.parse_args()
+    width, _, height = args.size.lower().partition("x")
+    if not (width.isdigit() and height.isdigit() and min(int(width), int(height)) >= 32) or args.repeats < 1:
+        parser.error("--size is WIDTHxHEIGHT, both at least 32, e.g. 640x480; --repeats is at least 1")
+    cv2.setNumThreads(1)
+    result = measure(int(width), int(height), args.repeats)
+    result["cold_cached_s"] = cold_seconds(cached=True)
+    if args.compile:
+        result["cold_compile_s"] = cold_seconds(cached=False)
+    print(table(result))
+    print(f"first use of all 19: {result['cold_cached_s']:.1f} s from the cache", end="")
+    print(f", {result['cold_compile_s']:.1f} s compiling" if args.compile else "")
+    if args.json:
+        args.json.write_text(json.dumps(result, indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,8 @@
+"""The same as `rtx corrupt`."""
+
+import sys
+
+from rtx.cli.main import main
+
+if __name__ == "__main__":
+    raise SystemExit(main(["corrupt", *sys.argv[1:]]))
