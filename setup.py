@@ -36,7 +36,8 @@ EXTRAS = {
         "tensorboard>=2.15",
         "torchvision>=0.19,<0.28",
     ],
-    "coco": ["pycocotools>=2.0.7"],
+    # tests/evaluation/test_coco_backends.py pins the two fast scorers to pycocotools' numbers at these versions.
+    "coco": ["faster-coco-eval==1.8.0", "hotcoco==1.3.0", "pycocotools>=2.0.7"],
     "corruptions": ["imagecorruptions-imaug>=1.1.5,<2"],
     "tb": ["tensorboard>=2.15"],
 }

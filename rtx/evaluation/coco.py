@@ -1,17 +1,15 @@
-"""COCO average precision of boxes and masks at full precision, computed by pycocotools.
+"""COCO average precision of boxes and masks at full precision, as pycocotools defines it.
 
-What differs from calling pycocotools with two files: annotations are renumbered, because it takes annotation id 0 for
-"not matched" and merges annotations that share an id; only the named images count; no prediction at all is a score of
-0; a statistic without ground truth is NaN instead of -1; and what it would crash on or skip silently is an error.
+What differs from calling pycocotools with two files: images and annotations are renumbered, because it takes annotation
+id 0 for "not matched" and merges annotations that share an id; only the named images count; no prediction at all is a
+score of 0; a statistic without ground truth is NaN instead of -1; and what it would crash on or skip silently is an
+error. Which package does the work is one switch, see `rtx.evaluation.coco_backends`.
 """
 
 from __future__ import annotations
 
-import contextlib
-import io
 import logging
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtx.errors import BadValue, DataError
+from rtx.evaluation.coco_backends import Floats, Side, Tables, choose_backend, defined_mean, evaluate
 from rtx.evaluation.coco_truth import CocoTruth, ImageId, Rle, image_size, to_rle
 
 log = logging.getLogger(__name__)
@@ -64,6 +63,23 @@ class Detections:
                 raise BadValue(f"image {self.image_id!r}: the model's {name} hold NaN or infinity; it diverged")
 
 
+@dataclass(frozen=True)
+class Columns:
+    """Ground truth and detections of one kind as the scorers take them.
+
+    Attributes:
+        ids: the evaluated images, in the order in which equal scores of two images rank.
+        sizes: (height, width) of each, None where it is not known.
+        truth: the annotations.
+        found: the detections.
+    """
+
+    ids: list[ImageId]
+    sizes: list[tuple[int, int] | None]
+    truth: Side
+    found: Side
+
+
 def coco_ap(
     truth: CocoTruth,
     detections: Iterable[Detections],
@@ -72,6 +88,7 @@ def coco_ap(
     image_ids: Iterable[ImageId] | None = None,
     kinds: Sequence[str] = ("bbox",),
     max_detections: int = MAX_DETECTIONS,
+    backend: str | None = None,
 ) -> dict[str, float]:
     """Average precision over IoU .50:.05:.95, and its parts.
 
@@ -82,6 +99,7 @@ def coco_ap(
         image_ids: the evaluated images; every image of the ground truth when None.
         kinds: `bbox`, `segm` or both.
         max_detections: how many detections of a class in an image count, best first.
+        backend: which package does it; the fastest that is there when None.
 
     Returns:
         `<kind>_<item>` for each item of `ITEMS`, fractions; NaN where no ground truth defines it.
@@ -91,6 +109,28 @@ def coco_ap(
             though `segm` is asked, or with masks of another size than the image.
         DataError: an evaluated image is not in the ground truth, or an annotation has no usable segmentation.
     """
+    backend = choose_backend(backend)
+    scores: dict[str, float] = {}
+    for kind, table in coco_columns(truth, detections, categories, image_ids=image_ids, kinds=kinds).items():
+        tables = evaluate(backend, kind, table.sizes, categories, table.truth, table.found, [max_detections])
+        scores |= {f"{kind}_{name}": value for name, value in _items(tables).items()}
+    return scores
+
+
+def coco_columns(
+    truth: CocoTruth,
+    detections: Iterable[Detections],
+    categories: Sequence[int],
+    *,
+    image_ids: Iterable[ImageId] | None = None,
+    kinds: Sequence[str] = ("bbox",),
+) -> dict[str, Columns]:
+    """Check ground truth and detections against each other and turn them into columns, for each kind.
+
+    Raises:
+        BadValue: as `coco_ap`.
+        DataError: as `coco_ap`.
+    """
     ids = sorted(truth.images if image_ids is None else set(image_ids), key=lambda i: (str(type(i)), i))
     absent = [i for i in ids if i not in truth.images]
     if absent:
@@ -98,91 +138,68 @@ def coco_ap(
     unknown = [kind for kind in kinds if kind not in KINDS]
     if unknown:
         raise BadValue(f"COCO scores are of kind {' or '.join(KINDS)}, not {', '.join(unknown)}")
-    evaluated = set(ids)
+    index = {image_id: n for n, image_id in enumerate(ids)}
     found = list(detections)
-    _check_detections(found, evaluated, len(categories))
+    _check_detections(found, set(index), len(categories))
     if not any(len(d.scores) for d in found):
         log.warning("no prediction in any of %d images: every score is 0", len(ids))
-    annotations = [a for a in truth.annotations if a["image_id"] in evaluated]
-    scores: dict[str, float] = {}
+    wanted = set(categories)
+    annotations = [a for a in truth.annotations if a["image_id"] in index and a["category_id"] in wanted]
+    tables: dict[str, Columns] = {}
     for kind in kinds:
+        sizes: list[tuple[int, int] | None] = [None] * len(ids)
         if kind == "segm":
+            sizes = [image_size(truth, i) for i in ids]
             for annotation in annotations:
                 to_rle(annotation, truth)
-        results = _results(found, kind, categories, truth)
-        precision = _precision(truth, annotations, results, kind, ids, categories, max_detections)
-        scores |= {f"{kind}_{name}": value for name, value in _items(precision).items()}
-    return scores
+            for image in found:
+                _check_masks(image, truth)
+        tables[kind] = Columns(ids, sizes, _annotated(annotations, index, kind), _found(found, index, kind, categories))
+    return tables
 
 
-def _items(precision: NDArray[np.float64]) -> dict[str, float]:
-    """Means over (IoU, recall, class), leaving out -1: precision is (IoU, recall, class, area, max detections)."""
-
-    def mean(part: NDArray[np.float64]) -> float:
-        defined = part[part > -1]
-        return float(np.mean(defined)) if defined.size else math.nan
-
-    cube = precision[..., 0]
+def _items(tables: Tables) -> dict[str, float]:
+    """Means over (IoU, recall, class): precision is (IoU, recall, class, area, max detections)."""
+    cube = tables.precision[..., 0]
     parts = (cube[..., 0], cube[0, ..., 0], cube[5, ..., 0], cube[..., 1], cube[..., 2], cube[..., 3])
-    return dict(zip(ITEMS, map(mean, parts), strict=True))
+    return dict(zip(ITEMS, map(defined_mean, parts), strict=True))
 
 
-def _precision(
-    truth: CocoTruth,
-    annotations: list[dict[str, Any]],
-    results: list[dict[str, Any]],
-    kind: str,
-    ids: list[ImageId],
-    categories: Sequence[int],
-    max_detections: int,
-) -> NDArray[np.float64]:
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
-
-    head = {"images": [truth.images[i] for i in ids], "categories": [{"id": i} for i in categories]}
-    with contextlib.redirect_stdout(io.StringIO()):  # it reports progress by print
-        sides = []
-        for entries in (annotations, results):
-            side = COCO()
-            side.dataset = {**head, "annotations": entries}
-            side.createIndex()
-            sides.append(side)
-        evaluation = COCOeval(*sides, kind)
-        evaluation.params.imgIds = ids
-        evaluation.params.catIds = list(categories)
-        evaluation.params.maxDets = [max_detections]
-        evaluation.evaluate()
-        evaluation.accumulate()
-    return np.asarray(evaluation.eval["precision"], np.float64)
+def _annotated(annotations: list[dict[str, Any]], index: Mapping[ImageId, int], kind: str) -> Side:
+    return Side(
+        images=np.array([index[a["image_id"]] for a in annotations], np.int64),
+        categories=np.array([a["category_id"] for a in annotations], np.int64),
+        boxes=np.array([a["bbox"] for a in annotations], np.float64).reshape(-1, 4),
+        areas=np.array([a["area"] for a in annotations], np.float64),
+        crowds=np.array([a["iscrowd"] for a in annotations], np.int64),
+        masks=[a["segmentation"] for a in annotations] if kind == "segm" else None,
+    )
 
 
-def _results(found: list[Detections], kind: str, categories: Sequence[int], truth: CocoTruth) -> list[dict[str, Any]]:
+def _found(found: list[Detections], index: Mapping[ImageId, int], kind: str, categories: Sequence[int]) -> Side:
     from pycocotools import mask as codec
 
-    entries: list[dict[str, Any]] = []
-    for image in found:
-        scores = image.mask_scores if kind == "segm" and image.mask_scores is not None else image.scores
-        if kind == "segm":
-            _check_masks(image, truth)
-        corners = image.boxes.astype(np.float64)  # widths from float32 corners, subtracted in float64 as mmdet does
-        for n, label in enumerate(image.labels.tolist()):
-            entry = {
-                "id": len(entries) + 1,
-                "image_id": image.image_id,
-                "category_id": categories[label],
-                "score": float(scores[n]),
-                "iscrowd": 0,
-            }
-            if kind == "bbox":
-                left, top, right, bottom = corners[n].tolist()
-                entry["bbox"] = [left, top, right - left, bottom - top]
-                entry["area"] = (right - left) * (bottom - top)
-            else:
-                assert image.masks is not None
-                entry["segmentation"] = image.masks[n]
-                entry["area"] = float(codec.area(image.masks[n]))
-            entries.append(entry)
-    return entries
+    images = np.repeat(np.array([index[d.image_id] for d in found], np.int64), [len(d.scores) for d in found])
+    labels = _joined([d.labels for d in found], np.int64)
+    # Widths from float32 corners, subtracted in float64 as mmdet does.
+    corners: Floats = _joined([d.boxes for d in found], np.float64).reshape(-1, 4)
+    boxes = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
+    masks: list[Rle] | None = None
+    if kind == "segm":
+        scores = _joined([d.scores if d.mask_scores is None else d.mask_scores for d in found], np.float64)
+        masks = [mask for d in found for mask in d.masks or ()]
+        # Its area of a whole list overflows beyond 255 masks.
+        parts = [codec.area(masks[n : n + 255]) for n in range(0, len(masks), 255)]
+        areas = _joined(parts, np.float64)
+    else:
+        scores = _joined([d.scores for d in found], np.float64)
+        areas = boxes[:, 2] * boxes[:, 3]
+    ids = np.array(categories, np.int64)[labels] if len(labels) else labels
+    return Side(images, ids, boxes, areas, np.zeros(len(labels), np.int64), scores, masks)
+
+
+def _joined(parts: Sequence[Any], dtype: Any) -> Any:
+    return np.concatenate([np.asarray(part, dtype) for part in parts]) if parts else np.zeros(0, dtype)
 
 
 def _check_detections(found: list[Detections], evaluated: set[ImageId], n_classes: int) -> None:

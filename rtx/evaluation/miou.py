@@ -8,6 +8,7 @@ predicted counts as 0. Pixels with the ignored label do not exist for any count.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtx.errors import BadValue, DataError
+from rtx.evaluation.evidence import PixelEvidence
 
 METRICS = ("mIoU", "aAcc", "mAcc")
 IGNORE_INDEX = 255
@@ -105,6 +107,18 @@ def scores(counts: PixelCounts) -> dict[str, float]:
         "aAcc": int(counts.both.sum()) / total if total else math.nan,
         "mAcc": _mean(class_accuracy(counts)),
     }
+
+
+def pixel_evidence(images: Iterable[tuple[str, PixelCounts]], n_classes: int) -> PixelEvidence:
+    """What mean IoU is made of: the counts of each image by its name."""
+    rows, names = [], []
+    for n, (name, counts) in enumerate(sorted(images, key=lambda item: item[0])):
+        names.append(name)
+        table = np.stack([counts.both, counts.predicted, counts.labelled], axis=1)
+        there = np.flatnonzero(table.any(axis=1))
+        rows.append(np.column_stack([np.full(len(there), n), there, table[there]]))
+    joined = np.concatenate(rows) if rows else np.zeros((0, 5), np.int64)
+    return PixelEvidence(tuple(names), joined.astype(np.int64), n_classes, METRICS)
 
 
 def _ratio(part: Counts, whole: Counts) -> NDArray[np.float64]:

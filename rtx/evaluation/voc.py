@@ -17,7 +17,7 @@ keep the order of image ids and of the detector's list; both references leave th
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,6 +63,7 @@ def voc_ap(
     n_classes: int,
     *,
     definitions: Sequence[str] = DEFINITIONS,
+    backend: str | None = None,
 ) -> dict[str, float]:
     """Mean average precision over classes.
 
@@ -71,6 +72,7 @@ def voc_ap(
         detections: at most one entry for each evaluated image; images without one have no detections.
         n_classes: how many classes the labels count.
         definitions: which of `DEFINITIONS`.
+        backend: which package scores COCO's definition; the fastest that is there when None.
 
     Returns:
         Definition -> fraction, 0 where nothing was predicted or no object counts (NaN for COCO's, without objects).
@@ -97,17 +99,18 @@ def voc_ap(
             raise BadValue(f"image {image_id!r}: labels {labels.min()} to {labels.max()} of {n_classes} classes")
     scores: dict[str, float] = {}
     if {"AP50_07", "AP50_area"} & set(definitions):
-        curves = [_curves(_match_mmdet(images, found, c), [0.5], strict=False)[0] for c in range(n_classes)]
+        curves = [_curves(match_mmdet(images, found, c), [0.5], strict=False)[0] for c in range(n_classes)]
         counted = [curve for curve in curves if curve is not None]
         scores["AP50_07"] = _mean([eleven_points(*curve) for curve in counted])
         scores["AP50_area"] = _mean([area(*curve) for curve in counted])
     if {"AP_d2", "AP50_d2", "AP75_d2"} & set(definitions):
-        table = [_curves(_match_d2(images, found, c), D2_THRESHOLDS, strict=True) for c in range(n_classes)]
+        table = [_curves(match_d2(images, found, c), D2_THRESHOLDS, strict=True) for c in range(n_classes)]
         by_class = [[0.0 if curve is None else eleven_points(*curve) for curve in row] for row in table]
         means = [_mean(list(column)) for column in zip(*by_class, strict=True)]
         scores |= {"AP_d2": _mean(means), "AP50_d2": means[0], "AP75_d2": means[5]}
     if {"AP_coco", "AP50_coco", "AP75_coco"} & set(definitions):
-        coco = coco_ap(read_truth(_as_coco(images, n_classes), quiet=True), rows, range(n_classes))
+        truth = read_truth(as_coco(images, n_classes), quiet=True)
+        coco = coco_ap(truth, rows, range(n_classes), backend=backend)
         scores |= {"AP_coco": coco["bbox_mAP"], "AP50_coco": coco["bbox_mAP_50"], "AP75_coco": coco["bbox_mAP_75"]}
     return {name: scores[name] for name in definitions}
 
@@ -143,44 +146,55 @@ def area(recall: Floats, precision: Floats) -> float:
 
 
 @dataclass(frozen=True)
-class _Matches:
+class Matches:
     """Detections of one class over all images, best score first.
 
     Attributes:
         overlap: (n,) IoU with the nearest object of the class in the image, -1 where there is none.
         target: (n,) which object that is, numbered over all images.
         difficult: flags of those objects.
+        images: (n,) which image the detection is of, numbered in order of image ids.
+        scores: (n,) its score.
     """
 
     overlap: Floats
     target: NDArray[np.intp]
     difficult: NDArray[np.bool_]
+    images: NDArray[np.intp]
+    scores: Floats
 
 
-def _curves(matches: _Matches, thresholds: Sequence[float], *, strict: bool) -> list[tuple[Floats, Floats] | None]:
+def _curves(matches: Matches, thresholds: Sequence[float], *, strict: bool) -> list[tuple[Floats, Floats] | None]:
     """Recall and precision after each detection, for each IoU threshold; None where no object counts."""
     n_objects = int(np.sum(~matches.difficult))
     if not n_objects:
         return [None] * len(thresholds)
     curves: list[tuple[Floats, Floats] | None] = []
     for threshold in thresholds:
-        near = matches.overlap > threshold if strict else matches.overlap >= threshold
-        ignored = near & _at(matches.difficult, matches.target)
-        hits = np.flatnonzero(near & ~ignored)
-        # The best-scored detection of an object is its hit, every later one a mistake.
-        first = hits[np.unique(matches.target[hits], return_index=True)[1]]
-        true = np.zeros(len(near))
-        true[first] = 1
-        tp, fp = np.cumsum(true), np.cumsum(~ignored & (true == 0))
+        true, ignored = outcomes(matches, threshold, strict=strict)
+        tp, fp = np.cumsum(true), np.cumsum(~ignored & ~true)
         curves.append((tp / n_objects, tp / np.maximum(tp + fp, np.finfo(np.float64).eps)))
     return curves
+
+
+def outcomes(matches: Matches, threshold: float, *, strict: bool) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which detections are hits at an IoU threshold, and which are neither hit nor mistake."""
+    near = matches.overlap > threshold if strict else matches.overlap >= threshold
+    ignored = near & _at(matches.difficult, matches.target)
+    hits = np.flatnonzero(near & ~ignored)
+    # The best-scored detection of an object is its hit, every later one a mistake.
+    first = hits[np.unique(matches.target[hits], return_index=True)[1]]
+    true = np.zeros(len(near), bool)
+    true[first] = True
+    return true, ignored
 
 
 def _at(flags: NDArray[np.bool_], index: NDArray[np.intp]) -> NDArray[np.bool_]:
     return np.where(index >= 0, flags[np.maximum(index, 0)], False)
 
 
-def _match_mmdet(images: list[VocTruth], found: dict[ImageId, Detections], label: int) -> _Matches:
+def match_mmdet(images: list[VocTruth], found: Mapping[ImageId, Detections], label: int) -> Matches:
+    """Detections of one class against the objects of their image, as mmdet matches."""
     parts = []
     for truth in images:
         keep = truth.labels == label
@@ -193,7 +207,8 @@ def _match_mmdet(images: list[VocTruth], found: dict[ImageId, Detections], label
     return _nearest(parts)
 
 
-def _match_d2(images: list[VocTruth], found: dict[ImageId, Detections], label: int) -> _Matches:
+def match_d2(images: list[VocTruth], found: Mapping[ImageId, Detections], label: int) -> Matches:
+    """Detections of one class against the objects of their image, as detectron2 matches."""
     parts = []
     for truth in images:
         keep = truth.labels == label
@@ -205,7 +220,7 @@ def _match_d2(images: list[VocTruth], found: dict[ImageId, Detections], label: i
     return _nearest(parts)
 
 
-def _of(found: dict[ImageId, Detections], truth: VocTruth, label: int) -> tuple[Floats, Floats]:
+def _of(found: Mapping[ImageId, Detections], truth: VocTruth, label: int) -> tuple[Floats, Floats]:
     image = found.get(truth.image_id)
     if image is None:
         return np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
@@ -213,7 +228,7 @@ def _of(found: dict[ImageId, Detections], truth: VocTruth, label: int) -> tuple[
     return image.boxes[keep].astype(np.float32), image.scores[keep].astype(np.float32)
 
 
-def _nearest(parts: Sequence[tuple[Floats, NDArray[np.bool_], Floats, Floats]]) -> _Matches:
+def _nearest(parts: Sequence[tuple[Floats, NDArray[np.bool_], Floats, Floats]]) -> Matches:
     overlaps, targets, n_objects = [], [], 0
     for objects, _, boxes, _ in parts:
         if len(objects):
@@ -224,11 +239,14 @@ def _nearest(parts: Sequence[tuple[Floats, NDArray[np.bool_], Floats, Floats]]) 
             overlaps.append(np.full(len(boxes), -1.0))
             targets.append(np.full(len(boxes), -1))
         n_objects += len(objects)
-    order = np.argsort(-np.concatenate([scores for *_, scores in parts]), kind="stable")
-    return _Matches(
+    scores = np.concatenate([scores for *_, scores in parts])
+    order = np.argsort(-scores, kind="stable")
+    return Matches(
         np.concatenate(overlaps)[order],
         np.concatenate(targets).astype(np.intp)[order],
         np.concatenate([difficult for _, difficult, _, _ in parts]),
+        np.repeat(np.arange(len(parts)), [len(boxes) for _, _, boxes, _ in parts])[order],
+        scores[order],
     )
 
 
@@ -248,7 +266,8 @@ def overlap(boxes: Floats, objects: Floats) -> Floats:
     return np.asarray(common / np.maximum(union, 1e-6))
 
 
-def _as_coco(images: list[VocTruth], n_classes: int) -> dict[str, Any]:
+def as_coco(images: Sequence[VocTruth], n_classes: int) -> dict[str, Any]:
+    """The objects as a COCO annotation file; difficult ones become crowds, as mmdet does it."""
     annotations = []
     for truth in images:
         for box, label, difficult in zip(truth.boxes.tolist(), truth.labels, truth.difficult, strict=True):
