@@ -27,24 +27,24 @@ LEVELS = {
     "rtx.adversarial": PURE,
     "rtx.bias": PURE,
     "rtx.corruptions": PURE,
+    "rtx.evaluation": PURE,
     "rtx.featurevis": PURE,
     "rtx.influence": PURE,
     "rtx.reports": PURE,
     "rtx.shape": PURE,
     "rtx.sources": PURE,
-    "rtx.evaluation": MM,
     "rtx.backbones": MM,
     "rtx.bridges": MM,
     "rtx.studies": MM,
     "rtx.targets": MM,
     "rtx.transfer": MM,
     "rtx.config": CONFIG,
+    "rtx.experiments": CONFIG,
     "rtx.cli": CLI,
 }
-# The half of evaluation that works on numbers and arrays, without a model.
-PURE_EVALUATION = {"rtx.evaluation"} | {
-    f"rtx.evaluation.{name}"
-    for name in ("coco", "coco_truth", "metrics", "miou", "published", "scores", "summary", "voc")
+# The half of evaluation that builds and runs models; the rest works on numbers and arrays.
+MM_EVALUATION = {
+    f"rtx.evaluation.{name}" for name in ("batches", "card", "conditions", "loop", "model", "scorers", "share", "sweep")
 }
 # Sideways between pure rooms: names and families of corruptions have one home, and reports read scores.
 SIDEWAYS = {
@@ -68,7 +68,7 @@ def room(module: str) -> str:
 def level(module: str) -> int:
     if module.startswith("tools"):
         return TOOLS
-    return PURE if module in PURE_EVALUATION else LEVELS[room(module)]
+    return MM if module in MM_EVALUATION else LEVELS[room(module)]
 
 
 def is_module(name: str) -> bool:
