@@ -27,7 +27,7 @@ __all__ = [
     "expand",
 ]
 
-DEFAULT_ENGINE = "imagecorruptions"
+DEFAULT_ENGINE = "rtx"
 MIN_SIDE = 32
 
 Image = NDArray[np.uint8]
