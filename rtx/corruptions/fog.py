@@ -67,13 +67,18 @@ def _veil(
     half: np.float32,
     out: Image,
 ) -> None:
+    width = cloud.shape[1]
+    veil = np.empty(3 * width, np.float32)
     for y in range(image.shape[0]):
         row, row_out, above = image[y], out[y], cloud[y]
-        for x in range(row.size // 3):
-            veil = (above[x] - lowest) * thickness
-            for i in range(3 * x, 3 * x + 3):
-                value = np.float32(row[i]) * scale + veil
-                row_out[i] = np.uint8(np.int32(min(value, np.float32(255)) + half))
+        for x in range(width):
+            here = (above[x] - lowest) * thickness
+            veil[3 * x] = here
+            veil[3 * x + 1] = here
+            veil[3 * x + 2] = here
+        for i in range(veil.size):
+            value = np.float32(row[i]) * scale + veil[i]
+            row_out[i] = np.uint8(np.int32(min(value, np.float32(255)) + half))
 
 
 @compiled

@@ -55,18 +55,17 @@ def glass_blur(image: Image, level: GlassLevel, offsets: Offsets, fixed: bool) -
 @compiled
 def _fill(key: np.uint64, reach: int, choices: int, offsets: Offsets) -> None:
     """One word for both offsets: multiply and shift, whose bias of choices**2 / 2**32 no test of an image can see."""
-    pairs = np.empty((choices * choices, 2), np.int8)
-    for i in range(choices):
-        for j in range(choices):
-            pairs[i * choices + j, 0] = i - reach
-            pairs[i * choices + j, 1] = j - reach
     words = np.empty(_BLOCK, np.uint32)
+    many = np.uint64(choices)
     for start in range(0, offsets.shape[0], _BLOCK):
         fill_words(key, start // 2, words)
-        for i in range(min(_BLOCK, offsets.shape[0] - start)):
-            pick = np.uintp((np.uint64(words[i]) * np.uint64(choices * choices)) >> np.uint64(32))
-            offsets[start + i, 0] = pairs[pick, 0]
-            offsets[start + i, 1] = pairs[pick, 1]
+        block = offsets[start : start + _BLOCK].reshape(-1)
+        for i in range(block.size // 2):
+            # The whole part picks dx; what is left of the word is as good as new, and picks dy.
+            scaled = np.uint64(words[i]) * many
+            left = (scaled & np.uint64(0xFFFFFFFF)) * many
+            block[2 * i] = np.int8(np.int32(scaled >> np.uint64(32)) - np.int32(reach))
+            block[2 * i + 1] = np.int8(np.int32(left >> np.uint64(32)) - np.int32(reach))
 
 
 @compiled

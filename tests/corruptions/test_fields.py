@@ -1,8 +1,8 @@
 """The random fields have the distribution they should: moments, marginals, and no correlation in space.
 
 Every check is a statistic that is standard normal, or chi-squared, if the field is right, and fails beyond a bound that
-a right field passes with probability 1 - 1e-6 (`FALSE_ALARM`). There are some 500 checks, so that a change of seeds alone
-would fail one run in 2000; with the seeds written here, nothing is left to chance.
+a right field passes with probability 1 - 1e-6 (`FALSE_ALARM`). There are some 500 checks, so that a change of seeds
+alone would fail one run in 2000; with the seeds written here, nothing is left to chance.
 """
 
 from __future__ import annotations
