@@ -16,6 +16,7 @@ README = HERE / "README.md"
 # by both of its names; tools/install.sh sees to it that the headless files are the ones there.
 CORE = [
     "matplotlib>=3.7",
+    "numba>=0.59",
     "numpy>=1.24",
     "onedl-mmengine>=0.10.12,<0.11",
     "opencv-python-headless>=4.7",

@@ -30,7 +30,8 @@ NEEDS = {
     "onedl-mmsegmentation": ("numpy", "torch", "torchvision", "opencv", "onedl-mmengine", "onedl-mmcv"),
     "onedl-mmpretrain": ("numpy", "torch", "torchvision", "opencv", "onedl-mmengine", "onedl-mmcv"),
     "onedl-mmengine": ("numpy", "torch", "opencv"),
-    "imagecorruptions-imaug": ("numpy", "opencv"),
+    "imagecorruptions-imaug": ("numpy", "numba", "opencv"),
+    "numba": ("numpy",),
     "torchvision": ("numpy", "torch"),
     "tensorboard": ("numpy", "torch"),
     "CUDA": ("torch",),
@@ -72,6 +73,11 @@ def numpy(env: Environment) -> Row:
     if row.status == "ok" and fault and not env.faults.get("torch"):
         return Row("numpy", f"{row.found}, but torch cannot use it: {fault}", "bad", _install(env, "torch", "numpy"))
     return row
+
+
+def numba(env: Environment) -> Row:
+    """Numba compiles: the corruption kernels and the matching of detections are written for it."""
+    return _package(env, "numba", needed_for="corruptions and scores", core=True)
 
 
 def torch(env: Environment) -> Row:
@@ -205,8 +211,8 @@ def shared_memory(env: Environment) -> Row:
 
 
 CHECKS: tuple[Callable[[Environment], Row], ...] = (
-    python, setuptools, numpy, torch, torchvision, opencv, mmengine, mmcv, mmdet, mmseg, mmpretrain, imagecorruptions,
-    pycocotools, tensorboard, cuda, disk, shared_memory,
+    python, setuptools, numpy, numba, torch, torchvision, opencv, mmengine, mmcv, mmdet, mmseg, mmpretrain,
+    imagecorruptions, pycocotools, tensorboard, cuda, disk, shared_memory,
 )  # fmt: skip
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 
 TRIALS: dict[str, str] = {
     "numpy": "import numpy",
+    "numba": "import numba; numba.njit(lambda a: a + 1)(1)",
     "torch": "import torch",
     "torch-numpy": "import torch; torch.ones(2).numpy()",
     "torchvision": "import torch, torchvision; torchvision.ops.nms(torch.ones(1, 4), torch.ones(1), 0.5)",

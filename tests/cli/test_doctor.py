@@ -14,6 +14,7 @@ GOOD = Environment(
     python=(3, 12, 1),
     packages={
         "setuptools": "81.0.0",
+        "numba": "0.68.1",
         "numpy": "2.2.6",
         "torch": "2.11.0",
         "torchvision": "0.26.0",
@@ -135,7 +136,7 @@ def test_what_is_optional_may_be_absent() -> None:
     assert absent == optional
 
 
-@pytest.mark.parametrize("name", ["numpy", "torch", "onedl-mmengine"])
+@pytest.mark.parametrize("name", ["numpy", "numba", "torch", "onedl-mmengine"])
 def test_what_is_not_optional_may_not(name: str) -> None:
     assert set(red(having(without=(name,)))) == {name}
 
