@@ -1,0 +1,70 @@
+"""Completeness: which of the 76 cells each run has."""
+
+from __future__ import annotations
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from rtx.corruptions import BENCHMARK
+from rtx.reports.groups import Group
+from rtx.reports.runs import BENCHMARK_CELLS, Run
+from rtx.reports.style import INK, PAPER, RC, SOFT, new_figure, title
+from rtx.reports.wording import corruption_name, shorten
+from rtx.types import CLEAN, SEVERITIES, Condition
+
+DONE, PART, NONE = "#2f6f5e", "#e3b23c", PAPER
+
+
+def counts(run: Run) -> list[tuple[str, int, int]]:
+    """(column, cells there, cells wanted): the clean images, then each corruption."""
+    grid = run.grid()
+    rows = [("clean", int(CLEAN in grid), 1)]
+    return rows + [
+        (name, sum(Condition(name, level) in grid for level in SEVERITIES), len(SEVERITIES)) for name in BENCHMARK
+    ]
+
+
+def point(group: Group) -> str:
+    """What the figure says."""
+    lacking = [run for run in group.runs if run.missing]
+    total = len(BENCHMARK_CELLS)
+    if not lacking:
+        who = "The grid is" if len(group.runs) == 1 else f"All {len(group.runs)} grids are"
+        return f"{who} whole: {total} of {total} cells{'' if len(group.runs) == 1 else ' each'}"
+    done = ", ".join(f"{shorten(run.name, 20)} {total - len(run.missing)}" for run in lacking[:3])
+    more = f" and {len(lacking) - 3} more" if len(lacking) > 3 else ""
+    return f"{len(lacking)} of {len(group.runs)} grids incomplete (of {total} cells: {done}{more})"
+
+
+def draw(group: Group) -> Figure:
+    """The figure."""
+    with mpl.rc_context(RC):
+        return _draw(group)
+
+
+def _draw(group: Group) -> Figure:
+    rows = len(group.runs)
+    row_height, head, foot = 0.14, 0.44, 0.52
+    height = head + foot + rows * row_height
+    figure = new_figure(height)
+    names = [shorten(run.name, 23) for run in group.runs]
+    left = 0.02 + min(max(len(n) for n in names) * 5.0 * 0.6 / 72 / 3.4, 0.32)
+    axes = figure.add_axes((left, foot / height, 0.985 - left, 1 - (head + foot) / height))
+    axes.set(xlim=(0, 16.3), ylim=(rows, 0))
+    axes.grid(visible=False)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    for y, run in enumerate(group.runs):
+        for number, (_, there, wanted) in enumerate(counts(run)):
+            x = number + (0.3 if number else 0)
+            colour = DONE if there == wanted else PART if there else NONE
+            axes.add_patch(Rectangle((x, y), 1, 1, facecolor=colour, edgecolor=PAPER if there else SOFT, lw=0.4))
+            ink = PAPER if there == wanted else INK
+            axes.text(x + 0.5, y + 0.53, str(there), ha="center", va="center", fontsize=4.6, color=ink)
+    axes.set_yticks([y + 0.5 for y in range(rows)], names, fontsize=5)
+    columns = ["clean", *(corruption_name(name, short=True) for name in BENCHMARK)]
+    axes.set_xticks([x + 0.5 + (0.3 if x else 0) for x in range(16)], columns, rotation=90, fontsize=5.2)
+    axes.tick_params(length=0, pad=2, colors=INK)
+    title(axes, point(group))
+    return figure

@@ -1,0 +1,96 @@
+"""The severity curve: the mean over the 15 corruptions from clean images to severity 5."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from rtx.reports.groups import Group
+from rtx.reports.runs import Run
+from rtx.reports.style import DASHES, INK, MARKERS, RC, SOFT, model_colours, new_figure, spread, title
+from rtx.reports.wording import metric_name, percent, shorten
+
+LEVELS = (0, 1, 2, 3, 4, 5)
+
+
+def drawn(group: Group) -> list[Run]:
+    """Runs that have at least two points of the curve."""
+    return [run for run in group.runs if len(points(run)) > 1]
+
+
+def points(run: Run) -> list[tuple[int, float]]:
+    """Severity and mean score, where the mean is defined."""
+    values = ((level, run.severity_mean(level)) for level in LEVELS)
+    return [(level, value) for level, value in values if value is not None]
+
+
+def point(group: Group) -> str:
+    """What the figure says."""
+    name = metric_name(group.metric)
+    ends = [(run, p[0][1], p[-1][1]) for run in drawn(group) if (p := points(run))[0][0] == 0 and p[-1][0] == 5 and p[0][1]]
+    if not ends:
+        return f"{name} by severity; the curve is not complete for any model"
+    best = max(ends, key=lambda row: row[2] / row[1])
+    worst = min(ends, key=lambda row: row[2] / row[1])
+    kept = [percent(row[2] / row[1], 0) for row in (best, worst)]
+    if len(ends) == 1:
+        return f"At severity 5, {kept[0]} % of the clean {name} is left ({percent(best[1])} → {percent(best[2])})"
+    if kept[0] == kept[1]:
+        return f"At severity 5, every model keeps about {kept[0]} % of its clean {name}"
+    return f"At severity 5, {shorten(best[0].name)} keeps {kept[0]} % of its clean {name}, {shorten(worst[0].name)} {kept[1]} %"
+
+
+def draw(group: Group) -> Figure | None:
+    """The figure, or None where no run has two points."""
+    runs = drawn(group)
+    if not runs:
+        return None
+    with mpl.rc_context(RC):
+        return _draw(group, runs)
+
+
+def _draw(group: Group, runs: Sequence[Run]) -> Figure:
+    many = len(runs) > 8
+    size = 4.6 if many else 5.8
+    names = [shorten(run.name, 24 if many else 22) for run in runs]
+    width = max(len(name) + 6 for name in names) * size * 0.62 / 72  # inches that the labels take
+    figure = new_figure(max(2.35, 0.55 + 0.098 * len(runs)))
+    right = 1 - min(width / figure.get_figwidth(), 0.45)
+    bottom, top = 0.36 / figure.get_figheight(), 1 - 0.42 / figure.get_figheight()
+    axes = figure.add_axes((0.105, bottom, right - 0.105 - 0.02, top - bottom))
+    colours = model_colours(len(group.runs))
+    highest = max(value for run in runs for _, value in points(run))
+    upper = 100 * highest * 1.06 or 1.0
+    axes.set(xlim=(-0.12, 5.12), ylim=(0, upper), xticks=LEVELS, xlabel="severity (0 = clean)")
+    axes.set_ylabel(f"{metric_name(group.metric)}, %, mean over 15 corruptions")
+    ends = []
+    for run in runs:
+        index = group.runs.index(run)
+        xs, ys = zip(*points(run), strict=True)
+        band = [(x, run.intervals.severity(x)) for x in xs]
+        spans = [(x, b[0], b[1]) for x, b in band if b]
+        if len(spans) > 1:
+            bx, low, high = zip(*spans, strict=True)
+            axes.fill_between(bx, [100 * v for v in low], [100 * v for v in high], color=colours[index], alpha=0.18, lw=0)
+        axes.plot(
+            xs,
+            [100 * y for y in ys],
+            color=colours[index],
+            marker=MARKERS[index % len(MARKERS)],
+            linestyle=DASHES[0] if not many else DASHES[index // 3 % len(DASHES)],
+            linewidth=0.8 if many else 1.2,
+            markersize=2.0 if many else 3,
+            clip_on=False,
+            zorder=3,
+        )
+        ends.append(100 * ys[-1])
+    gap = size * 1.22 / 72 / (figure.get_figheight() * (top - bottom)) * upper
+    for run, name, end, place in zip(runs, names, ends, spread(ends, gap, gap / 2, upper - gap / 2), strict=True):
+        index = group.runs.index(run)
+        axes.plot([5.16, 5.5], [end, place], color=SOFT, linewidth=0.35, clip_on=False)
+        axes.plot([5.62], [place], color=colours[index], marker=MARKERS[index % len(MARKERS)], markersize=2.2, clip_on=False)
+        axes.text(5.76, place, f"{percent(end / 100)}  {name}", color=INK, fontsize=size, va="center", clip_on=False)
+    title(axes, point(group))
+    return figure

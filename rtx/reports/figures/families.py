@@ -1,0 +1,180 @@
+"""Drop by family of corruptions, and by how much each model's drop differs from the baseline's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from rtx.corruptions import BENCHMARK, CORRUPTIONS, FAMILIES
+from rtx.reports.groups import Group
+from rtx.reports.intervals import Floats, Interval, Resamples, difference, interval
+from rtx.reports.runs import Run
+from rtx.reports.style import INK, MARKERS, PAPER, RC, SOFT, family_colour, new_figure, title
+from rtx.reports.wording import percent, shorten, signed
+
+FEW = 6
+_MEMBERS = {family: tuple(n for n in BENCHMARK if CORRUPTIONS[n] == family) for family in FAMILIES}
+
+
+def drop_reader(family: str) -> Callable[[Resamples], Floats | None]:
+    """Reads the resampled drop of a family off a run."""
+
+    def read(resamples: Resamples) -> Floats | None:
+        ratio = resamples.ratio(_MEMBERS[family])
+        return None if ratio is None else 1 - ratio
+
+    return read
+
+
+def drop(run: Run, family: str) -> float | None:
+    """1 - (mean score of the family) / P; None unless all its cells are there."""
+    row = run.summary.families.get(family)
+    whole = row is not None and row.cells == 5 * len(_MEMBERS[family])
+    return row.drop if row is not None and whole and row.drop == row.drop else None
+
+
+def drop_interval(run: Run, family: str) -> Interval | None:
+    """Interval of a family's drop."""
+    return interval(drop_reader(family)(run.intervals.resamples)) if run.intervals.resamples else None
+
+
+def paired(group: Group, run: Run, family: str) -> tuple[float, Interval | None] | None:
+    """A run's drop minus the baseline's, with its paired interval; None where they must not be compared."""
+    if run not in group.comparable or group.baseline not in group.complete or run is group.baseline:
+        return None
+    mine, base = drop(run, family), drop(group.baseline, family)
+    if mine is None or base is None:
+        return None
+    return mine - base, difference(group.baseline.intervals, run.intervals, drop_reader(family))
+
+
+def point(group: Group) -> str:
+    """What the figure says."""
+    means = {}
+    for family in FAMILIES:
+        there = [d for run in group.runs if (d := drop(run, family)) is not None]
+        if there:
+            means[family] = sum(there) / len(there)
+    if not means:
+        return "Drop by family: no family is complete"
+    worst, best = max(means, key=lambda f: means[f]), min(means, key=lambda f: means[f])
+    if len(group.runs) == 1:
+        return f"{worst.capitalize()} costs most, {percent(means[worst], 0)} % of clean; {best} least, {percent(means[best], 0)} %"
+    changes = [
+        (found[0], run, family)
+        for run in group.runs
+        for family in FAMILIES
+        if (found := paired(group, run, family)) is not None
+    ]
+    text = f"{worst.capitalize()} costs most and {best} least"
+    if changes:
+        gain, run, family = min(changes, key=lambda row: row[0])
+        if gain < -0.0005:
+            return f"{text}; the largest gain over {shorten(group.baseline.name, 18)}: {shorten(run.name, 18)}, {family}, {signed(gain)} points"
+        return f"{text}; no model drops less than {shorten(group.baseline.name, 18)} in any family"
+    return text
+
+
+def draw(group: Group) -> Figure | None:
+    """The figure, or None where no family is complete for any run."""
+    if not any(drop(run, family) is not None for run in group.runs for family in FAMILIES):
+        return None
+    with mpl.rc_context(RC):
+        return _draw(group)
+
+
+def _draw(group: Group) -> Figure:
+    runs = group.runs
+    few = len(runs) <= FEW
+    pairs = few and any(paired(group, run, family) for run in runs for family in FAMILIES)
+    step = 0.115
+    block = step * len(runs) + 0.09 if few else 0.42
+    head, foot = 0.46, 0.34
+    height = head + foot + block * len(FAMILIES)
+    figure = new_figure(height)
+    bottom, size = foot / height, 1 - (head + foot) / height
+    names = [shorten(run.name, 20) for run in runs]
+    left = 0.14 + (min(max(len(n) for n in names) * 5.2 * 0.58 / 72 / 3.4, 0.3) if few else 0)
+    split = 0.66 if pairs else 0.97
+    axes = figure.add_axes((left, bottom, split - left - 0.02, size))
+    other = figure.add_axes((split + 0.02, bottom, 0.97 - split, size)) if pairs else None
+    top = 0.0
+    ticks: list[tuple[float, str]] = []
+    largest = max(d for run in runs for family in FAMILIES if (d := drop(run, family)) is not None)
+    smallest = min(d for run in runs for family in FAMILIES if (d := drop(run, family)) is not None)
+    for family in FAMILIES:
+        colour = family_colour(family)
+        middle = top + block / 2
+        axes.text(-left / (split - left - 0.02) + 0.005, middle, family, transform=axes.get_yaxis_transform(), va="center", weight="bold", color=INK)
+        for number, run in enumerate(runs):
+            value = drop(run, family)
+            y = top + 0.045 + step * (number + 0.5) if few else middle + 0.0
+            if few:
+                ticks.append((y, names[number]))
+            if value is None:
+                continue
+            low_high = drop_interval(run, family)
+            if low_high:
+                axes.plot([100 * v for v in low_high], [y, y], color=colour, linewidth=0.8)
+            if few:
+                axes.plot([0, 100 * value], [y, y], color=colour, linewidth=2.4, alpha=0.35, solid_capstyle="butt")
+            marker = MARKERS[number % len(MARKERS)]
+            axes.plot([100 * value], [y], color=colour, marker=marker, markersize=3.4 if few else 4, alpha=1 if few else 0.75, linestyle="")
+            if few:
+                offset = max(value, low_high[1] if low_high else 0)
+                axes.text(100 * offset + 1.6, y, percent(value, 0), va="center", fontsize=5, color=INK)
+            _difference(group, run, family, other, y, colour, marker)
+        if not few:
+            _ends(axes, group, family, middle)
+        top += block
+        if family != FAMILIES[-1]:
+            for panel in (axes, other):
+                if panel is not None:
+                    panel.axhline(top, color=SOFT, linewidth=0.3)
+    axes.set(ylim=(top, 0), xlim=(min(0, 100 * smallest), 100 * largest * (1.14 if few else 1.04)), xlabel="drop, % of P")
+    axes.set_yticks([t[0] for t in ticks], [t[1] for t in ticks], fontsize=5.2)
+    axes.tick_params(axis="y", length=0, colors=INK)
+    axes.grid(visible=False, axis="y")
+    if other is not None:
+        other.axvline(0, color=INK, linewidth=0.6)
+        other.set(ylim=(top, 0), xlabel=f"points vs {shorten(group.baseline.name, 14)}")
+        limit = max(abs(v) for v in other.get_xlim())
+        other.set_xlim(-limit * 1.1, limit * 1.1)
+        other.set_yticks([])
+        other.spines["left"].set_visible(False)
+        other.grid(visible=False, axis="y")
+        other.text(0.0, 1.01, "← drops less", transform=other.transAxes, fontsize=4.8, color=SOFT, ha="left")
+        other.text(1.0, 1.01, "more →", transform=other.transAxes, fontsize=4.8, color=SOFT, ha="right")
+    title(axes, point(group))
+    return figure
+
+
+def _difference(group: Group, run: Run, family: str, axes: Any, y: float, colour: str, marker: str) -> None:
+    found = paired(group, run, family)
+    if axes is None or found is None:
+        return
+    change, spread = found
+    if spread:
+        axes.plot([100 * v for v in spread], [y, y], color=colour, linewidth=0.9)
+    # A hollow marker has no interval: it may be chance.
+    face = colour if spread else PAPER
+    axes.plot([100 * change], [y], color=colour, marker=marker, markersize=3, markerfacecolor=face, linestyle="")
+
+
+def _ends(axes: Any, group: Group, family: str, y: float) -> None:
+    there = [(d, run) for run in group.runs if (d := drop(run, family)) is not None]
+    if not there:
+        return
+    low, high = min(there, key=lambda r: r[0]), max(there, key=lambda r: r[0])
+    for (value, run), align in ((low, "left"), (high, "right")):
+        axes.text(
+            100 * value,
+            y + 0.13,
+            f"{shorten(run.name, 24)} {percent(value, 0)}",
+            ha=align,
+            fontsize=4.8,
+            color=INK,
+        )

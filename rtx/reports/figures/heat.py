@@ -1,0 +1,122 @@
+"""Heat map: what each corruption leaves of each model's clean score."""
+
+from __future__ import annotations
+
+import statistics
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from rtx.corruptions import BENCHMARK, CORRUPTIONS, FAMILIES
+from rtx.reports.groups import Group
+from rtx.reports.runs import Run
+from rtx.reports.style import INK, PAPER, RC, SOFT, family_colour, new_figure, title
+from rtx.reports.wording import corruption_name, metric_name, percent, shorten
+
+# Ends and middle of one perceptual ramp, light where much is left: dark cells are where a model breaks.
+_RAMP = ((0x3B, 0x0F, 0x52), (0x7A, 0x2E, 0x6F), (0xB8, 0x5C, 0x74), (0xE8, 0x9A, 0x7A), (0xF8, 0xD9, 0xA8), (0xFF, 0xF8, 0xE4))
+
+
+def shade(value: float) -> str:
+    """Colour of a fraction of the clean score, dark at 0 and pale at 1 and above."""
+    place = min(max(value, 0.0), 1.0) * (len(_RAMP) - 1)
+    low = min(int(place), len(_RAMP) - 2)
+    mixed = (round(a + (b - a) * (place - low)) for a, b in zip(_RAMP[low], _RAMP[low + 1], strict=True))
+    return "#" + "".join(f"{v:02x}" for v in mixed)
+
+
+def ink_on(colour: str) -> str:
+    """Black or white, whichever is readable on a colour (WCAG contrast)."""
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    light = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    return "#000000" if light > 0.179 else "#ffffff"
+
+
+def values(run: Run) -> dict[str, float | None]:
+    """Corruption -> mean score over severities divided by P."""
+    return {name: run.corruption_ratio(name) for name in BENCHMARK}
+
+
+def point(group: Group) -> str:
+    """What the figure says."""
+    medians = {}
+    for name in BENCHMARK:
+        there = [v for run in group.runs if (v := run.corruption_ratio(name)) is not None]
+        if there:
+            medians[name] = statistics.median(there)
+    if not medians:
+        return "What each corruption leaves of the clean score: no corruption is complete"
+    worst, best = min(medians, key=lambda n: medians[n]), max(medians, key=lambda n: medians[n])
+    who = "leaves" if len(group.runs) == 1 else "leaves the median model"
+    return (
+        f"{corruption_name(worst).capitalize()} {who} {percent(medians[worst], 0)} % of its clean "
+        f"{metric_name(group.metric)}, {corruption_name(best)} {percent(medians[best], 0)} %"
+    )
+
+
+def draw(group: Group) -> Figure | None:
+    """The figure, or None where no corruption is complete for any run."""
+    if not any(v is not None for run in group.runs for v in values(run).values()):
+        return None
+    with mpl.rc_context(RC):
+        return _draw(group)
+
+
+def _draw(group: Group) -> Figure:
+    rows = len(group.runs)
+    row_height, head, foot = 0.145, 0.44, 0.78
+    height = head + foot + rows * row_height
+    figure = new_figure(height)
+    names = [shorten(run.name, 23) for run in group.runs]
+    left = 0.02 + min(max(len(n) for n in names) * 5.0 * 0.6 / 72 / figure.get_figwidth(), 0.32)
+    axes = figure.add_axes((left, foot / height, 0.985 - left, 1 - (head + foot) / height))
+    axes.set(xlim=(0, 16.3), ylim=(rows, 0))
+    axes.grid(visible=False)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    columns = [*BENCHMARK, "all"]
+    for y, run in enumerate(group.runs):
+        cells = [*values(run).values(), run.summary.rPC if run.summary.complete else None]
+        for number, value in enumerate(cells):
+            x = number + (0.3 if number == len(BENCHMARK) else 0)
+            if value is None or value != value:
+                axes.add_patch(Rectangle((x, y), 1, 1, facecolor=PAPER, edgecolor=SOFT, hatch="////", lw=0.3))
+                continue
+            colour = shade(value)
+            axes.add_patch(Rectangle((x, y), 1, 1, facecolor=colour, edgecolor=PAPER, lw=0.5))
+            weight = "bold" if number == len(BENCHMARK) else "normal"
+            axes.text(
+                x + 0.5, y + 0.53, percent(value, 0), ha="center", va="center", fontsize=4.9, color=ink_on(colour), weight=weight
+            )
+    axes.set_yticks([y + 0.5 for y in range(rows)], names, fontsize=5)
+    axes.set_xticks(
+        [x + 0.5 + (0.3 if x == 15 else 0) for x in range(16)],
+        [corruption_name(name, short=True) if name != "all" else "rPC" for name in columns],
+        rotation=90,
+        fontsize=5.2,
+    )
+    axes.tick_params(length=0, pad=5.5, axis="x")
+    axes.tick_params(length=0, pad=1.5, axis="y", colors=INK)
+    for tick in axes.get_xticklabels():
+        tick.set_color(INK)
+    start = 0
+    strip = 0.045 / row_height
+    for family in FAMILIES:
+        width = sum(CORRUPTIONS[name] == family for name in BENCHMARK)
+        axes.add_patch(
+            Rectangle((start + 0.05, rows + 0.12), width - 0.1, strip, facecolor=family_colour(family), lw=0, clip_on=False)
+        )
+        axes.text(
+            start + width / 2,
+            rows + (foot - 0.12) / row_height,
+            family,
+            ha="center",
+            fontsize=5.6,
+            color=INK,
+            weight="bold",
+        )
+        start += width
+    title(axes, point(group) + " (% of P)")
+    return figure

@@ -1,0 +1,132 @@
+"""Small multiples: one panel a corruption, all models, one scale."""
+
+from __future__ import annotations
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from rtx.corruptions import BENCHMARK, CORRUPTIONS
+from rtx.reports.groups import Group
+from rtx.reports.runs import Run
+from rtx.reports.style import (
+    DASHES,
+    INK,
+    MARKERS,
+    RC,
+    SOFT,
+    family_colour,
+    model_colours,
+    new_figure,
+    tint,
+    title,
+)
+from rtx.reports.wording import corruption_name, metric_name, percent, shorten
+from rtx.types import CLEAN, SEVERITIES, Condition
+
+COLUMNS, ROWS = 3, 5
+
+
+def points(run: Run, corruption: str) -> list[tuple[int, float]]:
+    """Severity and score of one corruption, the clean score as severity 0."""
+    cells = [(0, run.score(CLEAN)), *((level, run.score(Condition(corruption, level))) for level in SEVERITIES)]
+    return [(level, value) for level, value in cells if value is not None]
+
+
+def point(group: Group) -> str:
+    """What the figure says: which corruption breaks the baseline at severity 5, and which does not."""
+    run = group.baseline
+    ends = {name: value for name in BENCHMARK if (value := run.score(Condition(name, 5))) is not None}
+    clean = run.score(CLEAN)
+    if not ends or not clean:
+        return f"{metric_name(group.metric)} under each corruption"
+    worst, best = min(ends, key=lambda n: ends[n]), max(ends, key=lambda n: ends[n])
+    return (
+        f"{shorten(run.name)} at severity 5: {percent(ends[worst] / clean, 0)} % of clean left under "
+        f"{corruption_name(worst)}, {percent(ends[best] / clean, 0)} % under {corruption_name(best)}"
+    )
+
+
+def draw(group: Group) -> Figure | None:
+    """The figure, or None where no corrupted cell was evaluated."""
+    if not any(condition != CLEAN for run in group.runs for condition in run.grid()):
+        return None
+    with mpl.rc_context(RC):
+        return _draw(group)
+
+
+def _draw(group: Group) -> Figure:
+    many = len(group.runs) > 8
+    legend_columns = 3 if max(len(run.name) for run in group.runs) <= 18 else 2
+    legend_rows = -(-len(group.runs) // legend_columns)
+    foot = 0.36 + 0.105 * legend_rows
+    head = 0.4
+    height = head + foot + ROWS * 0.72
+    figure = new_figure(height)
+    grid = figure.add_gridspec(
+        ROWS, COLUMNS, left=0.085, right=0.985, bottom=foot / height, top=1 - (head + 0.12) / height, hspace=0.36, wspace=0.1
+    )
+    colours = model_colours(len(group.runs))
+    upper = 100 * max(value for run in group.runs for value in run.grid().values()) * 1.05 or 1.0
+    for number, name in enumerate(BENCHMARK):
+        axes = figure.add_subplot(grid[number // COLUMNS, number % COLUMNS])
+        axes.set(xlim=(-0.2, 5.2), ylim=(0, upper), xticks=range(6))
+        axes.tick_params(labelbottom=number >= len(BENCHMARK) - COLUMNS, labelleft=number % COLUMNS == 0, labelsize=5)
+        family = CORRUPTIONS[name]
+        axes.set_title(
+            f" {corruption_name(name)} ",
+            fontsize=5.8,
+            pad=2.2,
+            color=INK,
+            bbox=dict(facecolor=tint(family_colour(family), 0.28), edgecolor=family_colour(family), lw=0.4, pad=1.1),
+        )
+        clean = group.baseline.score(CLEAN)
+        if clean is not None:
+            axes.axhline(100 * clean, color=SOFT, linewidth=0.5, linestyle=(0, (1, 1.5)))
+        for index, run in enumerate(group.runs):
+            cells = points(run, name)
+            if not cells:
+                continue
+            axes.plot(
+                [x for x, _ in cells],
+                [100 * y for _, y in cells],
+                color=colours[index],
+                marker=MARKERS[index % len(MARKERS)],
+                markersize=1.2 if many else 1.9,
+                linewidth=0.5 if many else 0.9,
+                linestyle=DASHES[0] if not many else DASHES[index // 3 % len(DASHES)],
+            )
+    _legend(figure, group, colours, legend_columns, foot / height, many=many)
+    figure.text(0.5, (foot - 0.24) / height, "severity (0 = clean)", ha="center", fontsize=6, color=INK)
+    figure.text(0.006, 0.55, f"{metric_name(group.metric)}, %", rotation=90, va="center", fontsize=6, color=INK)
+    title(figure.axes[0], point(group))
+    return figure
+
+
+def _legend(figure: Figure, group: Group, colours: list[str], columns: int, top: float, *, many: bool) -> None:
+    from matplotlib.lines import Line2D
+
+    handles = [
+        Line2D(
+            [],
+            [],
+            color=colours[i],
+            marker=MARKERS[i % len(MARKERS)],
+            markersize=2.2,
+            linewidth=0.9,
+            linestyle=DASHES[0] if not many else DASHES[i // 3 % len(DASHES)],
+        )
+        for i in range(len(group.runs))
+    ]
+    names = [shorten(run.name, 24 if columns == 3 else 36) for run in group.runs]
+    figure.legend(
+        handles,
+        names,
+        loc="lower center",
+        ncols=columns,
+        bbox_to_anchor=(0.5, 0.0),
+        fontsize=5.2,
+        handlelength=2.4,
+        columnspacing=1.2,
+        labelspacing=0.25,
+        borderpad=0.1,
+    )

@@ -1,0 +1,107 @@
+"""Clean against corrupted score, with published detectors behind and the distance from their trend."""
+
+from __future__ import annotations
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from rtx.reports.groups import Group
+from rtx.reports.published import trend_points
+from rtx.reports.style import INK, MARKERS, RC, RULE, SOFT, model_colours, new_figure, spread, title
+from rtx.reports.trend import residual, trend_of
+from rtx.reports.wording import dataset_name, metric_name, shorten, signed
+
+
+def background(group: Group) -> tuple[list[tuple[str, float, float]], bool]:
+    """Published detectors to draw, and whether they are of the same test set and metric."""
+    same = trend_points(group.dataset, group.metric)
+    if same:
+        return same, True
+    is_box = group.metric.startswith("bbox")
+    return trend_points("coco_val2017", "bbox_mAP") if is_box else [], False
+
+
+def point(group: Group) -> str:
+    """What the figure says."""
+    complete = group.complete
+    name = metric_name(group.metric)
+    found = [(value, run) for run in complete if (value := residual(group, run)) is not None]
+    if found:
+        value, run = max(found, key=lambda row: row[0])
+        word = "above" if value > 0 else "below"
+        lead = "" if len(found) == 1 else "Farthest up: "
+        line = trend_of(group)
+        warn = f" (trend of only {len(line.points)})" if line is not None and line.few else ""
+        return f"{lead}{shorten(run.name)} lies {signed(value).strip('+')} {name} {word} the published trend{warn}".replace(
+            "−", ""  # noqa: RUF001
+        )
+    if not complete:
+        return "Clean against corrupted score: no model has its whole grid"
+    best = max(complete, key=lambda run: run.summary.mPC)
+    first = max(complete, key=lambda run: run.summary.P)
+    if len(complete) == 1:
+        return f"Clean against corrupted {name}; nothing comparable is published for this test set"
+    text = f"{shorten(best.name)} is best under corruption"
+    return f"{text} and on clean images" if best is first else f"{text}, {shorten(first.name)} on clean images"
+
+
+def draw(group: Group) -> Figure | None:
+    """The figure, or None where no run is complete."""
+    if not group.complete:
+        return None
+    with mpl.rc_context(RC):
+        return _draw(group)
+
+
+def _draw(group: Group) -> Figure:
+    behind, same = background(group)
+    runs = group.complete
+    many = len(runs) > 8
+    size = 4.8 if many else 5.6
+    figure = new_figure(max(2.7, 0.8 + 0.1 * len(runs)))
+    height = figure.get_figheight()
+    names = [shorten(run.name, 22) for run in runs]
+    room = min((max(len(n) for n in names) + 7) * size * 0.6 / 72 / 3.4, 0.44)
+    axes = figure.add_axes((0.1, 0.36 / height, 0.87 - room, 1 - 0.8 / height))
+    xs = [100 * run.summary.P for run in runs]
+    ys = [100 * run.summary.mPC for run in runs]
+    bx, by = [100 * p for _, p, _ in behind], [100 * m for _, _, m in behind]
+    every_x, every_y = (xs + bx, ys + by) if same or not behind else (xs, ys)
+    pad_x = max(0.12 * (max(every_x) - min(every_x)), 1.0)
+    pad_y = max(0.12 * (max(every_y) - min(every_y)), 1.0)
+    low_x, high_x = min(every_x) - pad_x, max(every_x) + pad_x
+    low_y, high_y = max(min(every_y) - pad_y, -0.5), max(every_y) + pad_y
+    axes.set(xlim=(low_x, high_x), ylim=(low_y, high_y))
+    axes.set(xlabel=f"clean {metric_name(group.metric)} (P), %", ylabel="mPC, %")
+    axes.plot([0, 100], [0, 100], color=RULE, linewidth=0.8, linestyle=(0, (4, 2)), zorder=1)
+    if low_y < high_x and same:
+        axes.plot(bx, by, linestyle="", marker="o", markersize=3.2, color=RULE, markeredgecolor=SOFT, markeredgewidth=0.3)
+    line = trend_of(group)
+    if line is not None:
+        ends = [low_x, high_x]
+        axes.plot(ends, [100 * (line.slope * x / 100 + line.offset) for x in ends], color=SOFT, linewidth=0.8)
+    colours = model_colours(len(group.runs))
+    gap = size * 1.25 / 72 / (height - 0.8) * (high_y - low_y)
+    places = spread(ys, gap, low_y + gap / 2, high_y - gap / 2)
+    for run, name, x, y, place in zip(runs, names, xs, ys, places, strict=True):
+        index = group.runs.index(run)
+        for span, vertical in ((run.intervals.of("mPC"), True), (run.intervals.of("P"), False)):
+            if span:
+                ends = [100 * v for v in span]
+                axes.plot(*(([x, x], ends) if vertical else (ends, [y, y])), color=colours[index], linewidth=0.6)
+        axes.plot([x], [y], linestyle="", marker=MARKERS[index % len(MARKERS)], markersize=4.2, color=colours[index], zorder=4)
+        value = residual(group, run)
+        if value is not None and line is not None:
+            axes.plot([x, x], [y, y - 100 * value], color=colours[index], linewidth=0.7, linestyle=(0, (1, 1)))
+        edge = high_x + 0.03 * (high_x - low_x)
+        axes.plot([x, high_x, edge], [y, place, place], color=RULE, linewidth=0.35, clip_on=False, zorder=0)
+        text = name if value is None else f"{name}  {signed(value)}"
+        axes.text(edge + 0.01 * (high_x - low_x), place, text, va="center", fontsize=size, color=INK, clip_on=False)
+    notes = []
+    if same:
+        notes.append(f"grey: {len(behind)} published detectors, {dataset_name(group.dataset)}; line: their trend")
+    elif behind:
+        notes.append("no published detector on this test set: no trend, no residual")
+    figure.text(0.1, 1 - 0.42 / height, "; ".join(notes), fontsize=4.8, color=SOFT, va="bottom")
+    title(axes, point(group))
+    return figure

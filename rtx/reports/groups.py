@@ -1,0 +1,229 @@
+"""Which runs may stand side by side, and what a reader must be told before comparing any."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rtx.evaluation.scores import CONTEXT_FIELDS
+from rtx.reports.naming import slug
+from rtx.reports.runs import BENCHMARK_CELLS, Run
+from rtx.types import CLEAN
+
+# Two models differ in these by their nature; everything else on the card must agree for their difference to mean anything.
+_OF_THE_MODEL = frozenset({"weights_sha256", "config_sha256"})
+SMALL = 500
+_WORDS = {
+    "corruption_engine": "corruption engine",
+    "corruption_engine_version": "engine version",
+    "channel_order": "channel order",
+    "corruption_seed": "corruption seed",
+    "corruption_at": "where the corruption acts",
+    "image_key": "what seeds an image",
+    "precision": "precision",
+    "limit": "subset (--limit)",
+    "n_images": "number of images",
+    "data_sha256": "images or annotations (data hash)",
+    "metric": "metric definition or scorer",
+    "batching": "batching",
+}
+
+
+@dataclass(frozen=True)
+class Banner:
+    """Something a reader must see before the numbers.
+
+    Attributes:
+        level: "stop" where numbers must not be compared, "warn" where they mean less than they seem, "note" else.
+        title: what is the matter, in a few words.
+        text: which runs, and what to do.
+        command: the command that mends it, if there is one.
+    """
+
+    level: str
+    title: str
+    text: str
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs on one test set under one metric: what can share a plot.
+
+    Attributes:
+        dataset: name of the test set.
+        metric: the headline metric.
+        runs: in the order they were given.
+    """
+
+    dataset: str
+    metric: str
+    runs: tuple[Run, ...]
+
+    @property
+    def slug(self) -> str:
+        """For file names."""
+        return slug(f"{self.dataset}_{self.metric}")
+
+    @property
+    def baseline(self) -> Run:
+        """The run that others are compared with."""
+        return next((run for run in self.runs if run.baseline), self.runs[0])
+
+    @property
+    def complete(self) -> tuple[Run, ...]:
+        """Runs whose grid is whole."""
+        return tuple(run for run in self.runs if run.summary.complete)
+
+    @property
+    def comparable(self) -> tuple[Run, ...]:
+        """Complete runs that may be compared with the baseline, the baseline among them."""
+        return tuple(run for run in self.complete if not unlike(self.baseline, run))
+
+
+def group_runs(runs: Sequence[Run]) -> list[Group]:
+    """Sort runs by test set and metric, in order of first appearance."""
+    found: dict[tuple[str, str], list[Run]] = {}
+    for run in runs:
+        found.setdefault((run.dataset, run.metric), []).append(run)
+    return [Group(dataset, metric, tuple(members)) for (dataset, metric), members in found.items()]
+
+
+def unlike(a: Run, b: Run) -> tuple[str, ...]:
+    """Fields of the protocol in which two runs differ; their numbers are not comparable unless it is empty."""
+    one, two = identity(a.card), identity(b.card)
+    fields = [name for name in sorted(set(one) | set(two)) if one.get(name) != two.get(name)]
+    return (*(["headline metric"] if a.metric != b.metric else []), *(_WORDS.get(name, name) for name in fields))
+
+
+def identity(card: Mapping[str, Any]) -> dict[str, str]:
+    """The fields of a card that must agree, as text."""
+    return {
+        name: json.dumps(value, sort_keys=True, default=str)
+        for name, value in card.items()
+        if name not in CONTEXT_FIELDS | _OF_THE_MODEL
+    }
+
+
+def banners(groups: Sequence[Group]) -> list[Banner]:
+    """Everything that must be said over a set of runs, the gravest first."""
+    found = []
+    if len(groups) > 1:
+        text = "; ".join(f"{group.dataset} ({group.metric}): {_names(group.runs)}" for group in groups)
+        found.append(
+            Banner("note", f"{len(groups)} test sets or metrics", f"Shown apart and never compared. {text}.")
+        )
+    for group in groups:
+        found += _mixed(group)
+        for run in group.runs:
+            found += _of_run(run)
+    order = ("stop", "warn", "note")
+    return sorted(found, key=lambda banner: order.index(banner.level))
+
+
+def _mixed(group: Group) -> list[Banner]:
+    cards = {run.name: identity(run.card) for run in group.runs}
+    fields = sorted({name for card in cards.values() for name in card})
+    found = []
+    for name in fields:
+        values: dict[str, list[str]] = {}
+        for run_name, card in cards.items():
+            values.setdefault(card.get(name, "not stated"), []).append(run_name)
+        if len(values) > 1:
+            parts = [f"{_short(value)}: {_some(names)}" for value, names in values.items()]
+            found.append(
+                Banner(
+                    "stop",
+                    f"Mixed protocols: {_WORDS.get(name, name)}",
+                    f"On {group.dataset}, {'; '.join(parts)}. Runs that differ in it are drawn side by side, but no "
+                    "difference between them is computed.",
+                )
+            )
+    return found
+
+
+def _of_run(run: Run) -> list[Banner]:
+    found = []
+    summary = run.summary
+    if run.missing:
+        done = len(BENCHMARK_CELLS) - len(run.missing)
+        found.append(
+            Banner(
+                "stop",
+                f"Incomplete: {run.name}",
+                f"{done} of {len(BENCHMARK_CELLS)} cells. {summary.label} is a mean over what is there, not mPC; "
+                f"missing: {missing_text(run)}.",
+                run.remedy(),
+            )
+        )
+    if run.preview:
+        found.append(
+            Banner(
+                "stop",
+                f"PREVIEW: {run.name}",
+                f"A subset of {run.n_images} images (--limit), not the score of {run.dataset}.",
+                run.remedy(whole=True),
+            )
+        )
+    if CLEAN in run.grid() and run.grid()[CLEAN] == 0:
+        found.append(Banner("stop", f"P is 0: {run.name}", "rPC and every drop are undefined: did the model learn?"))
+    flags: dict[str, int] = {}
+    for cell in run.cells.values():
+        for flag in cell.flags:
+            flags[flag] = flags.get(flag, 0) + 1
+    for flag, count in sorted(flags.items()):
+        found.append(Banner("warn", f"Flagged: {run.name}", f"“{flag}” in {count} of {len(run.cells)} cells."))
+    unknown = run.card.get("unknown")
+    if unknown:
+        text = f"{run.card.get('origin', 'imported')}; not stated there: {', '.join(map(str, unknown))}."
+        found.append(Banner("note", f"Imported: {run.name}", text))
+    if run.n_images is not None and run.n_images < SMALL and run.intervals.of("mPC") is None:
+        text = f"{run.n_images} images and no interval: differences of a few points may be chance."
+        found.append(Banner("warn", f"Small test set: {run.name}", text))
+    return found
+
+
+def merged(found: Sequence[Banner], most: int = 4) -> list[Banner]:
+    """Banners of one kind about many runs as one, so that twenty models do not fill the first screen."""
+    kinds: dict[tuple[str, str], list[Banner]] = {}
+    for banner in found:
+        kinds.setdefault((banner.level, banner.title.partition(":")[0]), []).append(banner)
+    result = []
+    for (level, kind), members in kinds.items():
+        if len(members) <= most or level == "stop" and kind.startswith("Mixed"):
+            result += members
+            continue
+        names = [banner.title.partition(": ")[2] for banner in members]
+        commands = "\n".join(banner.command for banner in members if banner.command)
+        texts = {banner.text for banner in members}
+        text = texts.pop() if len(texts) == 1 else f"{members[0].text} And so on, see the completeness matrix and the cards."
+        result.append(Banner(level, f"{kind}: {len(members)} runs", f"{', '.join(names)}. {text}", commands))
+    return result
+
+
+def missing_text(run: Run) -> str:
+    """The missing cells of a run in words, whole corruptions and severities together."""
+    by_name: dict[str, list[int]] = {}
+    for condition in run.missing:
+        by_name.setdefault(condition.corruption, []).append(condition.severity)
+    parts = []
+    for name, levels in by_name.items():
+        if name == "clean":
+            parts.append("the clean images")
+        else:
+            parts.append(name if len(levels) == 5 else f"{name} {','.join(map(str, levels))}")
+    return ", ".join(parts)
+
+
+def _names(runs: Sequence[Run]) -> str:
+    return ", ".join(run.name for run in runs)
+
+
+def _some(names: list[str], most: int = 4) -> str:
+    return ", ".join(names) if len(names) <= most else f"{', '.join(names[:most])} and {len(names) - most} more"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 48 else text[:45] + "..."

@@ -1,0 +1,34 @@
+"""Published numbers to stand beside one's own: figures and where they were printed, nothing recalled or guessed."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from rtx.reports.published import benchmark, salman, sources, utrera, yamada
+from rtx.reports.published.record import Paper, Record
+
+__all__ = ["PAPERS", "Paper", "Record", "all_records", "trend_points"]
+
+PAPERS: dict[str, Paper] = {
+    paper.key: paper for paper in (salman.PAPER, utrera.PAPER, yamada.PAPER, benchmark.PAPER, *sources.PAPERS)
+}
+
+
+@cache
+def all_records() -> tuple[Record, ...]:
+    """Every record of every paper."""
+    return (*salman.records(), *utrera.records(), *yamada.records(), *benchmark.records(), *sources.records())
+
+
+def trend_points(dataset: str, metric: str) -> list[tuple[str, float, float]]:
+    """Published detectors on a test set, trained in the usual way: (name, P, mPC).
+
+    Example:
+        >>> len(trend_points("coco_val2017", "bbox_mAP"))
+        12
+    """
+    found: dict[tuple[str, str], dict[str, float]] = {}
+    for record in benchmark.records():
+        if (record.dataset, record.metric, record.note) == (dataset, metric, ""):
+            found.setdefault((record.method, record.backbone), {})[record.quantity] = record.value
+    return [(f"{method} {backbone}", row["P"], row["mPC"]) for (method, backbone), row in found.items()]

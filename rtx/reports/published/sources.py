@@ -1,0 +1,71 @@
+"""How robust the published source models are on ImageNet-C: the source axis."""
+
+from __future__ import annotations
+
+from rtx.reports.published.record import Paper, Record, fraction
+
+PAPERS = (
+    Paper(
+        "rusak2020",
+        "Rusak, Schott, Zimmermann, Bitterwolf, Bringmann, Bethge, Brendel: A Simple Way to Make Neural Networks Robust "
+        "Against Diverse Image Corruptions, ECCV 2020",
+        "https://arxiv.org/abs/2001.06057",
+        (),
+    ),
+    Paper(
+        "modas2022",
+        "Modas, Rade, Ortiz-Jiménez, Moosavi-Dezfooli, Frossard: PRIME: A Few Primitives Can Boost Robustness to Common "
+        "Corruptions, ECCV 2022",
+        "https://arxiv.org/abs/2112.13547",
+        (),
+    ),
+    Paper(
+        "hendrycks2021",
+        "Hendrycks et al.: The Many Faces of Robustness, ICCV 2021",
+        "https://arxiv.org/abs/2006.16241",
+        (),
+    ),
+)
+# paper, recipe of a ResNet-50, ImageNet top-1, mean top-1 on ImageNet-C, mCE
+_ROWS = (
+    ("rusak2020", "in1k", 76.1, 39.2, 76.7),
+    ("rusak2020", "speckle", 75.8, 46.4, 68.3),
+    ("rusak2020", "gauss_0.5", 75.9, 49.4, 64.5),
+    ("rusak2020", "ant", 76.1, 51.1, 62.5),
+    ("rusak2020", "ant_sin", 74.9, 52.2, 61.2),
+    ("rusak2020", "ant3x3", 76.1, 50.4, 63.4),
+    ("rusak2020", "ant3x3_sin", 74.1, 52.6, 60.7),
+    ("modas2022", "augmix", 77.5, 48.3, 65.3),
+    ("modas2022", "deepaug", 76.7, 52.6, 60.4),
+    ("modas2022", "prime_nojsd", 77.0, 55.0, 57.5),
+    ("modas2022", "prime", 75.3, 56.4, 55.5),
+)
+_MCE_ONLY = (("hendrycks2021", "deepaug_augmix", 53.6), ("hendrycks2021", "sin", 69.3))
+
+
+def records() -> list[Record]:
+    """Every number; a mCE is relative to AlexNet and may exceed 1."""
+    found = []
+    for paper, source, clean, corrupted, mce in _ROWS:
+        for metric, quantity, value in (("top1", "P", clean), ("top1", "mPC", corrupted), ("error", "mCE", mce)):
+            dataset = "imagenet_val" if quantity == "P" else "imagenet_c"
+            found.append(
+                Record(paper, "results table", dataset, "classifier", "resnet50", source, "", metric, quantity, fraction(value))
+            )
+    for paper, source, mce in _MCE_ONLY:
+        found.append(
+            Record(
+                paper, "results table", "imagenet_c", "classifier", "resnet50", source, "", "error", "mCE", fraction(mce)
+            )
+        )
+    return found
+
+
+def corrupted_top1() -> dict[str, float]:
+    """Recipe -> published mean top-1 accuracy on ImageNet-C of a ResNet-50."""
+    return {record.source: record.value for record in records() if record.quantity == "mPC"}
+
+
+def mce() -> dict[str, float]:
+    """Recipe -> published mCE of a ResNet-50 on ImageNet-C."""
+    return {record.source: record.value for record in records() if record.quantity == "mCE"}

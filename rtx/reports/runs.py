@@ -1,0 +1,262 @@
+"""Read finished evaluations from their folders."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from rtx.corruptions import BENCHMARK, CORRUPTIONS, HELD_OUT
+from rtx.errors import BadValue
+from rtx.evaluation.metrics import Summary, summarise
+from rtx.evaluation.scores import Cell, CellFolder
+from rtx.reports.intervals import Intervals, read_intervals
+from rtx.reports.naming import Source, dataset_of, method_of, source_of, unique_names
+from rtx.types import CLEAN, SEVERITIES, Condition
+
+log = logging.getLogger(__name__)
+
+EVERY_CONDITION = (CLEAN, *(Condition(name, level) for name in CORRUPTIONS for level in SEVERITIES))
+# What P and mPC are made of when a folder's summary is not there to say it.
+_HEADLINES = ("bbox_mAP", "mIoU", "AP50_07", "AP50_area", "AP50", "segm_mAP")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One evaluated model.
+
+    Attributes:
+        name: how it is called in the report, unique in it.
+        folder: where it lies, as it was given.
+        card: its protocol card.
+        metric: the metric that P, mPC and rPC are made of.
+        cells: every cell that was evaluated.
+        intervals: what is known about the spread of `metric`.
+        baseline: whether others are compared with it.
+    """
+
+    name: str
+    folder: Path
+    card: Mapping[str, Any]
+    metric: str
+    cells: Mapping[Condition, Cell]
+    intervals: Intervals
+    baseline: bool = False
+
+    @cached_property
+    def n_images(self) -> int | None:
+        """How many images the scores are made of; None where that is unknown."""
+        counts = {cell.n_images for cell in self.cells.values()}
+        return counts.pop() or None if len(counts) == 1 else None
+
+    @cached_property
+    def source(self) -> Source:
+        """Where the backbone came from."""
+        return source_of(self.card)
+
+    @cached_property
+    def transfer(self) -> str:
+        """The transfer mode, or "unknown"."""
+        return str(self.card.get("transfer") or "unknown")
+
+    @cached_property
+    def dataset(self) -> str:
+        """Name of the test set."""
+        return dataset_of(self.card, self.n_images)
+
+    @cached_property
+    def method(self) -> str:
+        """The detector or segmenter, or "unknown"."""
+        return method_of(self.card)
+
+    @cached_property
+    def preview(self) -> bool:
+        """Whether only some of the images were evaluated."""
+        return self.card.get("limit") is not None
+
+    @cached_property
+    def metrics(self) -> tuple[str, ...]:
+        """Every metric of the cells, the headline first."""
+        names = {name for cell in self.cells.values() for name in cell.metrics}
+        return (self.metric, *sorted(names - {self.metric}))
+
+    def grid(self, metric: str | None = None) -> dict[Condition, float]:
+        """Scores of one metric by condition, cells where it is undefined left out."""
+        return self._headline_grid if metric in (None, self.metric) else self._read_grid(str(metric))
+
+    @cached_property
+    def _headline_grid(self) -> dict[Condition, float]:
+        return self._read_grid(self.metric)
+
+    def _read_grid(self, metric: str) -> dict[Condition, float]:
+        values = {c: cell.metrics.get(metric, math.nan) for c, cell in self.cells.items()}
+        return {c: v for c, v in values.items() if not math.isnan(v)}
+
+    @cached_property
+    def summary(self) -> Summary:
+        """Aggregates of the headline metric."""
+        return self.summary_of(self.metric)
+
+    def summary_of(self, metric: str) -> Summary:
+        """Aggregates of one metric; held-out corruptions count as asked for only where they were evaluated."""
+        grid = self.grid(metric)
+        return summarise(grid, [*BENCHMARK, *(name for name in HELD_OUT if any(c.corruption == name for c in grid))])
+
+    @cached_property
+    def missing(self) -> tuple[Condition, ...]:
+        """Benchmark cells and the clean one that are not there."""
+        return tuple(c for c in BENCHMARK_CELLS if c not in self.grid())
+
+    def score(self, condition: Condition) -> float | None:
+        """The headline metric in one cell."""
+        return self.grid().get(condition)
+
+    def severity_mean(self, level: int) -> float | None:
+        """Mean over the 15 corruptions at a severity (0: the clean score); None unless all are there."""
+        if level == 0:
+            return self.score(CLEAN)
+        grid = self.grid()
+        values = [grid[c] for name in BENCHMARK if (c := Condition(name, level)) in grid]
+        return math.fsum(values) / len(values) if len(values) == len(BENCHMARK) else None
+
+    def corruption_ratio(self, corruption: str) -> float | None:
+        """Mean over the five severities of a corruption divided by P; None unless all are there and P is above 0."""
+        grid = self.grid()
+        clean = grid.get(CLEAN)
+        values = [grid[c] for level in SEVERITIES if (c := Condition(corruption, level)) in grid]
+        return math.fsum(values) / len(values) / clean if clean and len(values) == len(SEVERITIES) else None
+
+    def remedy(self, *, whole: bool = False) -> str:
+        """The command that evaluates what is missing; cells that are there are kept.
+
+        Args:
+            whole: of a preview, evaluate all images, into a folder beside it.
+        """
+        if self.card.get("origin"):
+            return "not in the imported file, nothing to run"
+        labels = self.card.get("labels") or {}
+        config = labels.get("config")
+        limit = self.card.get("limit")
+        words = [
+            "rtx corrupt_eval",
+            f"{config}.py" if config else "CONFIG",
+            str(self.card.get("checkpoint_file") or "CHECKPOINT"),
+            f"--out {self.folder}{'_whole' if whole else ''}",
+            f"--seed {self.card.get('corruption_seed', 0)}",
+        ]
+        words += [f"--limit {limit}"] if limit is not None and not whole else []
+        words += ["--amp"] if str(self.card.get("precision", "")).startswith("amp") else []
+        if self.card.get("channel_order") not in (None, "rgb"):
+            words.append(f"--channel-order {self.card['channel_order']}")
+        if self.card.get("corruption_engine"):
+            words.append(f"--engine {self.card['corruption_engine']}")
+        return " ".join(words)
+
+
+BENCHMARK_CELLS = (CLEAN, *(Condition(name, level) for name in BENCHMARK for level in SEVERITIES))
+
+
+def find_evaluations(path: Path) -> list[Path]:
+    """The evaluation folders that a path means: itself, its `corruption_eval`, or every evaluation one level below.
+
+    Raises:
+        BadValue: there is none.
+    """
+    if (path / "protocol.json").is_file():
+        return [path]
+    if (path / "corruption_eval" / "protocol.json").is_file():
+        return [path / "corruption_eval"]
+    below = sorted(p for p in path.iterdir() if p.is_dir()) if path.is_dir() else []
+    found = [p for p in below if (p / "protocol.json").is_file()]
+    found += [p / "corruption_eval" for p in below if (p / "corruption_eval" / "protocol.json").is_file()]
+    if not found:
+        state = "has no protocol.json, and none is one level below it" if path.is_dir() else "is no folder"
+        raise BadValue(f"evaluation {str(path)!r} {state}; make one with: rtx corrupt_eval CONFIG CHECKPOINT --out {path}")
+    return found
+
+
+def load_run(folder: Path) -> Run:
+    """Read one evaluation folder.
+
+    Raises:
+        BadValue: a file is damaged, or no cell is there.
+        RunConflict: cells were made under another protocol than the folder's.
+    """
+    path = folder / "protocol.json"
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(card, dict):
+            raise ValueError("no protocol card")
+    except ValueError as error:
+        raise BadValue(f"{path}: not readable as a protocol card ({error}); evaluate again with --overwrite") from error
+    cells = CellFolder(folder, card).read(EVERY_CONDITION)
+    if not cells:
+        raise BadValue(f"{folder}: no cell was evaluated yet; run: rtx corrupt_eval CONFIG CHECKPOINT --out {folder}")
+    metric = _headline(folder, cells)
+    labels = card.get("labels") or {}
+    name = str(labels.get("name") or labels.get("run") or folder.name)
+    return Run(name, folder, card, metric, cells, read_intervals(folder, metric))
+
+
+def load_runs(paths: Sequence[Path], *, names: Sequence[str] = (), baseline: str | None = None) -> list[Run]:
+    """Read evaluations and give each a name of its own.
+
+    Args:
+        paths: evaluation folders, run folders, or folders of either.
+        names: what to call the runs, in order; taken from their labels when empty.
+        baseline: name of the run that others are compared with; the first one when None.
+
+    Raises:
+        BadValue: a folder holds no evaluation, comes twice, or names do not fit.
+    """
+    folders = [folder for path in paths for folder in find_evaluations(path)]
+    twice = sorted({str(f) for f in folders if folders.count(f) > 1})
+    if twice:
+        raise BadValue(f"evaluation {twice[0]!r} was given twice; name each one once")
+    runs = [load_run(folder) for folder in folders]
+    if names and len(names) != len(runs):
+        raise BadValue(f"{len(names)} names for {len(runs)} evaluations; give one for each, in order")
+    given = list(names) or unique_names(
+        (run.name, *_distinguishing(run, runs), _parent(run.folder)) for run in runs
+    )
+    if len(set(given)) != len(given):
+        raise BadValue(f"the names {', '.join(given)} are not all different")
+    if baseline is not None and baseline not in given:
+        raise BadValue(f"baseline {baseline!r} is none of the runs ({', '.join(given)})")
+    first = baseline or given[0]
+    log.info("report over %d evaluations, baseline %r", len(runs), first)
+    return [replace(run, name=name, baseline=name == first) for run, name in zip(runs, given, strict=True)]
+
+
+def _distinguishing(run: Run, runs: Iterable[Run]) -> tuple[str, ...]:
+    alike = [other for other in runs if other.name == run.name]
+    parts = []
+    for read in (lambda r: r.source.text, lambda r: r.transfer, lambda r: r.dataset):
+        if len({read(other) for other in alike}) > 1:
+            parts.append(str(read(run)))
+    return tuple(parts)
+
+
+def _parent(folder: Path) -> str:
+    return folder.parent.name if folder.name == "corruption_eval" else folder.name
+
+
+def _headline(folder: Path, cells: Mapping[Condition, Cell]) -> str:
+    names = {name for cell in cells.values() for name in cell.metrics}
+    path = folder / "summary.json"
+    if path.is_file():
+        try:
+            metric = json.loads(path.read_text(encoding="utf-8"))["metric"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise BadValue(f"{path}: not readable as a summary ({error}); run the evaluation again") from error
+        if metric in names:
+            return str(metric)
+    for metric in _HEADLINES:
+        if metric in names:
+            return metric
+    raise BadValue(f"{folder}: none of its metrics ({', '.join(sorted(names))}) is one that P and mPC are made of")

@@ -1,0 +1,70 @@
+"""The trend of published detectors: what mPC a clean score P usually comes with, and who lies above it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from rtx.reports.groups import Group
+from rtx.reports.published import trend_points
+from rtx.reports.runs import Run
+
+ENOUGH = 8
+
+
+@dataclass(frozen=True)
+class Trend:
+    """A straight line mPC = slope * P + offset through published detectors, least squares.
+
+    Attributes:
+        slope: mPC gained for each point of P.
+        offset: mPC at P = 0.
+        points: (name, P, mPC) that it was fitted to.
+        scatter: root mean square of their residuals.
+    """
+
+    slope: float
+    offset: float
+    points: tuple[tuple[str, float, float], ...]
+    scatter: float
+
+    def residual(self, clean: float, corrupted: float) -> float:
+        """mPC above (or below) what the trend gives for this P: effective robustness."""
+        return corrupted - (self.slope * clean + self.offset)
+
+    @property
+    def few(self) -> bool:
+        """Whether the line rests on fewer than eight detectors."""
+        return len(self.points) < ENOUGH
+
+
+def fit(points: Sequence[tuple[str, float, float]]) -> Trend | None:
+    """Fit the line; None for fewer than three points or where all have one P.
+
+    Example:
+        >>> line = fit([("a", 0.2, 0.1), ("b", 0.4, 0.2), ("c", 0.6, 0.3)])
+        >>> round(line.residual(0.5, 0.3), 6)
+        0.05
+    """
+    clean = np.array([p for _, p, _ in points])
+    corrupted = np.array([m for _, _, m in points])
+    if len(points) < 3 or np.ptp(clean) == 0:
+        return None
+    slope, offset = np.polyfit(clean, corrupted, 1)
+    rest = corrupted - (slope * clean + offset)
+    return Trend(float(slope), float(offset), tuple(points), float(np.sqrt(np.mean(rest**2))))
+
+
+def trend_of(group: Group) -> Trend | None:
+    """The published trend on a group's own test set and metric; None where nothing comparable is published."""
+    return fit(trend_points(group.dataset, group.metric))
+
+
+def residual(group: Group, run: Run) -> float | None:
+    """A run's mPC above the published trend; None without a trend, a whole grid or all images."""
+    line, summary = trend_of(group), run.summary
+    if line is None or not summary.complete or run.preview:
+        return None
+    return line.residual(summary.P, summary.mPC)

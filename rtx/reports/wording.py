@@ -1,0 +1,126 @@
+"""How metrics, corruptions and numbers are written for people."""
+
+from __future__ import annotations
+
+import math
+
+from rtx.reports.intervals import Interval
+
+_METRICS = {
+    "bbox_mAP": "box AP",
+    "segm_mAP": "mask AP",
+    "mIoU": "mIoU",
+    "aAcc": "pixel accuracy",
+    "mAcc": "class accuracy",
+    "AP50": "AP50",
+    "AP50_07": "AP50 (VOC, 11 points)",
+    "AP50_area": "AP50 (VOC, area)",
+    "AP_d2": "AP (VOC, detectron2)",
+    "AP_coco": "AP (COCO rules)",
+}
+_CORRUPTIONS = {
+    "gaussian_noise": "Gaussian noise",
+    "jpeg_compression": "JPEG",
+    "elastic_transform": "elastic",
+    "gaussian_blur": "Gaussian blur",
+}
+_SHORT = {
+    "gaussian_noise": "Gauss",
+    "shot_noise": "shot",
+    "impulse_noise": "impulse",
+    "defocus_blur": "defocus",
+    "glass_blur": "glass",
+    "motion_blur": "motion",
+    "zoom_blur": "zoom",
+    "brightness": "bright",
+    "elastic_transform": "elastic",
+    "pixelate": "pixel",
+    "jpeg_compression": "JPEG",
+}
+_DATASETS = {
+    "coco_val2017": "COCO val2017",
+    "voc2007_test": "VOC 2007 test",
+    "cityscapes_val": "Cityscapes val",
+    "ade20k_val": "ADE20K val",
+}
+DASH = "–"  # noqa: RUF001 - an en dash is what tables print for nothing
+MINUS = "−"  # noqa: RUF001
+
+
+def metric_name(name: str) -> str:
+    """A metric in words.
+
+    Example:
+        >>> metric_name("bbox_mAP"), metric_name("segm_mAP_50"), metric_name("bbox_mAP/person")
+        ('box AP', 'mask AP50', 'box AP of person')
+    """
+    head, slash, part = name.partition("/")
+    if slash:
+        return f"{metric_name(head)} of {part}"
+    if head in _METRICS:
+        return _METRICS[head]
+    for kind, word in (("bbox_mAP_", "box AP"), ("segm_mAP_", "mask AP")):
+        if head.startswith(kind):
+            return word + head[len(kind) :]
+    return head
+
+
+def corruption_name(name: str, *, short: bool = False) -> str:
+    """A corruption in words."""
+    plain = name.replace("_", " ")
+    return _SHORT.get(name, plain) if short else _CORRUPTIONS.get(name, plain)
+
+
+def dataset_name(name: str) -> str:
+    """A test set in words."""
+    return _DATASETS.get(name, name)
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """A fraction in percent, a dash where there is none.
+
+    Example:
+        >>> percent(0.18204), percent(None)
+        ('18.2', '–')
+    """
+    if value is None or not math.isfinite(value):
+        return DASH
+    text = f"{100 * value:.{digits}f}"
+    return text.replace("-", MINUS) if float(text) else f"{0:.{digits}f}"
+
+
+def signed(value: float | None, digits: int = 1) -> str:
+    """A difference of fractions in points, with its sign.
+
+    Example:
+        >>> signed(0.021), signed(-0.0004)
+        ('+2.1', '0.0')
+    """
+    text = percent(value, digits)
+    return f"+{text}" if value is not None and math.isfinite(value) and value > 0 and float(text) else text
+
+
+def interval_text(interval: Interval | None, digits: int = 1, *, sign: bool = False) -> str:
+    """An interval in percent, or the plain statement that there is none.
+
+    Example:
+        >>> interval_text((0.1, 0.234)), interval_text(None)
+        ('[10.0, 23.4]', 'no interval')
+    """
+    if interval is None:
+        return "no interval"
+    write = signed if sign else percent
+    return f"[{write(interval[0], digits)}, {write(interval[1], digits)}]"
+
+
+def shorten(text: str, most: int = 26) -> str:
+    """A name that fits a figure, its middle left out: both ends tell names apart.
+
+    Example:
+        >>> shorten("faster_rcnn_dconv_c3-c5_x101_32x4d", 16)
+        'faster_r…01_32x4d'
+    """
+    if len(text) <= most:
+        return text
+    half = (most - 1) // 2
+    return f"{text[: most - 1 - half]}…{text[-half:]}"

@@ -1,0 +1,132 @@
+"""Made evaluation folders: a model that loses a known part of its score, written the way an evaluation writes it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rtx.corruptions import BENCHMARK, CORRUPTIONS, HELD_OUT
+from rtx.evaluation.scores import Cell, CellFolder
+from rtx.evaluation.summary import write_summary
+from rtx.types import CLEAN, SEVERITIES, Condition
+
+HARM = {"noise": 0.62, "blur": 0.7, "weather": 0.42, "digital": 0.5, "held_out": 0.5}
+
+
+def score(clean: float, condition: Condition, robust: float, twist: float = 0.0) -> float:
+    """What is left of a clean score; more of it for a more robust model, by family and corruption."""
+    if condition == CLEAN:
+        return clean
+    family = CORRUPTIONS[condition.corruption]
+    place = [*BENCHMARK, *HELD_OUT].index(condition.corruption)
+    harm = HARM[family] * (0.55 + 0.09 * ((place * 7 + 3) % 11)) * (1 - robust * (1.25 if family == "noise" else 0.7))
+    harm += twist * math.sin(place)
+    return clean * (1 - max(0.0, min(harm, 0.97)) * (condition.severity / 5) ** 1.15)
+
+
+def card(name: str, *, source: str = "resnet50_in1k_v1", transfer: str = "full", **more: Any) -> dict[str, Any]:
+    """A protocol card as `rtx corrupt_eval` writes one."""
+    base = {
+        "corruption_engine": "imagecorruptions",
+        "corruption_engine_version": "1.1.5",
+        "channel_order": "rgb",
+        "corruption_seed": 0,
+        "corruption_at": "original_resolution",
+        "image_key": "file_stem",
+        "batching": "one_image_size",
+        "limit": None,
+        "n_images": 5000,
+        "data_sha256": hashlib.sha256(b"data").hexdigest(),
+        "metric": {"scorer": "coco", "scorer_version": "pycocotools 2.0.11", "n_classes": 80, "kinds": ["bbox"]},
+        "precision": "fp32",
+        "weights_sha256": hashlib.sha256(name.encode()).hexdigest(),
+        "config_sha256": hashlib.sha256(b"config").hexdigest(),
+        "source": source,
+        "transfer": transfer,
+        "freeze_map": {"backbone": {"arch": "resnet50", "trainable": 1, "frozen": 2}, "total": {"trainable": 3, "frozen": 2}},
+        "checkpoint_file": "epoch_12.pth",
+        "checkpoint_sha256": "0" * 64,
+        "device": "cpu",
+        "labels": {"run": name, "config": "maskrcnn_r50_coco"},
+        "versions": {"torch": "2.11.0", "numpy": "2.2.6"},
+        "rtx": "0.1.0",
+    }
+    return {**base, **more}
+
+
+def make_run(
+    root: Path,
+    name: str,
+    *,
+    clean: float = 0.38,
+    robust: float = 0.2,
+    twist: float = 0.0,
+    metric: str = "bbox_mAP",
+    conditions: tuple[Condition, ...] | None = None,
+    classes: tuple[str, ...] = (),
+    held_out: bool = False,
+    resamples: int = 0,
+    flags: tuple[str, ...] = (),
+    folder: str | None = None,
+    **card_fields: Any,
+) -> Path:
+    """Write one evaluation folder and return it."""
+    out = root / (folder or name.replace("/", "_"))
+    fields = card(name, **card_fields)
+    names = (*BENCHMARK, *(HELD_OUT if held_out else ()))
+    wanted = conditions or (CLEAN, *(Condition(n, s) for n in names for s in SEVERITIES))
+    folder_ = CellFolder(out, fields)
+    folder_.open()
+    cells = {}
+    for condition in wanted:
+        value = score(clean, condition, robust, twist)
+        metrics = {metric: value, f"{metric}_50": min(1.0, 1.55 * value)}
+        for part, (scale, tender) in {"s": (0.55, 0.8), "m": (1.05, 1.0), "l": (1.25, 1.1)}.items():
+            metrics[f"{metric}_{part}"] = score(clean * scale, condition, robust * tender, twist)
+        for index, word in enumerate(classes):
+            metrics[f"{metric}/{word}"] = score(clean * (0.6 + 0.08 * index), condition, robust * (0.4 + 0.15 * index))
+        cell = Cell(condition, metrics, fields["n_images"] or 0, folder_.card, flags, {"seconds": 1.0})
+        folder_.write(cell)
+        cells[condition] = cell
+    write_summary(out, cells, metric, folder_.card)
+    if resamples:
+        write_resamples(out, cells, metric, resamples)
+    return out
+
+
+def write_resamples(out: Path, cells: dict[Condition, Cell], metric: str, count: int) -> None:
+    """Resampled scores: one shift shared by every model and a small one of the cell's own."""
+    rng = np.random.default_rng(7)
+    shared = rng.normal(0, 0.006, (count, 1))
+    own = np.random.default_rng(len(out.name)).normal(0, 0.002, (count, len(cells)))
+    values = np.array([cell.metrics[metric] for cell in cells.values()]) * (1 + shared + own)
+    np.savez(
+        out / "resamples.npz",
+        conditions=np.array([condition.key for condition in cells]),
+        draws=np.array("made"),
+        **{metric: np.clip(values, 0, 1)},
+    )
+
+
+def make_family(root: Path, **more: Any) -> list[Path]:
+    """Four models: two sources, fixed and full."""
+    rows = [
+        ("standard full", "resnet50_l2_eps0", "full", 0.402, 0.10, 0.03),
+        ("standard fixed", "resnet50_l2_eps0", "fixed", 0.318, 0.16, 0.05),
+        ("eps3 full", "resnet50_l2_eps3", "full", 0.391, 0.28, 0.02),
+        ("eps3 fixed", "resnet50_l2_eps3", "fixed", 0.301, 0.45, 0.04),
+    ]
+    return [
+        make_run(root, name, source=source, transfer=mode, clean=clean, robust=robust, twist=twist, **more)
+        for name, source, mode, clean, robust, twist in rows
+    ]
+
+
+def write_intervals(out: Path, metric: str, values: dict[str, Any]) -> None:
+    """Write `intervals.json`."""
+    (out / "intervals.json").write_text(json.dumps({metric: values}), encoding="utf-8")
