@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,13 @@ import numpy as np
 
 from rtx.errors import BadValue, unknown_name
 from rtx.evaluation import coco, voc
+from rtx.evaluation.coco_backends import choose_backend, version
+from rtx.evaluation.coco_match import coco_evidence
 from rtx.evaluation.coco_truth import category_ids, encode_mask, read_truth
+from rtx.evaluation.evidence import DetectionEvidence
+from rtx.evaluation.predictions import detections_to_bytes
 from rtx.evaluation.scorer_base import Scorer, array, floats, listed, refuse
+from rtx.evaluation.voc_evidence import voc_evidence
 
 log = logging.getLogger(__name__)
 
@@ -22,9 +26,13 @@ log = logging.getLogger(__name__)
 class _DetectionScorer(Scorer):
     """What COCO and VOC share: boxes with scores and labels for each image id."""
 
-    def __init__(self, metrics: Iterable[str], headline: str, *, with_masks: bool) -> None:
+    def __init__(
+        self, metrics: Iterable[str], headline: str, *, with_masks: bool, backend: str | None, classes: Sequence[Any]
+    ) -> None:
         super().__init__(metrics, headline)
         self._with_masks = with_masks
+        self._backend = choose_backend(backend)
+        self._classes = list(classes)
         self._found: list[coco.Detections] = []
 
     def reset(self) -> None:
@@ -42,6 +50,10 @@ class _DetectionScorer(Scorer):
         """Whether nothing was predicted."""
         return [] if any(len(image.scores) for image in self._found) else ["no predictions"]
 
+    def predictions(self) -> tuple[str, bytes]:
+        """Every detection, compactly; see `rtx.evaluation.predictions.read_detections`."""
+        return ".npz", detections_to_bytes(self._found, self._classes)
+
 
 class CocoScorer(_DetectionScorer):
     """COCO AP of boxes, and of masks where the config asks for them.
@@ -51,6 +63,7 @@ class CocoScorer(_DetectionScorer):
         dataset: the built test set.
         headline: metric that P, mPC and rPC are made of.
         max_detections: how many detections of a class in an image count.
+        backend: which package scores; the fastest that is there when None.
     """
 
     def __init__(
@@ -60,6 +73,7 @@ class CocoScorer(_DetectionScorer):
         *,
         headline: str = "bbox_mAP",
         max_detections: int = coco.MAX_DETECTIONS,
+        backend: str | None = None,
     ) -> None:
         kinds = listed(evaluator.get("metric", "bbox"))
         wrong = [kind for kind in kinds if kind not in coco.KINDS]
@@ -69,10 +83,12 @@ class CocoScorer(_DetectionScorer):
         path = evaluator.get("ann_file") or getattr(dataset, "ann_file", None)
         if not path:
             raise BadValue("neither test_evaluator nor the test set names an ann_file: there is no ground truth")
-        super().__init__((f"{k}_{i}" for k in kinds for i in coco.ITEMS), headline, with_masks="segm" in kinds)
-        self._kinds, self._max_detections = kinds, max_detections
         self._truth = read_truth(Path(path))
         self._categories = category_ids(self._truth, dataset.metainfo["classes"])
+        metrics = (f"{k}_{i}" for k in kinds for i in coco.ITEMS)
+        masks = "segm" in kinds
+        super().__init__(metrics, headline, with_masks=masks, backend=backend, classes=self._categories)
+        self._kinds, self._max_detections = kinds, max_detections
         self._sha256 = hashlib.sha256(Path(path).read_bytes()).hexdigest()
         log.info("scoring %s over %d classes against %s", " and ".join(kinds), len(self._categories), path)
 
@@ -80,7 +96,7 @@ class CocoScorer(_DetectionScorer):
         """The definition of the numbers, for the protocol card."""
         return {
             "scorer": "coco",
-            "scorer_version": f"pycocotools {metadata.version('pycocotools')}",
+            "scorer_version": version(self._backend),
             "ap": "mean over classes and IoU .50:.05:.95, 101 recall points",
             "kinds": list(self._kinds),
             "max_detections": self._max_detections,
@@ -90,6 +106,18 @@ class CocoScorer(_DetectionScorer):
 
     def _scores(self) -> dict[str, float]:
         return coco.coco_ap(
+            self._truth,
+            self._found,
+            self._categories,
+            image_ids=self._seen,
+            kinds=self._kinds,
+            max_detections=self._max_detections,
+            backend=self._backend,
+        )
+
+    def evidence(self) -> DetectionEvidence:
+        """What AP, AP50 and AP75 of boxes and masks are made of."""
+        return coco_evidence(
             self._truth,
             self._found,
             self._categories,
@@ -107,9 +135,12 @@ class VocScorer(_DetectionScorer):
         dataset: the built test set; its annotations are the ground truth.
         headline: metric that P, mPC and rPC are made of; what `eval_mode` stands for when None: `AP50_07` for
             "11points", `AP50_area` for "area".
+        backend: which package scores COCO's definition; the fastest that is there when None.
     """
 
-    def __init__(self, evaluator: Mapping[str, Any], dataset: Any, *, headline: str | None = None) -> None:
+    def __init__(
+        self, evaluator: Mapping[str, Any], dataset: Any, *, headline: str | None = None, backend: str | None = None
+    ) -> None:
         kinds = listed(evaluator.get("metric", "mAP"))
         if kinds != ("mAP",):
             raise BadValue(f"VOCMetric metric={evaluator.get('metric')!r}: rtx scores 'mAP' only")
@@ -120,8 +151,10 @@ class VocScorer(_DetectionScorer):
         mode = evaluator.get("eval_mode", "11points")
         if mode not in modes:
             raise unknown_name("VOCMetric eval_mode", mode, place="rtx.evaluation.scorers", choices=modes)
-        super().__init__(voc.DEFINITIONS, headline or modes[mode], with_masks=False)
-        self._n_classes = len(dataset.metainfo["classes"])
+        names = dataset.metainfo["classes"]
+        headline = headline or modes[mode]
+        super().__init__(voc.DEFINITIONS, headline, with_masks=False, backend=backend, classes=names)
+        self._n_classes = len(names)
         self._truth = {t.image_id: t for t in map(_voc_truth, map(dataset.get_data_info, range(len(dataset))))}
         self._told = False
         log.info("scoring VOC AP over %d classes, headline %s", self._n_classes, self.headline)
@@ -143,7 +176,7 @@ class VocScorer(_DetectionScorer):
             "scorer": "voc",
             "scorer_version": "rtx.voc/1",
             "ap": "AP50_07 and AP50_area as mmdet, AP_d2 as detectron2 on VOC2007, AP_coco as pycocotools",
-            "pycocotools": metadata.version("pycocotools"),
+            "coco_scorer": version(self._backend),
             "max_detections": coco.MAX_DETECTIONS,  # of AP_coco; the others count every detection
             "n_classes": self._n_classes,
         }
@@ -154,7 +187,11 @@ class VocScorer(_DetectionScorer):
         if absent and not self._told:  # a property of the images, so once and not beside each of 76 cells
             log.warning("AP_d2 counts %d of %d classes without objects as 0", absent, self._n_classes)
             self._told = True
-        return voc.voc_ap(truths, self._found, self._n_classes)
+        return voc.voc_ap(truths, self._found, self._n_classes, backend=self._backend)
+
+    def evidence(self) -> DetectionEvidence:
+        """What AP is made of, under every definition."""
+        return voc_evidence((self._truth[i] for i in self._seen), self._found, self._n_classes)
 
 
 def _detections(sample: Any, *, with_masks: bool) -> coco.Detections:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from rtx.errors import BadValue, unknown_name
+from rtx.evaluation.evidence import Evidence
 
 
 class Scorer(ABC):
@@ -17,10 +18,12 @@ class Scorer(ABC):
     Attributes:
         metrics: names that `compute` returns, always the same ones.
         headline: the one that P, mPC and rPC are made of.
+        keep: set it before the first image where `predictions` will be asked for; label maps are forgotten otherwise.
     """
 
     metrics: tuple[str, ...]
     headline: str
+    keep: bool = False
 
     def __init__(self, metrics: Iterable[str], headline: str) -> None:
         self.metrics = tuple(metrics)
@@ -53,6 +56,18 @@ class Scorer(ABC):
     @abstractmethod
     def flags(self) -> list[str]:
         """Remarks that belong beside the numbers, e.g. "no predictions"."""
+
+    @abstractmethod
+    def evidence(self) -> Evidence:
+        """What intervals are made of, for the images processed since the last reset."""
+
+    @abstractmethod
+    def predictions(self) -> tuple[str, bytes]:
+        """Suffix and content of a file from which these images can be scored again without inference.
+
+        Raises:
+            BadValue: `keep` was not set.
+        """
 
     @abstractmethod
     def _scores(self) -> dict[str, float]: ...

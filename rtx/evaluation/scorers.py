@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rtx.errors import BadValue, unknown_name
 from rtx.evaluation import miou
 from rtx.evaluation.detection_scorers import CocoScorer, VocScorer
+from rtx.evaluation.evidence import PixelEvidence
+from rtx.evaluation.predictions import encode_map, maps_to_bytes
 from rtx.evaluation.scorer_base import Scorer, array, listed, refuse
 
 __all__ = ["SCORERS", "CocoScorer", "IouScorer", "Scorer", "VocScorer", "build_scorer"]
@@ -45,6 +48,8 @@ class IouScorer(Scorer):
         """Forget every pixel."""
         super().reset()
         self._counts = miou.PixelCounts.empty(self._n_classes)
+        self._images: list[tuple[str, miou.PixelCounts]] = []
+        self._maps: list[tuple[str, bytes]] = []
 
     def process(self, data_samples: Sequence[Any]) -> None:
         """Count pixels.
@@ -59,7 +64,11 @@ class IouScorer(Scorer):
             if "gt_sem_seg" not in sample:
                 raise BadValue(f"{name}: no label map; the test pipeline must load annotations after resizing")
             prediction, label = (array(part.data).squeeze(0) for part in (sample.pred_sem_seg, sample.gt_sem_seg))
-            self._counts += miou.count(prediction, label, self._n_classes, ignore_index=self._ignore_index, name=name)
+            counts = miou.count(prediction, label, self._n_classes, ignore_index=self._ignore_index, name=name)
+            self._counts += counts
+            self._images.append((Path(name).stem, counts))
+            if self.keep:
+                self._maps.append((Path(name).stem, encode_map(prediction)))
 
     def flags(self) -> list[str]:
         """Whether there was nothing to compare with."""
@@ -75,6 +84,20 @@ class IouScorer(Scorer):
             "n_classes": self._n_classes,
         }
 
+    def evidence(self) -> PixelEvidence:
+        """The pixel counts of each image."""
+        return miou.pixel_evidence(self._images, self._n_classes)
+
+    def predictions(self) -> tuple[str, bytes]:
+        """Every label map as PNG; see `rtx.evaluation.predictions.read_maps`.
+
+        Raises:
+            BadValue: `keep` was not set.
+        """
+        if len(self._maps) != self.n_images:
+            raise BadValue("label maps were not kept; set `keep` before the first image")
+        return ".zip", maps_to_bytes(self._maps)
+
     def _scores(self) -> dict[str, float]:
         return miou.scores(self._counts)
 
@@ -89,7 +112,8 @@ def build_scorer(evaluator: Any, dataset: Any, **options: Any) -> Scorer:
     Args:
         evaluator: the `test_evaluator` entry: a dict, or a list with one.
         dataset: the built test set; it gives the classes, and for VOC the ground truth.
-        options: `headline`, and `max_detections` for COCO; None leaves the default.
+        options: `headline`; `backend` (a COCO scorer) for COCO and VOC; `max_detections` for COCO; None leaves the
+            default.
 
     Raises:
         UnknownName: rtx has no scorer for this evaluator, or no such metric.
@@ -110,7 +134,8 @@ def build_scorer(evaluator: Any, dataset: Any, **options: Any) -> Scorer:
     if entry.get("format_only"):
         raise BadValue(f"{name} has format_only=True, so there is no ground truth to score against; remove it")
     given = {key: value for key, value in options.items() if value is not None}
-    unknown = sorted(set(given) - ({"headline", "max_detections"} if name == "CocoMetric" else {"headline"}))
+    known = {"CocoMetric": {"headline", "max_detections", "backend"}, "VOCMetric": {"headline", "backend"}}
+    unknown = sorted(set(given) - known.get(name, {"headline"}))
     if unknown:
         raise BadValue(f"the scorer of {name} has no option {', '.join(unknown)}")
     build: Any = SCORERS[name]

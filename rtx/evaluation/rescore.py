@@ -1,0 +1,160 @@
+"""Score predictions that lie on disk: made elsewhere on an exported corrupted set, or kept by an earlier evaluation.
+
+The folder holds one entry for each condition: `clean` and `<corruption>_<severity>`, or `<corruption>/<severity>` as
+ImageNet-C lays them out. An entry is a file (`fog_3.json`, `fog_3.npz`, `fog_3.zip`) or a folder of files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import rtx
+from rtx.corruptions import CORRUPTIONS
+from rtx.errors import BadValue, unknown_name
+from rtx.evaluation import evidence
+from rtx.evaluation.runs import evidence_path
+from rtx.evaluation.scores import Cell, CellFolder, protocol_key
+from rtx.evaluation.summary import write_summary
+from rtx.evaluation.truths import CocoFile, Truth
+from rtx.types import CLEAN, Condition
+
+log = logging.getLogger(__name__)
+
+UNSTATED = "unstated"
+
+
+def find_predictions(root: Path, suffixes: Sequence[str]) -> dict[Condition, Path]:
+    """Condition -> its file or folder, clean first.
+
+    Raises:
+        BadValue: the folder holds no condition, or one twice.
+        UnknownName: an entry is named after a corruption that does not exist.
+    """
+    if not root.is_dir():
+        raise BadValue(f"predictions {str(root)!r}: no such folder; it must hold clean/ and <corruption>_<severity>/")
+    found: dict[Condition, Path] = {}
+    for path in sorted(root.iterdir()):
+        name = path.name if path.is_dir() else path.stem
+        if path.name.startswith(".") or (path.is_file() and path.suffix.lower() not in (*suffixes, ".zip")):
+            continue
+        inner = sorted(p for p in path.iterdir() if p.stem in "12345") if path.is_dir() and name in CORRUPTIONS else []
+        entries = [(f"{name}_{p.stem}", p) for p in inner] or [(name, path)]
+        for key, entry in entries:
+            condition = _condition(key, entry)
+            if condition in found:
+                raise BadValue(f"{condition.key} is there twice: {found[condition]} and {entry}; leave one of them")
+            found[condition] = entry
+    if not found:
+        raise BadValue(
+            f"{root}: holds no predictions; one entry a condition: clean, fog_1, ... ({', '.join(suffixes)})"
+        )
+    names = list(CORRUPTIONS)
+    return dict(sorted(found.items(), key=lambda i: (-1 if i[0] == CLEAN else names.index(i[0].corruption), i[0])))
+
+
+def exported_settings(folder: Path) -> dict[str, Any]:
+    """Fields of the protocol card that the manifest of an exported corrupted set (`rtx corrupt`) states.
+
+    Raises:
+        BadValue: there is no such manifest.
+    """
+    path = folder / "manifest.jsonl"
+    try:
+        with path.open(encoding="utf-8") as stream:
+            head = json.loads(stream.readline())["settings"]
+        return {
+            "corruption_engine": head["engine"],
+            "corruption_engine_version": head["rtx"],
+            "channel_order": head["channel_order"],
+            "corruption_seed": head["seed"],
+            "image_key": head["image_key"],
+            "jpeg_quality": head["quality"],
+        }
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BadValue(
+            f"{path}: not the manifest of an exported set ({error}); give the folder that it lies in"
+        ) from error
+
+
+def score_predictions(
+    root: Path, truth: Truth, out: Path, *, stated: Mapping[str, Any] | None = None, overwrite: bool = False
+) -> dict[str, Any]:
+    """Score every condition of a folder into cell files and a summary.
+
+    Args:
+        root: the predictions.
+        truth: what they are scored against.
+        out: the output folder; not inside `root`.
+        stated: how the images were made, as far as it is known: fields of the protocol card such as
+            `corruption_engine`, `corruption_seed` and `labels`.
+        overwrite: replace what other predictions left in `out`.
+
+    Returns:
+        The summary, as in `summary.json`.
+
+    Raises:
+        BadValue: predictions are damaged or do not fit the ground truth.
+        RunConflict: `out` holds scores of other predictions.
+    """
+    entries = find_predictions(root, truth.suffixes)
+    if isinstance(truth, CocoFile):
+        truth.settle_kinds(next(iter(entries.values())))
+    made = dict.fromkeys(("corruption_engine", "corruption_engine_version", "channel_order"), UNSTATED)
+    unstated = {**made, "corruption_seed": UNSTATED, "precision": UNSTATED, "weights_sha256": UNSTATED}
+    card = {
+        **unstated,
+        "predictions_sha256": _digest(entries),
+        "data_sha256": truth.sha256,
+        "metric": truth.card(),
+        "limit": None,
+        "n_images": truth.n_images,
+        "labels": {"run": root.name},
+        "rtx": rtx.__version__,
+        **{name: value for name, value in (stated or {}).items() if value is not None},
+    }
+    folder = CellFolder(out, card, overwrite=overwrite)
+    cells: dict[Condition, Cell] = {}
+    for n, (condition, entry) in enumerate(entries.items()):
+        started = time.perf_counter()
+        scored = truth.score(entry)
+        if not n:  # nothing is written before one condition was good
+            folder.open()
+        timing = {"seconds": time.perf_counter() - started}
+        cell = Cell(condition, scored.metrics, scored.n_images, folder.card, scored.flags, timing)
+        evidence.save(
+            evidence_path(out, condition), scored.evidence, key=protocol_key(folder.card), condition=condition.key
+        )
+        folder.write(cell)
+        cells[condition] = cell
+        log.info(
+            "%d/%d %s: %s %.4f", n + 1, len(entries), condition.key, truth.headline, scored.metrics[truth.headline]
+        )
+    return write_summary(out, cells, truth.headline, folder.card)
+
+
+def _condition(key: str, place: Path) -> Condition:
+    try:
+        condition = Condition.from_key(key)
+    except BadValue as error:
+        raise BadValue(f"{place}: not named after a condition ({error})") from error
+    if condition != CLEAN and condition.corruption not in CORRUPTIONS:
+        raise unknown_name(
+            "corruption", condition.corruption, place=f"rtx.corruptions (from {place})", choices=CORRUPTIONS
+        )
+    return condition
+
+
+def _digest(entries: Mapping[Condition, Path]) -> str:
+    digest = hashlib.sha256()
+    for condition, entry in entries.items():
+        files = [entry] if entry.is_file() else sorted(p for p in entry.rglob("*") if p.is_file())
+        for path in files:
+            name = path.relative_to(entry.parent).as_posix()
+            digest.update(f"{condition.key}|{name}|".encode() + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
