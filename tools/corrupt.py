@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """The same as `rtx corrupt`."""
 
 import sys

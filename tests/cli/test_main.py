@@ -150,6 +150,11 @@ def test_a_closed_pipe_is_no_traceback() -> None:
     assert done.stdout == "x" and done.stderr == ""
 
 
+def test_a_tool_can_be_typed_as_it_is() -> None:
+    for path in (ROOT / "tools").glob("*.py"):
+        assert path.stat().st_mode & 0o111 and path.read_text().startswith("#!/usr/bin/env python"), path
+
+
 def test_a_tool_is_the_same_command() -> None:
     done = subprocess.run([sys.executable, ROOT / "tools/doctor.py", "--help"], capture_output=True, text=True, cwd="/")
     assert done.returncode == 0 and done.stdout.startswith("usage: rtx doctor")
