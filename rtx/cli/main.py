@@ -36,8 +36,9 @@ COMMANDS: dict[str, Command] = {
         "rtx.cli.corrupt_eval",
         ("corrupt-eval",),
     ),
+    "score": Command("P, mPC, rPC of predictions made elsewhere (COCO results, label maps)", "rtx.cli.score"),
     "corrupt": Command("corrupt an image or a data folder, into files or a contact sheet", "rtx.cli.corrupt"),
-    "experiments": Command("the papers' experiments: lists of runs, and the commands that repeat them", "rtx.cli.experiments"),
+    "experiments": Command("the papers' experiments: their runs and the commands that repeat them", "rtx.cli.experiments"),
     "demo": Command("the whole story in a few minutes on rendered scenes, no download, no GPU", "rtx.cli.demo"),
     "doctor": Command("what is installed, what clashes, and how to mend it", "rtx.cli.doctor"),
 }
