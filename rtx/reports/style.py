@@ -106,7 +106,7 @@ def tint(colour: str, strength: float = 0.16) -> str:
     return "#" + "".join(f"{round(255 - (255 - v) * strength):02x}" for v in (red, green, blue))
 
 
-def title(axes: Any, text: str, width: int = 62) -> None:
+def title(axes: Any, text: str, width: int = 55) -> None:
     """Say the figure's point over its axes, wrapped to the column."""
     axes.figure.text(0.01, 0.995, wrap(text, width), ha="left", va="top", fontsize=7.2, fontweight="bold", linespacing=1.25)
 

@@ -66,7 +66,7 @@ def draw(group: Group) -> Figure | None:
 
 def _draw(group: Group) -> Figure:
     rows = len(group.runs)
-    row_height, head, foot = 0.145, 0.44, 0.78
+    row_height, head, foot = 0.145, 0.44, 0.6
     height = head + foot + rows * row_height
     figure = new_figure(height)
     names = [shorten(run.name, 23) for run in group.runs]
@@ -110,7 +110,7 @@ def _draw(group: Group) -> Figure:
         )
         axes.text(
             start + width / 2,
-            rows + (foot - 0.12) / row_height,
+            rows + (foot - 0.03) / row_height,
             family,
             ha="center",
             fontsize=5.6,

@@ -62,21 +62,24 @@ def _draw(group: Group) -> Figure:
     height = figure.get_figheight()
     names = [shorten(run.name, 22) for run in runs]
     room = min((max(len(n) for n in names) + 7) * size * 0.6 / 72 / 3.4, 0.44)
-    axes = figure.add_axes((0.1, 0.36 / height, 0.87 - room, 1 - 0.8 / height))
+    axes = figure.add_axes((0.115, 0.36 / height, 0.86 - room, 1 - 0.8 / height))
     xs = [100 * run.summary.P for run in runs]
     ys = [100 * run.summary.mPC for run in runs]
     bx, by = [100 * p for _, p, _ in behind], [100 * m for _, _, m in behind]
     every_x, every_y = (xs + bx, ys + by) if same or not behind else (xs, ys)
+    line = trend_of(group)
+    if line is not None:  # where a residual starts must be in the picture
+        every_y = every_y + [100 * (line.slope * x / 100 + line.offset) for x in xs]
     pad_x = max(0.12 * (max(every_x) - min(every_x)), 1.0)
     pad_y = max(0.12 * (max(every_y) - min(every_y)), 1.0)
     low_x, high_x = min(every_x) - pad_x, max(every_x) + pad_x
     low_y, high_y = max(min(every_y) - pad_y, -0.5), max(every_y) + pad_y
     axes.set(xlim=(low_x, high_x), ylim=(low_y, high_y))
+    axes.locator_params(nbins=6, integer=high_y - low_y > 6)
     axes.set(xlabel=f"clean {metric_name(group.metric)} (P), %", ylabel="mPC, %")
     axes.plot([0, 100], [0, 100], color=RULE, linewidth=0.8, linestyle=(0, (4, 2)), zorder=1)
     if low_y < high_x and same:
         axes.plot(bx, by, linestyle="", marker="o", markersize=3.2, color=RULE, markeredgecolor=SOFT, markeredgewidth=0.3)
-    line = trend_of(group)
     if line is not None:
         ends = [low_x, high_x]
         axes.plot(ends, [100 * (line.slope * x / 100 + line.offset) for x in ends], color=SOFT, linewidth=0.8)
@@ -102,6 +105,6 @@ def _draw(group: Group) -> Figure:
         notes.append(f"grey: {len(behind)} published detectors, {dataset_name(group.dataset)}; line: their trend")
     elif behind:
         notes.append("no published detector on this test set: no trend, no residual")
-    figure.text(0.1, 1 - 0.42 / height, "; ".join(notes), fontsize=4.8, color=SOFT, va="bottom")
+    figure.text(0.115, 1 - 0.42 / height, "; ".join(notes), fontsize=4.8, color=SOFT, va="bottom")
     title(axes, point(group))
     return figure

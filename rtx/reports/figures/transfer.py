@@ -102,7 +102,7 @@ def draw_eps(group: Group) -> Figure | None:
 def _eps_figure(group: Group, lines: Sequence[Line]) -> Figure:
     norms = list(dict.fromkeys(line.norm for line in lines))
     row = 1.55
-    height = 0.56 + row * len(norms) + 0.2
+    height = 0.36 + row * len(norms) + 0.2
     figure = new_figure(height)
     modes = list(dict.fromkeys(line.mode for line in sorted(lines, key=lambda li: _rank(li.mode))))
     colours = dict(zip(modes, model_colours(max(len(modes), 2)), strict=False))
@@ -131,7 +131,7 @@ def _eps_figure(group: Group, lines: Sequence[Line]) -> Figure:
             axes.minorticks_off()
             axes.set_xlabel(f"eps of the source, {norm.upper() if norm == 'l2' else 'Linf'}{unit} (0: standard)", fontsize=5.6)
             axes.set_ylabel(text)
-            axes.set_ylim(bottom=0)
+            axes.set_ylim(0, axes.get_ylim()[1] * 1.04)
     _eps_legend(figure, modes, colours)
     title(figure.axes[0], eps_point(group))
     return figure

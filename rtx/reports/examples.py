@@ -1,0 +1,265 @@
+"""Example images with predictions: their folder format, and which of them a report shows.
+
+An evaluation folder may hold `examples/index.json`, with the image files beside it:
+
+    {"format": "rtx.examples/1", "task": "detection" | "segmentation", "classes": ["person", ...],
+     "images": [{"id": "000000000139", "width": 640, "height": 426,
+                 "truth": [{"bbox": [x1, y1, x2, y2], "label": 0, "polygons": [[x, y, ...]]}],   # detection
+                 "truth_map": "139_truth.png",                                                   # segmentation
+                 "conditions": {"clean": {"image": "139_clean.jpg",
+                                          "predictions": [{"bbox": [...], "label": 0, "score": 0.9, "polygons": [...]}],
+                                          "map": "139_clean_map.png"}, "fog_3": {...}}}]}
+
+Boxes are in pixels of the stored image file, which may be smaller than the original. Label maps are 8-bit PNG files
+of class indices, 255 where nothing counts. A strip needs the clean image and all five severities of a corruption.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtx.corruptions import BENCHMARK, CORRUPTIONS, FAMILIES
+from rtx.errors import BadValue
+from rtx.types import CLEAN, SEVERITIES, Condition
+
+EXAMPLES_FORMAT = "rtx.examples/1"
+SCORE_THRESHOLD = 0.3
+MATCH_IOU = 0.5
+IGNORED = 255
+
+Labels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Box:
+    """One object, predicted or true.
+
+    Attributes:
+        bbox: left, top, right, bottom in pixels.
+        label: index into the classes.
+        score: 1 for a true one.
+        polygons: outlines of its mask, each [x, y, x, y, ...].
+    """
+
+    bbox: tuple[float, float, float, float]
+    label: int
+    score: float
+    polygons: tuple[tuple[float, ...], ...] = ()
+
+
+@dataclass(frozen=True)
+class View:
+    """One image under one condition, with what a model says about it."""
+
+    image: Path
+    boxes: tuple[Box, ...]
+    map: Path | None
+
+
+@dataclass(frozen=True)
+class Example:
+    """One image of the test set under several conditions."""
+
+    id: str
+    width: int
+    height: int
+    truth: tuple[Box, ...]
+    truth_map: Path | None
+    views: Mapping[Condition, View]
+
+
+@dataclass(frozen=True)
+class Examples:
+    """The examples of one run."""
+
+    task: str
+    classes: tuple[str, ...]
+    images: Mapping[str, Example]
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """Predictions told apart. Indices into the predictions, and into the truth for `missed`."""
+
+    hits: tuple[int, ...]
+    false_alarms: tuple[int, ...]
+    missed: tuple[int, ...]
+
+    @property
+    def quality(self) -> float:
+        """F1: 2 hits / (2 hits + false alarms + missed); 1 where there is nothing and nothing was found."""
+        total = 2 * len(self.hits) + len(self.false_alarms) + len(self.missed)
+        return 2 * len(self.hits) / total if total else 1.0
+
+
+@dataclass(frozen=True)
+class Choice:
+    """An image and a corruption to show, and why."""
+
+    image: str
+    corruption: str
+    reason: str
+    drop: float
+
+
+def read_examples(folder: Path) -> Examples | None:
+    """The examples of an evaluation folder, None where there are none.
+
+    Raises:
+        BadValue: the index is damaged, or names a file outside the folder or one that is not there.
+    """
+    root = folder / "examples"
+    path = root / "index.json"
+    if not path.is_file():
+        return None
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+        if table["format"] != EXAMPLES_FORMAT:
+            raise ValueError(f"format {table['format']!r}")
+        images = [_example(row, root) for row in table["images"]]
+        return Examples(str(table["task"]), tuple(map(str, table["classes"])), {image.id: image for image in images})
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BadValue(f"{path}: not an index of examples ({error}); delete the folder or make it again") from error
+
+
+def _example(row: Mapping[str, Any], root: Path) -> Example:
+    views = {
+        Condition.from_key(key): View(
+            _file(root, view["image"]),
+            tuple(_box(b) for b in view.get("predictions", ())),
+            _file(root, view["map"]) if view.get("map") else None,
+        )
+        for key, view in row["conditions"].items()
+    }
+    truth_map = _file(root, row["truth_map"]) if row.get("truth_map") else None
+    truth = tuple(_box(b) for b in row.get("truth", ()))
+    return Example(str(row["id"]), int(row["width"]), int(row["height"]), truth, truth_map, views)
+
+
+def _file(root: Path, name: str) -> Path:
+    path = root / name
+    if not path.resolve().is_relative_to(root.resolve()) or not path.is_file():
+        raise ValueError(f"file {name!r} is not in the folder")
+    return path
+
+
+def _box(row: Mapping[str, Any]) -> Box:
+    left, top, right, bottom = (float(v) for v in row["bbox"])
+    polygons = tuple(tuple(float(v) for v in ring) for ring in row.get("polygons") or ())
+    return Box((left, top, right, bottom), int(row["label"]), float(row.get("score", 1.0)), polygons)
+
+
+def judge(truth: Sequence[Box], found: Sequence[Box]) -> Verdicts:
+    """Match predictions to objects of their class, the most certain first, at IoU 0.5.
+
+    Predictions below a score of 0.3 are left out, as a reader would not see them.
+    """
+    free = set(range(len(truth)))
+    hits, alarms = [], []
+    for index in sorted(range(len(found)), key=lambda i: (-found[i].score, i)):
+        box = found[index]
+        if box.score < SCORE_THRESHOLD:
+            continue
+        near = [(iou(box.bbox, truth[t].bbox), -t) for t in free if truth[t].label == box.label]
+        best, place = max(near, default=(0.0, 0))
+        if best >= MATCH_IOU:
+            free.remove(-place)
+            hits.append(index)
+        else:
+            alarms.append(index)
+    return Verdicts(tuple(sorted(hits)), tuple(sorted(alarms)), tuple(sorted(free)))
+
+
+def iou(a: Sequence[float], b: Sequence[float]) -> float:
+    """Intersection over union of two boxes.
+
+    Example:
+        >>> iou((0, 0, 2, 2), (1, 0, 3, 2))
+        0.3333333333333333
+    """
+    width = max(0.0, min(a[2], b[2]) - max(a[0], b[0]))
+    height = max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
+    both = width * height
+    union = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both
+    return both / union if union > 0 else 0.0
+
+
+def read_map(path: Path) -> Labels:
+    """A label map."""
+    from PIL import Image
+
+    with Image.open(path) as image:
+        return np.asarray(image.convert("L") if image.mode not in ("L", "P") else image, np.uint8)
+
+
+def map_quality(truth: Labels, found: Labels) -> float:
+    """Mean IoU over the classes that are in the truth, pixels without label left out."""
+    counted = truth != IGNORED
+    scores = []
+    for label in np.unique(truth[counted]):
+        both = ((truth == label) & (found == label) & counted).sum()
+        union = (((truth == label) | (found == label)) & counted).sum()
+        scores.append(both / union)
+    return float(np.mean(scores)) if scores else 1.0
+
+
+def quality(example: Example, condition: Condition) -> float | None:
+    """How well one image is solved under a condition, 0 to 1; None where it is not there."""
+    view = example.views.get(condition)
+    if view is None:
+        return None
+    if example.truth_map is not None and view.map is not None:
+        return map_quality(read_map(example.truth_map), read_map(view.map))
+    return judge(example.truth, view.boxes).quality
+
+
+def choose(runs: Sequence[Examples]) -> list[Choice]:
+    """Which strips to show: the median drop, the worst drop, and the median one of each family.
+
+    The drop of an image under a corruption is the clean quality minus the mean over severities, averaged over models.
+    Only images and corruptions that every model has are looked at; none is shown twice.
+    """
+    drops: dict[tuple[str, str], float] = {}
+    for image in sorted(set.intersection(*(set(run.images) for run in runs)) if runs else ()):
+        for corruption in BENCHMARK:
+            found = [_drop(run.images[image], corruption) for run in runs]
+            if all(value is not None for value in found):
+                drops[image, corruption] = math.fsum(v for v in found if v is not None) / len(found)
+    chosen: list[Choice] = []
+    taken: set[tuple[str, str]] = set()
+
+    def take(key: tuple[str, str] | None, reason: str) -> None:
+        if key is not None and key not in taken:
+            taken.add(key)
+            chosen.append(Choice(key[0], key[1], reason, drops[key]))
+
+    if drops:
+        take(_median(drops), "median drop")
+        take(max(drops, key=lambda k: drops[k]), "worst drop")
+        for family in FAMILIES:
+            mine = {k: v for k, v in drops.items() if CORRUPTIONS[k[1]] == family and k not in taken}
+            take(_median(mine), f"median of {family}")
+    return chosen
+
+
+def _median(drops: Mapping[tuple[str, str], float]) -> tuple[str, str] | None:
+    if not drops:
+        return None
+    middle = statistics.median_low(drops.values())
+    return min(key for key, value in drops.items() if value == middle)
+
+
+def _drop(example: Example, corruption: str) -> float | None:
+    clean = quality(example, CLEAN)
+    values = [quality(example, Condition(corruption, level)) for level in SEVERITIES]
+    there = [value for value in values if value is not None]
+    return clean - math.fsum(there) / len(there) if clean is not None and len(there) == len(values) else None

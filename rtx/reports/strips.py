@@ -1,0 +1,147 @@
+"""Example strips as elements of a page: one image, severities in columns, models in rows, predictions drawn on top."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from rtx.reports.examples import IGNORED, Box, Choice, Example, Examples, Labels, judge, map_quality, quality, read_map
+from rtx.types import CLEAN, SEVERITIES, Condition
+
+WIDTH = 300
+"""Pixels: how wide a tile is stored in the page."""
+BUDGET = 1_500_000
+"""Bytes of images in one page at most; the page stays under 3 MB with everything else."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One drawn box: where, what it is and what it is called."""
+
+    kind: str  # hit, alarm, miss
+    x: float
+    y: float
+    width: float
+    height: float
+    polygons: tuple[str, ...]
+    text: str
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One image of a strip: which stored picture, what is drawn on it, and how good it is."""
+
+    picture: str
+    overlay: str
+    marks: tuple[Mark, ...]
+    summary: str
+
+
+@dataclass(frozen=True)
+class Strip:
+    """One image under one corruption for every model."""
+
+    choice: Choice
+    width: int
+    height: int
+    rows: tuple[tuple[str, tuple[Tile, ...]], ...]
+
+
+@dataclass(frozen=True)
+class Strips:
+    """All strips, and the pictures that they share: name -> data URI."""
+
+    strips: tuple[Strip, ...]
+    pictures: dict[str, str]
+    left_out: int
+
+
+def build(chosen: Sequence[Choice], runs: Sequence[tuple[str, Examples]]) -> Strips:
+    """Lay out the chosen examples, as many as fit the page's budget.
+
+    Pictures are stored once and shared by all models: they are evaluated on the same pixels.
+    """
+    pictures: dict[str, str] = {}
+    strips: list[Strip] = []
+    for number, choice in enumerate(chosen):
+        added: dict[str, str] = {}
+        strip = _strip(number, choice, runs, added)
+        if sum(map(len, pictures.values())) + sum(map(len, added.values())) > BUDGET:
+            return Strips(tuple(strips), pictures, len(chosen) - number)
+        pictures |= added
+        strips.append(strip)
+    return Strips(tuple(strips), pictures, 0)
+
+
+def _strip(number: int, choice: Choice, runs: Sequence[tuple[str, Examples]], pictures: dict[str, str]) -> Strip:
+    rows = []
+    conditions = [CLEAN, *(Condition(choice.corruption, level) for level in SEVERITIES)]
+    first = runs[0][1].images[choice.image]
+    for row, (name, examples) in enumerate(runs):
+        example = examples.images[choice.image]
+        tiles = []
+        for condition in conditions:
+            key = f"ex{number}-{condition.severity}"
+            if key not in pictures:
+                pictures[key] = _photo(example.views[condition].image)
+            tiles.append(_tile(example, condition, examples.classes, key, f"{key}-map{row}", pictures))
+        rows.append((name, tuple(tiles)))
+    return Strip(choice, first.width, first.height, tuple(rows))
+
+
+def _tile(
+    example: Example, condition: Condition, classes: Sequence[str], key: str, map_key: str, pictures: dict[str, str]
+) -> Tile:
+    view = example.views[condition]
+    if example.truth_map is not None and view.map is not None:
+        truth, found = read_map(example.truth_map), read_map(view.map)
+        pictures[map_key] = _error_map(truth, found)
+        return Tile(key, map_key, (), f"IoU {100 * map_quality(truth, found):.0f} %")
+    verdicts = judge(example.truth, view.boxes)
+    marks = [_mark("miss", example.truth[i], classes) for i in verdicts.missed]
+    marks += [_mark("alarm", view.boxes[i], classes) for i in verdicts.false_alarms]
+    marks += [_mark("hit", view.boxes[i], classes) for i in verdicts.hits]
+    text = f"{len(verdicts.hits)} hits, {len(verdicts.false_alarms)} false alarms, {len(verdicts.missed)} missed"
+    return Tile(key, "", tuple(marks), f"{text}; F1 {100 * (quality(example, condition) or 0):.0f} %")
+
+
+def _mark(kind: str, box: Box, classes: Sequence[str]) -> Mark:
+    left, top, right, bottom = box.bbox
+    label = box.label
+    name = classes[label] if 0 <= label < len(classes) else f"class {label}"
+    rings = tuple(" ".join(f"{v:.1f}" for v in ring) for ring in box.polygons)
+    word = {"hit": "hit", "alarm": "false alarm", "miss": "missed"}[kind]
+    return Mark(kind, round(left, 1), round(top, 1), round(right - left, 1), round(bottom - top, 1), rings, f"{word}: {name}")
+
+
+def _photo(path: Path) -> str:
+    with Image.open(path) as image:
+        small = image.convert("RGB")
+        if small.width > WIDTH:
+            small = small.resize((WIDTH, round(small.height * WIDTH / small.width)), Image.Resampling.LANCZOS)
+        stream = io.BytesIO()
+        small.save(stream, "JPEG", quality=72)
+    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()
+
+
+def _error_map(truth: Labels, found: Labels) -> str:
+    """Right pixels clear, wrong ones hatched red-orange, unlabelled ones grey; readable over any photo."""
+    height, width = truth.shape
+    rgba = np.zeros((height, width, 4), np.uint8)
+    wrong = (truth != found) & (truth != IGNORED)
+    rgba[wrong] = (213, 94, 0, 150)
+    stripes = (np.add.outer(np.arange(height), np.arange(width)) // 4) % 2 == 0
+    rgba[wrong & stripes] = (255, 255, 255, 120)
+    rgba[truth == IGNORED] = (128, 128, 128, 90)
+    image = Image.fromarray(rgba)
+    if width > WIDTH:
+        image = image.resize((WIDTH, round(height * WIDTH / width)), Image.Resampling.NEAREST)
+    stream = io.BytesIO()
+    image.quantize(8).save(stream, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
