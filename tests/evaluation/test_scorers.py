@@ -22,6 +22,8 @@ from mmseg.structures import SegDataSample  # noqa: E402
 
 from rtx.errors import BadValue, DataError, UnknownName  # noqa: E402
 from rtx.evaluation.coco import ITEMS  # noqa: E402
+from rtx.evaluation.predictions import read_detections, read_maps  # noqa: E402
+from rtx.evaluation.resampled import scores as resampled  # noqa: E402
 from rtx.evaluation.scorers import build_scorer  # noqa: E402
 from rtx.evaluation.voc import DEFINITIONS  # noqa: E402
 from tests.makers import ADE_NAMES, COCO_NAMES, VOC_NAMES  # noqa: E402
@@ -344,3 +346,51 @@ def test_blood_cells_with_two_boxes_of_zero_area(real_data: Path) -> None:
     scores = scored(build_scorer(VOC, dataset), samples)
     assert {scores[name] for name in DEFINITIONS[:5]} == {1.0}
     assert 0.99 < scores["AP_coco"] < 1
+
+
+def test_evidence_gives_the_score_and_predictions_give_it_again(
+    coco_set: CocoDataset, voc_set: VOCDataset, tmp_path: Path
+) -> None:
+    for entry, dataset, samples in (
+        (COCO, coco_set, coco_samples(coco_set)),
+        (VOC, voc_set, voc_samples(voc_set)),
+        (IOU, LabelledSet(), seg_samples(len(ADE_NAMES))),
+    ):
+        scorer = build_scorer(entry, dataset)
+        scorer.keep = True
+        found = scored(scorer, samples)
+        evidence = scorer.evidence()
+        whole = np.ones((1, scorer.n_images), np.uint16)
+        assert len(evidence.image_ids) == scorer.n_images == len(samples)
+        assert scorer.headline in evidence.metrics and set(evidence.metrics) <= set(scorer.metrics)
+        for metric in evidence.metrics:
+            assert resampled(evidence, whole, metric)[0] == pytest.approx(found[metric], abs=1e-12), metric
+        suffix, content = scorer.predictions()
+        path = tmp_path / f"{scorer.card()['scorer']}{suffix}"
+        path.write_bytes(content)
+        if entry is IOU:
+            maps = dict(read_maps(path))
+            assert all((maps[Path(s.img_path).stem] == s.pred_sem_seg.data[0].numpy()).all() for s in samples)
+            scorer.keep = False
+            scored(scorer, samples)
+            with pytest.raises(BadValue, match="label maps were not kept"):
+                scorer.predictions()
+            continue
+        again, classes = read_detections(path)
+        scorer._found = again
+        assert scorer.compute() == pytest.approx(found, abs=0, nan_ok=True)
+        assert classes == list(dataset.metainfo["classes"]) if entry is VOC else len(classes) == len(COCO_NAMES)
+
+
+@pytest.mark.parametrize("backend", ["pycocotools", "faster-coco-eval", "hotcoco"])
+def test_the_scorer_is_a_choice_and_in_the_card(coco_set: CocoDataset, voc_set: VOCDataset, backend: str) -> None:
+    reference = scored(build_scorer(COCO, coco_set, backend="pycocotools"), coco_samples(coco_set))
+    scorer = build_scorer(COCO, coco_set, backend=backend)
+    assert scored(scorer, coco_samples(coco_set)) == pytest.approx(reference, abs=1e-9, nan_ok=True)
+    assert scorer.card()["scorer_version"].startswith(f"{backend} ")
+    assert build_scorer(VOC, voc_set, backend=backend).card()["coco_scorer"].startswith(f"{backend} ")
+    assert build_scorer(COCO, coco_set).card()["scorer_version"].startswith("hotcoco ")
+    with pytest.raises(UnknownName, match="COCO scorer"):
+        build_scorer(COCO, coco_set, backend="cocotools")
+    with pytest.raises(BadValue, match="no option backend"):
+        build_scorer(IOU, LabelledSet(), backend=backend)
