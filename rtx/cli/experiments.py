@@ -1,0 +1,154 @@
+"""`rtx experiments list | show NAME`: what the papers ran, what they printed, the commands that repeat it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+from rtx.errors import BadValue
+from rtx.experiments import Experiment, Run, evaluate_command, published, read, read_all, run_folder, train_command
+from rtx.experiments.numbers import paper_of, short, together
+
+HELP = "the papers' experiments as lists of runs, and the commands that repeat them"
+WIDTH = 120
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare `list` and `show`."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="list|show")
+    listing = actions.add_parser("list", help="every experiment in one line")
+    listing.add_argument("--format", choices=("table", "json"), default="table")
+    show = actions.add_parser("show", help="the runs of one experiment")
+    show.add_argument("name", help="an experiment of `list`, or the path of a file of your own")
+    show.add_argument("runs", nargs="*", metavar="RUN", help="only these runs")
+    show.add_argument("--format", choices=("table", "json", "commands"), default="table")
+    show.add_argument("--gpus", type=int, metavar="N", help="training commands for N GPUs; default: the leaf's")
+    show.add_argument("--data-root", help="put --data-root into the training commands")
+    show.add_argument("--work-dirs", default="work_dirs", metavar="DIR", help="folder of the run folders")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print what was asked for."""
+    if args.action == "list":
+        found = read_all()
+        print(json.dumps([_summary(e) for e in found], indent=1) if args.format == "json" else _list(found))
+        return 0
+    if args.gpus is not None and args.gpus < 1:
+        raise BadValue(f"--gpus {args.gpus}: must be 1 or more")
+    experiment = read(args.name)
+    runs = experiment.select(tuple(args.runs))
+    if args.format == "json":
+        print(json.dumps({**_summary(experiment), "runs": [_entry(experiment, one, args) for one in runs]}, indent=1))
+    elif args.format == "commands":
+        print(_commands(experiment, runs, args))
+    else:
+        print(_table(experiment, runs))
+    return 0
+
+
+def _list(experiments: Sequence[Experiment]) -> str:
+    rows = [("experiment", "runs", "trainings", "what")]
+    rows += [(e.name, str(len(e.runs)), str(e.n_models), f"{e.title} ({e.place})") for e in experiments]
+    return columns(rows)
+
+
+def _table(experiment: Experiment, runs: Sequence[Run]) -> str:
+    paper = paper_of(experiment)
+    scored = "clean and under 15 corruptions" if experiment.evaluation == "corruptions" else "on clean images"
+    about = [
+        experiment.title,
+        f"{paper.citation}; {experiment.place}",
+        paper.url,
+        f"question: {experiment.question}",
+        f"scored: {scored}",
+    ]
+    rows = [("run", "config", "source", "transfer", "options", "seeds", "printed, in percent")]
+    for one in runs:
+        transfer = " ".join(part for part in (one.transfer or "as the config", one.norm) if part)
+        options = " ".join(f"{key}={value}" for key, value in one.options.items())
+        printed = together(published(experiment, one))
+        seeds = ",".join(map(str, one.seeds))
+        rows.append((one.name, one.config, one.source, transfer, options or "-", seeds, printed or "-"))
+    best = [f"{short(r)} ({r.source}{f': {r.note}' if r.note else ''})" for r in published(experiment)]
+    tail = [f"printed for no single run: {'; '.join(best)}"] if best else []
+    doubts = [*experiment.doubts, *(f"{one.name}: {doubt}" for one in runs for doubt in one.doubts)]
+    tail += ["not settled by the paper:", *(_item(doubt) for doubt in doubts)] if doubts else []
+    name = shlex.quote(experiment.name)
+    tail += [f"commands: rtx experiments show {name} --format commands"]
+    return "\n".join([*about, "", columns(rows), "", *tail])
+
+
+def _commands(experiment: Experiment, runs: Sequence[Run], args: argparse.Namespace) -> str:
+    lines = [f"# {experiment.title}: {experiment.paper}, {experiment.place}"]
+    for one in runs:
+        for seed in one.seeds:
+            lines += map(shlex.join, _pair(experiment, one, seed, args))
+    return "\n".join(lines)
+
+
+def _pair(experiment: Experiment, one: Run, seed: int, args: argparse.Namespace) -> tuple[list[str], list[str]]:
+    train = train_command(experiment, one, seed, gpus=args.gpus, data_root=args.data_root, root=args.work_dirs)
+    return train, evaluate_command(experiment, one, seed, root=args.work_dirs)
+
+
+def _summary(experiment: Experiment) -> dict[str, Any]:
+    return {
+        "name": experiment.name,
+        "title": experiment.title,
+        "paper": experiment.paper,
+        "citation": paper_of(experiment).citation,
+        "place": experiment.place,
+        "question": experiment.question,
+        "evaluation": experiment.evaluation,
+        "trainings": experiment.n_models,
+        "doubts": list(experiment.doubts),
+        "published": [vars(record) for record in published(experiment)],
+        "runs": [one.name for one in experiment.runs],
+    }
+
+
+def _entry(experiment: Experiment, one: Run, args: argparse.Namespace) -> dict[str, Any]:
+    jobs = []
+    for seed in one.seeds:
+        train, evaluate = _pair(experiment, one, seed, args)
+        folder = run_folder(experiment, one, seed, root=args.work_dirs)
+        jobs.append({"seed": seed, "folder": folder, "train": train, "evaluate": evaluate})
+    return {
+        "name": one.name,
+        "config": one.config,
+        "source": one.source,
+        "transfer": one.transfer,
+        "norm": one.norm,
+        "options": dict(one.options),
+        "seeds": list(one.seeds),
+        "published": [vars(record) for record in published(experiment, one)],
+        "doubts": list(one.doubts),
+        "jobs": jobs,
+    }
+
+
+def columns(rows: Sequence[Sequence[str]]) -> str:
+    """Rows as aligned columns; the last one is wrapped to the width of the page.
+
+    Example:
+        >>> print(columns([("a", "b"), ("long", "c")]))
+        a     b
+        long  c
+    """
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]) - 1)]
+    indent = sum(widths) + 2 * len(widths)
+    lines = []
+    for row in rows:
+        head = "".join(f"{cell:<{width}}  " for cell, width in zip(row, widths, strict=False))
+        # Narrow pages still get a readable last column.
+        last = textwrap.wrap(row[-1], max(WIDTH - indent, 40)) or [""]
+        lines += [head + last[0], *(" " * indent + more for more in last[1:])]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _item(text: str) -> str:
+    return textwrap.fill(text, WIDTH, initial_indent="  - ", subsequent_indent="    ")

@@ -1,0 +1,74 @@
+"""The command lines of a run, as one would type them in the root of the source tree."""
+
+from __future__ import annotations
+
+import ast
+import re
+
+from rtx.errors import BadValue
+from rtx.experiments.read import configs_folder
+from rtx.experiments.record import Experiment, Run
+
+_GPUS = re.compile(r"^Cost:\s+(\d+) GPUs? x (\d+) images", re.M)
+
+
+def run_folder(experiment: Experiment, run: Run, seed: int, *, root: str = "work_dirs") -> str:
+    """Where a run's config, log, checkpoints and scores go."""
+    return f"{root}/{experiment.name}/{run.name}/seed{seed}"
+
+
+def gpus_of(config: str) -> int:
+    """How many GPUs a leaf is made for, from the `Cost:` line of its header: its learning rate belongs to them.
+
+    Raises:
+        BadValue: there is no such leaf, or its header does not say it.
+    """
+    path = configs_folder() / config
+    if not path.is_file():
+        raise BadValue(f"config {config!r} is not in {path.parent}")
+    header = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
+    found = _GPUS.search(header)
+    if found is None:
+        raise BadValue(f"{path}: its header has no line 'Cost: N GPUs x M images'; add it, or give the number of GPUs")
+    return int(found.group(1))
+
+
+def train_command(
+    experiment: Experiment,
+    run: Run,
+    seed: int,
+    *,
+    gpus: int | None = None,
+    data_root: str | None = None,
+    root: str = "work_dirs",
+) -> list[str]:
+    """The words of the training command.
+
+    Args:
+        experiment: the run's.
+        run: what to train.
+        seed: one of the run's.
+        gpus: processes on this node; None for as many as the leaf is made for. With another number the command asks for
+            a learning rate scaled to the batch.
+        data_root: another data folder than the leaf's.
+        root: folder of all run folders.
+    """
+    config = f"configs/{run.config}"
+    usual = gpus_of(run.config)
+    gpus = usual if gpus is None else gpus
+    words = ["python", "tools/train.py", config] if gpus == 1 else ["tools/dist_train.sh", config, str(gpus)]
+    words += ["--source", run.source]
+    words += ["--transfer", run.transfer] if run.transfer else []
+    words += ["--norm", run.norm] if run.norm else []
+    words += ["--auto-scale-lr"] if gpus != usual else []
+    words += ["--seed", str(seed), "--work-dir", run_folder(experiment, run, seed, root=root)]
+    words += ["--data-root", data_root] if data_root else []
+    if run.options:
+        words += ["--cfg-options", *(f"{key}={value}" for key, value in run.options.items())]
+    return words
+
+
+def evaluate_command(experiment: Experiment, run: Run, seed: int, *, root: str = "work_dirs") -> list[str]:
+    """The words of the evaluation command; the run folder holds config and checkpoint, data folder included."""
+    words = ["python", "tools/corrupt_eval.py", run_folder(experiment, run, seed, root=root)]
+    return words if experiment.evaluation == "corruptions" else [*words, "--severities", "0"]
