@@ -1,0 +1,82 @@
+"""Every leaf trains one step and predicts one image on made data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+LEAVES = sorted(path.name for path in CONFIGS.glob("*.py"))
+# One of each detector family and data layout; the others differ from them in numbers. All of them with -m slow.
+QUICK = ("fasterrcnn_r50_d2_voc.py", "maskrcnn_r50_lr04_coco.py", "upernet_r50_ade20k.py")
+SMALL = (128, 96)
+
+
+def shrink(node: Any) -> None:
+    """Make images small, wherever a pipeline has a size."""
+    if isinstance(node, dict):
+        kind = node.get("type")
+        if kind in ("Resize", "RandomResize"):
+            node["scale"] = SMALL
+        if kind == "RandomChoiceResize":
+            node["scales"] = [SMALL]
+        if kind == "RandomCrop":
+            node["crop_size"] = (64, 64)
+        for value in node.values():
+            shrink(value)
+    elif isinstance(node, (list, tuple)):
+        for value in node:
+            shrink(value)
+
+
+def small_config(name: str, data: Path) -> Any:
+    from rtx.config import load, with_source
+    from rtx.targets.data import with_data
+
+    cfg = with_data(load(CONFIGS / name), data)
+    cfg = with_source(cfg, "random")
+    shrink(cfg._cfg_dict)
+    if cfg.default_scope == "mmdet":
+        cfg.model.train_cfg.rpn_proposal.update(nms_pre=100, max_per_img=50)
+        cfg.model.test_cfg.rpn.update(nms_pre=100, max_per_img=50)
+        cfg.model.test_cfg.rcnn.max_per_img = 10
+    if cfg.default_scope == "mmseg":
+        cfg.model.data_preprocessor.size = (64, 64)
+    return cfg
+
+
+def data_of(name: str, request: pytest.FixtureRequest) -> Path:
+    kind = next(k for k in ("voc", "coco", "ade") if k in name)
+    root: Path = request.getfixturevalue(f"made_{kind}")
+    return root
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in LEAVES]
+)
+def test_a_leaf_trains_one_step_and_predicts(name: str, request: pytest.FixtureRequest) -> None:
+    import torch
+    from mmengine.dataset import pseudo_collate
+    from mmengine.optim import build_optim_wrapper
+    from mmengine.registry import DATASETS, MODELS, init_default_scope
+
+    torch.manual_seed(0)
+    cfg = small_config(name, data_of(name, request))
+    init_default_scope(cfg.default_scope)
+    model = MODELS.build(cfg.model)
+    model.init_weights()
+    before = {key: value.detach().clone() for key, value in model.named_parameters()}
+    dataset = DATASETS.build(cfg.train_dataloader.dataset)
+    losses = model.train().train_step(
+        pseudo_collate([dataset[0], dataset[1]]), build_optim_wrapper(model, cfg.optim_wrapper)
+    )
+    assert losses and all(torch.isfinite(torch.as_tensor(value)).all() for value in losses.values())
+    moved = {key for key, value in model.named_parameters() if not torch.equal(value, before[key])}
+    assert {key for key, value in model.named_parameters() if value.requires_grad} >= moved
+    assert any(key.startswith("backbone.") for key in moved), "full transfer trains the backbone"
+    tests = DATASETS.build(cfg.test_dataloader.dataset)
+    with torch.no_grad():
+        found = model.eval().test_step(pseudo_collate([tests[0]]))
+    assert len(found) == 1
