@@ -3,10 +3,10 @@
     python tools/benchmarks/bench_scoring.py --images 5000 --detections 100 --json scoring.json
 
 Each scorer gets the same columns in the same process, `--repeats` times in turn, and the fastest time is reported: that
-covers building its data structures, matching and accumulating, as in a sweep. `cpu_s` is processor time, which other work
-on the machine moves less. `ratio` is pycocotools' time over the
-scorer's, `max_difference` the largest difference of any of the twelve statistics from pycocotools'. The bootstrap draws
-`--resamples` times from the evidence of one cell; `evidence_bytes` is what the cell keeps on disk for it.
+covers building its data structures, matching and accumulating, as in a sweep. `cpu_s` is processor time, which other
+work on the machine moves less. `ratio` is pycocotools' time over the scorer's, `max_difference` the largest difference
+of any of the twelve statistics from pycocotools'. The bootstrap draws `--resamples` times from one cell's evidence;
+`evidence_bytes` is what the cell keeps on disk for it.
 """
 
 from __future__ import annotations
@@ -135,6 +135,7 @@ def main() -> None:
             entry: dict[str, Any] = {"seconds": min(times[name]), "cpu_s": min(cpus[name])}
             if REFERENCE in times:
                 entry["ratio"] = min(times[REFERENCE]) / min(times[name])
+                entry["cpu_ratio"] = min(cpus[REFERENCE]) / min(cpus[name])
                 pairs = [(stats[name][k], v) for k, v in stats[REFERENCE].items() if not math.isnan(v)]
                 entry["max_difference"] = max(abs(a - b) for a, b in pairs)
             row["scorers"][name] = entry
