@@ -10,7 +10,7 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
-from rtx.backbones.spec import ARCH_ARGUMENTS, arch_of, spec_of
+from rtx.backbones.spec import arch_of, kept_arguments, spec_of
 from rtx.errors import BadValue
 from rtx.sources.record import IMAGENET_MEAN, IMAGENET_STD, Source
 from rtx.sources.spec import parse_spec
@@ -77,8 +77,10 @@ def with_source(cfg: Config, spec: str) -> Config:
     new = _copy(cfg)
     backbone = _backbone(new)
     architecture = spec_of(parsed.arch or arch_of(backbone))
-    kept = {key: value for key, value in backbone.items() if key not in ARCH_ARGUMENTS and key != "type"}
-    kept |= {"source": spec, "init_cfg": None}
+    kept = kept_arguments(backbone, architecture) | {"source": spec, "init_cfg": None}
+    if architecture.config["type"] == "SourceSwin" and new.get("default_scope") == "mmpretrain":
+        # A classifier reads the features that the published one read: behind the final norm.
+        kept["last_norm_from_source"] = True
     new.model.backbone = ConfigDict({**architecture.config, **kept})
     # mmseg models carry upstream's weights one level up and hand them to the backbone.
     if new.model.get("pretrained") is not None:

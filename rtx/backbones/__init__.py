@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from rtx.backbones.convnets import SourceConvNet
 from rtx.backbones.resnet import SourceResNet
+from rtx.backbones.swin import SourceSwin
 
-__all__ = ["SourceResNet"]
+__all__ = ["SourceConvNet", "SourceResNet", "SourceSwin"]

@@ -103,13 +103,16 @@ class SourceBackbone(BaseModule):
             return
         from rtx.sources.load import load_source
 
-        shapes = {key: tuple(value.shape) for key, value in self.state_dict().items()}
-        loaded = load_source(self.source, self.arch, shapes)
+        loaded = load_source(self.source, self.arch, self.source_shapes())
         self.load_state_dict(self.from_source(loaded.state_dict), strict=True)
         if hasattr(self, "_params_init_info"):
             update_init_info(self, init_info=f"source {self.source}")
         self._is_init = True
         log.info("backbone %s: source %s, sha256 %s", self.arch, self.source, loaded.report.sha256)
+
+    def source_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Keys and shapes that a source must have; all of this module's own unless a subclass says otherwise."""
+        return {key: tuple(value.shape) for key, value in self.state_dict().items()}
 
     def from_source(self, state_dict: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """Last change of keys between the loader and this module; the identity for torchvision-keyed backbones."""

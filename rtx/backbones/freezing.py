@@ -22,11 +22,19 @@ class Part:
         name: module path below the backbone, e.g. "layer3.0".
         stage: 0 for the stem, else 1 to 4.
         block: whether `blocks:k` counts it (a residual block, a dense layer, ...); transitions and stems do not count.
+        feeds: the stage that reads its output, where that is not its own: a transition frozen with the stage before it
+            is unused when nothing reads the stage behind it.
     """
 
     name: str
     stage: int
     block: bool
+    feeds: int = 0
+
+    @property
+    def deepest(self) -> int:
+        """The stage that must be in use for this part to be."""
+        return max(self.stage, self.feeds)
 
 
 @dataclass(frozen=True)
@@ -60,8 +68,8 @@ def plan_freezing(
     """
     if isinstance(frozen_stages, bool) or frozen_stages not in range(-1, N_STAGES + 1):
         raise BadValue(f"frozen_stages {frozen_stages!r}: must be -1 (none), 0 (stem) or 1 to {N_STAGES}")
-    used = [part for part in parts if part.stage <= last_stage]
-    unused = tuple(part.name for part in parts if part.stage > last_stage)
+    used = [part for part in parts if part.deepest <= last_stage]
+    unused = tuple(part.name for part in parts if part.deepest > last_stage)
     if trainable_blocks is None:
         first_trainable = next((i for i, part in enumerate(used) if part.stage > frozen_stages), len(used))
     else:

@@ -14,7 +14,7 @@ from rtx.errors import BadValue
 
 STAGE_BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 VARIANTS = {(1, 64): "resnet{depth}", (1, 128): "wide_resnet{depth}_2", (1, 256): "wide_resnet{depth}_4"}
-VARIANTS[(32, 4)] = "resnext{depth}_32x4d"
+VARIANTS |= {(32, 4): "resnext{depth}_32x4d", (32, 8): "resnext{depth}_32x8d"}
 
 
 @MODELS.register_module()
@@ -109,6 +109,6 @@ def arch_name(depth: int, groups: int, base_width: int) -> str:
     if pattern is None or (depth < 50 and (groups, base_width) != (1, 64)):
         raise BadValue(
             f"SourceResNet depth={depth}, groups={groups}, base_width={base_width}: known are (1, 64) at any depth, "
-            "and from depth 50 on (1, 128) = wide-2, (1, 256) = wide-4, (32, 4) = ResNeXt 32x4d"
+            "and from depth 50 on (1, 128) = wide-2, (1, 256) = wide-4, (32, 4) and (32, 8) = ResNeXt"
         )
     return pattern.format(depth=depth)

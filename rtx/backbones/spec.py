@@ -33,6 +33,14 @@ def _resnet(depth: int, groups: int = 1, base_width: int = 64) -> tuple[str, Bac
     return arch_name(depth, groups, base_width), BackboneSpec(channels, config)
 
 
+def _convnet(arch: str, channels: tuple[int, int, int, int]) -> tuple[str, BackboneSpec]:
+    return arch, BackboneSpec(channels, {"type": "SourceConvNet", "arch": arch})
+
+
+def _swin(arch: str, width: int) -> tuple[str, BackboneSpec]:
+    return arch, BackboneSpec((width, 2 * width, 4 * width, 8 * width), {"type": "SourceSwin", "arch": arch})
+
+
 BACKBONES: Mapping[str, BackboneSpec] = dict(
     [
         _resnet(18),
@@ -42,11 +50,38 @@ BACKBONES: Mapping[str, BackboneSpec] = dict(
         _resnet(50, 1, 128),
         _resnet(50, 1, 256),
         _resnet(50, 32, 4),
+        _resnet(101, 32, 8),
+        _convnet("densenet161", (384, 768, 2112, 2208)),
+        _convnet("mnasnet1_0", (24, 40, 96, 1280)),
+        _convnet("mobilenet_v2", (24, 32, 96, 1280)),
+        _convnet("shufflenet_v2_x1_0", (24, 116, 232, 1024)),
+        _convnet("vgg16_bn", (256, 512, 512, 512)),
+        _swin("swin_t", 96),
+        _swin("swin_s", 96),
+        _swin("swin_b", 128),
+        _swin("swin_b_w12", 128),
     ]
 )
 
-# Arguments that select an architecture; any other argument of a backbone config survives a change of architecture.
+# Arguments that select an architecture.
 ARCH_ARGUMENTS = frozenset({"depth", "groups", "base_width", "arch"})
+# Arguments that only some backbones have a use for; any other survives a change of architecture.
+_OWN_ARGUMENTS: Mapping[str, frozenset[str]] = {
+    "SourceResNet": frozenset({"norm_cfg"}),
+    "SourceConvNet": frozenset({"norm_cfg"}),
+    "SourceSwin": frozenset({"drop_path_rate", "freeze_output_norms", "last_norm_from_source"}),
+}
+
+
+def kept_arguments(backbone: Mapping[str, Any], spec: BackboneSpec) -> dict[str, Any]:
+    """What of a backbone config still means something when its architecture becomes `spec`.
+
+    Example:
+        >>> kept_arguments({"type": "SourceResNet", "depth": 50, "norm_cfg": {}, "with_cp": True}, spec_of("swin_t"))
+        {'with_cp': True}
+    """
+    foreign = frozenset().union(*_OWN_ARGUMENTS.values()) - _OWN_ARGUMENTS[str(spec.config["type"])]
+    return {key: value for key, value in backbone.items() if key not in ARCH_ARGUMENTS | foreign | {"type"}}
 
 
 def spec_of(backbone: str | Mapping[str, Any]) -> BackboneSpec:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from rtx.errors import unknown_name
+from rtx.errors import BadValue, unknown_name
 
 if TYPE_CHECKING:
     from torch import nn
@@ -31,6 +31,10 @@ def _table(*archs: Arch) -> Mapping[str, Arch]:
     return {arch.name: arch for arch in archs}
 
 
+# The final norm belongs to the classifier: pyramids norm each output by themselves, with norms that no classification
+# checkpoint holds.
+_SWIN_HEAD = ("head.", "norm.", "norm0.", "norm1.", "norm2.", "norm3.")
+
 ARCHS: Mapping[str, Arch] = _table(
     Arch("resnet18", ("fc.",), "resnet"),
     Arch("resnet34", ("fc.",), "resnet"),
@@ -39,11 +43,16 @@ ARCHS: Mapping[str, Arch] = _table(
     Arch("wide_resnet50_2", ("fc.",), "resnet"),
     Arch("wide_resnet50_4", ("fc.",), "resnet"),
     Arch("resnext50_32x4d", ("fc.",), "resnet"),
+    Arch("resnext101_32x8d", ("fc.",), "resnet"),
     Arch("densenet161", ("classifier.",), "densenet"),
     Arch("mnasnet1_0", ("classifier.",), "mnasnet"),
     Arch("mobilenet_v2", ("classifier.",), "mobilenet"),
     Arch("shufflenet_v2_x1_0", ("fc.",), "shufflenet"),
     Arch("vgg16_bn", ("classifier.",), "vgg"),
+    Arch("swin_t", _SWIN_HEAD, "swin"),
+    Arch("swin_s", _SWIN_HEAD, "swin"),
+    Arch("swin_b", _SWIN_HEAD, "swin"),
+    Arch("swin_b_w12", _SWIN_HEAD, "swin"),
 )
 
 
@@ -58,8 +67,13 @@ def build_reference(arch: str, *, num_classes: int = 1000) -> nn.Module:
     """The classification model as published: torchvision's, or its own constructor at another width.
 
     Needs a working torchvision. Weights are random.
+
+    Raises:
+        UnknownName: no such architecture.
+        BadValue: a Swin, whose published keys are not torchvision's.
     """
-    find_arch(arch)
+    if find_arch(arch).family == "swin":
+        raise BadValue(f"{arch}: torchvision's Swin has other keys; use full_shapes, or the backbone itself")
     import torchvision.models as models
 
     if arch == "wide_resnet50_4":
@@ -70,11 +84,20 @@ def build_reference(arch: str, *, num_classes: int = 1000) -> nn.Module:
     return cast("nn.Module", getattr(models, arch)(weights=None, num_classes=num_classes))
 
 
-def reference_shapes(arch: str) -> dict[str, tuple[int, ...]]:
-    """Keys and shapes of the backbone part (no classifier) of the reference model, built without memory."""
+def full_shapes(arch: str, *, num_classes: int = 1000) -> dict[str, tuple[int, ...]]:
+    """Keys and shapes of the whole published classifier, found without allocating it."""
+    if find_arch(arch).family == "swin":
+        from rtx.sources.swin_keys import swin_shapes
+
+        return swin_shapes(arch, num_classes)
     import torch
 
     with torch.device("meta"):
-        state = build_reference(arch).state_dict()
-    dropped = ARCHS[arch].classifier
-    return {key: tuple(value.shape) for key, value in state.items() if not key.startswith(dropped)}
+        state = build_reference(arch, num_classes=num_classes).state_dict()
+    return {key: tuple(value.shape) for key, value in state.items()}
+
+
+def reference_shapes(arch: str) -> dict[str, tuple[int, ...]]:
+    """Keys and shapes of the part that a backbone has: the published network without its classifier."""
+    dropped = find_arch(arch).classifier
+    return {key: shape for key, shape in full_shapes(arch).items() if not key.startswith(dropped)}

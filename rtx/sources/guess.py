@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from rtx.sources.swin_keys import SWIN_SHAPES
+
 _BASIC_BLOCKS: dict[tuple[int, ...], str] = {(2, 2, 2, 2): "resnet18", (3, 4, 6, 3): "resnet34"}
 _RESNET_BLOCKS: dict[tuple[int, ...], int] = {
     (2, 2, 2, 2): 18,
@@ -33,6 +35,8 @@ def guess_arch(state: Mapping[str, Tensor]) -> str | None:
         return "mobilenet_v2"
     if "features.0.weight" in state and "features.41.running_mean" in state:
         return "vgg16_bn"
+    if "layers.0.blocks.0.attn.relative_position_bias_table" in state and "patch_embed.proj.weight" in state:
+        return _guess_swin(state)
     return None
 
 
@@ -64,3 +68,13 @@ def _guess_densenet(state: Mapping[str, Tensor]) -> str:
     layers = sum(key.startswith("features.denseblock") and key.endswith(".conv1.weight") for key in state)
     # Two convolutions a layer, three transitions, the stem and the classifier.
     return f"densenet{2 * layers + 5}"
+
+
+def _guess_swin(state: Mapping[str, Tensor]) -> str:
+    width = _shape(state, "patch_embed.proj.weight")[0]
+    depth = len({key.split(".")[3] for key in state if key.startswith("layers.2.blocks.")})
+    window = (round(_shape(state, "layers.0.blocks.0.attn.relative_position_bias_table")[0] ** 0.5) + 1) // 2
+    for name, shape in SWIN_SHAPES.items():
+        if (shape.width, shape.depths[2], shape.window) == (width, depth, window):
+            return name
+    return f"Swin of width {width}, {depth} blocks in stage 3, window {window}"

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from rtx.errors import WeightsError, WeightsMismatch
+from rtx.sources.swin_keys import dialect_of, to_original
 
 # Where the state dict lies, the commonest first; a flat file has the tensors at the top.
 CONTAINERS = ("model", "state_dict", "model_state_dict", "net", "network", "ema_state_dict")
@@ -81,7 +82,13 @@ _ALL = (
     Layout("wrapped", "model.", text="network as attribute `model`"),
     Layout("torchvision", "", text="plain torchvision keys"),
 )
-LAYOUTS: Mapping[str, Layout] = {layout.name: layout for layout in _ALL}
+# Networks whose keys differ between publishers; told after the wrapping is off.
+_DIALECTS = (
+    Layout("swin", "", text="original Swin keys"),
+    Layout("swin_timm", "", text="Swin with the keys of timm 0.9 and later"),
+    Layout("swin_openmmlab", "", text="Swin with OpenMMLab's keys"),
+)
+LAYOUTS: Mapping[str, Layout] = {layout.name: layout for layout in (*_ALL, *_DIALECTS)}
 
 
 @dataclass(frozen=True)
@@ -143,6 +150,11 @@ def recognise(content: Any, where: str) -> Recognised:
     for prefix, other in copies.items():
         _check_copy(inner, other, layout.prefix, prefix, where)
     normaliser = _normaliser(tensors, layout, where)
+    dialect = dialect_of(inner)
+    if dialect is not None:
+        inner, derived = to_original(inner, dialect)
+        dropped += derived
+        layout = LAYOUTS[dialect] if layout.name == "torchvision" else layout
     return Recognised(layout, container, inner, tuple(copies), normaliser, tuple(dropped))
 
 

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from rtx.errors import unknown_name
-from rtx.sources.archs import build_reference
+from rtx.sources.archs import full_shapes
 from rtx.sources.record import IMAGENET_MEAN, IMAGENET_STD, Source
+from rtx.sources.swin_keys import SWIN_SHAPES, to_openmmlab, to_timm
 
 State = Mapping[str, Tensor]
 
@@ -52,19 +53,21 @@ def make_source(folder: Path, source: Source, *, seed: int = 0) -> Path:
 
 
 def random_state(arch: str, seed: int) -> dict[str, Tensor]:
-    """A random state dict whose batch-norm statistics and affine terms are not the trivial ones."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        state = dict(build_reference(arch).state_dict())
-        for key, value in state.items():
-            if key.endswith("running_mean"):
-                value.normal_(0, 0.1)
-            elif key.endswith("running_var"):
-                value.uniform_(0.5, 1.5)
-            elif key.endswith("num_batches_tracked"):
-                value.fill_(100)
-            elif value.ndim == 1:
-                value.add_(0.1 * torch.randn_like(value))
+    """A random state dict of the whole classifier; norm statistics and affine terms are not the trivial ones."""
+    draw = torch.Generator().manual_seed(seed)
+    state = {}
+    for key, shape in full_shapes(arch).items():
+        if key.endswith("num_batches_tracked"):
+            state[key] = torch.tensor(100)
+            continue
+        value = torch.empty(shape)
+        if key.endswith("running_var"):
+            value.uniform_(0.5, 1.5, generator=draw)
+        elif value.ndim >= 2:
+            value.normal_(0, (2 / max(1, value[0].numel())) ** 0.5, generator=draw)
+        else:
+            value.normal_(float(key.endswith("weight")), 0.1, generator=draw)
+        state[key] = value
     return state
 
 
@@ -114,6 +117,16 @@ def _prefixed(container: str, prefix: str, **beside: Any) -> Callable[[State, st
     return write
 
 
+def _swin(change: Callable[[State], dict[str, Tensor]]) -> Callable[[State, str], dict[str, Any]]:
+    def write(state: State, arch: str) -> dict[str, Any]:
+        # The original files carry these buffers; their values follow from the window.
+        window = SWIN_SHAPES[arch].window if arch in SWIN_SHAPES else 2
+        index = torch.zeros(window**2, window**2, dtype=torch.int64)
+        return {"model": change({**state, "layers.0.blocks.0.attn.relative_position_index": index})}
+
+    return write
+
+
 WRITERS: Mapping[str, Callable[[State, str], dict[str, Any]]] = {
     "robustness": _robustness(""),
     "robustness_wrapped": _robustness("model."),
@@ -123,4 +136,7 @@ WRITERS: Mapping[str, Callable[[State, str], dict[str, Any]]] = {
     "mmengine": _mmengine,
     "resnet_wrapped": _prefixed("model_state_dict", "resnet.", epoch=1, optimizer_state_dict={}),
     "wrapped": _prefixed("state_dict", "model."),
+    "swin": _swin(dict),
+    "swin_timm": _swin(to_timm),
+    "swin_openmmlab": _swin(to_openmmlab),
 }

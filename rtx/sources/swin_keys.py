@@ -1,0 +1,138 @@
+"""Swin's key names (the original repository's, timm's newer ones, OpenMMLab's) and the shapes of each architecture."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class SwinShape:
+    """Width, depths, heads and window of one Swin."""
+
+    width: int
+    depths: tuple[int, int, int, int]
+    heads: tuple[int, int, int, int]
+    window: int
+
+
+SWIN_SHAPES: Mapping[str, SwinShape] = {
+    "swin_t": SwinShape(96, (2, 2, 6, 2), (3, 6, 12, 24), 7),
+    "swin_s": SwinShape(96, (2, 2, 18, 2), (3, 6, 12, 24), 7),
+    "swin_b": SwinShape(128, (2, 2, 18, 2), (4, 8, 16, 32), 7),
+    "swin_b_w12": SwinShape(128, (2, 2, 18, 2), (4, 8, 16, 32), 12),
+}
+# Buffers that follow from the window and the image size; they hold nothing learned.
+_DERIVED = re.compile(r"\.(relative_position_index|attn_mask)$")
+
+
+def swin_shapes(arch: str, classes: int) -> dict[str, tuple[int, ...]]:
+    """Keys and shapes in the original names, classifier and final norm included."""
+    shape = SWIN_SHAPES[arch]
+    shapes: dict[str, tuple[int, ...]] = {"patch_embed.proj.weight": (shape.width, 3, 4, 4)}
+    shapes["patch_embed.proj.bias"] = (shape.width,)
+    shapes |= {f"patch_embed.norm.{name}": (shape.width,) for name in ("weight", "bias")}
+    for i, depth in enumerate(shape.depths):
+        c = shape.width * 2**i
+        for j in range(depth):
+            block: dict[str, tuple[int, ...]] = {"norm1.weight": (c,), "norm1.bias": (c,)}
+            block["attn.relative_position_bias_table"] = ((2 * shape.window - 1) ** 2, shape.heads[i])
+            for name, out, into in (("attn.qkv", 3 * c, c), ("attn.proj", c, c)):
+                block |= {f"{name}.weight": (out, into), f"{name}.bias": (out,)}
+            block |= {"norm2.weight": (c,), "norm2.bias": (c,)}
+            for name, out, into in (("mlp.fc1", 4 * c, c), ("mlp.fc2", c, 4 * c)):
+                block |= {f"{name}.weight": (out, into), f"{name}.bias": (out,)}
+            shapes |= {f"layers.{i}.blocks.{j}.{key}": value for key, value in block.items()}
+        if i < 3:
+            shapes[f"layers.{i}.downsample.reduction.weight"] = (2 * c, 4 * c)
+            shapes |= {f"layers.{i}.downsample.norm.{name}": (4 * c,) for name in ("weight", "bias")}
+    last = 8 * shape.width
+    return shapes | {
+        "norm.weight": (last,),
+        "norm.bias": (last,),
+        "head.weight": (classes, last),
+        "head.bias": (classes,),
+    }
+
+
+def dialect_of(state: Mapping[str, Tensor]) -> str | None:
+    """Whose names a state dict uses: "swin" (original), "swin_timm", "swin_openmmlab", or None when it is no Swin."""
+    if "stages.0.blocks.0.attn.w_msa.qkv.weight" in state:
+        return "swin_openmmlab"
+    if "layers.0.blocks.0.attn.relative_position_bias_table" not in state:
+        return None
+    return "swin" if "layers.0.downsample.reduction.weight" in state else "swin_timm"
+
+
+def to_original(state: Mapping[str, Tensor], dialect: str) -> tuple[dict[str, Tensor], list[str]]:
+    """Original names for any dialect, and the derived buffers that were left out."""
+    derived = [key for key in state if _DERIVED.search(key)]
+    kept = {key: value for key, value in state.items() if key not in derived}
+    if dialect == "swin_timm":
+        kept = {_from_timm(key): value for key, value in kept.items()}
+    elif dialect == "swin_openmmlab":
+        kept = {_from_openmmlab(key): _merging_order(key, value, inverse=True) for key, value in kept.items()}
+    # mmpretrain keeps the final norm as the output norm of the last stage.
+    if "norm.weight" not in kept and "norm3.weight" in kept:
+        for name in ("weight", "bias"):
+            kept[f"norm.{name}"] = kept.pop(f"norm3.{name}")
+    return kept, derived
+
+
+def to_openmmlab(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """From original names to those of mmdet's, mmseg's and mmpretrain's SwinTransformer; the head keeps its name."""
+    return {_to_openmmlab(key): _merging_order(key, value, inverse=False) for key, value in state.items()}
+
+
+def to_timm(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """From original names to timm's since version 0.9."""
+    renamed = {}
+    for key, value in state.items():
+        new = re.sub(r"^layers\.(\d)\.downsample", lambda m: f"layers.{int(m[1]) + 1}.downsample", key)
+        renamed[re.sub(r"^head\.(weight|bias)$", r"head.fc.\1", new)] = value
+    return renamed
+
+
+def _from_timm(key: str) -> str:
+    key = re.sub(r"^layers\.(\d)\.downsample", lambda m: f"layers.{int(m[1]) - 1}.downsample", key)
+    return key.replace("head.fc.", "head.")
+
+
+_RENAMES = (("attn.", "attn.w_msa."), ("mlp.fc1.", "ffn.layers.0.0."), ("mlp.fc2.", "ffn.layers.1."))
+
+
+def _to_openmmlab(key: str) -> str:
+    if key.startswith("patch_embed.proj."):
+        return key.replace("proj", "projection", 1)
+    if not key.startswith("layers."):
+        return key
+    for ours, theirs in _RENAMES:
+        key = key.replace(ours, theirs, 1)
+    return key.replace("layers.", "stages.", 1)
+
+
+def _from_openmmlab(key: str) -> str:
+    if key.startswith("patch_embed.projection."):
+        return key.replace("projection", "proj", 1)
+    if not key.startswith("stages."):
+        return key
+    for ours, theirs in _RENAMES:
+        key = key.replace(theirs, ours, 1)
+    return key.replace("stages.", "layers.", 1)
+
+
+def _merging_order(key: str, value: Tensor, *, inverse: bool) -> Tensor:
+    """OpenMMLab merges patches by nn.Unfold: channel-major and row-first instead of patch-major and column-first."""
+    if ".downsample." not in key:
+        return value
+    swap: Callable[[Tensor], Tensor] = lambda x: x[:, [0, 2, 1, 3]]  # noqa: E731  # its own inverse
+    flat = value.reshape(-1, value.shape[-1])
+    rows, inputs = flat.shape
+    if inverse:
+        new = swap(flat.reshape(rows, inputs // 4, 4).transpose(1, 2)).reshape(rows, inputs)
+    else:
+        new = swap(flat.reshape(rows, 4, inputs // 4)).transpose(1, 2).reshape(rows, inputs)
+    return new.reshape(value.shape)

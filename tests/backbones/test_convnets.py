@@ -1,0 +1,116 @@
+"""The other convolutional backbones compute what torchvision's networks compute, tapped at strides 4 to 32."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from rtx.backbones import SourceConvNet
+from rtx.backbones.convnets import LAYOUTS
+from rtx.backbones.spec import spec_of
+from rtx.errors import BadValue, UnknownName
+from rtx.sources.archs import build_reference, reference_shapes
+from rtx.sources.made_up import random_state
+from rtx.transfer.modes import apply_transfer
+from rtx.types import TransferMode
+
+SIZES = [(64, 96), (75, 101)]
+
+
+def torchvision_last(net, arch, x):
+    """What the classifier of torchvision's network pools."""
+    if arch == "mnasnet1_0":
+        return net.layers(x)
+    if arch == "shufflenet_v2_x1_0":
+        return net.conv5(net.stage4(net.stage3(net.stage2(net.maxpool(net.conv1(x))))))
+    return torch.relu(net.features(x)) if arch == "densenet161" else net.features(x)
+
+
+# Modules of torchvision's network whose outputs are the first three stages.
+TAPS = {
+    "densenet161": ("features.transition1.relu", "features.transition2.relu", "features.transition3.relu"),
+    "mnasnet1_0": ("layers.8", "layers.9", "layers.11"),
+    "mobilenet_v2": ("features.3", "features.6", "features.13"),
+    "shufflenet_v2_x1_0": ("maxpool", "stage2", "stage3"),
+    "vgg16_bn": ("features.22", "features.32", "features.42"),
+}
+
+
+@pytest.mark.parametrize("arch", LAYOUTS)
+def test_features_and_keys_equal_torchvision(arch):
+    reference = build_reference(arch)
+    state = random_state(arch, seed=1)
+    with torch.no_grad():  # not load_state_dict: MNASNet's insists on a version number beside the keys
+        for key, value in reference.state_dict().items():
+            value.copy_(state[key])
+    reference.eval()
+    ours = SourceConvNet(arch).eval()
+    ours.load_state_dict({key: state[key] for key in reference_shapes(arch)}, strict=True)
+    seen = {}
+    for name in TAPS[arch]:
+        reference.get_submodule(name).register_forward_hook(lambda m, i, o, name=name: seen.update({name: o.clone()}))
+    for size in SIZES:
+        x = torch.randn(1, 3, *size)
+        with torch.no_grad():
+            features = ours(x)
+            last = torchvision_last(reference, arch, x)
+        for mine, theirs in zip(features, [*(seen[name] for name in TAPS[arch]), last], strict=True):
+            assert mine.shape == theirs.shape
+            assert (mine - theirs).abs().max() <= 1e-5 * max(1, theirs.abs().max())
+        assert tuple(f.shape[1] for f in features) == spec_of(arch).channels
+        for feature, stride in zip(features, spec_of(arch).strides, strict=True):
+            # Networks without padding in their pools round down, the others up.
+            assert all(feature.shape[2 + i] in (size[i] // stride, -(-size[i] // stride)) for i in (0, 1))
+
+
+@pytest.mark.parametrize("arch", LAYOUTS)
+def test_fixed_trains_nothing_and_blocks_exactly_the_tail(arch):
+    def build(mode):
+        config = apply_transfer(spec_of(arch).config, TransferMode.parse(mode), None, "mmdet")
+        return SourceConvNet(**{key: value for key, value in config.items() if key != "type"})
+
+    assert not any(p.requires_grad for p in build("fixed").parameters())
+    backbone = build("blocks:2")
+    names = [part.name for part in backbone.parts]
+    second_last = [part.name for part in backbone.parts if part.block][-2]
+    tail = tuple(names[names.index(second_last) :])
+    assert backbone.plan.trainable == tail
+    x = torch.randn(2, 3, 64, 64)
+    sum(f.mean() for f in backbone(x)).backward()
+    trained = {name for name, p in backbone.named_parameters() if p.grad is not None}
+    assert trained == {name for name, _ in backbone.named_parameters() if name.startswith(tuple(t + "." for t in tail))}
+
+
+@pytest.mark.parametrize("arch", LAYOUTS)
+def test_every_parameter_belongs_to_exactly_one_part(arch):
+    backbone = SourceConvNet(arch)
+    for name, _ in backbone.named_parameters():
+        assert sum(name.startswith(part.name + ".") for part in backbone.parts) == 1, name
+
+
+def test_an_in_place_relu_behind_a_tap_does_not_change_it():
+    backbone = SourceConvNet("vgg16_bn").eval()
+    x = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        alone = [SourceConvNet.forward(_only(backbone, i), x)[0].clone() for i in range(4)]
+        _only(backbone, (0, 1, 2, 3))
+        together = backbone(x)
+    assert all(torch.equal(a, b) for a, b in zip(alone, together, strict=True))
+
+
+def _only(backbone, indices):
+    backbone.out_indices = (indices,) if isinstance(indices, int) else indices
+    return backbone
+
+
+def test_sync_batch_norm_and_frozen_affine_terms_as_the_config_says():
+    net = SourceConvNet("mobilenet_v2", norm_cfg={"type": "SyncBN", "requires_grad": False})
+    norms = [m for m in net.modules() if isinstance(m, torch.nn.SyncBatchNorm)]
+    assert norms and not any(m.weight.requires_grad for m in norms)
+    with pytest.raises(BadValue, match="GN"):
+        SourceConvNet("mobilenet_v2", norm_cfg={"type": "GN"})
+
+
+def test_unknown_architecture_shows_the_nearest():
+    with pytest.raises(UnknownName, match="'vgg16_bn'"):
+        SourceConvNet("vgg16bn")
