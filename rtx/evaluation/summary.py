@@ -28,8 +28,8 @@ def build_summary(cells: Mapping[Condition, Cell], headline: str, card: Mapping[
 
     Returns:
         A JSON-ready dict; scores are fractions, NaN is null. `P`, `mPC`, `rPC`, `families` belong to `metric`;
-        `metrics` has the same for every one. `complete` says whether all 15 corruptions at all 5 severities and the clean
-        images are there; where it is false, `mPC` is the mean over what is there, and `label` says over what.
+        `metrics` has the same for every one. `complete` says whether all 15 corruptions at all 5 severities and the
+        clean images are there; where it is false, `mPC` is the mean over what is there, and `label` says over what.
     """
     names = [headline, *sorted({name for cell in cells.values() for name in cell.metrics} - {headline})]
     every = {name: _aggregate({c: cell.metrics.get(name, math.nan) for c, cell in cells.items()}) for name in names}
