@@ -38,7 +38,13 @@ COMMANDS: dict[str, Command] = {
     ),
     "score": Command("P, mPC, rPC of predictions made elsewhere (COCO results, label maps)", "rtx.cli.score"),
     "corrupt": Command("corrupt an image or a data folder, into files or a contact sheet", "rtx.cli.corrupt"),
+    "weights": Command("source weights: list, fetch, inspect, convert", "rtx.cli.weights"),
     "experiments": Command("the papers' experiments: their runs and the commands that repeat them", "rtx.cli.experiments"),
+    "report": Command("one page, figures and tables over finished evaluations", "rtx.cli.report"),
+    "compare": Command("two evaluations, paired: where they differ and by how much", "rtx.cli.compare"),
+    "import_published": Command(
+        "published result files as evaluations of our own format", "rtx.cli.import_published", ("import-published",)
+    ),
     "demo": Command("the whole story in a few minutes on rendered scenes, no download, no GPU", "rtx.cli.demo"),
     "doctor": Command("what is installed, what clashes, and how to mend it", "rtx.cli.doctor"),
 }

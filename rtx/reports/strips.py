@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from rtx.reports.examples import IGNORED, Box, Choice, Example, Examples, Labels, judge, map_quality, quality, read_map
+from rtx.reports.wording import corruption_name, percent
 from rtx.types import CLEAN, SEVERITIES, Condition
 
 WIDTH = 300
@@ -51,6 +52,12 @@ class Strip:
     width: int
     height: int
     rows: tuple[tuple[str, tuple[Tile, ...]], ...]
+
+    @property
+    def title(self) -> str:
+        """The corruption, the image and what it cost."""
+        name = corruption_name(self.choice.corruption)
+        return f"{name} costs image {self.choice.image} {percent(self.choice.drop, 0)} points of quality on average"
 
 
 @dataclass(frozen=True)

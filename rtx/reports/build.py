@@ -1,0 +1,227 @@
+"""Make a whole report: figures, tables, long form, summary and page."""
+
+from __future__ import annotations
+
+import json
+import logging
+import multiprocessing
+import os
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rtx.errors import BadValue, RunConflict
+from rtx.evaluation.scores import write_atomic
+from rtx.reports import page, paper_tables, rows, run_tables, tables
+from rtx.reports.examples import Choice, Examples, choose, read_examples
+from rtx.reports.figures import strip
+from rtx.reports.groups import Banner, Group, banners, group_runs, merged
+from rtx.reports.runs import Run
+from rtx.reports.style import FORMATS, save
+from rtx.reports.trend import residual
+from rtx.reports.verdict import gain, verdict
+from rtx.reports.views import EVERY, TRANSFER, View, wants_transfer
+
+log = logging.getLogger(__name__)
+
+REPORT_FORMAT = "rtx.report/1"
+SMALL_ENOUGH = 3_000_000
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was written.
+
+    Attributes:
+        page: path of `report.html`.
+        summary: what `summary.json` holds.
+        banners: what must be read before the numbers.
+    """
+
+    page: Path
+    summary: dict[str, Any]
+    banners: tuple[Banner, ...]
+
+
+@dataclass(frozen=True)
+class _Job:
+    stem: Path
+    view: View | None
+    group: Group
+    choice: Choice | None = None
+    examples: tuple[tuple[str, Examples], ...] = ()
+
+
+def build(runs: Sequence[Run], out: Path, *, title: str = "Robustness report") -> Report:
+    """Write a report over runs into a folder; the same runs give the same bytes.
+
+    Args:
+        runs: from `load_runs`.
+        out: the report's folder; files of an earlier report in it are replaced.
+        title: heading of the page.
+
+    Raises:
+        BadValue: there is no run, or the page would be larger than 3 MB.
+        RunConflict: `out` is the folder of an evaluation, whose files the report would overwrite.
+    """
+    if not runs:
+        raise BadValue("a report over no run: give at least one evaluation folder")
+    if out.is_file() or (out / "protocol.json").exists() or (out / "cells").exists():
+        raise RunConflict(f"report folder {str(out)!r} is a file or holds an evaluation; choose another --out")
+    groups = group_runs(runs)
+    said = tuple(merged(banners(groups)))
+    out.mkdir(parents=True, exist_ok=True)
+    before = _written_before(out)
+    examples = {run.name: found for run in runs if (found := read_examples(run.folder)) is not None}
+    choices = {group.slug: _choices(group, examples) for group in groups}
+    jobs = _jobs(groups, choices, examples, out)
+    drawn = _draw_all(jobs)
+    files = [f"{job.stem.relative_to(out).as_posix()}.{kind}" for job in jobs if job.stem in drawn for kind in FORMATS]
+    made = {group.slug: run_tables.of_group(group) for group in groups}
+    shared = paper_tables.transfer_tables(groups)
+    against, doubts = paper_tables.paper_against_yours(runs)
+    for prefix, table in _named(groups, made, [*shared, *([against] if against else [])]):
+        for kind, write in (("md", tables.markdown), ("tex", tables.latex)):
+            name = f"tables/{prefix}{table.name}.{kind}"
+            write_atomic(out / name, write(table))
+            files.append(name)
+    write_atomic(out / "results.csv", rows.results_csv(runs))
+    write_atomic(out / "metrics.csv", rows.metrics_csv(runs))
+    html = page.render(
+        page.Content(
+            title=title,
+            groups=tuple(groups),
+            banners=said,
+            tables=made,
+            shared_tables=tuple(shared),
+            against=against,
+            doubts=doubts,
+            choices=choices,
+            examples=examples,
+            figures=out,
+            drawn=frozenset(job.stem for job in jobs if job.stem in drawn),
+        )
+    )
+    if len(html.encode()) > SMALL_ENOUGH:
+        raise BadValue(f"the page of {len(runs)} runs would have {len(html) / 1e6:.1f} MB, 3 is the most; report over fewer runs")
+    write_atomic(out / "report.html", html)
+    files += ["report.html", "results.csv", "metrics.csv", "summary.json"]
+    summary = _summary(groups, said, sorted(files))
+    write_atomic(out / "summary.json", json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
+    for name in sorted(before - set(files)):
+        (out / name).unlink(missing_ok=True)
+    log.info("report: %s (%.1f MB, %d files)", out / "report.html", len(html.encode()) / 1e6, len(files))
+    return Report(out / "report.html", summary, said)
+
+
+def stem_of(out: Path, groups: Sequence[Group], group: Group, name: str) -> Path:
+    """Where a figure lies: with one group plainly under its name, with several in a folder for each."""
+    return out / "figures" / name if len(groups) == 1 else out / "figures" / group.slug / name
+
+
+def _choices(group: Group, examples: dict[str, Examples]) -> list[Choice]:
+    return choose([examples[run.name] for run in group.runs if run.name in examples])
+
+
+def _jobs(
+    groups: Sequence[Group], choices: dict[str, list[Choice]], examples: dict[str, Examples], out: Path
+) -> list[_Job]:
+    jobs = []
+    for group in groups:
+        for view in EVERY:
+            if view not in TRANSFER or wants_transfer(group):
+                jobs.append(_Job(stem_of(out, groups, group, view.name), view, group))
+        there = tuple((run.name, examples[run.name]) for run in group.runs if run.name in examples)
+        for number, choice in enumerate(choices[group.slug], 1):
+            jobs.append(_Job(stem_of(out, groups, group, f"strip_{number}"), None, group, choice, there))
+    return jobs
+
+
+_PENDING: list[_Job] = []
+
+
+def _draw_all(jobs: list[_Job]) -> set[Path]:
+    """Draw and save every figure on all cores; which of them had something to draw."""
+    _PENDING[:] = jobs
+    # The longest first, so that no process is left with a long one at the end.
+    order = sorted(range(len(jobs)), key=lambda i: (jobs[i].view is None, jobs[i].stem.name != "multiples", i))
+    workers = min(os.cpu_count() or 1, 4, len(jobs))
+    try:
+        if workers == 1 or "fork" not in multiprocessing.get_all_start_methods():
+            done = [_draw(index) for index in order]
+        else:
+            with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("fork")) as pool:
+                done = list(pool.map(_draw, order))
+    finally:
+        _PENDING.clear()
+    return {jobs[index].stem for index, drawn in zip(order, done, strict=True) if drawn}
+
+
+def _draw(index: int) -> bool:
+    job = _PENDING[index]
+    if job.view is None:
+        figure = strip.draw(job.choice, job.examples) if job.choice else None
+    else:
+        figure = job.view.draw(job.group)
+    if figure is None:
+        return False
+    save(figure, job.stem)
+    return True
+
+
+def _named(
+    groups: Sequence[Group], made: dict[str, list[tables.Table]], shared: Sequence[tables.Table]
+) -> list[tuple[str, tables.Table]]:
+    found = [(f"{g.slug}/" if len(groups) > 1 else "", table) for g in groups for table in made[g.slug]]
+    seen: dict[str, int] = {}
+    for table in shared:
+        seen[table.name] = seen.get(table.name, 0) + 1
+        found.append((f"{seen[table.name]}_" if seen[table.name] > 1 else "", table))
+    return found
+
+
+def _written_before(out: Path) -> set[str]:
+    try:
+        old = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+        names = set(old["files"]) if old["format"] == REPORT_FORMAT else set()
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
+    return {name for name in names if not Path(name).is_absolute() and ".." not in Path(name).parts}
+
+
+def _summary(groups: Sequence[Group], said: Sequence[Banner], files: list[str]) -> dict[str, Any]:
+    return {
+        "format": REPORT_FORMAT,
+        "unit": "fraction",
+        "groups": [
+            {
+                "dataset": group.dataset,
+                "metric": group.metric,
+                "baseline": group.baseline.name,
+                "models": [_model(group, run) for run in group.runs],
+            }
+            for group in groups
+        ],
+        "banners": [vars(banner) for banner in said],
+        "files": files,
+    }
+
+
+def _model(group: Group, run: Run) -> dict[str, Any]:
+    change = gain(group, run)
+    return {
+        "name": run.name,
+        "source": run.source.text,
+        "eps": run.source.eps,
+        "transfer": run.transfer,
+        "method": run.method,
+        "n_images": run.n_images,
+        "preview": run.preview,
+        **run.summary.to_dict(),
+        "intervals": {name: run.intervals.of(name) for name in ("P", "mPC", "rPC")},
+        "against_baseline": {"mPC": change[0], "interval": change[1]} if change else None,
+        "above_trend": residual(group, run),
+        "verdict": verdict(group, run).sentence,
+    }

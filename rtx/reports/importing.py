@@ -1,0 +1,143 @@
+"""Published result files as evaluations of our own format, with a card that says what the files do not say."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rtx.errors import BadValue
+from rtx.evaluation.published import read_class_grids, read_result_file
+from rtx.evaluation.scores import Cell
+from rtx.types import Condition
+
+log = logging.getLogger(__name__)
+
+_FOLDERS = {"coco": "coco_val2017", "pascal_voc": "voc2007_test", "cityscapes": "cityscapes_val"}
+_METHODS = (
+    ("cascade_mask_rcnn", "Cascade Mask R-CNN"),
+    ("cascade_rcnn", "Cascade R-CNN"),
+    ("faster_rcnn", "Faster R-CNN"),
+    ("mask_rcnn", "Mask R-CNN"),
+    ("retinanet", "RetinaNet"),
+    ("htc", "HTC"),
+)
+_BACKBONES = (("x101_64x4d", "resnext101_64x4d"), ("x101_32x4d", "resnext101_32x4d"), ("r101", "resnet101"), ("r50", "resnet50"))
+# The end of a file's name says what the detector was trained on; s stands for the stylised copy.
+_TRAINING = {
+    "coco": "COCO",
+    "scoco": "stylised COCO",
+    "cocoscoco": "COCO and stylised COCO",
+    "city": "Cityscapes",
+    "scity": "stylised Cityscapes",
+    "cityscity": "Cityscapes and stylised Cityscapes",
+    "voc0712": "VOC 07+12",
+    "vocsvoc0712": "VOC 07+12 and stylised VOC",
+}
+VOC_CLASSES = (
+    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog", "horse",
+    "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
+)  # fmt: skip
+UNKNOWN = (
+    "number of images",
+    "corruption seed",
+    "version of the corruption library",
+    "channel order (mmdet's reader gives BGR)",
+    "precision",
+    "weights hash",
+    "library versions",
+)
+
+
+@dataclass(frozen=True)
+class Imported:
+    """One published detector.
+
+    Attributes:
+        name: the file's name without its ending.
+        headline: the metric that P and mPC are made of.
+        cells: every condition of the file.
+        card: what is known, and what is not.
+    """
+
+    name: str
+    headline: str
+    cells: Mapping[Condition, Cell]
+    card: dict[str, Any]
+
+
+def import_folder(root: Path) -> Iterator[Imported]:
+    """Read every detector below a folder; other JSON files are named in the log and left out.
+
+    Raises:
+        BadValue: the folder is not there, holds no result file, or one is damaged.
+    """
+    paths = [root] if root.is_file() else sorted(root.rglob("*_results.json"))
+    if not paths:
+        raise BadValue(f"{str(root)!r} holds no *_results.json; give the folder of the published results")
+    for path in paths:
+        yield import_file(path)
+
+
+def import_file(path: Path) -> Imported:
+    """Read one result file.
+
+    Raises:
+        BadValue: it is none.
+    """
+    grids = read_result_file(path)
+    headline = "bbox_mAP" if "bbox_mAP" in grids else next(iter(grids))
+    by_class = read_class_grids(path) if headline == "AP50" else []
+    if len(by_class) == len(VOC_CLASSES):
+        grids |= {f"AP50/{name}": grid for name, grid in zip(VOC_CLASSES, by_class, strict=True)}
+    card = _card(path, headline, named=len(by_class) == len(VOC_CLASSES))
+    cells = {}
+    for condition in grids[headline]:
+        # COCO's -1 stands for "no such object".
+        metrics = {name: value if (value := grid[condition]) >= 0 else math.nan for name, grid in grids.items()}
+        cells[condition] = Cell(condition, metrics, 0, card)
+    log.info("%s: %d cells, headline %s", path.name, len(cells), headline)
+    return Imported(path.stem, headline, cells, card)
+
+
+def _card(path: Path, headline: str, *, named: bool) -> dict[str, Any]:
+    stem = path.stem.removesuffix("_results")
+    kind = next((word for mark, word in _METHODS if stem.startswith(mark)), "unknown")
+    arch = next((word for mark, word in _BACKBONES if mark in stem), "unknown")
+    end = re.split(r"_fpn_\dx_?", stem)[-1]
+    dataset = _FOLDERS.get(path.parent.name, f"unknown ({path.parent.name})")
+    unknown = [*UNKNOWN, *(["names of the classes: taken in VOC's usual order"] if named else [])]
+    return {
+        "origin": "published result file of the robust-detection benchmark",
+        "unknown": unknown,
+        "corruption_engine": "imagecorruptions",
+        "corruption_engine_version": "unknown",
+        "channel_order": "unknown",
+        "corruption_seed": "unknown",
+        "corruption_at": "original_resolution",
+        "image_key": "unknown",
+        "limit": None,
+        "n_images": None,
+        "data_sha256": "unknown",
+        "metric": {"scorer": "unknown", "ap": "AP at IoU 0.5" if headline == "AP50" else "COCO AP, IoU .50:.95"},
+        "precision": "unknown",
+        "weights_sha256": "unknown",
+        "config_sha256": "unknown",
+        "source": None,
+        "transfer": None,
+        "freeze_map": {"backbone": {"arch": arch + ("_dcn" if "dconv" in stem else "")}},
+        "labels": {
+            "name": stem if end not in _TRAINING or end in ("coco", "city", "voc0712") else stem.replace(f"_{end}", f" ({end})"),
+            "dataset": dataset,
+            "method": kind,
+            "training": _TRAINING.get(end, "as the folder's test set"),
+            "file": path.name,
+            "file_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        },
+        "versions": {},
+    }

@@ -1,0 +1,269 @@
+"""The page: one file that needs no network, with figures and pictures inside it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from rtx.corruptions import BENCHMARK, CORRUPTIONS, FAMILIES
+from rtx.evaluation.scores import protocol_key
+from rtx.reports import strips, tables
+from rtx.reports.examples import Choice, Examples
+from rtx.reports.figures import heat
+from rtx.reports.figures.completeness import counts
+from rtx.reports.groups import Banner, Group, missing_text
+from rtx.reports.runs import Run
+from rtx.reports.style import FAMILY_COLOURS, inline_svg, model_colours
+from rtx.reports.verdict import Verdict, verdict
+from rtx.reports.views import AFTER_STRIPS, BEFORE_STRIPS, COMPLETENESS, HEAT, TRANSFER, View, wants_transfer
+from rtx.reports.wording import corruption_name, dataset_name, metric_name, percent
+from rtx.types import CLEAN, SEVERITIES, Condition
+
+FILES = Path(__file__).parent / "page_files"
+
+
+@dataclass(frozen=True)
+class Content:
+    """Everything that goes into the page."""
+
+    title: str
+    groups: tuple[Group, ...]
+    banners: tuple[Banner, ...]
+    tables: Mapping[str, Sequence[tables.Table]]
+    shared_tables: tuple[tables.Table, ...]
+    against: tables.Table | None
+    doubts: tuple[str, ...]
+    choices: Mapping[str, Sequence[Choice]]
+    examples: Mapping[str, Examples]
+    figures: Path
+    drawn: frozenset[Path]
+
+
+@dataclass(frozen=True)
+class Section:
+    """One view on the page.
+
+    Attributes:
+        id: anchor.
+        kind: `chart`, `heat`, `strips` or `matrix`.
+        title: heading.
+        point: what it says.
+        about: how to read it.
+        svg: the chart, empty where it could not be drawn.
+        files: figure files as (format, relative path).
+        missing: (run, what it lacks, command).
+        absent: why there is nothing to see.
+    """
+
+    id: str
+    kind: str
+    title: str
+    point: str
+    about: str
+    svg: Markup
+    files: tuple[tuple[str, str], ...]
+    missing: tuple[tuple[str, str, str], ...]
+    absent: str
+    data: Any = None
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """One group on the page."""
+
+    id: str
+    name: str
+    group: Group
+    verdicts: tuple[Verdict, ...]
+    sections: tuple[Section, ...]
+    tables: tuple[tables.Table, ...]
+
+
+def render(content: Content) -> str:
+    """The page as text."""
+    chapters = tuple(_chapter(content, group, index) for index, group in enumerate(content.groups))
+    script = (FILES / "report.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    counts_of_models = sorted({max(len(group.runs), 2) for group in content.groups} | {len(g.runs) for g in content.groups})
+    return _environment().get_template("report.html.j2").render(
+        title=content.title,
+        chapters=chapters,
+        banners=content.banners,
+        shared_tables=content.shared_tables,
+        against=content.against,
+        doubts=content.doubts,
+        cards=[_card(run) for group in content.groups for run in group.runs],
+        # These two are ours, and are put in as they are; everything else is escaped.
+        style=Markup((FILES / "report.css").read_text(encoding="utf-8") + _variables(counts_of_models)),
+        script=Markup(script),
+        script_hash=digest,
+        to_latex=tables.latex,
+        to_markdown=tables.markdown,
+        n_runs=sum(len(group.runs) for group in content.groups),
+    )
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(FILES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+
+
+def _variables(counts_of_models: Sequence[int]) -> str:
+    """Colours of families and models as variables, for light and for dark paper."""
+    light, dark = [], []
+    for family, (one, two) in FAMILY_COLOURS.items():
+        light.append(f"--{family.replace('_', '-')}:{one}")
+        dark.append(f"--{family.replace('_', '-')}:{two}")
+    for count in counts_of_models:
+        light += [f"--m{count}-{i}:{colour}" for i, colour in enumerate(model_colours(count))]
+        dark += [f"--m{count}-{i}:{colour}" for i, colour in enumerate(model_colours(count, dark=True))]
+    one, two = ";".join(light), ";".join(dark)
+    return (
+        f"\n:root{{{one}}}\n@media screen and (prefers-color-scheme:dark){{:root:not([data-theme=light]){{{two}}}}}\n"
+        f"@media screen{{:root[data-theme=dark]{{{two}}}}}\n"
+    )
+
+
+def _chapter(content: Content, group: Group, index: int) -> Chapter:
+    name = f"g{index}"
+    sections = [_section(content, group, view, name) for view in BEFORE_STRIPS]
+    sections.append(_strips(content, group, name))
+    sections += [_section(content, group, view, name) for view in AFTER_STRIPS]
+    if wants_transfer(group):
+        sections += [_section(content, group, view, name) for view in TRANSFER]
+    sections.append(_section(content, group, COMPLETENESS, name))
+    title = f"{dataset_name(group.dataset)}, {metric_name(group.metric)}"
+    verdicts = tuple(verdict(group, run) for run in group.runs)
+    return Chapter(name, title, group, verdicts, tuple(sections), tuple(content.tables[group.slug]))
+
+
+def _section(content: Content, group: Group, view: View, chapter: str) -> Section:
+    stem = _stem(content, group, view.name)
+    drawn = stem in content.drawn
+    kind = {HEAT.name: "heat", COMPLETENESS.name: "matrix"}.get(view.name, "chart")
+    point = view.point(group) if drawn else ""
+    svg = Markup("")
+    if drawn and kind == "chart":
+        text = stem.with_name(f"{stem.name}.svg").read_text(encoding="utf-8")
+        models = max(len(group.runs), 2) if view in TRANSFER else len(group.runs)
+        # The text is Matplotlib's: every name in it was drawn as outlines, none is in it as text.
+        svg = Markup(inline_svg(text, f"{chapter}-{view.name}", escape(f"{view.title}. {point}", quote=True), models))
+    data = {"heat": _heat, "matrix": _matrix}[kind](group) if kind != "chart" else _curve_numbers(group, view)
+    missing = tuple(
+        (run.name, missing_text(run), run.remedy()) for run, _ in view.missing(group)
+    )
+    absent = "" if drawn else view.absent(group) or "No run has the cells for it."
+    return Section(
+        f"{chapter}-{view.name}", kind, view.title, point, view.about, svg, _files(content, stem) if drawn else (), missing, absent, data
+    )
+
+
+def _stem(content: Content, group: Group, name: str) -> Path:
+    root = content.figures / "figures"
+    return root / name if len(content.groups) == 1 else root / group.slug / name
+
+
+def _files(content: Content, stem: Path) -> tuple[tuple[str, str], ...]:
+    path = stem.relative_to(content.figures).as_posix()
+    return tuple((kind.upper(), f"{path}.{kind}") for kind in ("pdf", "svg", "png"))
+
+
+def _strips(content: Content, group: Group, chapter: str) -> Section:
+    about = (
+        "One image under one corruption, severity 0 to 5 from left to right, one row a model. Green, solid: hits. Orange, "
+        "dotted: false alarms. White, dashed: missed objects. Label maps: wrong pixels are striped. Predictions with a "
+        "score of 0.3 and above. Images are chosen by the drop of their quality, not by hand."
+    )
+    there = [(run.name, content.examples[run.name]) for run in group.runs if run.name in content.examples]
+    lacking = [run.name for run in group.runs if run.name not in content.examples]
+    absent = ""
+    if not there:
+        absent = "No run keeps example images (a folder examples/ with index.json beside its cells), so none can be shown."
+    elif not content.choices[group.slug]:
+        absent = "No image has the clean condition and all five severities of a corruption in every run with examples."
+    built = strips.build(content.choices[group.slug], there) if there else None
+    point = ""
+    if built and built.strips:
+        worst = max(built.strips, key=lambda strip: strip.choice.drop).choice
+        point = (
+            f"Worst case shown: {corruption_name(worst.corruption)} costs image {worst.image} "
+            f"{percent(worst.drop, 0)} points of quality on average"
+        )
+    rows = tuple((name, "no examples in its folder", "") for name in lacking) if there else ()
+    return Section(f"{chapter}-strips", "strips", "Example strips", point, about, Markup(""), (), rows, absent, built)
+
+
+def _heat(group: Group) -> dict[str, Any]:
+    columns = [{"name": corruption_name(n), "short": corruption_name(n, short=True), "family": CORRUPTIONS[n]} for n in BENCHMARK]
+    body = []
+    for run in group.runs:
+        cells = []
+        for name, value in heat.values(run).items():
+            cells.append(_heat_cell(value, _hover(run, name)))
+        whole = run.summary.rPC if run.summary.complete else None
+        text = f"{run.name}: rPC over 15 corruptions; folder {run.folder}"
+        cells.append(_heat_cell(None if whole is None or whole != whole else whole, text))
+        body.append({"name": run.name, "baseline": run is group.baseline, "cells": cells})
+    widths = [(family, sum(CORRUPTIONS[n] == family for n in BENCHMARK)) for family in FAMILIES]
+    return {"columns": columns, "families": widths, "rows": body}
+
+
+def _heat_cell(value: float | None, hover: str) -> dict[str, Any]:
+    if value is None:
+        return {"text": percent(None), "value": "", "back": "", "ink": "", "hover": hover}
+    colour = heat.shade(value)
+    return {"text": percent(value, 0), "value": repr(value), "back": colour, "ink": heat.ink_on(colour), "hover": hover}
+
+
+def _hover(run: Run, corruption: str) -> str:
+    scores = [percent(run.score(Condition(corruption, level))) for level in SEVERITIES]
+    return (
+        f"{run.name}, {corruption_name(corruption)}: clean {percent(run.score(CLEAN))}; severities 1 to 5: "
+        f"{', '.join(scores)}; cells/{corruption}_1.json to _5.json"
+    )
+
+
+def _matrix(group: Group) -> dict[str, Any]:
+    columns = [{"name": "clean", "short": "clean"}]
+    columns += [{"name": corruption_name(n), "short": corruption_name(n, short=True)} for n in BENCHMARK]
+    body = []
+    for run in group.runs:
+        flags = sorted({flag for cell in run.cells.values() for flag in cell.flags})
+        cells = [
+            {"text": f"{there}/{wanted}", "state": "done" if there == wanted else "part" if there else "none", "name": name}
+            for name, there, wanted in counts(run)
+        ]
+        body.append({"name": run.name, "cells": cells, "images": run.n_images or "unknown", "flags": ", ".join(flags)})
+    return {"columns": columns, "rows": body}
+
+
+def _curve_numbers(group: Group, view: View) -> Any:
+    if view.name != "curve":
+        return None
+    return [(run.name, [percent(run.severity_mean(level)) for level in range(6)]) for run in group.runs]
+
+
+def _card(run: Run) -> dict[str, Any]:
+    return {
+        "name": run.name,
+        "folder": str(run.folder),
+        "key": protocol_key(run.card),
+        "json": json.dumps(run.card, indent=1, sort_keys=True, ensure_ascii=False, default=str),
+    }

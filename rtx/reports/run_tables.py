@@ -1,0 +1,155 @@
+"""The tables of a group of runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from rtx.corruptions import BENCHMARK, FAMILIES
+from rtx.reports.figures.breakdown import class_rows, size_rows
+from rtx.reports.figures.completeness import counts
+from rtx.reports.figures.families import drop, drop_interval, paired
+from rtx.reports.groups import Group
+from rtx.reports.intervals import Interval
+from rtx.reports.runs import Run
+from rtx.reports.tables import Entry, Table, best_of, row
+from rtx.reports.trend import residual, trend_of
+from rtx.reports.wording import DASH, corruption_name, dataset_name, interval_text, metric_name, percent, signed
+
+PERCENT = "All numbers in percent."
+
+
+def of_group(group: Group) -> list[Table]:
+    """Every table that the runs have numbers for."""
+    tables = [overall(group), by_corruption(group), by_family(group), completeness(group)]
+    if any(len(run.metrics) > 1 for run in group.runs):
+        tables.append(every_metric(group))
+    for name, word, rows in (("sizes", "object size", size_rows(group)), ("classes", "class", class_rows(group))):
+        if rows:
+            tables.append(_breakdown(group, name, word, rows))
+    return tables
+
+
+def overall(group: Group) -> Table:
+    """P, mPC and rPC of each run with intervals; the best of the comparable ones in bold."""
+    runs = group.runs
+    reads: list[tuple[str, Callable[[Run], float | None]]] = [
+        ("P", lambda run: _defined(run.summary.P)),
+        ("mPC", lambda run: _defined(run.summary.mPC)),
+        ("rPC", lambda run: _defined(run.summary.rPC)),
+    ]
+    columns = []
+    for name, read in reads:
+        ranked = [read(run) if run in group.comparable and not run.preview else None for run in runs]
+        best = best_of(ranked)
+        columns.append(
+            [
+                Entry(percent(read(run)), interval_text(run.intervals.of(name)), index in best)
+                for index, run in enumerate(runs)
+            ]
+        )
+    has_trend = trend_of(group) is not None
+    rows = []
+    for index, run in enumerate(runs):
+        label = run.name + (" (PREVIEW)" if run.preview else "")
+        images = str(run.n_images) if run.n_images else "unknown"
+        cells = [columns[0][index], columns[1][index], columns[2][index]]
+        if not run.summary.complete:  # never under the plain name
+            text = f"{cells[1].text} = {run.summary.label}" if run.summary.cells else DASH
+            cells = [cells[0], Entry(text), Entry(DASH)]
+        extra = [signed(residual(group, run))] if has_trend else []
+        rows.append(row(label, run.source.text, run.transfer, images, *cells, *extra))
+    head = ("model", "source", "transfer", "images", "P", "mPC", "rPC", *(("above trend",) if has_trend else ()))
+    notes = [PERCENT, "Brackets: 95 % interval over images; “no interval” where none was computed."]
+    if has_trend:
+        line = trend_of(group)
+        points = len(line.points) if line else 0
+        doubt = ", fewer than 8: take it lightly" if line and line.few else ""
+        notes.append(f"Above trend: mPC minus what {points} published detectors give for this P{doubt}.")
+    title = f"{metric_name(group.metric)} on {dataset_name(group.dataset)}, clean and under corruption"
+    return Table("overall", title, head, tuple(rows), 3, tuple(notes))
+
+
+def by_corruption(group: Group) -> Table:
+    """What each corruption leaves of P."""
+    values = [[run.corruption_ratio(name) for name in BENCHMARK] for run in group.runs]
+    best = [best_of([line[column] for line in values]) for column in range(len(BENCHMARK))]
+    rows = []
+    for index, run in enumerate(group.runs):
+        cells = [Entry(percent(v, 0), "", index in best[column]) for column, v in enumerate(values[index])]
+        rows.append(row(run.name, *cells, percent(run.summary.rPC if run.summary.complete else None)))
+    head = ("model", *(corruption_name(name, short=True) for name in BENCHMARK), "rPC")
+    title = f"rPC by corruption: mean {metric_name(group.metric)} over severities 1 to 5 divided by P"
+    return Table("corruptions", title, head, tuple(rows), 1, (PERCENT,))
+
+
+def by_family(group: Group) -> Table:
+    """Drop by family, overall, and against the baseline."""
+    rows = []
+    drops = {family: [drop(run, family) for run in group.runs] for family in FAMILIES}
+    whole = [_defined(run.summary.drop) if run.summary.complete else None for run in group.runs]
+    best = {family: best_of(values, low=True) for family, values in drops.items()}
+    best_whole = best_of(whole, low=True)
+    for index, run in enumerate(group.runs):
+        cells = [
+            Entry(percent(drops[f][index]), _given(drop_interval(run, f)), index in best[f]) for f in FAMILIES
+        ]
+        span = run.intervals.of("rPC")
+        cells.append(Entry(percent(whole[index]), _given((1 - span[1], 1 - span[0]) if span else None), index in best_whole))
+        mean = _defined(run.summary.mean_family_drop) if run.summary.complete else None
+        rows.append(row(run.name, *cells, percent(mean)))
+        found = [paired(group, run, family) for family in FAMILIES]
+        if any(found):
+            changes = [Entry(signed(f[0]), interval_text(f[1], sign=True)) if f else Entry(DASH) for f in found]
+            both = whole[index], whole[group.runs.index(group.baseline)]
+            change = both[0] - both[1] if both[0] is not None and both[1] is not None else None
+            rows.append(row(f"  against {group.baseline.name}", *changes, signed(change), ""))
+    notes = (
+        "Drop = 1 - score / P, in percent. Overall: every corruption weighs the same; the mean of the families is another "
+        "number, because noise has three corruptions and the others four.",
+        "Against: difference of drops in points, paired over images where an interval is given.",
+    )
+    head = ("model", *FAMILIES, "overall", "mean of families")
+    return Table("families", f"Drop of {metric_name(group.metric)} by family of corruptions", head, tuple(rows), 1, notes)
+
+
+def every_metric(group: Group) -> Table:
+    """P, mPC and rPC of every metric that the cells hold, classes left out."""
+    rows = []
+    for run in group.runs:
+        for metric in run.metrics:
+            if "/" in metric:
+                continue
+            summary = run.summary_of(metric)
+            undefined = len(run.grid(metric)) < len(run.cells)
+            mean = DASH if undefined else percent(summary.mPC) if summary.complete else f"{percent(summary.mPC)} = {summary.label}"
+            ratio = percent(summary.rPC) if summary.complete and not undefined else DASH
+            rows.append(row(run.name, metric_name(metric), percent(summary.P), mean, ratio))
+    return Table("metrics", "Every metric", ("model", "metric", "P", "mPC", "rPC"), tuple(rows), 2, (PERCENT,))
+
+
+def completeness(group: Group) -> Table:
+    """Which cells are there."""
+    rows = [
+        row(run.name, *(f"{there}/{wanted}" for _, there, wanted in counts(run)), str(run.n_images or "unknown"))
+        for run in group.runs
+    ]
+    head = ("model", "clean", *(corruption_name(name, short=True) for name in BENCHMARK), "images")
+    return Table("completeness", "Cells that were evaluated", head, tuple(rows))
+
+
+def _breakdown(group: Group, name: str, word: str, lines: Sequence[tuple[str, list[float | None]]]) -> Table:
+    rows = []
+    for text, values in lines:
+        best = best_of(values, low=True)
+        rows.append(row(text, *(Entry(percent(v), "", i in best) for i, v in enumerate(values))))
+    title = f"Drop of {metric_name(group.metric)} by {word}"
+    return Table(name, title, (word, *(run.name for run in group.runs)), tuple(rows), 1, ("Drop in percent of the clean score.",))
+
+
+def _given(interval: Interval | None) -> str:
+    return interval_text(interval) if interval else ""
+
+
+def _defined(value: float) -> float | None:
+    return None if math.isnan(value) else value

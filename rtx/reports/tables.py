@@ -1,0 +1,140 @@
+"""A table once, written as Markdown, LaTeX and (by the page) HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+_TEX = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "−": "$-$",  # noqa: RUF001
+    "–": "--",  # noqa: RUF001
+    "±": r"$\pm$",
+    "→": r"$\rightarrow$",
+    "…": r"\dots{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One cell of a table.
+
+    Attributes:
+        text: what is printed.
+        below: printed smaller beside it, e.g. an interval.
+        best: whether it is the best of its column.
+    """
+
+    text: str
+    below: str = ""
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with everything that is printed around it.
+
+    Attributes:
+        name: file name without ending.
+        title: what it shows.
+        head: column titles; the first `words` columns hold words, the others numbers.
+        rows: as many entries as columns.
+        words: how many columns are aligned left.
+        notes: printed below, e.g. what the numbers do not say.
+    """
+
+    name: str
+    title: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[Entry, ...], ...]
+    words: int = 1
+    notes: tuple[str, ...] = ()
+
+
+def row(*cells: str | Entry) -> tuple[Entry, ...]:
+    """A row from texts and entries."""
+    return tuple(cell if isinstance(cell, Entry) else Entry(cell) for cell in cells)
+
+
+def markdown(table: Table) -> str:
+    """The table as Markdown."""
+    lines = [f"**{_md(table.title)}**", "", "| " + " | ".join(map(_md, table.head)) + " |"]
+    lines.append("|" + "|".join("---" if i < table.words else "---:" for i in range(len(table.head))) + "|")
+    for entries in table.rows:
+        cells = []
+        for entry in entries:
+            text = _md(entry.text)
+            text = f"**{text}**" if entry.best else text
+            cells.append(f"{text} {_md(entry.below)}".strip())
+        lines.append("| " + " | ".join(cells) + " |")
+    lines += [""] + [f"{_md(note)}  " for note in table.notes]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def latex(table: Table) -> str:
+    """The table as LaTeX with booktabs, in a `table` environment."""
+    align = "l" * table.words + "r" * (len(table.head) - table.words)
+    lines = [
+        "% needs \\usepackage{booktabs}",
+        "\\begin{table}[t]",
+        "\\centering",
+        f"\\caption{{{tex(table.title)}}}",
+        f"\\label{{tab:{table.name.replace('_', '-')}}}",
+        f"\\begin{{tabular}}{{{align}}}",
+        "\\toprule",
+        " & ".join(map(tex, table.head)) + r" \\",
+        "\\midrule",
+    ]
+    for entries in table.rows:
+        cells = []
+        for entry in entries:
+            text = tex(entry.text)
+            text = f"\\textbf{{{text}}}" if entry.best else text
+            cells.append(f"{text} {{\\scriptsize {tex(entry.below)}}}" if entry.below else text)
+        lines.append(" & ".join(cells) + r" \\")
+    lines += ["\\bottomrule", "\\end{tabular}"]
+    lines += [f"\\par\\smallskip\\footnotesize {tex(note)}" for note in table.notes]
+    return "\n".join([*lines, "\\end{table}", ""])
+
+
+def tex(text: str) -> str:
+    r"""A text with everything escaped that LaTeX would read as a command.
+
+    Example:
+        >>> tex("50 % of a_b")
+        '50 \\% of a\\_b'
+    """
+    return "".join(_TEX.get(letter, letter) for letter in " ".join(text.split()))
+
+
+def _md(text: str) -> str:
+    plain = " ".join(text.split())
+    for letter in "\\|*_`<>[]":
+        plain = plain.replace(letter, {"<": "&lt;", ">": "&gt;"}.get(letter, "\\" + letter))
+    # A number or an interval needs no backslash to be read as it is.
+    return plain.replace("\\[", "[").replace("\\]", "]")
+
+
+def best_of(values: Sequence[float | None], *, low: bool = False) -> set[int]:
+    """Places of the best value, where there are at least two values.
+
+    Example:
+        >>> best_of([0.1, None, 0.3])
+        {2}
+    """
+    there = [value for value in values if value is not None]
+    if len(there) < 2:
+        return set()
+    best = min(there) if low else max(there)
+    return {index for index, value in enumerate(values) if value == best}
