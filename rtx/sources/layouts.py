@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from rtx.errors import WeightsError, WeightsMismatch
+from rtx.sources.detectron2_keys import from_detectron2, is_detectron2
 from rtx.sources.swin_keys import dialect_of, to_original
 
 # Where the state dict lies, the commonest first; a flat file has the tensors at the top.
@@ -87,6 +88,7 @@ _DIALECTS = (
     Layout("swin", "", text="original Swin keys"),
     Layout("swin_timm", "", text="Swin with the keys of timm 0.9 and later"),
     Layout("swin_openmmlab", "", text="Swin with OpenMMLab's keys"),
+    Layout("detectron2", "", text="ResNet with detectron2's keys"),
 )
 LAYOUTS: Mapping[str, Layout] = {layout.name: layout for layout in (*_ALL, *_DIALECTS)}
 
@@ -151,7 +153,9 @@ def recognise(content: Any, where: str) -> Recognised:
         _check_copy(inner, other, layout.prefix, prefix, where)
     normaliser = _normaliser(tensors, layout, where)
     dialect = dialect_of(inner)
-    if dialect is not None:
+    if is_detectron2(inner):
+        inner, layout = from_detectron2(inner), LAYOUTS["detectron2"]
+    elif dialect is not None:
         inner, derived = to_original(inner, dialect)
         dropped += derived
         layout = LAYOUTS[dialect] if layout.name == "torchvision" else layout

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import hashlib
+import json
 import logging
 import math
 import os
@@ -16,7 +17,6 @@ from torch import Tensor
 
 from rtx.errors import WeightsError, WeightsMismatch
 from rtx.sources.archs import ARCHS, find_arch, reference_shapes
-from rtx.sources.catalog import CATALOG
 from rtx.sources.guess import guess_arch
 from rtx.sources.layouts import Recognised, recognise, shown
 from rtx.sources.read import read_content
@@ -24,6 +24,9 @@ from rtx.sources.record import IMAGENET_MEAN, IMAGENET_STD, Source
 from rtx.sources.spec import parse_spec
 
 log = logging.getLogger(__name__)
+
+RECORD = "sha256.json"
+"""Beside the weights: file names to the hashes seen when each was first fetched."""
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -131,6 +134,7 @@ def load_source(spec: str, arch: str, shapes: Shapes | None = None) -> LoadedWei
     sha256 = file_sha256(path)
     if parsed.source is not None:
         check_published(parsed.source, path, sha256)
+        check_recorded(path, sha256)
     content = read_content(path)
     found = recognise(content.value, str(path))
     mean, std = (parsed.source.mean, parsed.source.std) if parsed.source else (IMAGENET_MEAN, IMAGENET_STD)
@@ -245,10 +249,28 @@ def check_published(source: Source, path: Path, sha256: str) -> None:
         f"{path}: sha256 {sha256[:16]}... is not the published {expected[:16]} of source {source.name!r}; "
         "the file is damaged or another one, remove it and fetch it again"
     )
-    if source.sha256 is not None and "sha256" in source.unverified:
+    if ("sha256" if source.sha256 else "sha256_prefix") in source.unverified:
         log.warning("%s (the published hash itself is unverified)", text)
     else:
         raise WeightsError(text)
+
+
+def check_recorded(path: Path, sha256: str) -> None:
+    """Compare a file's hash with the one recorded beside it when it was fetched.
+
+    Raises:
+        WeightsError: the file is another one than then.
+    """
+    store = path.parent / RECORD
+    try:
+        known = json.loads(store.read_text()).get(path.name)
+    except (OSError, ValueError, AttributeError):
+        return
+    if known is not None and known != sha256:
+        raise WeightsError(
+            f"{path}: sha256 {sha256[:16]}... is not {known[:16]}..., recorded in {store} when it was fetched; "
+            "remove the file and fetch it again, or remove the entry if you replaced it on purpose"
+        )
 
 
 def file_sha256(path: Path) -> str:
@@ -258,8 +280,3 @@ def file_sha256(path: Path) -> str:
         while piece := file.read(1 << 22):
             digest.update(piece)
     return digest.hexdigest()
-
-
-def known_sources(arch: str) -> list[str]:
-    """Names of the catalogued sources of an architecture."""
-    return [name for name, source in CATALOG.items() if source.arch == arch]

@@ -13,8 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rtx.errors import unknown_name
+from rtx.errors import WeightsError, unknown_name
 from rtx.sources.archs import full_shapes
+from rtx.sources.detectron2_keys import to_detectron2
 from rtx.sources.record import IMAGENET_MEAN, IMAGENET_STD, Source
 from rtx.sources.swin_keys import SWIN_SHAPES, to_openmmlab, to_timm
 
@@ -42,17 +43,34 @@ def make_weights(path: Path, arch: str, layout: str, *, seed: int = 0, legacy: b
     return state
 
 
-def make_source(folder: Path, source: Source, *, seed: int = 0) -> Path:
+def make_source(folder: Path, source: Source, *, seed: int = 0, small: bool = False) -> Path:
     """Write random weights under the file name and in the layout of a catalogued source; the path.
 
-    Legacy containers are kept. A source with a pinned hash will refuse the file, as it should.
+    Legacy containers are kept. A source whose hash is published will refuse the file, as it should.
+
+    Args:
+        folder: where the file goes.
+        source: the catalogue's record.
+        seed: of the weights.
+        small: an eighth of all channels: every key of the publication, a hundredth of the bytes, other shapes.
+
+    Raises:
+        WeightsError: a file of that name is already there.
     """
     path = folder / source.filename
-    make_weights(path, source.arch, source.layout, seed=seed, legacy="madry" in source.recipe)
+    if path.exists():
+        raise WeightsError(f"{path} is already there; remove it first, it may be the real one")
+    state = random_state(source.arch, seed, small=small)
+    write_weights(path, state, source.layout, arch=source.arch, legacy="madry" in source.recipe)
     return path
 
 
-def random_state(arch: str, seed: int) -> dict[str, Tensor]:
+def small_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """A shape with an eighth of the channels; short sides (kernels, colours, single groups) stay."""
+    return tuple(n // 8 if n >= 16 else n for n in shape)
+
+
+def random_state(arch: str, seed: int, *, small: bool = False) -> dict[str, Tensor]:
     """A random state dict of the whole classifier; norm statistics and affine terms are not the trivial ones."""
     draw = torch.Generator().manual_seed(seed)
     state = {}
@@ -60,7 +78,7 @@ def random_state(arch: str, seed: int) -> dict[str, Tensor]:
         if key.endswith("num_batches_tracked"):
             state[key] = torch.tensor(100)
             continue
-        value = torch.empty(shape)
+        value = torch.empty(small_shape(shape) if small else shape)
         if key.endswith("running_var"):
             value.uniform_(0.5, 1.5, generator=draw)
         elif value.ndim >= 2:
@@ -136,6 +154,7 @@ WRITERS: Mapping[str, Callable[[State, str], dict[str, Any]]] = {
     "mmengine": _mmengine,
     "resnet_wrapped": _prefixed("model_state_dict", "resnet.", epoch=1, optimizer_state_dict={}),
     "wrapped": _prefixed("state_dict", "model."),
+    "detectron2": lambda state, arch: {"model": to_detectron2(state), "matching_heuristics": True},
     "swin": _swin(dict),
     "swin_timm": _swin(to_timm),
     "swin_openmmlab": _swin(to_openmmlab),

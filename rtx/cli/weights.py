@@ -1,0 +1,119 @@
+"""Pretrained source weights: list the catalogue, fetch, inspect and convert files, or make stand-ins.
+
+  rtx weights list [WORD ...] [--arch A] [--threat none|l2|linf]
+  rtx weights fetch NAME ... [--folder DIR]
+  rtx weights inspect FILE
+  rtx weights convert FILE --to mmdet|mmseg|mmpretrain|torchvision|detectron2 [--out FILE]
+  rtx weights make-up NAME ... [--folder DIR]     random values in a source's exact form, for trying things offline
+
+No code from a weights file is ever run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+# torch takes seconds to import: only the commands that read files do, when they run.
+from rtx.sources.catalog import find
+from rtx.sources.table import HEADER, aligned, rows, select
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the five subcommands."""
+    commands = parser.add_subparsers(dest="what", required=True, metavar="list|fetch|inspect|convert|make-up")
+    listing = commands.add_parser("list", help="the catalogue as a table")
+    listing.add_argument("words", nargs="*", help="parts of name, recipe or paper; all must occur")
+    listing.add_argument("--arch", help="only this architecture")
+    listing.add_argument("--threat", choices=("none", "l2", "linf"), help="only this kind of training adversary")
+    listing.add_argument("--max-eps", type=float, help="only up to this eps (Linf in 255ths)")
+    listing.add_argument("--json", action="store_true", help="every field of every record")
+    fetching = commands.add_parser("fetch", help="download files, resumed and checked")
+    fetching.add_argument("names", nargs="+", metavar="NAME", help="source or short name")
+    fetching.add_argument("--folder", type=Path, help="where to (default: $RTX_WEIGHTS or weights/)")
+    looking = commands.add_parser("inspect", help="what is in a file")
+    looking.add_argument("file", type=Path)
+    looking.add_argument("--json", action="store_true")
+    turning = commands.add_parser("convert", help="write a file in another framework's form")
+    turning.add_argument("file", type=Path)
+    turning.add_argument(
+        "--to", required=True, metavar="TARGET", help="mmdet, mmseg, mmpretrain, torchvision or detectron2"
+    )
+    turning.add_argument("--out", type=Path, help="default: FILE with the target in its name; .safetensors works too")
+    turning.add_argument("--arch", help="architecture, where the keys do not tell it")
+    making = commands.add_parser("make-up", help="random values in a source's exact container and layout")
+    making.add_argument("names", nargs="+", metavar="NAME")
+    making.add_argument("--folder", type=Path, help="where to (default: $RTX_WEIGHTS or weights/)")
+    making.add_argument("--seed", type=int, default=0)
+    making.add_argument("--small", action="store_true", help="an eighth of the channels: right keys, wrong shapes")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run one subcommand; 1 from `inspect` means that the file cannot be used as it is."""
+    return {"list": _list, "fetch": _fetch, "inspect": _inspect, "convert": _convert, "make-up": _make_up}[args.what](
+        args
+    )
+
+
+def _list(args: argparse.Namespace) -> int:
+    from rtx.sources.archs import find_arch
+
+    if args.arch:
+        find_arch(args.arch)
+    found = select(args.words, arch=args.arch, threat=args.threat, max_eps=args.max_eps)
+    if args.json:
+        print(json.dumps([asdict(source) for source in found], indent=1))
+        return 0
+    print(aligned([HEADER, *rows(found)]))
+    print(
+        f"\n{len(found)} sources; top-1 in percent as published; fields under 'unverified' rest on memory or inference"
+    )
+    return 0
+
+
+def _fetch(args: argparse.Namespace) -> int:
+    from rtx.sources.fetch import fetch
+
+    sources = [find(name) for name in args.names]
+    for source in sources:
+        print(f"{source.name}: {source.filename} (licence: {source.licence})", flush=True)
+        path = fetch(source, args.folder, progress=_progress if sys.stderr.isatty() else None)
+        print(f"{source.name}: {path}", flush=True)
+    return 0
+
+
+def _progress(done: int, total: int | None) -> None:
+    text = f"{done / 1e6:,.0f} MB" + (f" of {total / 1e6:,.0f}" if total else "")
+    print(f"\r  {text}", end="" if total is None or done < total else "\n", file=sys.stderr, flush=True)
+
+
+def _inspect(args: argparse.Namespace) -> int:
+    from rtx.sources.describe import as_text, describe
+
+    facts = describe(args.file)
+    print(json.dumps(facts, indent=1) if args.json else as_text(facts))
+    return 1 if facts["problems"] else 0
+
+
+def _convert(args: argparse.Namespace) -> int:
+    from rtx.sources.convert import convert, hint
+
+    suffix = ".pkl" if args.to == "detectron2" else ".pth"
+    out = args.out or args.file.with_name(f"{args.file.name.split('.pt')[0].split('.ckpt')[0]}_{args.to}{suffix}")
+    meta = convert(args.file, args.to, out, arch=args.arch)
+    print(f"{out}: {meta['arch']} for {args.to}\nuse: {hint(args.to, meta['arch'], out)}")
+    return 0
+
+
+def _make_up(args: argparse.Namespace) -> int:
+    from rtx.sources.load import weights_folders
+    from rtx.sources.made_up import make_source
+
+    folder = args.folder or weights_folders()[0]
+    for source in [find(name) for name in args.names]:
+        path = make_source(folder, source, seed=args.seed, small=args.small)
+        print(f"{path}: random values in the form of {source.name}; not trained, no number from it means anything")
+    return 0

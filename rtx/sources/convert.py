@@ -1,0 +1,134 @@
+"""A weights file in another framework's form, strictly checked on the way and with its origin written into it."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rtx import __version__
+from rtx.errors import BadValue, WeightsMismatch, unknown_name
+from rtx.sources.archs import ARCHS, reference_shapes
+from rtx.sources.catalog import CATALOG
+from rtx.sources.detectron2_keys import to_detectron2
+from rtx.sources.guess import guess_arch
+from rtx.sources.layouts import recognise
+from rtx.sources.load import file_sha256, fit
+from rtx.sources.read import read_content
+from rtx.sources.record import IMAGENET_MEAN, IMAGENET_STD
+from rtx.sources.safetensors_file import write_safetensors
+from rtx.sources.swin_keys import to_openmmlab
+
+TARGETS = ("mmdet", "mmseg", "mmpretrain", "torchvision", "detectron2")
+SUFFIXES = {".pth": "PyTorch", ".safetensors": "safetensors", ".pkl": "pickle, detectron2 only"}
+_PLAIN_RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101")
+# What each framework can build by itself from these keys.
+_NATIVE: Mapping[str, tuple[str, ...]] = {
+    "mmdet": (*_PLAIN_RESNETS, "resnext50_32x4d", "resnext101_32x8d", "swin_t", "swin_s", "swin_b", "swin_b_w12"),
+    "mmseg": (*_PLAIN_RESNETS, "resnext50_32x4d", "resnext101_32x8d", "swin_t", "swin_s", "swin_b", "swin_b_w12"),
+    "mmpretrain": (*_PLAIN_RESNETS, "resnext50_32x4d", "resnext101_32x8d", "swin_t", "swin_s", "swin_b", "swin_b_w12"),
+    "detectron2": tuple(name for name, arch in ARCHS.items() if arch.family == "resnet"),
+    "torchvision": tuple(name for name, arch in ARCHS.items() if arch.family != "swin"),
+}
+
+
+def convert(path: Path, target: str, out: Path, *, arch: str | None = None) -> dict[str, Any]:
+    """Write a file's backbone (and, for torchvision, its classifier) in the form of a framework.
+
+    mmdet, mmseg and mmpretrain get keys under `backbone.`, for
+    `init_cfg=dict(type="Pretrained", checkpoint=..., prefix="backbone.")`; detectron2 gets its pickle with
+    `matching_heuristics`. All other files are `.pth` or `.safetensors`, with the same metadata.
+
+    Args:
+        path: any file that rtx can read.
+        target: one of `TARGETS`.
+        out: the file to write; its suffix decides the container.
+        arch: the architecture, where it cannot be told from the keys.
+
+    Returns:
+        The metadata written: origin, sha256, architecture, layout, pixel statistics.
+
+    Raises:
+        UnknownName: no such target or architecture.
+        BadValue: a suffix that does not go with the target, or a framework that has no such network.
+        WeightsError: the file cannot be used; see `rtx.sources.load`.
+    """
+    if target not in TARGETS:
+        raise unknown_name("target", target, place="rtx/sources/convert.py", choices=TARGETS)
+    if out.suffix not in SUFFIXES or (out.suffix == ".pkl") != (target == "detectron2"):
+        fitting = ".pkl" if target == "detectron2" else ".pth or .safetensors"
+        raise BadValue(f"output {str(out)!r}: for {target} the name must end in {fitting}")
+    if out.resolve() == path.resolve():
+        raise BadValue(f"output {str(out)!r} is the input; give another name")
+    content = read_content(path)
+    found = recognise(content.value, str(path))
+    name = arch or guess_arch(found.state)
+    if name not in ARCHS:
+        raise WeightsMismatch(f"{path}: {name or 'an architecture that rtx cannot tell'}; known are {', '.join(ARCHS)}")
+    if name not in _NATIVE[target]:
+        raise BadValue(
+            f"{target} has no {name} of its own with these keys; use rtx's backbone with source={str(path)!r} instead "
+            f"({target} takes {', '.join(_NATIVE[target])})"
+        )
+    backbone, _, _ = fit(found, name, reference_shapes(name), (), str(path))
+    head = {key: value for key, value in found.state.items() if key.startswith(ARCHS[name].classifier)}
+    meta = {
+        "arch": name,
+        "target": target,
+        "origin": path.name,
+        "origin_sha256": file_sha256(path),
+        "origin_layout": found.layout.name,
+        "sources": [source.name for source in CATALOG.values() if source.filename == path.name],
+        "mean": list(found.normaliser[0] if found.normaliser else IMAGENET_MEAN),
+        "std": list(found.normaliser[1] if found.normaliser else IMAGENET_STD),
+        "channel_order": "rgb",
+        "style": "pytorch",
+        "rtx": __version__,
+    }
+    _write(out, _renamed(backbone, head, target, name), meta, target)
+    return meta
+
+
+def hint(target: str, arch: str, out: Path) -> str:
+    """How to use a converted file."""
+    if target == "detectron2":
+        return (
+            f"MODEL.WEIGHTS {out}, INPUT.FORMAT RGB, MODEL.RESNETS.STRIDE_IN_1X1 False, "
+            "MODEL.PIXEL_MEAN [123.675, 116.28, 103.53], MODEL.PIXEL_STD [58.395, 57.12, 57.375]"
+        )
+    if target == "torchvision":
+        return f"torchvision.models.{arch}().load_state_dict(torch.load({str(out)!r}, weights_only=True)['state_dict'])"
+    return (
+        f"backbone init_cfg=dict(type='Pretrained', checkpoint={str(out)!r}, prefix='backbone.'), style='pytorch', "
+        "pixels RGB with mean [123.675, 116.28, 103.53] and std [58.395, 57.12, 57.375]"
+    )
+
+
+def _renamed(backbone: dict[str, Tensor], head: dict[str, Tensor], target: str, arch: str) -> dict[str, Tensor]:
+    if target == "torchvision":
+        return {**backbone, **head}
+    if target == "detectron2":
+        return to_detectron2(backbone)
+    names = to_openmmlab(backbone) if ARCHS[arch].family == "swin" else backbone
+    if target == "mmpretrain" and "norm.weight" in head:
+        # mmpretrain's Swin norms its last output with the published final norm.
+        names |= {f"norm3.{part}": head[f"norm.{part}"] for part in ("weight", "bias")}
+    return {f"backbone.{key}": value for key, value in names.items()}
+
+
+def _write(out: Path, state: dict[str, Tensor], meta: dict[str, Any], target: str) -> None:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    state = {key: value.clone() for key, value in state.items()}  # views would drag their whole storage along
+    if target == "detectron2":
+        arrays = {key: value.numpy() for key, value in state.items()}
+        data = {"model": arrays, "__author__": "rtx", "matching_heuristics": True, "meta": meta}
+        out.write_bytes(pickle.dumps(data, protocol=2))
+    elif out.suffix == ".safetensors":
+        write_safetensors(out, state, {k: v if isinstance(v, str) else json.dumps(v) for k, v in meta.items()})
+    else:
+        torch.save({"meta": meta, "state_dict": state}, out)

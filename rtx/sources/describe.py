@@ -1,0 +1,88 @@
+"""What is in a weights file, for people and as JSON."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rtx.errors import WeightsError
+from rtx.sources.archs import ARCHS, reference_shapes
+from rtx.sources.catalog import CATALOG
+from rtx.sources.guess import guess_arch
+from rtx.sources.layouts import recognise, shown
+from rtx.sources.load import file_sha256, fit
+from rtx.sources.read import read_content
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """Everything rtx can tell about a file without running code of it.
+
+    Returns:
+        JSON-ready facts; `problems` is empty when the file can be used as a source as it is.
+
+    Raises:
+        WeightsError: the file is no checkpoint, or holds no state dict.
+    """
+    content = read_content(path)
+    found = recognise(content.value, str(path))
+    arch = guess_arch(found.state)
+    facts: dict[str, Any] = {
+        "file": str(path),
+        "bytes": path.stat().st_size,
+        "sha256": file_sha256(path),
+        "container": content.kind.text,
+        "reader": content.reader,
+        "foreign": list(content.foreign),
+        "entries": [str(key) for key in content.value] if found.container else [],
+        "weights_under": found.container or "(top level)",
+        "layout": found.layout.name,
+        "layout_text": found.layout.text,
+        "prefix": found.layout.prefix,
+        "copies": list(found.copies),
+        "normaliser": None if found.normaliser is None else {"mean": found.normaliser[0], "std": found.normaliser[1]},
+        "tensors": len(found.state),
+        "parameters": sum(v.numel() for k, v in found.state.items() if not k.endswith(("_mean", "_var", "_tracked"))),
+        "architecture": arch,
+        "sources": [name for name, source in CATALOG.items() if source.filename == path.name],
+        "dropped": list(found.dropped),
+        "filled": [],
+        "problems": [],
+    }
+    if arch is None or arch not in ARCHS:
+        facts["problems"].append(f"{arch or 'no architecture rtx knows'}: rtx has no backbone for it")
+        return facts
+    try:
+        _, dropped, filled = fit(found, arch, reference_shapes(arch), (), str(path))
+        facts["dropped"] = [*dropped, *found.dropped]
+        facts["filled"] = list(filled)
+    except WeightsError as error:
+        facts["problems"].append(str(error))
+    return facts
+
+
+def as_text(facts: dict[str, Any]) -> str:
+    """The facts as aligned lines."""
+    norm = facts["normaliser"]
+    rows = [
+        ("file", f"{facts['file']} ({facts['bytes']:,} bytes)"),
+        ("sha256", facts["sha256"]),
+        ("container", f"{facts['container']}, read by {facts['reader']}"),
+        ("left unread", shown(facts["foreign"]) or "nothing"),
+        ("weights under", f"{facts['weights_under']} (entries: {shown(facts['entries']) or '-'})"),
+        ("layout", f"{facts['layout']}: {facts['layout_text']}"),
+        ("prefix", facts["prefix"] or "none"),
+        ("copies", f"{', '.join(facts['copies'])} (identical)" if facts["copies"] else "none"),
+        ("normaliser", "none stored" if norm is None else f"mean {_row(norm['mean'])}, std {_row(norm['std'])}"),
+        ("architecture", facts["architecture"] or "unknown"),
+        ("weights", f"{facts['tensors']} tensors, {facts['parameters']:,} parameters"),
+        ("dropped", shown(facts["dropped"]) or "nothing"),
+        ("filled in", shown(facts["filled"]) or "nothing"),
+        ("source", ", ".join(facts["sources"]) or "no catalogued file has this name"),
+        ("usable", "yes" if not facts["problems"] else "no: " + "; ".join(facts["problems"])),
+    ]
+    width = max(len(name) for name, _ in rows)
+    return "\n".join(f"{name:<{width}}  {text}" for name, text in rows)
+
+
+def _row(values: tuple[float, ...]) -> str:
+    return " ".join(f"{value:.4g}" for value in values)

@@ -1,0 +1,160 @@
+"""Conversion keeps every weight, under the names of the framework, and comes back."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from rtx.errors import BadValue, UnknownName, WeightsMismatch
+from rtx.sources.archs import ARCHS, reference_shapes
+from rtx.sources.catalog import CATALOG
+from rtx.sources.convert import convert, hint
+from rtx.sources.describe import as_text, describe
+from rtx.sources.load import load_source
+from rtx.sources.made_up import WRITERS, make_source, make_weights, random_state, small_shape
+from rtx.sources.read import read_checkpoint
+from rtx.sources.safetensors_file import read_metadata
+
+
+@pytest.fixture(scope="module")
+def r18(tmp_path_factory):
+    path = tmp_path_factory.mktemp("w") / "resnet18_l2_eps3.ckpt"
+    return path, make_weights(path, "resnet18", "robustness")
+
+
+@pytest.fixture(scope="module")
+def swin(tmp_path_factory):
+    path = tmp_path_factory.mktemp("w") / "swin_tiny_patch4_window7_224.pth"
+    return path, make_weights(path, "swin_t", "swin")
+
+
+def assert_same(loaded, state):
+    assert loaded and all(torch.equal(value, state[key]) for key, value in loaded.items() if "tracked" not in key)
+
+
+@pytest.mark.parametrize(
+    ("target", "suffix"),
+    [("mmdet", ".pth"), ("mmseg", ".safetensors"), ("mmpretrain", ".pth"), ("torchvision", ".pth"),
+     ("torchvision", ".safetensors"), ("detectron2", ".pkl")],
+)  # fmt: skip
+def test_a_resnet_goes_there_and_back(r18, tmp_path, target, suffix):
+    path, state = r18
+    out = tmp_path / f"out{suffix}"
+    meta = convert(path, target, out)
+    assert (meta["arch"], meta["origin"], meta["sources"]) == ("resnet18", path.name, ["resnet18_l2_eps3"])
+    loaded = load_source(str(out), "resnet18")
+    assert_same(loaded.state_dict, state)
+    assert loaded.report.reader in ("weights_only", "safetensors") or target == "detectron2"
+    if suffix == ".safetensors":
+        assert read_metadata(out)["origin_sha256"] == meta["origin_sha256"]
+    assert str(out) in hint(target, "resnet18", out)
+
+
+@pytest.mark.parametrize("target", ["mmdet", "mmseg", "mmpretrain"])
+def test_the_framework_itself_loads_the_file_completely(r18, tmp_path, target):
+    registry = pytest.importorskip(f"{target}.registry").MODELS
+    pytest.importorskip(f"{target}.models")
+    convert(r18[0], target, tmp_path / "out.pth")
+    init = {"type": "Pretrained", "checkpoint": str(tmp_path / "out.pth"), "prefix": "backbone."}
+    net = registry.build({"type": f"{target}.ResNet", "depth": 18, "style": "pytorch", "init_cfg": init})
+    net.init_weights()
+    assert_same(net.state_dict(), r18[1])
+
+
+def test_mmdets_swin_loads_the_file_completely(swin, tmp_path):
+    models = pytest.importorskip("mmdet.models")
+    convert(swin[0], "mmdet", tmp_path / "out.pth")
+    net = models.SwinTransformer(init_cfg={"type": "Pretrained", "checkpoint": str(tmp_path / "out.pth")})
+    net.init_cfg = type("C", (dict,), {"checkpoint": str(tmp_path / "out.pth")})(net.init_cfg)
+    net.init_weights()
+    assert torch.equal(net.stages[3].blocks[1].ffn.layers[1].weight, swin[1]["layers.3.blocks.1.mlp.fc2.weight"])
+    assert_same(load_source(str(tmp_path / "out.pth"), "swin_t").state_dict, swin[1])
+
+
+def test_mmpretrains_swin_gets_the_final_norm(swin, tmp_path):
+    convert(swin[0], "mmpretrain", tmp_path / "out.pth")
+    found = read_checkpoint(tmp_path / "out.pth")["state_dict"]
+    assert torch.equal(found["backbone.norm3.weight"], swin[1]["norm.weight"])
+
+
+def test_detectron2_names_are_those_of_its_own_converter(r18, tmp_path):
+    convert(r18[0], "detectron2", tmp_path / "out.pkl")
+    names = set(read_checkpoint(tmp_path / "out.pkl")["model"])
+    for name in ("stem.conv1.weight", "stem.conv1.norm.running_var", "res2.0.conv1.weight", "res5.1.conv2.norm.bias",
+                 "res3.0.shortcut.weight", "res3.0.shortcut.norm.running_mean"):  # fmt: skip
+        assert name in names
+    assert not any("layer" in name or "bn" in name or "fc" in name for name in names)
+
+
+def test_torchvision_keeps_the_classifier(r18, tmp_path):
+    from torchvision.models import resnet18
+
+    convert(r18[0], "torchvision", tmp_path / "out.pth")
+    resnet18().load_state_dict(torch.load(tmp_path / "out.pth", weights_only=True)["state_dict"], strict=True)
+
+
+def test_targets_outputs_and_networks_that_do_not_go_together_are_refused(r18, swin, tmp_path):
+    with pytest.raises(UnknownName, match="'mmdet'"):
+        convert(r18[0], "mmdett", tmp_path / "o.pth")
+    with pytest.raises(BadValue, match=r"\.pkl"):
+        convert(r18[0], "detectron2", tmp_path / "o.pth")
+    with pytest.raises(BadValue, match="is the input"):
+        convert(tmp_path / "x.pth", "mmdet", tmp_path / "x.pth")
+    with pytest.raises(BadValue, match="detectron2 has no swin_t"):
+        convert(swin[0], "detectron2", tmp_path / "o.pkl")
+    make_weights(tmp_path / "m.pth", "mobilenet_v2", "torchvision")
+    with pytest.raises(BadValue, match="mmdet has no mobilenet_v2"):
+        convert(tmp_path / "m.pth", "mmdet", tmp_path / "o.pth")
+    torch.save({"a": torch.zeros(1)}, tmp_path / "u.pth")
+    with pytest.raises(WeightsMismatch, match="cannot tell"):
+        convert(tmp_path / "u.pth", "mmdet", tmp_path / "o.pth")
+
+
+def test_inspect_shows_layout_copies_normaliser_and_dropped_keys(r18):
+    facts = describe(r18[0])
+    assert facts["architecture"] == "resnet18" and facts["layout"] == "robustness" and facts["problems"] == []
+    assert facts["copies"] == ["module.attacker.model."] and facts["dropped"] == ["fc.weight", "fc.bias"]
+    assert facts["normaliser"]["mean"] == pytest.approx((0.485, 0.456, 0.406))
+    assert facts["sources"] == ["resnet18_l2_eps3"]
+    text = as_text(facts)
+    for part in ("(identical)", "mean 0.485 0.456 0.406", "usable         yes", "fc.weight, fc.bias", "optimizer"):
+        assert part in text
+
+
+def test_inspect_names_what_keeps_a_file_from_use(tmp_path):
+    state = random_state("resnet18", 0)
+    del state["layer3.0.conv1.weight"]
+    torch.save(state, tmp_path / "f.pth")
+    assert "layer3.0.conv1.weight" in describe(tmp_path / "f.pth")["problems"][0]
+
+
+# -- the whole catalogue, in small -------------------------------------------------------------------------------------
+
+FORMS = sorted({(source.arch, source.layout, "madry" in source.recipe) for source in CATALOG.values()})
+
+
+@pytest.mark.parametrize(("arch", "layout", "legacy"), FORMS)
+def test_every_catalogued_form_loads_from_its_exact_layout(tmp_path, arch, layout, legacy):
+    source = next(s for s in CATALOG.values() if (s.arch, s.layout, "madry" in s.recipe) == (arch, layout, legacy))
+    path = make_source(tmp_path, source, small=True)
+    shapes = {key: small_shape(shape) for key, shape in reference_shapes(arch).items()}
+    loaded = load_source(f"{arch}:{path}", arch, shapes)
+    state = random_state(arch, 0, small=True)
+    assert list(loaded.state_dict) == list(shapes)
+    assert all(torch.equal(value, state[key]) for key, value in loaded.state_dict.items())
+    assert loaded.report.layout == layout
+    for key in loaded.report.dropped:
+        assert key.startswith(ARCHS[arch].classifier) or key.endswith("relative_position_index"), key
+
+
+def test_a_made_up_file_never_replaces_one_that_is_there(tmp_path):
+    from rtx.errors import WeightsError
+
+    source = CATALOG["resnet18_l2_eps3"]
+    make_source(tmp_path, source, small=True)
+    with pytest.raises(WeightsError, match="already there"):
+        make_source(tmp_path, source, small=True)
+
+
+def test_layouts_without_a_catalogued_source_still_have_a_writer():
+    assert {layout for _, layout, _ in FORMS} < set(WRITERS)
