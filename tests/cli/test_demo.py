@@ -201,6 +201,11 @@ def test_whole_demo_in_miniature(tmp_path: Path) -> None:
     assert again == first and text.getvalue().count("kept from an earlier run") == steps.STEPS
     assert "PREVIEW" in command.table(first)
 
+    # Cells that another protocol left in the demo's own folder are replaced, not fatal.
+    protocol = out / "fixed" / "corruption_eval" / "protocol.json"
+    protocol.write_text(protocol.read_text().replace('"image_key": "file_stem"', '"image_key": "another"'))
+    assert demo._evaluate(Screen(1, out / "console.log", io.StringIO()), "fixed")["cells"] == first["fixed"]["cells"]
+
 
 def command_leaf() -> str:
     from rtx.cli.demo_plan import LEAF
