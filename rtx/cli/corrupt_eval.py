@@ -37,6 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--channel-order", choices=("rgb", "bgr_legacy"), default="rgb", help="what corruptions are given"
     )
     parser.add_argument("--amp", action="store_true", help="autocast the forward pass; named in the protocol card")
+    parser.add_argument("--scorer", help="COCO scorer: hotcoco (default), faster-coco-eval or pycocotools")
+    parser.add_argument("--keep-predictions", action="store_true", help="write predictions/ too, for `rtx score`")
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ...; default: a GPU where there is one")
     parser.add_argument("--dry-run", action="store_true", help="say what would be evaluated, and how long it may take")
     parser.add_argument(
@@ -80,6 +82,8 @@ def run(args: argparse.Namespace) -> int:
         amp=args.amp,
         engine=args.engine,
         channel_order=args.channel_order,
+        scorer=args.scorer,
+        keep_predictions=args.keep_predictions,
         checkpoint=checkpoint,
         labels={"run": checkpoint.parent.name, "config": Path(config_path).stem},
     )

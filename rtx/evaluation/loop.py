@@ -65,6 +65,8 @@ def plan_evaluation(
     amp: bool = False,
     engine: str = DEFAULT_ENGINE,
     channel_order: str = "rgb",
+    scorer: str | None = None,
+    keep_predictions: bool = False,
     checkpoint: Path | None = None,
     labels: dict[str, Any] | None = None,
 ) -> Plan:
@@ -83,6 +85,8 @@ def plan_evaluation(
         amp: autocast the forward pass.
         engine: which implementation makes the pixels.
         channel_order: `rgb`, or `bgr_legacy` to compare with published OpenMMLab numbers.
+        scorer: which COCO scorer counts, a key of `rtx.evaluation.coco_backends.BACKENDS`; the default when None.
+        keep_predictions: write each cell's predictions too.
         checkpoint: the file the weights came from, for the card.
         labels: names shown in tables.
 
@@ -97,14 +101,14 @@ def plan_evaluation(
     dataset = DATASETS.build(insert_corrupt(cfg.test_dataloader.dataset, step))
     if hasattr(dataset, "full_init"):
         dataset.full_init()
-    scorer = build_scorer(cfg.test_evaluator, dataset)
+    metric = build_scorer(cfg.test_evaluator, dataset, backend=scorer)
     indices = choose(len(dataset), limit, seed)
     card = protocol_card(
         cfg,
         model,
         dataset,
         indices,
-        scorer.card(),
+        metric.card(),
         seed=seed,
         channel_order=channel_order,
         engine=engine,
@@ -113,7 +117,18 @@ def plan_evaluation(
         checkpoint=checkpoint,
         labels=labels,
     )
-    job = Job(model, dataset, scorer, card, out, indices, batch_size=batch_size, workers=workers, amp=amp)
+    job = Job(
+        model,
+        dataset,
+        metric,
+        card,
+        out,
+        indices,
+        batch_size=batch_size,
+        workers=workers,
+        amp=amp,
+        keep_predictions=keep_predictions,
+    )
     return Plan(job, conditions)
 
 

@@ -173,8 +173,8 @@ class CellFolder:
         """Make the folder ready: remove cells of another protocol when overwriting, then write the card."""
         path = self.root / "protocol.json"
         if self.overwrite:
-            for cell in sorted((self.root / "cells").glob("*.json")):
-                cell.unlink()
+            for file in sorted([*(self.root / "cells").glob("*.json"), *(self.root / "cells").glob("*.npz")]):
+                file.unlink()
         write_atomic(path, json.dumps(self.card, indent=1, sort_keys=True) + "\n")
 
     def write(self, cell: Cell) -> None:

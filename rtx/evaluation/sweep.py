@@ -15,6 +15,8 @@ from torch import nn
 
 from rtx.errors import BadValue
 from rtx.evaluation.batches import CorruptedView, cut, size_groups, stream
+from rtx.evaluation.evidence import Evidence, save, write_whole
+from rtx.evaluation.runs import evidence_path
 from rtx.evaluation.scores import Cell, CellFolder
 from rtx.evaluation.share import Share
 from rtx.types import Condition
@@ -27,6 +29,7 @@ class Scorer(Protocol):
 
     headline: str
     metrics: tuple[str, ...]
+    keep: bool
 
     def reset(self) -> None:
         """Forget everything."""
@@ -43,6 +46,12 @@ class Scorer(Protocol):
     def card(self) -> dict[str, Any]:
         """The definition and version of the metric."""
 
+    def evidence(self) -> Evidence:
+        """What the score can be computed again from, for any resampling of the images."""
+
+    def predictions(self) -> tuple[str, bytes]:
+        """File name ending and content of the predictions, where `keep` was set."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -58,6 +67,8 @@ class Job:
         batch_size: images a forward pass; batches hold one image size.
         workers: loader processes.
         amp: autocast the forward pass (float16 on CUDA, bfloat16 on the CPU); named in the card as precision.
+        keep_predictions: write the predictions of each cell too, in `predictions/`, so that another metric needs no
+            inference.
     """
 
     model: nn.Module
@@ -69,6 +80,7 @@ class Job:
     batch_size: int = 1
     workers: int = 2
     amp: bool = False
+    keep_predictions: bool = False
 
 
 def run(
@@ -111,7 +123,15 @@ def run(
     # Every rank must have listed what is missing before the first new cell appears.
     share.wait("listed")
     done = 0
+    job.scorer.keep = job.keep_predictions
     for cell in _evaluate(job, share.claim(todo)):
+        # The cell comes last: where it is, everything that belongs to it is.
+        save(
+            evidence_path(job.out, cell.condition), job.scorer.evidence(), key=folder.key, condition=cell.condition.key
+        )
+        if job.keep_predictions:
+            ending, content = job.scorer.predictions()
+            write_whole(job.out / "predictions" / f"{cell.condition.key}{ending}", content)
         folder.write(cell)
         done += 1
         if on_cell:

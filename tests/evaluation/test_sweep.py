@@ -188,3 +188,17 @@ def test_a_missing_image_is_named(made_coco: Path, tmp_path: Path) -> None:
     victim.unlink()
     with pytest.raises(DataError, match=victim.name):
         evaluate(root, tmp_path / "out")
+
+
+def test_every_cell_has_the_evidence_that_gives_its_score_again(first: tuple[Path, dict[str, Any]]) -> None:
+    from rtx.evaluation.runs import run_confidence
+
+    out, summary = first
+    assert {p.stem for p in (out / "cells").glob("*.npz")} == set(summary["cells"])
+    found = run_confidence(out, "bbox_mAP", resamples=50)
+    assert found.to_dict()["P"]["value"] == pytest.approx(summary["P"], abs=1e-12)
+
+
+def test_kept_predictions_stand_beside_the_cells(made_coco: Path, tmp_path: Path) -> None:
+    evaluate(made_coco, tmp_path, corruptions=["frost"], severities=[1], keep_predictions=True)
+    assert {p.stem for p in (tmp_path / "predictions").iterdir()} == {"clean", "frost_1"}
