@@ -55,7 +55,8 @@ def records() -> list[Record]:
                     )
                 )
     for dataset, method, metric, place, source, values in _TABLES_4_5:
-        note = "PRIME while fine-tuning" + (", on a PRIME source" if source == "pr_prime" else "")
+        # Both columns start from the PRIME source; only PR-PRIME augments with PRIME while fine-tuning.
+        note = "PRIME source, " + ("PRIME while fine-tuning" if source == "pr_prime" else "standard fine-tuning")
         for quantity, value in zip(("P", "mPC", "drop"), values, strict=True):
             found.append(
                 Record(
