@@ -108,7 +108,7 @@ def sentence(comparison: Comparison) -> str:
     line = comparison.line("mPC")
     a, b = comparison.a.name, comparison.b.name
     if line.interval is None:
-        doubt = "no paired interval: resamples of the same images are not there, so it may be chance"
+        doubt = "no paired interval, resamples of the same images are not there, so it may be chance"
     elif line.interval[0] <= 0 <= line.interval[1]:
         doubt = f"{interval_text(line.interval, sign=True)} includes no difference"
     else:

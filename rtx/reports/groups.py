@@ -69,8 +69,10 @@ class Group:
 
     @property
     def baseline(self) -> Run:
-        """The run that others are compared with."""
-        return next((run for run in self.runs if run.baseline), self.runs[0])
+        """The run that others are compared with: the named one, else the first from a standard source, else the first."""
+        named = [run for run in self.runs if run.baseline]
+        standard = [run for run in self.runs if run.source.eps == 0]
+        return (named or standard or list(self.runs))[0]
 
     @property
     def complete(self) -> tuple[Run, ...]:
@@ -81,6 +83,11 @@ class Group:
     def comparable(self) -> tuple[Run, ...]:
         """Complete runs that may be compared with the baseline, the baseline among them."""
         return tuple(run for run in self.complete if not unlike(self.baseline, run))
+
+    @property
+    def claimed(self) -> tuple[Run, ...]:
+        """Runs that a sentence about the group may be made of: comparable ones on all images, or the baseline alone."""
+        return tuple(run for run in self.comparable if not run.preview) or (self.baseline,)
 
 
 def group_runs(runs: Sequence[Run]) -> list[Group]:
@@ -126,13 +133,15 @@ def banners(groups: Sequence[Group]) -> list[Banner]:
 def _mixed(group: Group) -> list[Banner]:
     cards = {run.name: identity(run.card) for run in group.runs}
     fields = sorted({name for card in cards.values() for name in card})
+    if len({card.get("limit") for card in cards.values()}) > 1:
+        fields = [name for name in fields if name not in ("n_images", "data_sha256")]  # these follow from the subset
     found = []
     for name in fields:
         values: dict[str, list[str]] = {}
         for run_name, card in cards.items():
             values.setdefault(card.get(name, "not stated"), []).append(run_name)
         if len(values) > 1:
-            parts = [f"{_short(value)}: {_some(names)}" for value, names in values.items()]
+            parts = [f"{_short(_value(name, value))}: {_some(names)}" for value, names in values.items()]
             found.append(
                 Banner(
                     "stop",
@@ -223,6 +232,10 @@ def _names(runs: Sequence[Run]) -> str:
 
 def _some(names: list[str], most: int = 4) -> str:
     return ", ".join(names) if len(names) <= most else f"{', '.join(names[:most])} and {len(names) - most} more"
+
+
+def _value(field: str, text: str) -> str:
+    return "all images" if field == "limit" and text == "null" else text.strip('"')
 
 
 def _short(text: str) -> str:

@@ -23,7 +23,7 @@ from rtx.reports.figures import heat
 from rtx.reports.figures.completeness import counts
 from rtx.reports.groups import Banner, Group, missing_text
 from rtx.reports.runs import Run
-from rtx.reports.style import FAMILY_COLOURS, inline_svg, model_colours
+from rtx.reports.style import FAMILY_COLOURS, TITLE_TINT, inline_svg, model_colours, shade_dark, tint
 from rtx.reports.verdict import Verdict, verdict
 from rtx.reports.views import AFTER_STRIPS, BEFORE_STRIPS, COMPLETENESS, HEAT, TRANSFER, View, wants_transfer
 from rtx.reports.wording import corruption_name, dataset_name, metric_name, percent
@@ -129,8 +129,9 @@ def _variables(counts_of_models: Sequence[int]) -> str:
     """Colours of families and models as variables, for light and for dark paper."""
     light, dark = [], []
     for family, (one, two) in FAMILY_COLOURS.items():
-        light.append(f"--{family.replace('_', '-')}:{one}")
-        dark.append(f"--{family.replace('_', '-')}:{two}")
+        name = family.replace("_", "-")
+        light += [f"--{name}:{one}", f"--{name}-tint:{tint(one, TITLE_TINT)}"]
+        dark += [f"--{name}:{two}", f"--{name}-tint:{shade_dark(one)}"]
     for count in counts_of_models:
         light += [f"--m{count}-{i}:{colour}" for i, colour in enumerate(model_colours(count))]
         dark += [f"--m{count}-{i}:{colour}" for i, colour in enumerate(model_colours(count, dark=True))]
@@ -199,15 +200,8 @@ def _strips(content: Content, group: Group, chapter: str) -> Section:
     elif not content.choices[group.slug]:
         absent = "No image has the clean condition and all five severities of a corruption in every run with examples."
     built = strips.build(content.choices[group.slug], there) if there else None
-    point = ""
-    if built and built.strips:
-        worst = max(built.strips, key=lambda strip: strip.choice.drop).choice
-        point = (
-            f"Worst case shown: {corruption_name(worst.corruption)} costs image {worst.image} "
-            f"{percent(worst.drop, 0)} points of quality on average"
-        )
     rows = tuple((name, "no examples in its folder", "") for name in lacking) if there else ()
-    return Section(f"{chapter}-strips", "strips", "Example strips", point, about, Markup(""), (), rows, absent, built)
+    return Section(f"{chapter}-strips", "strips", "Example strips", "", about, Markup(""), (), rows, absent, built)
 
 
 def _heat(group: Group) -> dict[str, Any]:

@@ -37,7 +37,7 @@ class Run:
         metric: the metric that P, mPC and rPC are made of.
         cells: every cell that was evaluated.
         intervals: what is known about the spread of `metric`.
-        baseline: whether others are compared with it.
+        baseline: whether it was named as what others are compared with.
     """
 
     name: str
@@ -209,7 +209,7 @@ def load_runs(paths: Sequence[Path], *, names: Sequence[str] = (), baseline: str
     Args:
         paths: evaluation folders, run folders, or folders of either.
         names: what to call the runs, in order; taken from their labels when empty.
-        baseline: name of the run that others are compared with; the first one when None.
+        baseline: name of the run that others are compared with; each group finds its own when None.
 
     Raises:
         BadValue: a folder holds no evaluation, comes twice, or names do not fit.
@@ -228,9 +228,8 @@ def load_runs(paths: Sequence[Path], *, names: Sequence[str] = (), baseline: str
         raise BadValue(f"the names {', '.join(given)} are not all different")
     if baseline is not None and baseline not in given:
         raise BadValue(f"baseline {baseline!r} is none of the runs ({', '.join(given)})")
-    first = baseline or given[0]
-    log.info("report over %d evaluations, baseline %r", len(runs), first)
-    return [replace(run, name=name, baseline=name == first) for run, name in zip(runs, given, strict=True)]
+    log.info("%d evaluations read", len(runs))
+    return [replace(run, name=name, baseline=name == baseline) for run, name in zip(runs, given, strict=True)]
 
 
 def _distinguishing(run: Run, runs: Iterable[Run]) -> tuple[str, ...]:

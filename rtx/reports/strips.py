@@ -57,7 +57,7 @@ class Strip:
     def title(self) -> str:
         """The corruption, the image and what it cost."""
         name = corruption_name(self.choice.corruption)
-        return f"{name} costs image {self.choice.image} {percent(self.choice.drop, 0)} points of quality on average"
+        return f"{name}, image “{self.choice.image}” loses {percent(self.choice.drop, 0)} points of quality on average"
 
 
 @dataclass(frozen=True)

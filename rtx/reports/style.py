@@ -31,6 +31,7 @@ FAMILY_COLOURS = {
 # Models are told apart by lightness, marker and label, never by hue alone; family colours stay free for families.
 _MODEL_RAMP = ((0x2B, 0x1B, 0x5E), (0x5A, 0x3D, 0x9A), (0x8C, 0x5F, 0xC4), (0xB9, 0x8A, 0x3A), (0xD9, 0xA9, 0x11))
 _MODEL_RAMP_DARK = ((0x9A, 0x86, 0xF5), (0xB3, 0x9D, 0xFF), (0xD0, 0xB8, 0xFF), (0xE8, 0xC2, 0x78), (0xFF, 0xDB, 0x58))
+TITLE_TINT = 0.28
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h", "p", "*")
 DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.2, 1.2, 1.2)))
 FORMATS = ("pdf", "svg", "png")
@@ -104,6 +105,11 @@ def tint(colour: str, strength: float = 0.16) -> str:
     """A colour mixed into white, for backgrounds."""
     red, green, blue = (int(to_hex(colour)[i : i + 2], 16) for i in (1, 3, 5))
     return "#" + "".join(f"{round(255 - (255 - v) * strength):02x}" for v in (red, green, blue))
+
+
+def shade_dark(colour: str) -> str:
+    """A colour mixed into black, for backgrounds on dark paper."""
+    return "#" + "".join(f"{round(int(colour[i : i + 2], 16) * 0.45):02x}" for i in (1, 3, 5))
 
 
 def title(axes: Any, text: str, width: int = 55) -> None:
@@ -189,6 +195,7 @@ def inline_svg(text: str, prefix: str, label: str, n_models: int) -> str:
     body = re.sub(r'(\bid="|xlink:href="#|url\(#)', rf"\g<1>{prefix}-", body)
     swaps = {INK: "--ink", SOFT: "--soft", RULE: "--rule", PAPER: "--paper"}
     swaps |= {family_colour(family): f"--{family.replace('_', '-')}" for family in (*FAMILIES, "held_out")}
+    swaps |= {tint(family_colour(f), TITLE_TINT): f"--{f}-tint" for f in FAMILIES}
     for index, colour in enumerate(model_colours(n_models)):
         swaps.setdefault(colour, f"--m{n_models}-{index}")
     body = re.sub(

@@ -60,7 +60,7 @@ def verdict(group: Group, run: Run) -> Verdict:
     if not summary.complete:
         mean = f"{summary.label} {percent(summary.mPC)}" if summary.cells else "no corrupted cell"
         text = f"INCOMPLETE {where}: {mean}, clean {name} {percent(summary.P)}; missing: {missing_text(run)}."
-        return Verdict(run.name, text, percent(summary.mPC), summary.label, run is group.baseline, incomplete)
+        return Verdict(run.name, text, percent(summary.mPC), "partial, no mPC", run is group.baseline, incomplete)
     lead = "PREVIEW, " if run.preview else ""
     parts = [
         f"{lead}mPC {percent(summary.mPC)} {interval_text(run.intervals.of('mPC'))} {where}",

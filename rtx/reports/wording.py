@@ -105,10 +105,10 @@ def interval_text(interval: Interval | None, digits: int = 1, *, sign: bool = Fa
 
     Example:
         >>> interval_text((0.1, 0.234)), interval_text(None)
-        ('[10.0, 23.4]', 'no interval')
+        ('[10.0, 23.4]', '(no interval)')
     """
     if interval is None:
-        return "no interval"
+        return "(no interval)"
     write = signed if sign else percent
     return f"[{write(interval[0], digits)}, {write(interval[1], digits)}]"
 

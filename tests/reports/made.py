@@ -130,3 +130,90 @@ def make_family(root: Path, **more: Any) -> list[Path]:
 def write_intervals(out: Path, metric: str, values: dict[str, Any]) -> None:
     """Write `intervals.json`."""
     (out / "intervals.json").write_text(json.dumps({metric: values}), encoding="utf-8")
+
+
+HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
+
+
+def make_examples(out: Path, *, robust: float, classes: tuple[str, ...] = ("disc", HOSTILE), images: int = 3) -> None:
+    """Write `examples/` with rendered scenes: squares that a less robust model finds less often."""
+    from PIL import Image, ImageDraw
+
+    root = out / "examples"
+    root.mkdir()
+    rows = []
+    for number in range(images):
+        rng = np.random.default_rng(number)
+        width, height = 160, 120
+        truth = []
+        scene = Image.new("RGB", (width, height), tuple(int(v) for v in rng.integers(90, 170, 3)))
+        pen = ImageDraw.Draw(scene)
+        for index in range(4):
+            x, y, side = 8 + 38 * index, int(rng.integers(10, 70)), int(rng.integers(22, 34))
+            pen.rectangle((x, y, x + side, y + side), fill=tuple(int(v) for v in rng.integers(0, 255, 3)))
+            truth.append({"bbox": [x, y, x + side, y + side], "label": index % 2})
+        conditions = {}
+        for corruption in ("gaussian_noise", "defocus_blur", "fog", "contrast", "shot_noise"):
+            for level in (0, *SEVERITIES):
+                condition = Condition(corruption, level) if level else CLEAN
+                name = f"{number}_{condition.key}.jpg"
+                noise = np.random.default_rng(level).normal(0, 12 * level, (height, width, 3))
+                Image.fromarray(np.clip(np.asarray(scene) + noise, 0, 255).astype(np.uint8)).save(root / name, quality=80)
+                found = [
+                    {**box, "score": 0.9, "bbox": [v + level * (1 - robust) for v in box["bbox"]]}
+                    for place, box in enumerate(truth)
+                    if score(1.0, condition, robust) > 0.2 + 0.2 * place
+                ]
+                if level > 2:
+                    found.append({"bbox": [2, 90, 40, 118], "label": 0, "score": 0.5})
+                conditions[condition.key] = {"image": name, "predictions": found}
+        rows.append({"id": f"scene {number}", "width": width, "height": height, "truth": truth, "conditions": conditions})
+    index = {"format": "rtx.examples/1", "task": "detection", "classes": list(classes), "images": rows}
+    (root / "index.json").write_text(json.dumps(index), encoding="utf-8")
+
+
+def make_map_examples(out: Path, *, robust: float) -> None:
+    """Write `examples/` of a segmenter: two halves, the border moves with severity."""
+    from PIL import Image
+
+    root = out / "examples"
+    root.mkdir()
+    truth = np.zeros((60, 80), np.uint8)
+    truth[:, 40:] = 1
+    truth[:5] = 255
+    Image.fromarray(truth).save(root / "truth.png")
+    conditions = {}
+    for level in (0, *SEVERITIES):
+        found = np.zeros_like(truth)
+        found[:, 40 + round(5 * level * (1 - robust)) :] = 1
+        Image.fromarray(found).save(root / f"map_{level}.png")
+        Image.fromarray(np.full((60, 80, 3), 120 + 15 * level, np.uint8)).save(root / f"photo_{level}.png")
+        key = f"snow_{level}" if level else "clean"
+        conditions[key] = {"image": f"photo_{level}.png", "map": f"map_{level}.png"}
+    rows = [{"id": "halves", "width": 80, "height": 60, "truth_map": "truth.png", "conditions": conditions}]
+    index = {"format": "rtx.examples/1", "task": "segmentation", "classes": ["left", "right"], "images": rows}
+    (root / "index.json").write_text(json.dumps(index), encoding="utf-8")
+
+
+def make_mixed(root: Path) -> list[Path]:
+    """Everything that needs a banner, and a hostile name: whole, partial, preview, another precision, another set."""
+    whole = make_run(root, "whole", classes=("person", HOSTILE), resamples=100)
+    partial = make_run(root, HOSTILE, folder="hostile", robust=0.3, conditions=_some())
+    preview = make_run(root, "preview", robust=0.4, limit=50, n_images=50, labels={"run": "preview", "dataset": "coco_val2017"})
+    amp = make_run(root, "amp", robust=0.35, precision="amp_fp16")
+    segmenter = make_run(
+        root,
+        "upernet",
+        metric="mIoU",
+        clean=0.42,
+        n_images=2000,
+        labels={"run": "upernet", "dataset": "ade20k_val", "method": "UperNet"},
+    )
+    make_examples(whole, robust=0.1)
+    make_examples(amp, robust=0.6)
+    make_map_examples(segmenter, robust=0.3)
+    return [whole, partial, preview, amp, segmenter]
+
+
+def _some() -> tuple[Condition, ...]:
+    return (CLEAN, *(Condition("fog", s) for s in SEVERITIES), Condition("snow", 2))

@@ -94,7 +94,7 @@ def _draw(group: Group, rows: list[Row], text: str) -> Figure:
     height = head + foot + step * len(rows)
     figure = new_figure(height)
     names = [shorten(word, 20) for word, _ in rows]
-    left = 0.03 + max(len(n) for n in names) * 6 * 0.6 / 72 / 3.4
+    left = 0.035 + max(len(n) for n in names) * 6.5 * 0.68 / 72 / 3.4
     axes = figure.add_axes((left, foot / height, 0.97 - left, 1 - (head + foot) / height))
     colours = model_colours(len(group.runs))
     many = len(group.runs) > 6

@@ -29,7 +29,7 @@ def points(run: Run) -> list[tuple[int, float]]:
 def point(group: Group) -> str:
     """What the figure says."""
     name = metric_name(group.metric)
-    ends = [(run, p[0][1], p[-1][1]) for run in drawn(group) if (p := points(run))[0][0] == 0 and p[-1][0] == 5 and p[0][1]]
+    ends = [(run, p[0][1], p[-1][1]) for run in group.claimed if len(p := points(run)) > 1 and p[0][0] == 0 and p[-1][0] == 5 and p[0][1]]
     if not ends:
         return f"{name} by severity; the curve is not complete for any model"
     best = max(ends, key=lambda row: row[2] / row[1])
@@ -55,7 +55,7 @@ def _draw(group: Group, runs: Sequence[Run]) -> Figure:
     many = len(runs) > 8
     size = 4.6 if many else 5.8
     names = [shorten(run.name, 24 if many else 22) for run in runs]
-    width = max(len(name) + 6 for name in names) * size * 0.62 / 72  # inches that the labels take
+    width = 0.3 + max(len(name) + 6 for name in names) * size * 0.62 / 72  # inches that lines and labels take
     figure = new_figure(max(2.35, 0.55 + 0.098 * len(runs)))
     right = 1 - min(width / figure.get_figwidth(), 0.45)
     bottom, top = 0.36 / figure.get_figheight(), 1 - 0.42 / figure.get_figheight()

@@ -55,13 +55,13 @@ def point(group: Group) -> str:
     """What the figure says."""
     means = {}
     for family in FAMILIES:
-        there = [d for run in group.runs if (d := drop(run, family)) is not None]
+        there = [d for run in group.claimed if (d := drop(run, family)) is not None]
         if there:
             means[family] = sum(there) / len(there)
     if not means:
         return "Drop by family: no family is complete"
     worst, best = max(means, key=lambda f: means[f]), min(means, key=lambda f: means[f])
-    if len(group.runs) == 1:
+    if len(group.claimed) == 1:
         return f"{worst.capitalize()} costs most, {percent(means[worst], 0)} % of clean; {best} least, {percent(means[best], 0)} %"
     changes = [
         (found[0], run, family)

@@ -43,13 +43,13 @@ def point(group: Group) -> str:
     """What the figure says."""
     medians = {}
     for name in BENCHMARK:
-        there = [v for run in group.runs if (v := run.corruption_ratio(name)) is not None]
+        there = [v for run in group.claimed if (v := run.corruption_ratio(name)) is not None]
         if there:
             medians[name] = statistics.median(there)
     if not medians:
         return "What each corruption leaves of the clean score: no corruption is complete"
     worst, best = min(medians, key=lambda n: medians[n]), max(medians, key=lambda n: medians[n])
-    who = "leaves" if len(group.runs) == 1 else "leaves the median model"
+    who = "leaves" if len(group.claimed) == 1 else "leaves the median model"
     return (
         f"{corruption_name(worst).capitalize()} {who} {percent(medians[worst], 0)} % of its clean "
         f"{metric_name(group.metric)}, {corruption_name(best)} {percent(medians[best], 0)} %"

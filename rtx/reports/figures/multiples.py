@@ -14,6 +14,7 @@ from rtx.reports.style import (
     MARKERS,
     RC,
     SOFT,
+    TITLE_TINT,
     family_colour,
     model_colours,
     new_figure,
@@ -77,7 +78,7 @@ def _draw(group: Group) -> Figure:
             fontsize=5.8,
             pad=2.2,
             color=INK,
-            bbox=dict(facecolor=tint(family_colour(family), 0.28), edgecolor=family_colour(family), lw=0.4, pad=1.1),
+            bbox=dict(facecolor=tint(family_colour(family), TITLE_TINT), edgecolor=family_colour(family), lw=0.4, pad=1.1),
         )
         clean = group.baseline.score(CLEAN)
         if clean is not None:

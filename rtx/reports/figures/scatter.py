@@ -23,9 +23,9 @@ def background(group: Group) -> tuple[list[tuple[str, float, float]], bool]:
 
 def point(group: Group) -> str:
     """What the figure says."""
-    complete = group.complete
+    complete = [run for run in group.claimed if run.summary.complete]
     name = metric_name(group.metric)
-    found = [(value, run) for run in complete if (value := residual(group, run)) is not None]
+    found = [(value, run) for run in group.claimed if (value := residual(group, run)) is not None]
     if found:
         value, run = max(found, key=lambda row: row[0])
         word = "above" if value > 0 else "below"

@@ -12,6 +12,7 @@ from matplotlib.patches import Polygon, Rectangle
 from PIL import Image
 
 from rtx.reports.examples import IGNORED, Box, Choice, Example, Examples, judge, quality, read_map
+from rtx.reports.strips import WIDTH
 from rtx.reports.style import INK, RC, SOFT, new_figure, title
 from rtx.reports.wording import corruption_name, percent, shorten
 from rtx.types import CLEAN, SEVERITIES, Condition
@@ -57,7 +58,9 @@ def _draw(choice: Choice, runs: Sequence[tuple[str, Examples]]) -> Figure:
 def _tile(axes: Any, example: Example, condition: Condition) -> None:
     view = example.views[condition]
     with Image.open(view.image) as image:
-        axes.imshow(np.asarray(image.convert("RGB")), extent=(0, example.width, example.height, 0))
+        small = image.convert("RGB")
+        small.thumbnail((WIDTH, WIDTH))
+        axes.imshow(np.asarray(small), extent=(0, example.width, example.height, 0), interpolation="none")
     axes.set_xticks([])
     axes.set_yticks([])
     axes.grid(visible=False)
