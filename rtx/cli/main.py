@@ -39,7 +39,7 @@ COMMANDS: dict[str, Command] = {
     "score": Command("P, mPC, rPC of predictions made elsewhere (COCO results, label maps)", "rtx.cli.score"),
     "corrupt": Command("corrupt an image or a data folder, into files or a contact sheet", "rtx.cli.corrupt"),
     "weights": Command("source weights: list, fetch, inspect, convert", "rtx.cli.weights"),
-    "experiments": Command("the papers' experiments: their runs and the commands that repeat them", "rtx.cli.experiments"),
+    "experiments": Command("the papers' experiments: their runs, and what to type for each", "rtx.cli.experiments"),
     "report": Command("one page, figures and tables over finished evaluations", "rtx.cli.report"),
     "compare": Command("two evaluations, paired: where they differ and by how much", "rtx.cli.compare"),
     "import_published": Command(

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rtx.evaluation.bootstrap import draw
 from rtx.evaluation.coco import Detections, coco_columns
@@ -70,12 +71,12 @@ def make(n_images: int, n_detections: int, *, masks: bool) -> tuple[CocoTruth, l
     return read_truth(content, quiet=True), found
 
 
-def _ellipses(side: int) -> np.ndarray:
+def _ellipses(side: int) -> NDArray[np.uint8]:
     line = (np.arange(side) + 0.5) / side * 2 - 1
     return np.asarray(line[:, None] ** 2 + line**2 <= 1, np.uint8)
 
 
-def _mask(box: np.ndarray, stencils: list[np.ndarray]) -> dict[str, Any]:
+def _mask(box: NDArray[np.float64], stencils: list[NDArray[np.uint8]]) -> dict[str, Any]:
     """Run lengths of an ellipse of one of three sizes at about the box, drawn without a full image."""
     stencil = min(stencils, key=lambda s: abs(len(s) - (box[2] - box[0])))
     left, top = (int(np.clip(v, 0, m - len(stencil))) for v, m in zip(box[:2], (WIDTH, HEIGHT), strict=True))
