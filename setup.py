@@ -15,6 +15,7 @@ README = HERE / "README.md"
 # The lower bounds are what the code needs, the upper ones what is known to break. The OpenMMLab packages ask for OpenCV
 # by both of its names; tools/install.sh sees to it that the headless files are the ones there.
 CORE = [
+    "jinja2>=3.1",
     "matplotlib>=3.7",
     "numba>=0.59",
     "numpy>=1.24",
@@ -64,7 +65,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.10,<3.13",
     packages=find_packages(include=["rtx", "rtx.*"]),
-    package_data={"rtx": ["py.typed"]},
+    package_data={"rtx": ["py.typed"], "rtx.reports": ["page_files/*"]},
     include_package_data=True,
     zip_safe=False,
     install_requires=CORE,
