@@ -82,7 +82,8 @@ def random_state(arch: str, seed: int, *, small: bool = False) -> dict[str, Tens
         if key.endswith("running_var"):
             value.uniform_(0.5, 1.5, generator=draw)
         elif value.ndim >= 2:
-            value.normal_(0, (2 / max(1, value[0].numel())) ** 0.5, generator=draw)
+            # Kaiming's factor 2 would let residual sums explode, since the made-up statistics do not normalise them.
+            value.normal_(0, max(1, value[0].numel()) ** -0.5, generator=draw)
         else:
             value.normal_(float(key.endswith("weight")), 0.1, generator=draw)
         state[key] = value
