@@ -237,16 +237,13 @@ _SHORT_ARCHS = {
 
 
 def _short_names() -> dict[str, str]:
-    """Short forms of config file names: `r50` is the standard net, `r50_eps3` the L2 one, `r50_linf_eps4`, ..."""
-    names: dict[str, str] = {}
+    """Short forms of config file names: `r50` is the standard net, `r50_eps3` the L2 one, `r50_linf_eps4`, `r50_ant`."""
+    names = {}
     for short, arch in _SHORT_ARCHS.items():
-        for name in CATALOG:
-            if name == f"{arch}_in1k_v1":
-                names[short] = name
-            elif name.startswith(f"{arch}_l2_eps"):
-                names[f"{short}_{name.removeprefix(f'{arch}_l2_')}"] = name
-            elif name.startswith(f"{arch}_linf_eps"):
-                names[f"{short}_{name.removeprefix(f'{arch}_')}"] = name
+        for source in CATALOG.values():
+            if source.arch == arch:
+                recipe = source.name.removeprefix(f"{arch}_").removeprefix("l2_")
+                names[short if recipe == "in1k_v1" else f"{short}_{recipe}"] = source.name
     return names
 
 

@@ -30,16 +30,16 @@ _NUMPY_DTYPES: Mapping[str, torch.dtype] = {
 # Globals that no checkpoint has an honest use for. They would only become stubs, but a file that names one is an
 # attack or is damaged, and its weights deserve no trust either.
 _DANGEROUS_MODULES = frozenset(
-    "os posix nt posixpath subprocess sys shutil socket runpy importlib ctypes webbrowser pty code codeop commands "
-    "marshal pickle _pickle timeit pydoc bdb pdb cProfile profile trace signal threading multiprocessing asyncio "
-    "urllib http requests ssl ftplib smtplib tempfile zipimport pkgutil pip venv ensurepip distutils setuptools "
-    "linecache platform site pathlib io _io gc inspect sqlite3 antigravity this".split()
+    "os posix nt subprocess sys shutil socket runpy importlib ctypes webbrowser pty code codeop commands marshal "
+    "pickle _pickle timeit pydoc bdb pdb cProfile profile trace signal urllib http requests ssl ftplib smtplib "
+    "tempfile zipimport pkgutil pip venv ensurepip distutils setuptools linecache site sqlite3 antigravity".split()
 )
 _DANGEROUS = frozenset(
     (module, name)
     for module in ("builtins", "__builtin__")
     for name in ("eval", "exec", "execfile", "compile", "open", "file", "__import__", "input", "breakpoint", "globals")
 ) | {
+    ("io", "open"), ("_io", "open"), ("io", "FileIO"), ("_io", "FileIO"), ("io", "open_code"), ("_io", "open_code"),
     ("torch", "load"), ("torch.serialization", "load"), ("torch.jit", "load"), ("torch.hub", "load"),
     ("torch.hub", "load_state_dict_from_url"), ("torch.hub", "download_url_to_file"),
     ("torch.jit._serialization", "load"), ("numpy", "load"), ("numpy", "fromfile"),

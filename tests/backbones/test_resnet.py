@@ -39,10 +39,11 @@ def assert_same(ours, theirs, atol=1e-6):
         assert (one - two).abs().max() <= atol * max(1.0, float(two.abs().max()))
 
 
-# 223 million random numbers take longer than all the others together.
-@pytest.mark.parametrize(
-    "arch", [pytest.param(name, marks=[pytest.mark.slow] * (name == "wide_resnet50_4")) for name in RESNETS]
-)
+# Hundreds of millions of random numbers take longer than all the others together.
+HEAVY = ("wide_resnet50_4", "resnext101_32x8d")
+
+
+@pytest.mark.parametrize("arch", [pytest.param(name, marks=[pytest.mark.slow] * (name in HEAVY)) for name in RESNETS])
 def test_features_and_keys_equal_torchvision(arch):
     state = random_state(arch, seed=3)
     reference = build_reference(arch)
@@ -62,16 +63,25 @@ def test_features_and_keys_equal_torchvision(arch):
         assert [tuple(f.shape[2:]) for f in features] == expected
 
 
+ALSO_NATIVE = ("resnet34", "resnet101", "resnext50_32x4d")
+
+
 @pytest.mark.parametrize("framework", ["mmdet", "mmseg", "mmpretrain"])
-@pytest.mark.parametrize("depth", [18, 50])
-def test_features_equal_the_frameworks_own_resnet(framework, depth):
+@pytest.mark.parametrize(
+    "arch", ["resnet18", "resnet50", *(pytest.param(name, marks=pytest.mark.slow) for name in ALSO_NATIVE)]
+)
+def test_features_equal_the_frameworks_own_resnet(framework, arch):
     registry = pytest.importorskip(f"{framework}.registry").MODELS
     pytest.importorskip(f"{framework}.models")
-    stock = registry.build(
-        {"type": f"{framework}.ResNet", "depth": depth, "style": "pytorch", "out_indices": (0, 1, 2, 3)}
+    own = dict(spec_of(arch).config)
+    # mmpretrain has another word for the width of a group.
+    grouped = {"width_per_group": 4} if framework == "mmpretrain" else {"base_width": 4}
+    kind = (
+        {"type": f"{framework}.ResNeXt", "groups": 32, **grouped} if "next" in arch else {"type": f"{framework}.ResNet"}
     )
-    ours = registry.build({"type": "SourceResNet", "depth": depth})
-    state = {k: v for k, v in random_state(f"resnet{depth}", seed=5).items() if not k.startswith("fc.")}
+    stock = registry.build({**kind, "depth": own["depth"], "style": "pytorch", "out_indices": (0, 1, 2, 3)})
+    ours = registry.build(own)
+    state = {k: v for k, v in random_state(arch, seed=5).items() if not k.startswith("fc.")}
     stock.load_state_dict(state, strict=True)
     ours.load_state_dict(state, strict=True)
     stock.eval()  # mmdet's returns None

@@ -10,12 +10,12 @@ import io
 import json
 import os
 import pickle
+import shutil
 import struct
 import subprocess
 import tarfile
 import zipfile
 from collections import OrderedDict
-from pathlib import Path
 
 import torch
 
@@ -97,7 +97,7 @@ PAYLOADS = {
     "eval": lambda t: Call(eval, f"open({str(t)!r}, 'w').close()"),
     "exec": lambda t: Call(exec, f"open({str(t)!r}, 'w').close()"),
     "open_for_writing": lambda t: Call(open, str(t), "w"),
-    "path_touch": lambda t: Call(Path.touch, t),
+    "remove_tree": lambda t: Call(shutil.rmtree, str(t.parent / "weights")),
     "nested_torch_load": lambda t: Call(torch.load, str(t)),
     "mkdir": lambda t: Call(os.mkdir, str(t)),
 }

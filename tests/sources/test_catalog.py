@@ -61,7 +61,9 @@ def test_standard_weights_are_torchvisions_first_generation(depth):
 
 def test_short_names_lead_to_records_and_hide_none():
     assert set(SHORT_NAMES.values()) <= set(CATALOG) and not set(SHORT_NAMES) & set(CATALOG)
+    assert find("r50") is find("resnet50_in1k_v1")
     assert find("r50_eps3") is find("resnet50_l2_eps3")
+    assert find("r50_deepaug_augmix") is find("resnet50_deepaug_augmix")
     assert find("wrn50_2_linf_eps4") is find("wide_resnet50_2_linf_eps4")
 
 

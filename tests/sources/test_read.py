@@ -85,6 +85,21 @@ def test_both_readers_agree_on_every_type_and_view(tmp_path, legacy, dtype, monk
     assert_same(restricted.value, state)
 
 
+def test_harmless_globals_that_checkpoints_do_have_are_no_reason_to_refuse(tmp_path):
+    import argparse
+    import functools
+    from pathlib import Path
+
+    content = {
+        "model": good_state(),
+        "args": argparse.Namespace(x=1),
+        "path": Path("x"),
+        "f": functools.partial(len, [1]),
+    }
+    torch.save(content, tmp_path / "f.pth")
+    assert_same(read_checkpoint(tmp_path / "f.pth")["model"], good_state())
+
+
 def test_containers_become_plain_ones(tmp_path, foreign_class):
     content = {
         "ordered": OrderedDict(a=1),
