@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import logging
 import os
@@ -257,6 +258,8 @@ def _only_safe_checkpoints(cfg: Config) -> None:
 
 
 def _import_too(cfg: Config, module: str) -> None:
+    """Import a module now, and whenever the dumped config is read: mmengine imports only when it reads a file."""
+    importlib.import_module(module)
     imports = list((cfg.get("custom_imports") or {}).get("imports", []))
     if module not in imports:
         cfg.custom_imports = dict(imports=[*imports, module], allow_failed_imports=False)

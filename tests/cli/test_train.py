@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +106,19 @@ def test_from_scratch_everything_trains_unless_something_else_is_asked_for() -> 
     assert (backbone.frozen_stages, backbone.norm_policy) == (-1, "train")
     asked = train.prepare(parse(train, LEAF, "--source", "random", "--transfer", "fixed")).model.backbone
     assert (asked.frozen_stages, asked.norm_policy) == (4, "eval")
+
+
+def test_the_hooks_a_flag_adds_are_registered_without_anybody_importing_them() -> None:
+    program = (
+        "import argparse, sys; from rtx.cli import train; parser = argparse.ArgumentParser();"
+        "train.add_arguments(parser); cfg = train.prepare(parser.parse_args(sys.argv[1:]));"
+        "from mmengine.registry import HOOKS; print([HOOKS.build(hook) for hook in cfg.custom_hooks])"
+    )
+    command = [sys.executable, "-c", program, LEAF, "--corrupt-eval"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=PROJECT)
+    assert done.returncode == 0, done.stderr[-800:]
+    assert "FrozenGuardHook" in done.stdout
+    assert "CorruptionEvalHook" in done.stdout
 
 
 def test_a_setting_made_by_hand_is_not_overruled(made_coco: Path) -> None:
