@@ -237,7 +237,7 @@ _SHORT_ARCHS = {
 
 
 def _short_names() -> dict[str, str]:
-    """Short forms of config file names: `r50` is the standard net, `r50_eps3` the L2 one, then `r50_ant` and its like."""
+    """Short forms of config file names: `r50` is the standard net, `r50_eps3` the L2 one, `r50_ant` and so on."""
     names = {}
     for short, arch in _SHORT_ARCHS.items():
         for source in CATALOG.values():
