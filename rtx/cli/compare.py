@@ -23,7 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--only-if-sure", action="store_true", help="fail only where the whole 95 %% interval lies below the limit"
     )
-    parser.add_argument("--markdown", metavar="FILE", help="write the table as Markdown; - prints it instead of the text")
+    parser.add_argument(
+        "--markdown", metavar="FILE", help="write the table as Markdown; - prints it instead of the text"
+    )
     parser.add_argument("--json", metavar="FILE", help="write the numbers as JSON")
 
 
@@ -37,7 +39,9 @@ def run(args: argparse.Namespace) -> int:
 
     runs = load_runs([Path(args.a), Path(args.b)], names=args.names)
     if len(runs) != 2:
-        raise BadValue(f"compare takes two evaluations, but {args.a!r} and {args.b!r} hold {len(runs)}; name one folder each")
+        raise BadValue(
+            f"compare takes two evaluations, but {args.a!r} and {args.b!r} hold {len(runs)}; name one folder each"
+        )
     comparison = comparing.compare(*runs)
     table = comparing.table(comparison)
     text = f"{comparing.sentence(comparison)}.\n\n{markdown(table)}"

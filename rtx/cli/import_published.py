@@ -26,5 +26,6 @@ def run(args: argparse.Namespace) -> int:
         for cell in found.cells.values():
             folder.write(cell)
         summary = write_summary(out, found.cells, found.headline, folder.card)
-        print(f"{out}: {found.headline} P {100 * summary['P']:.1f}, mPC {100 * summary['mPC']:.1f}, rPC {100 * summary['rPC']:.1f}")
+        numbers = ", ".join(f"{name} {100 * summary[name]:.1f}" for name in ("P", "mPC", "rPC"))
+        print(f"{out}: {found.headline} {numbers}")
     return 0

@@ -12,7 +12,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("runs", nargs="+", metavar="RUN", help="evaluation folder, run folder, or a folder of either")
     parser.add_argument("--out", required=True, metavar="DIR", help="where report.html, figures/ and tables/ go")
     parser.add_argument("--names", nargs="+", default=[], metavar="NAME", help="what to call the runs, in order")
-    parser.add_argument("--baseline", metavar="NAME", help="what others are compared with; default: the first run from a standard source, else the first")
+    parser.add_argument(
+        "--baseline",
+        metavar="NAME",
+        help="what others are compared with; default: the first run from a standard source, else the first",
+    )
     parser.add_argument("--title", default="Robustness report", help="heading of the page")
 
 

@@ -54,13 +54,16 @@ class _Job:
     examples: tuple[tuple[str, Examples], ...] = ()
 
 
-def build(runs: Sequence[Run], out: Path, *, title: str = "Robustness report") -> Report:
+def build(
+    runs: Sequence[Run], out: Path, *, title: str = "Robustness report", formats: Sequence[str] = FORMATS
+) -> Report:
     """Write a report over runs into a folder; the same runs give the same bytes.
 
     Args:
         runs: from `load_runs`.
         out: the report's folder; files of an earlier report in it are replaced.
         title: heading of the page.
+        formats: which files of each figure; `svg` is always among them, the page is made of it.
 
     Raises:
         BadValue: there is no run, or the page would be larger than 3 MB.
@@ -77,8 +80,9 @@ def build(runs: Sequence[Run], out: Path, *, title: str = "Robustness report") -
     examples = {run.name: found for run in runs if (found := read_examples(run.folder)) is not None}
     choices = {group.slug: _choices(group, examples) for group in groups}
     jobs = _jobs(groups, choices, examples, out)
-    drawn = _draw_all(jobs)
-    files = [f"{job.stem.relative_to(out).as_posix()}.{kind}" for job in jobs if job.stem in drawn for kind in FORMATS]
+    kinds = tuple(dict.fromkeys([*formats, "svg"]))
+    drawn = _draw_all(jobs, kinds)
+    files = [f"{job.stem.relative_to(out).as_posix()}.{kind}" for job in jobs if job.stem in drawn for kind in kinds]
     made = {group.slug: run_tables.of_group(group) for group in groups}
     shared = paper_tables.transfer_tables(groups)
     against, doubts = paper_tables.paper_against_yours(runs)
@@ -101,11 +105,14 @@ def build(runs: Sequence[Run], out: Path, *, title: str = "Robustness report") -
             choices=choices,
             examples=examples,
             figures=out,
+            formats=kinds,
             drawn=frozenset(job.stem for job in jobs if job.stem in drawn),
         )
     )
     if len(html.encode()) > SMALL_ENOUGH:
-        raise BadValue(f"the page of {len(runs)} runs would have {len(html) / 1e6:.1f} MB, 3 is the most; report over fewer runs")
+        raise BadValue(
+            f"the page of {len(runs)} runs would have {len(html) / 1e6:.1f} MB, 3 is the most; report over fewer runs"
+        )
     write_atomic(out / "report.html", html)
     files += ["report.html", "results.csv", "metrics.csv", "summary.json"]
     summary = _summary(groups, said, sorted(files))
@@ -142,7 +149,7 @@ def _jobs(
 _PENDING: list[_Job] = []
 
 
-def _draw_all(jobs: list[_Job]) -> set[Path]:
+def _draw_all(jobs: list[_Job], kinds: tuple[str, ...]) -> set[Path]:
     """Draw and save every figure on all cores; which of them had something to draw."""
     _PENDING[:] = jobs
     # The longest first, so that no process is left with a long one at the end.
@@ -150,16 +157,16 @@ def _draw_all(jobs: list[_Job]) -> set[Path]:
     workers = min(os.cpu_count() or 1, 4, len(jobs))
     try:
         if workers == 1 or "fork" not in multiprocessing.get_all_start_methods():
-            done = [_draw(index) for index in order]
+            done = [_draw(index, kinds) for index in order]
         else:
             with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("fork")) as pool:
-                done = list(pool.map(_draw, order))
+                done = list(pool.map(_draw, order, [kinds] * len(order)))
     finally:
         _PENDING.clear()
     return {jobs[index].stem for index, drawn in zip(order, done, strict=True) if drawn}
 
 
-def _draw(index: int) -> bool:
+def _draw(index: int, kinds: tuple[str, ...]) -> bool:
     job = _PENDING[index]
     if job.view is None:
         figure = strip.draw(job.choice, job.examples) if job.choice else None
@@ -167,7 +174,7 @@ def _draw(index: int) -> bool:
         figure = job.view.draw(job.group)
     if figure is None:
         return False
-    save(figure, job.stem)
+    save(figure, job.stem, kinds)
     return True
 
 

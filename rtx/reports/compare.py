@@ -85,9 +85,7 @@ def compare(a: Run, b: Run) -> Comparison:
     families = tuple(
         _line(f, one.families[f].score, two.families[f].score, a, b, _mean_of(_members(f))) for f in FAMILIES
     )
-    corruptions = tuple(
-        _line(n, one.per_corruption[n], two.per_corruption[n], a, b, _mean_of((n,))) for n in BENCHMARK
-    )
+    corruptions = tuple(_line(n, one.per_corruption[n], two.per_corruption[n], a, b, _mean_of((n,))) for n in BENCHMARK)
     return Comparison(a, b, overall, families, corruptions)
 
 
@@ -139,9 +137,14 @@ def table(comparison: Comparison) -> Table:
             )
     run = comparison.a
     images = f"{run.n_images} images" if run.n_images else "an unknown number of images"
-    title = f"{comparison.b.name} against {comparison.a.name}: {metric_name(run.metric)} on {dataset_name(run.dataset)}, {images}"
-    notes = ("In percent; differences are second minus first, in points, paired over images where an interval is given.",)
-    return Table("compare", title, ("", "family", comparison.a.name, comparison.b.name, "difference"), tuple(rows), 2, notes)
+    what = f"{metric_name(run.metric)} on {dataset_name(run.dataset)}, {images}"
+    title = f"{comparison.b.name} against {comparison.a.name}: {what}"
+    notes = (
+        "In percent; differences are second minus first, in points, paired over images where an interval is given.",
+    )
+    return Table(
+        "compare", title, ("", "family", comparison.a.name, comparison.b.name, "difference"), tuple(rows), 2, notes
+    )
 
 
 def to_dict(comparison: Comparison) -> dict[str, Any]:
@@ -152,7 +155,12 @@ def to_dict(comparison: Comparison) -> dict[str, Any]:
 
     def lines(found: tuple[Line, ...]) -> dict[str, Any]:
         return {
-            line.name: {"a": plain(line.a), "b": plain(line.b), "difference": plain(line.change), "interval": line.interval}
+            line.name: {
+                "a": plain(line.a),
+                "b": plain(line.b),
+                "difference": plain(line.change),
+                "interval": line.interval,
+            }
             for line in found
         }
 

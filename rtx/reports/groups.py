@@ -12,7 +12,7 @@ from rtx.reports.naming import slug
 from rtx.reports.runs import BENCHMARK_CELLS, Run
 from rtx.types import CLEAN
 
-# Two models differ in these by their nature; everything else on the card must agree for their difference to mean anything.
+# Two models differ in these by their nature; all else on the card must agree for their difference to mean anything.
 _OF_THE_MODEL = frozenset({"weights_sha256", "config_sha256"})
 SMALL = 500
 _WORDS = {
@@ -69,7 +69,7 @@ class Group:
 
     @property
     def baseline(self) -> Run:
-        """The run that others are compared with: the named one, else the first from a standard source, else the first."""
+        """What others are compared with: the run named so, else the first from a standard source, else the first."""
         named = [run for run in self.runs if run.baseline]
         standard = [run for run in self.runs if run.source.eps == 0]
         return (named or standard or list(self.runs))[0]
@@ -119,9 +119,7 @@ def banners(groups: Sequence[Group]) -> list[Banner]:
     found = []
     if len(groups) > 1:
         text = "; ".join(f"{group.dataset} ({group.metric}): {_names(group.runs)}" for group in groups)
-        found.append(
-            Banner("note", f"{len(groups)} test sets or metrics", f"Shown apart and never compared. {text}.")
-        )
+        found.append(Banner("note", f"{len(groups)} test sets or metrics", f"Shown apart and never compared. {text}."))
     for group in groups:
         found += _mixed(group)
         for run in group.runs:
@@ -201,13 +199,17 @@ def merged(found: Sequence[Banner], most: int = 4) -> list[Banner]:
         kinds.setdefault((banner.level, banner.title.partition(":")[0]), []).append(banner)
     result = []
     for (level, kind), members in kinds.items():
-        if len(members) <= most or level == "stop" and kind.startswith("Mixed"):
+        if len(members) <= most or (level == "stop" and kind.startswith("Mixed")):
             result += members
             continue
         names = [banner.title.partition(": ")[2] for banner in members]
         commands = "\n".join(banner.command for banner in members if banner.command)
         texts = {banner.text for banner in members}
-        text = texts.pop() if len(texts) == 1 else f"{members[0].text} And so on, see the completeness matrix and the cards."
+        text = (
+            texts.pop()
+            if len(texts) == 1
+            else f"{members[0].text} And so on, see the completeness matrix and the cards."
+        )
         result.append(Banner(level, f"{kind}: {len(members)} runs", f"{', '.join(names)}. {text}", commands))
     return result
 

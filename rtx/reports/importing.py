@@ -27,7 +27,12 @@ _METHODS = (
     ("retinanet", "RetinaNet"),
     ("htc", "HTC"),
 )
-_BACKBONES = (("x101_64x4d", "resnext101_64x4d"), ("x101_32x4d", "resnext101_32x4d"), ("r101", "resnet101"), ("r50", "resnet50"))
+_BACKBONES = (
+    ("x101_64x4d", "resnext101_64x4d"),
+    ("x101_32x4d", "resnext101_32x4d"),
+    ("r101", "resnet101"),
+    ("r50", "resnet50"),
+)
 # The end of a file's name says what the detector was trained on; s stands for the stylised copy.
 _TRAINING = {
     "coco": "COCO",
@@ -40,8 +45,8 @@ _TRAINING = {
     "vocsvoc0712": "VOC 07+12 and stylised VOC",
 }
 VOC_CLASSES = (
-    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog", "horse",
-    "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
+    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog",
+    "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
 )  # fmt: skip
 UNKNOWN = (
     "number of images",
@@ -132,7 +137,9 @@ def _card(path: Path, headline: str, *, named: bool) -> dict[str, Any]:
         "transfer": None,
         "freeze_map": {"backbone": {"arch": arch + ("_dcn" if "dconv" in stem else "")}},
         "labels": {
-            "name": stem if end not in _TRAINING or end in ("coco", "city", "voc0712") else stem.replace(f"_{end}", f" ({end})"),
+            "name": stem
+            if end not in _TRAINING or end in ("coco", "city", "voc0712")
+            else stem.replace(f"_{end}", f" ({end})"),
             "dataset": dataset,
             "method": kind,
             "training": _TRAINING.get(end, "as the folder's test set"),

@@ -50,7 +50,8 @@ class Resamples:
     def mean(self, corruptions: tuple[str, ...] = BENCHMARK) -> Floats | None:
         """Resampled mean over corruptions at severities 1 to 5; None unless every cell is there."""
         columns = [self.columns.get(Condition(name, level)) for name in corruptions for level in SEVERITIES]
-        return None if None in columns else np.asarray(self.values[:, columns].mean(axis=1))
+        there = [column for column in columns if column is not None]
+        return np.asarray(self.values[:, there].mean(axis=1)) if len(there) == len(columns) else None
 
     def ratio(self, corruptions: tuple[str, ...] = BENCHMARK) -> Floats | None:
         """Resampled mean over corruptions divided by the clean score of the same resample."""
@@ -149,7 +150,9 @@ def _read_resamples(path: Path, metric: str) -> Resamples | None:
     except (OSError, ValueError, KeyError) as error:
         raise BadValue(f"{path}: not readable as resamples ({error}); delete it or make it again") from error
     if values.ndim != 2 or values.shape[1] != len(columns):
-        raise BadValue(f"{path}: {metric} has shape {values.shape}, it needs one column for each of {len(columns)} cells")
+        raise BadValue(
+            f"{path}: {metric} has shape {values.shape}, it needs one column for each of {len(columns)} cells"
+        )
     return Resamples(draws, columns, values)
 
 

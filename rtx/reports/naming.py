@@ -111,11 +111,14 @@ def unique_names(candidates: Iterable[tuple[str, ...]]) -> list[str]:
     rows = [tuple(part for part in row if part) for row in candidates]
     names = [row[0] for row in rows]
     for length in range(2, 1 + max((len(row) for row in rows), default=1)):
-        names = [" ".join(row[:length]) if names.count(name) > 1 else name for row, name in zip(rows, names, strict=True)]
+        names = [
+            " ".join(row[:length]) if names.count(name) > 1 else name for row, name in zip(rows, names, strict=True)
+        ]
+    twice = {name for name in names if names.count(name) > 1}
     seen: dict[str, int] = {}
     for index, name in enumerate(names):
         seen[name] = seen.get(name, 0) + 1
-        if names.count(name) > 1:
+        if name in twice:
             names[index] = f"{name} #{seen[name]}"
     return names
 

@@ -17,13 +17,14 @@ from markupsafe import Markup
 
 from rtx.corruptions import BENCHMARK, CORRUPTIONS, FAMILIES
 from rtx.evaluation.scores import protocol_key
-from rtx.reports import strips, tables
+from rtx.reports import strips
 from rtx.reports.examples import Choice, Examples
 from rtx.reports.figures import heat
 from rtx.reports.figures.completeness import counts
 from rtx.reports.groups import Banner, Group, missing_text
 from rtx.reports.runs import Run
 from rtx.reports.style import FAMILY_COLOURS, TITLE_TINT, inline_svg, model_colours, shade_dark, tint
+from rtx.reports.tables import Table, latex, markdown
 from rtx.reports.verdict import Verdict, verdict
 from rtx.reports.views import AFTER_STRIPS, BEFORE_STRIPS, COMPLETENESS, HEAT, TRANSFER, View, wants_transfer
 from rtx.reports.wording import corruption_name, dataset_name, metric_name, percent
@@ -39,13 +40,14 @@ class Content:
     title: str
     groups: tuple[Group, ...]
     banners: tuple[Banner, ...]
-    tables: Mapping[str, Sequence[tables.Table]]
-    shared_tables: tuple[tables.Table, ...]
-    against: tables.Table | None
+    tables: Mapping[str, Sequence[Table]]
+    shared_tables: tuple[Table, ...]
+    against: Table | None
     doubts: tuple[str, ...]
     choices: Mapping[str, Sequence[Choice]]
     examples: Mapping[str, Examples]
     figures: Path
+    formats: tuple[str, ...]
     drawn: frozenset[Path]
 
 
@@ -86,7 +88,7 @@ class Chapter:
     group: Group
     verdicts: tuple[Verdict, ...]
     sections: tuple[Section, ...]
-    tables: tuple[tables.Table, ...]
+    tables: tuple[Table, ...]
 
 
 def render(content: Content) -> str:
@@ -94,22 +96,28 @@ def render(content: Content) -> str:
     chapters = tuple(_chapter(content, group, index) for index, group in enumerate(content.groups))
     script = (FILES / "report.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    counts_of_models = sorted({max(len(group.runs), 2) for group in content.groups} | {len(g.runs) for g in content.groups})
-    return _environment().get_template("report.html.j2").render(
-        title=content.title,
-        chapters=chapters,
-        banners=content.banners,
-        shared_tables=content.shared_tables,
-        against=content.against,
-        doubts=content.doubts,
-        cards=[_card(run) for group in content.groups for run in group.runs],
-        # These two are ours, and are put in as they are; everything else is escaped.
-        style=Markup((FILES / "report.css").read_text(encoding="utf-8") + _variables(counts_of_models)),
-        script=Markup(script),
-        script_hash=digest,
-        to_latex=tables.latex,
-        to_markdown=tables.markdown,
-        n_runs=sum(len(group.runs) for group in content.groups),
+    counts_of_models = sorted(
+        {max(len(group.runs), 2) for group in content.groups} | {len(g.runs) for g in content.groups}
+    )
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            title=content.title,
+            chapters=chapters,
+            banners=content.banners,
+            shared_tables=content.shared_tables,
+            against=content.against,
+            doubts=content.doubts,
+            cards=[_card(run) for group in content.groups for run in group.runs],
+            # These two are ours, and are put in as they are; everything else is escaped.
+            style=Markup((FILES / "report.css").read_text(encoding="utf-8") + _variables(counts_of_models)),
+            script=Markup(script),
+            script_hash=digest,
+            to_latex=latex,
+            to_markdown=markdown,
+            n_runs=sum(len(group.runs) for group in content.groups),
+        )
     )
 
 
@@ -167,12 +175,19 @@ def _section(content: Content, group: Group, view: View, chapter: str) -> Sectio
         # The text is Matplotlib's: every name in it was drawn as outlines, none is in it as text.
         svg = Markup(inline_svg(text, f"{chapter}-{view.name}", escape(f"{view.title}. {point}", quote=True), models))
     data = {"heat": _heat, "matrix": _matrix}[kind](group) if kind != "chart" else _curve_numbers(group, view)
-    missing = tuple(
-        (run.name, missing_text(run), run.remedy()) for run, _ in view.missing(group)
-    )
+    missing = tuple((run.name, missing_text(run), run.remedy()) for run, _ in view.missing(group))
     absent = "" if drawn else view.absent(group) or "No run has the cells for it."
     return Section(
-        f"{chapter}-{view.name}", kind, view.title, point, view.about, svg, _files(content, stem) if drawn else (), missing, absent, data
+        f"{chapter}-{view.name}",
+        kind,
+        view.title,
+        point,
+        view.about,
+        svg,
+        _files(content, stem) if drawn else (),
+        missing,
+        absent,
+        data,
     )
 
 
@@ -183,20 +198,23 @@ def _stem(content: Content, group: Group, name: str) -> Path:
 
 def _files(content: Content, stem: Path) -> tuple[tuple[str, str], ...]:
     path = stem.relative_to(content.figures).as_posix()
-    return tuple((kind.upper(), f"{path}.{kind}") for kind in ("pdf", "svg", "png"))
+    return tuple((kind.upper(), f"{path}.{kind}") for kind in content.formats)
 
 
 def _strips(content: Content, group: Group, chapter: str) -> Section:
     about = (
-        "One image under one corruption, severity 0 to 5 from left to right, one row a model. Green, solid: hits. Orange, "
-        "dotted: false alarms. White, dashed: missed objects. Label maps: wrong pixels are striped. Predictions with a "
-        "score of 0.3 and above. Images are chosen by the drop of their quality, not by hand."
+        "One image under one corruption, severity 0 to 5 from left to right, one row a model. "
+        "Green, solid: hits. "
+        "Orange, dotted: false alarms. White, dashed: missed objects. Label maps: wrong pixels are striped. "
+        "Predictions with a score of 0.3 and above. Images are chosen by the drop of their quality, not by hand."
     )
     there = [(run.name, content.examples[run.name]) for run in group.runs if run.name in content.examples]
     lacking = [run.name for run in group.runs if run.name not in content.examples]
     absent = ""
     if not there:
-        absent = "No run keeps example images (a folder examples/ with index.json beside its cells), so none can be shown."
+        absent = (
+            "No run keeps example images (a folder examples/ with index.json beside its cells), so none can be shown."
+        )
     elif not content.choices[group.slug]:
         absent = "No image has the clean condition and all five severities of a corruption in every run with examples."
     built = strips.build(content.choices[group.slug], there) if there else None
@@ -205,7 +223,10 @@ def _strips(content: Content, group: Group, chapter: str) -> Section:
 
 
 def _heat(group: Group) -> dict[str, Any]:
-    columns = [{"name": corruption_name(n), "short": corruption_name(n, short=True), "family": CORRUPTIONS[n]} for n in BENCHMARK]
+    columns = [
+        {"name": corruption_name(n), "short": corruption_name(n, short=True), "family": CORRUPTIONS[n]}
+        for n in BENCHMARK
+    ]
     body = []
     for run in group.runs:
         cells = []
@@ -241,7 +262,11 @@ def _matrix(group: Group) -> dict[str, Any]:
     for run in group.runs:
         flags = sorted({flag for cell in run.cells.values() for flag in cell.flags})
         cells = [
-            {"text": f"{there}/{wanted}", "state": "done" if there == wanted else "part" if there else "none", "name": name}
+            {
+                "text": f"{there}/{wanted}",
+                "state": "done" if there == wanted else "part" if there else "none",
+                "name": name,
+            }
             for name, there, wanted in counts(run)
         ]
         body.append({"name": run.name, "cells": cells, "images": run.n_images or "unknown", "flags": ", ".join(flags)})

@@ -55,13 +55,21 @@ def _salman(runs: Sequence[Run]) -> Table | None:
     if not rows:
         return None
     head = ("mode", "model", *(f"{dataset_name(d)}, {metric_name(m)}" for d, m in targets))
-    notes = ("Clean score, mPC in brackets, of the best eps of each kind; chosen on this very test set, as in the paper.",)
+    notes = (
+        "Clean score, mPC in brackets, of the best eps of each kind; chosen on this very test set, as in the paper.",
+    )
     return Table("layout_salman", "Layout of Salman et al. (2020), Table 1", head, tuple(rows), 2, notes)
 
 
 def _utrera(runs: Sequence[Run]) -> Table | None:
     """Table 7 of Utrera et al.: data in rows, sources in columns."""
-    titles = {"in1k": "natural", "l2_eps3": "L2, 3", "linf_eps4": "Linf, 4/255", "linf_eps8": "Linf, 8/255", "random": "scratch"}
+    titles = {
+        "in1k": "natural",
+        "l2_eps3": "L2, 3",
+        "linf_eps4": "Linf, 4/255",
+        "linf_eps8": "Linf, 8/255",
+        "random": "scratch",
+    }
     columns: dict[str, dict[tuple[str, str, str], Run]] = {}
     for run in runs:
         recipe = run.source.recipe
@@ -92,7 +100,9 @@ def _yamada(group: Group) -> Table | None:
     if len(runs) < 2:
         return None
     title = f"Layout of Yamada & Otani (2022), Tables 1 and 2: drop of {metric_name(group.metric)}"
-    notes = (f"Drop in percent on {dataset_name(group.dataset)}; overall over 15 corruptions, not the mean of the families.",)
+    notes = (
+        f"Drop in percent on {dataset_name(group.dataset)}; overall over 15 corruptions, not the mean of the families.",
+    )
     return Table("layout_yamada", title, ("source", "transfer", *FAMILY_ORDER, "overall"), tuple(rows), 2, notes)
 
 
@@ -141,7 +151,14 @@ def paper_against_yours(runs: Sequence[Run]) -> tuple[Table | None, tuple[str, .
             paper = f"{_short(record.paper)}, {record.place}"
             what = f"{metric_name(record.metric)} {record.quantity}"
             setting = ", ".join(p for p in (record.backbone, record.source, record.transfer, record.note) if p)
-            rows.append((same, row(run.name, paper, setting, what, printed, percent(value, 2), signed(change, 2), _match_word(same))))
+            rows.append(
+                (
+                    same,
+                    row(
+                        run.name, paper, setting, what, printed, percent(value, 2), signed(change, 2), _match_word(same)
+                    ),
+                )
+            )
     if not rows:
         return None, ()
     rows.sort(key=lambda item: -item[0])
@@ -151,7 +168,9 @@ def paper_against_yours(runs: Sequence[Run]) -> tuple[Table | None, tuple[str, .
         if PAPERS[key].doubts
     )
     head = ("model", "paper", "printed for", "number", "printed", "yours", "difference", "match")
-    notes = ("In percent. Test set, method and metric match in every row; match says how far source and transfer do too.",)
+    notes = (
+        "In percent. Test set, method and metric match in every row; match says how far source and transfer do too.",
+    )
     return Table("paper_against_yours", "Paper against yours", head, tuple(r for _, r in rows), 4, notes), doubts
 
 

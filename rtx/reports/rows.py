@@ -77,7 +77,12 @@ def _write(head: Sequence[str], rows: Iterator[list[Any]]) -> str:
     writer.writerow(head)
     for row in rows:
         # A spreadsheet runs a cell that begins like a formula; a quote in front keeps names what they are.
-        writer.writerow([f"'{v}" if isinstance(v, str) and v.startswith(("=", "+", "-", "@", "\t")) and not _number(v) else v for v in row])
+        writer.writerow(
+            [
+                f"'{v}" if isinstance(v, str) and v.startswith(("=", "+", "-", "@", "\t")) and not _number(v) else v
+                for v in row
+            ]
+        )
     return stream.getvalue()
 
 

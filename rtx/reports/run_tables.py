@@ -51,14 +51,13 @@ def overall(group: Group) -> Table:
     has_trend = trend_of(group) is not None
     rows = []
     for index, run in enumerate(runs):
-        label = run.name + (" (PREVIEW)" if run.preview else "")
         images = str(run.n_images) if run.n_images else "unknown"
         cells = [columns[0][index], columns[1][index], columns[2][index]]
         if not run.summary.complete:  # never under the plain name
             text = f"{cells[1].text} = {run.summary.label}" if run.summary.cells else DASH
             cells = [cells[0], Entry(text), Entry(DASH)]
         extra = [signed(residual(group, run))] if has_trend else []
-        rows.append(row(label, run.source.text, run.transfer, images, *cells, *extra))
+        rows.append(row(run.name, run.source.text, run.transfer, images, *cells, *extra))
     head = ("model", "source", "transfer", "images", "P", "mPC", "rPC", *(("above trend",) if has_trend else ()))
     notes = [PERCENT, "Brackets: 95 % interval over images; “no interval” where none was computed."]
     if has_trend:
@@ -91,11 +90,11 @@ def by_family(group: Group) -> Table:
     best = {family: best_of(values, low=True) for family, values in drops.items()}
     best_whole = best_of(whole, low=True)
     for index, run in enumerate(group.runs):
-        cells = [
-            Entry(percent(drops[f][index]), _given(drop_interval(run, f)), index in best[f]) for f in FAMILIES
-        ]
+        cells = [Entry(percent(drops[f][index]), _given(drop_interval(run, f)), index in best[f]) for f in FAMILIES]
         span = run.intervals.of("rPC")
-        cells.append(Entry(percent(whole[index]), _given((1 - span[1], 1 - span[0]) if span else None), index in best_whole))
+        cells.append(
+            Entry(percent(whole[index]), _given((1 - span[1], 1 - span[0]) if span else None), index in best_whole)
+        )
         mean = _defined(run.summary.mean_family_drop) if run.summary.complete else None
         rows.append(row(run.name, *cells, percent(mean)))
         found = [paired(group, run, family) for family in FAMILIES]
@@ -105,12 +104,14 @@ def by_family(group: Group) -> Table:
             change = both[0] - both[1] if both[0] is not None and both[1] is not None else None
             rows.append(row(f"  against {group.baseline.name}", *changes, signed(change), ""))
     notes = (
-        "Drop = 1 - score / P, in percent. Overall: every corruption weighs the same; the mean of the families is another "
-        "number, because noise has three corruptions and the others four.",
+        "Drop = 1 - score / P, in percent. Overall: every corruption weighs the same; the mean of the families "
+        "is another number, because noise has three corruptions and the others four.",
         "Against: difference of drops in points, paired over images where an interval is given.",
     )
     head = ("model", *FAMILIES, "overall", "mean of families")
-    return Table("families", f"Drop of {metric_name(group.metric)} by family of corruptions", head, tuple(rows), 1, notes)
+    return Table(
+        "families", f"Drop of {metric_name(group.metric)} by family of corruptions", head, tuple(rows), 1, notes
+    )
 
 
 def every_metric(group: Group) -> Table:
@@ -122,7 +123,13 @@ def every_metric(group: Group) -> Table:
                 continue
             summary = run.summary_of(metric)
             undefined = len(run.grid(metric)) < len(run.cells)
-            mean = DASH if undefined else percent(summary.mPC) if summary.complete else f"{percent(summary.mPC)} = {summary.label}"
+            mean = (
+                DASH
+                if undefined
+                else percent(summary.mPC)
+                if summary.complete
+                else f"{percent(summary.mPC)} = {summary.label}"
+            )
             ratio = percent(summary.rPC) if summary.complete and not undefined else DASH
             rows.append(row(run.name, metric_name(metric), percent(summary.P), mean, ratio))
     return Table("metrics", "Every metric", ("model", "metric", "P", "mPC", "rPC"), tuple(rows), 2, (PERCENT,))
@@ -144,7 +151,9 @@ def _breakdown(group: Group, name: str, word: str, lines: Sequence[tuple[str, li
         best = best_of(values, low=True)
         rows.append(row(text, *(Entry(percent(v), "", i in best) for i, v in enumerate(values))))
     title = f"Drop of {metric_name(group.metric)} by {word}"
-    return Table(name, title, (word, *(run.name for run in group.runs)), tuple(rows), 1, ("Drop in percent of the clean score.",))
+    return Table(
+        name, title, (word, *(run.name for run in group.runs)), tuple(rows), 1, ("Drop in percent of the clean score.",)
+    )
 
 
 def _given(interval: Interval | None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -176,7 +176,9 @@ def find_evaluations(path: Path) -> list[Path]:
     found += [p / "corruption_eval" for p in below if (p / "corruption_eval" / "protocol.json").is_file()]
     if not found:
         state = "has no protocol.json, and none is one level below it" if path.is_dir() else "is no folder"
-        raise BadValue(f"evaluation {str(path)!r} {state}; make one with: rtx corrupt_eval CONFIG CHECKPOINT --out {path}")
+        raise BadValue(
+            f"evaluation {str(path)!r} {state}; make one with: rtx corrupt_eval CONFIG CHECKPOINT --out {path}"
+        )
     return found
 
 
@@ -221,11 +223,13 @@ def load_runs(paths: Sequence[Path], *, names: Sequence[str] = (), baseline: str
     runs = [load_run(folder) for folder in folders]
     if names and len(names) != len(runs):
         raise BadValue(f"{len(names)} names for {len(runs)} evaluations; give one for each, in order")
-    given = list(names) or unique_names(
-        (run.name, *_distinguishing(run, runs), _parent(run.folder)) for run in runs
-    )
+    given = list(names) or unique_names((run.name, *_distinguishing(run, runs), _parent(run.folder)) for run in runs)
     if len(set(given)) != len(given):
         raise BadValue(f"the names {', '.join(given)} are not all different")
+    # A preview says so wherever it is drawn or printed.
+    given = [f"{name} (PREVIEW)" if run.preview else name for run, name in zip(runs, given, strict=True)]
+    if baseline is not None and f"{baseline} (PREVIEW)" in given:
+        baseline = f"{baseline} (PREVIEW)"
     if baseline is not None and baseline not in given:
         raise BadValue(f"baseline {baseline!r} is none of the runs ({', '.join(given)})")
     log.info("%d evaluations read", len(runs))
@@ -235,9 +239,10 @@ def load_runs(paths: Sequence[Path], *, names: Sequence[str] = (), baseline: str
 def _distinguishing(run: Run, runs: Iterable[Run]) -> tuple[str, ...]:
     alike = [other for other in runs if other.name == run.name]
     parts = []
-    for read in (lambda r: r.source.text, lambda r: r.transfer, lambda r: r.dataset):
+    readers: tuple[Callable[[Run], str], ...] = (lambda r: r.source.text, lambda r: r.transfer, lambda r: r.dataset)
+    for read in readers:
         if len({read(other) for other in alike}) > 1:
-            parts.append(str(read(run)))
+            parts.append(read(run))
     return tuple(parts)
 
 

@@ -124,7 +124,9 @@ def _mark(kind: str, box: Box, classes: Sequence[str]) -> Mark:
     name = classes[label] if 0 <= label < len(classes) else f"class {label}"
     rings = tuple(" ".join(f"{v:.1f}" for v in ring) for ring in box.polygons)
     word = {"hit": "hit", "alarm": "false alarm", "miss": "missed"}[kind]
-    return Mark(kind, round(left, 1), round(top, 1), round(right - left, 1), round(bottom - top, 1), rings, f"{word}: {name}")
+    return Mark(
+        kind, round(left, 1), round(top, 1), round(right - left, 1), round(bottom - top, 1), rings, f"{word}: {name}"
+    )
 
 
 def _photo(path: Path) -> str:

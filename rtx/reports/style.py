@@ -114,15 +114,17 @@ def shade_dark(colour: str) -> str:
 
 def title(axes: Any, text: str, width: int = 55) -> None:
     """Say the figure's point over its axes, wrapped to the column."""
-    axes.figure.text(0.01, 0.995, wrap(text, width), ha="left", va="top", fontsize=7.2, fontweight="bold", linespacing=1.25)
+    axes.figure.text(
+        0.01, 0.995, wrap(text, width), ha="left", va="top", fontsize=7.2, fontweight="bold", linespacing=1.25
+    )
 
 
 def wrap(text: str, width: int) -> str:
-    """Break a line at spaces.
+    r"""Break a line at spaces.
 
     Example:
         >>> wrap("one two three", 8)
-        'one two\\nthree'
+        'one two\nthree'
     """
     lines = [""]
     for word in text.split():

@@ -31,7 +31,7 @@ class Trend:
     scatter: float
 
     def residual(self, clean: float, corrupted: float) -> float:
-        """mPC above (or below) what the trend gives for this P: effective robustness."""
+        """MPC above (or below) what the trend gives for this P: effective robustness."""
         return corrupted - (self.slope * clean + self.offset)
 
     @property

@@ -56,7 +56,7 @@ def _no_classes(group: Group) -> str:
 def _no_eps(group: Group) -> str:
     found = sorted({run.source.text for run in group.runs})
     return (
-        f"Needs comparable, complete runs of one transfer mode from at least two radii; the sources are {', '.join(found)}. "
+        f"Needs comparable, complete runs of one transfer mode, at least two radii; sources here: {', '.join(found)}. "
         "Train another with: rtx train CONFIG --source resnet50_l2_eps3 --transfer fixed"
     )
 
@@ -71,8 +71,8 @@ def _no_axis(group: Group) -> str:
 CURVE = View(
     "curve",
     "Severity curve",
-    "Mean over the 15 corruptions at each severity; 0 is the clean images. A band is a 95 % interval, no band means that "
-    "none was computed.",
+    "Mean over the 15 corruptions at each severity; 0 is the clean images. "
+    "A band is a 95 % interval, no band means that none was computed.",
     curve.draw,
     curve.point,
 )
@@ -86,7 +86,7 @@ HEAT = View(
 MULTIPLES = View(
     "multiples",
     "Every corruption by severity",
-    "One panel a corruption on one scale, titles in the colour of the family; the dotted line is the baseline's clean score.",
+    "One panel a corruption on one scale, titles in the colour of the family; dotted: the baseline's clean score.",
     multiples.draw,
     multiples.point,
 )

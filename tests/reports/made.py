@@ -48,7 +48,10 @@ def card(name: str, *, source: str = "resnet50_in1k_v1", transfer: str = "full",
         "config_sha256": hashlib.sha256(b"config").hexdigest(),
         "source": source,
         "transfer": transfer,
-        "freeze_map": {"backbone": {"arch": "resnet50", "trainable": 1, "frozen": 2}, "total": {"trainable": 3, "frozen": 2}},
+        "freeze_map": {
+            "backbone": {"arch": "resnet50", "trainable": 1, "frozen": 2},
+            "total": {"trainable": 3, "frozen": 2},
+        },
         "checkpoint_file": "epoch_12.pth",
         "checkpoint_sha256": "0" * 64,
         "device": "cpu",
@@ -158,7 +161,9 @@ def make_examples(out: Path, *, robust: float, classes: tuple[str, ...] = ("disc
                 condition = Condition(corruption, level) if level else CLEAN
                 name = f"{number}_{condition.key}.jpg"
                 noise = np.random.default_rng(level).normal(0, 12 * level, (height, width, 3))
-                Image.fromarray(np.clip(np.asarray(scene) + noise, 0, 255).astype(np.uint8)).save(root / name, quality=80)
+                Image.fromarray(np.clip(np.asarray(scene) + noise, 0, 255).astype(np.uint8)).save(
+                    root / name, quality=80
+                )
                 found = [
                     {**box, "score": 0.9, "bbox": [v + level * (1 - robust) for v in box["bbox"]]}
                     for place, box in enumerate(truth)
@@ -167,7 +172,9 @@ def make_examples(out: Path, *, robust: float, classes: tuple[str, ...] = ("disc
                 if level > 2:
                     found.append({"bbox": [2, 90, 40, 118], "label": 0, "score": 0.5})
                 conditions[condition.key] = {"image": name, "predictions": found}
-        rows.append({"id": f"scene {number}", "width": width, "height": height, "truth": truth, "conditions": conditions})
+        rows.append(
+            {"id": f"scene {number}", "width": width, "height": height, "truth": truth, "conditions": conditions}
+        )
     index = {"format": "rtx.examples/1", "task": "detection", "classes": list(classes), "images": rows}
     (root / "index.json").write_text(json.dumps(index), encoding="utf-8")
 
@@ -199,7 +206,9 @@ def make_mixed(root: Path) -> list[Path]:
     """Everything that needs a banner, and a hostile name: whole, partial, preview, another precision, another set."""
     whole = make_run(root, "whole", classes=("person", HOSTILE), resamples=100)
     partial = make_run(root, HOSTILE, folder="hostile", robust=0.3, conditions=_some())
-    preview = make_run(root, "preview", robust=0.4, limit=50, n_images=50, labels={"run": "preview", "dataset": "coco_val2017"})
+    preview = make_run(
+        root, "preview", robust=0.4, limit=50, n_images=50, labels={"run": "preview", "dataset": "coco_val2017"}
+    )
     amp = make_run(root, "amp", robust=0.35, precision="amp_fp16")
     segmenter = make_run(
         root,

@@ -38,7 +38,12 @@ def class_rows(group: Group) -> list[Row]:
     names = sorted({m for run in group.runs for m in run.metrics if m.startswith(prefix)})
     rows = _rows(group, [(name[len(prefix) :], name) for name in names])
     column = group.runs.index(group.baseline)
-    return sorted(rows, key=lambda row: (-(row[1][column] if row[1][column] is not None else -math.inf), row[0]))
+
+    def place(row: Row) -> tuple[float, str]:
+        value = row[1][column]
+        return (math.inf if value is None else -value, row[0])
+
+    return sorted(rows, key=place)
 
 
 def _rows(group: Group, metrics: Sequence[tuple[str, str]]) -> list[Row]:
@@ -52,7 +57,9 @@ def size_point(group: Group) -> str:
     if not rows:
         return "Drop by object size: no score by size in these cells"
     worst, best = max(rows, key=lambda r: r[1]), min(rows, key=lambda r: r[1])
-    return f"{worst[0].capitalize()} objects lose most, {percent(worst[1], 0)} % of their clean {metric_name(group.metric)}; {best[0]} ones {percent(best[1], 0)} %"
+    most, least = percent(worst[1], 0), percent(best[1], 0)
+    name = metric_name(group.metric)
+    return f"{worst[0].capitalize()} objects lose most, {most} % of their clean {name}; {best[0]} ones {least} %"
 
 
 def class_point(group: Group) -> str:
@@ -61,7 +68,8 @@ def class_point(group: Group) -> str:
     if not rows:
         return "Drop by class: no score by class in these cells"
     worst, best = max(rows, key=lambda r: r[1]), min(rows, key=lambda r: r[1])
-    return f"{shorten(worst[0], 20).capitalize()} loses most ({percent(worst[1], 0)} % of clean), {shorten(best[0], 20)} least ({percent(best[1], 0)} %)"
+    most, least = percent(worst[1], 0), percent(best[1], 0)
+    return f"{shorten(worst[0], 20)} loses most ({most} % of clean), {shorten(best[0], 20)} least ({least} %)"
 
 
 def draw_sizes(group: Group) -> Figure | None:

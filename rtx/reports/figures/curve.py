@@ -29,17 +29,23 @@ def points(run: Run) -> list[tuple[int, float]]:
 def point(group: Group) -> str:
     """What the figure says."""
     name = metric_name(group.metric)
-    ends = [(run, p[0][1], p[-1][1]) for run in group.claimed if len(p := points(run)) > 1 and p[0][0] == 0 and p[-1][0] == 5 and p[0][1]]
+    ends = [
+        (run, p[0][1], p[-1][1])
+        for run in group.claimed
+        if len(p := points(run)) > 1 and p[0][0] == 0 and p[-1][0] == 5 and p[0][1]
+    ]
     if not ends:
         return f"{name} by severity; the curve is not complete for any model"
     best = max(ends, key=lambda row: row[2] / row[1])
     worst = min(ends, key=lambda row: row[2] / row[1])
     kept = [percent(row[2] / row[1], 0) for row in (best, worst)]
     if len(ends) == 1:
-        return f"At severity 5, {kept[0]} % of the clean {name} is left ({percent(best[1])} → {percent(best[2])})"
+        whose = f"{shorten(best[0].name)}: at" if len(group.runs) > 1 else "At"
+        return f"{whose} severity 5, {kept[0]} % of the clean {name} is left ({percent(best[1])} → {percent(best[2])})"
     if kept[0] == kept[1]:
         return f"At severity 5, every model keeps about {kept[0]} % of its clean {name}"
-    return f"At severity 5, {shorten(best[0].name)} keeps {kept[0]} % of its clean {name}, {shorten(worst[0].name)} {kept[1]} %"
+    first, last = shorten(best[0].name), shorten(worst[0].name)
+    return f"At severity 5, {first} keeps {kept[0]} % of its clean {name}, {last} {kept[1]} %"
 
 
 def draw(group: Group) -> Figure | None:
@@ -73,7 +79,9 @@ def _draw(group: Group, runs: Sequence[Run]) -> Figure:
         spans = [(x, b[0], b[1]) for x, b in band if b]
         if len(spans) > 1:
             bx, low, high = zip(*spans, strict=True)
-            axes.fill_between(bx, [100 * v for v in low], [100 * v for v in high], color=colours[index], alpha=0.18, lw=0)
+            axes.fill_between(
+                bx, [100 * v for v in low], [100 * v for v in high], color=colours[index], alpha=0.18, lw=0
+            )
         axes.plot(
             xs,
             [100 * y for y in ys],
@@ -90,7 +98,9 @@ def _draw(group: Group, runs: Sequence[Run]) -> Figure:
     for run, name, end, place in zip(runs, names, ends, spread(ends, gap, gap / 2, upper - gap / 2), strict=True):
         index = group.runs.index(run)
         axes.plot([5.16, 5.5], [end, place], color=SOFT, linewidth=0.35, clip_on=False)
-        axes.plot([5.62], [place], color=colours[index], marker=MARKERS[index % len(MARKERS)], markersize=2.2, clip_on=False)
+        axes.plot(
+            [5.62], [place], color=colours[index], marker=MARKERS[index % len(MARKERS)], markersize=2.2, clip_on=False
+        )
         axes.text(5.76, place, f"{percent(end / 100)}  {name}", color=INK, fontsize=size, va="center", clip_on=False)
     title(axes, point(group))
     return figure

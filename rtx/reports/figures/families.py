@@ -62,7 +62,9 @@ def point(group: Group) -> str:
         return "Drop by family: no family is complete"
     worst, best = max(means, key=lambda f: means[f]), min(means, key=lambda f: means[f])
     if len(group.claimed) == 1:
-        return f"{worst.capitalize()} costs most, {percent(means[worst], 0)} % of clean; {best} least, {percent(means[best], 0)} %"
+        lead = f"{shorten(group.claimed[0].name)}: " if len(group.runs) > 1 else ""
+        most, least = percent(means[worst], 0), percent(means[best], 0)
+        return f"{lead}{worst} costs most, {most} % of clean; {best} least, {least} %"
     changes = [
         (found[0], run, family)
         for run in group.runs
@@ -73,7 +75,8 @@ def point(group: Group) -> str:
     if changes:
         gain, run, family = min(changes, key=lambda row: row[0])
         if gain < -0.0005:
-            return f"{text}; the largest gain over {shorten(group.baseline.name, 18)}: {shorten(run.name, 18)}, {family}, {signed(gain)} points"
+            who = f"{shorten(run.name, 18)}, {family}, {signed(gain)} points"
+            return f"{text}; the largest gain over {shorten(group.baseline.name, 18)}: {who}"
         return f"{text}; no model drops less than {shorten(group.baseline.name, 18)} in any family"
     return text
 
@@ -108,7 +111,15 @@ def _draw(group: Group) -> Figure:
     for family in FAMILIES:
         colour = family_colour(family)
         middle = top + block / 2
-        axes.text(-left / (split - left - 0.02) + 0.005, middle, family, transform=axes.get_yaxis_transform(), va="center", weight="bold", color=INK)
+        axes.text(
+            -left / (split - left - 0.02) + 0.005,
+            middle,
+            family,
+            transform=axes.get_yaxis_transform(),
+            va="center",
+            weight="bold",
+            color=INK,
+        )
         for number, run in enumerate(runs):
             value = drop(run, family)
             y = top + 0.045 + step * (number + 0.5) if few else middle + 0.0
@@ -122,7 +133,15 @@ def _draw(group: Group) -> Figure:
             if few:
                 axes.plot([0, 100 * value], [y, y], color=colour, linewidth=2.4, alpha=0.35, solid_capstyle="butt")
             marker = MARKERS[number % len(MARKERS)]
-            axes.plot([100 * value], [y], color=colour, marker=marker, markersize=3.4 if few else 4, alpha=1 if few else 0.75, linestyle="")
+            axes.plot(
+                [100 * value],
+                [y],
+                color=colour,
+                marker=marker,
+                markersize=3.4 if few else 4,
+                alpha=1 if few else 0.75,
+                linestyle="",
+            )
             if few:
                 offset = max(value, low_high[1] if low_high else 0)
                 axes.text(100 * offset + 1.6, y, percent(value, 0), va="center", fontsize=5, color=INK)
@@ -134,7 +153,9 @@ def _draw(group: Group) -> Figure:
             for panel in (axes, other):
                 if panel is not None:
                     panel.axhline(top, color=SOFT, linewidth=0.3)
-    axes.set(ylim=(top, 0), xlim=(min(0, 100 * smallest), 100 * largest * (1.14 if few else 1.04)), xlabel="drop, % of P")
+    axes.set(
+        ylim=(top, 0), xlim=(min(0, 100 * smallest), 100 * largest * (1.14 if few else 1.04)), xlabel="drop, % of P"
+    )
     axes.set_yticks([t[0] for t in ticks], [t[1] for t in ticks], fontsize=5.2)
     axes.tick_params(axis="y", length=0, colors=INK)
     axes.grid(visible=False, axis="y")

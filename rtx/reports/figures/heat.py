@@ -15,7 +15,14 @@ from rtx.reports.style import INK, PAPER, RC, SOFT, family_colour, new_figure, t
 from rtx.reports.wording import corruption_name, metric_name, percent, shorten
 
 # Ends and middle of one perceptual ramp, light where much is left: dark cells are where a model breaks.
-_RAMP = ((0x3B, 0x0F, 0x52), (0x7A, 0x2E, 0x6F), (0xB8, 0x5C, 0x74), (0xE8, 0x9A, 0x7A), (0xF8, 0xD9, 0xA8), (0xFF, 0xF8, 0xE4))
+_RAMP = (
+    (0x3B, 0x0F, 0x52),
+    (0x7A, 0x2E, 0x6F),
+    (0xB8, 0x5C, 0x74),
+    (0xE8, 0x9A, 0x7A),
+    (0xF8, 0xD9, 0xA8),
+    (0xFF, 0xF8, 0xE4),
+)
 
 
 def shade(value: float) -> str:
@@ -49,7 +56,9 @@ def point(group: Group) -> str:
     if not medians:
         return "What each corruption leaves of the clean score: no corruption is complete"
     worst, best = min(medians, key=lambda n: medians[n]), max(medians, key=lambda n: medians[n])
-    who = "leaves" if len(group.claimed) == 1 else "leaves the median model"
+    who = "leaves the median model"
+    if len(group.claimed) == 1:
+        who = f"leaves {shorten(group.claimed[0].name)}" if len(group.runs) > 1 else "leaves"
     return (
         f"{corruption_name(worst).capitalize()} {who} {percent(medians[worst], 0)} % of its clean "
         f"{metric_name(group.metric)}, {corruption_name(best)} {percent(medians[best], 0)} %"
@@ -88,7 +97,14 @@ def _draw(group: Group) -> Figure:
             axes.add_patch(Rectangle((x, y), 1, 1, facecolor=colour, edgecolor=PAPER, lw=0.5))
             weight = "bold" if number == len(BENCHMARK) else "normal"
             axes.text(
-                x + 0.5, y + 0.53, percent(value, 0), ha="center", va="center", fontsize=4.9, color=ink_on(colour), weight=weight
+                x + 0.5,
+                y + 0.53,
+                percent(value, 0),
+                ha="center",
+                va="center",
+                fontsize=4.9,
+                color=ink_on(colour),
+                weight=weight,
             )
     axes.set_yticks([y + 0.5 for y in range(rows)], names, fontsize=5)
     axes.set_xticks(
@@ -106,7 +122,9 @@ def _draw(group: Group) -> Figure:
     for family in FAMILIES:
         width = sum(CORRUPTIONS[name] == family for name in BENCHMARK)
         axes.add_patch(
-            Rectangle((start + 0.05, rows + 0.12), width - 0.1, strip, facecolor=family_colour(family), lw=0, clip_on=False)
+            Rectangle(
+                (start + 0.05, rows + 0.12), width - 0.1, strip, facecolor=family_colour(family), lw=0, clip_on=False
+            )
         )
         axes.text(
             start + width / 2,

@@ -64,7 +64,14 @@ def _draw(group: Group) -> Figure:
     height = head + foot + ROWS * 0.72
     figure = new_figure(height)
     grid = figure.add_gridspec(
-        ROWS, COLUMNS, left=0.085, right=0.985, bottom=foot / height, top=1 - (head + 0.12) / height, hspace=0.36, wspace=0.1
+        ROWS,
+        COLUMNS,
+        left=0.085,
+        right=0.985,
+        bottom=foot / height,
+        top=1 - (head + 0.12) / height,
+        hspace=0.36,
+        wspace=0.1,
     )
     colours = model_colours(len(group.runs))
     upper = 100 * max(value for run in group.runs for value in run.grid().values()) * 1.05 or 1.0
@@ -78,7 +85,9 @@ def _draw(group: Group) -> Figure:
             fontsize=5.8,
             pad=2.2,
             color=INK,
-            bbox=dict(facecolor=tint(family_colour(family), TITLE_TINT), edgecolor=family_colour(family), lw=0.4, pad=1.1),
+            bbox=dict(
+                facecolor=tint(family_colour(family), TITLE_TINT), edgecolor=family_colour(family), lw=0.4, pad=1.1
+            ),
         )
         clean = group.baseline.score(CLEAN)
         if clean is not None:

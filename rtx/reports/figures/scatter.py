@@ -9,7 +9,7 @@ from rtx.reports.groups import Group
 from rtx.reports.published import trend_points
 from rtx.reports.style import INK, MARKERS, RC, RULE, SOFT, model_colours, new_figure, spread, title
 from rtx.reports.trend import residual, trend_of
-from rtx.reports.wording import dataset_name, metric_name, shorten, signed
+from rtx.reports.wording import dataset_name, metric_name, percent, shorten, signed
 
 
 def background(group: Group) -> tuple[list[tuple[str, float, float]], bool]:
@@ -32,9 +32,7 @@ def point(group: Group) -> str:
         lead = "" if len(found) == 1 else "Farthest up: "
         line = trend_of(group)
         warn = f" (trend of only {len(line.points)})" if line is not None and line.few else ""
-        return f"{lead}{shorten(run.name)} lies {signed(value).strip('+')} {name} {word} the published trend{warn}".replace(
-            "−", ""  # noqa: RUF001
-        )
+        return f"{lead}{shorten(run.name)} lies {percent(abs(value))} {name} {word} the published trend{warn}"
     if not complete:
         return "Clean against corrupted score: no model has its whole grid"
     best = max(complete, key=lambda run: run.summary.mPC)
@@ -79,7 +77,9 @@ def _draw(group: Group) -> Figure:
     axes.set(xlabel=f"clean {metric_name(group.metric)} (P), %", ylabel="mPC, %")
     axes.plot([0, 100], [0, 100], color=RULE, linewidth=0.8, linestyle=(0, (4, 2)), zorder=1)
     if low_y < high_x and same:
-        axes.plot(bx, by, linestyle="", marker="o", markersize=3.2, color=RULE, markeredgecolor=SOFT, markeredgewidth=0.3)
+        axes.plot(
+            bx, by, linestyle="", marker="o", markersize=3.2, color=RULE, markeredgecolor=SOFT, markeredgewidth=0.3
+        )
     if line is not None:
         ends = [low_x, high_x]
         axes.plot(ends, [100 * (line.slope * x / 100 + line.offset) for x in ends], color=SOFT, linewidth=0.8)
@@ -92,7 +92,9 @@ def _draw(group: Group) -> Figure:
             if span:
                 ends = [100 * v for v in span]
                 axes.plot(*(([x, x], ends) if vertical else (ends, [y, y])), color=colours[index], linewidth=0.6)
-        axes.plot([x], [y], linestyle="", marker=MARKERS[index % len(MARKERS)], markersize=4.2, color=colours[index], zorder=4)
+        axes.plot(
+            [x], [y], linestyle="", marker=MARKERS[index % len(MARKERS)], markersize=4.2, color=colours[index], zorder=4
+        )
         value = residual(group, run)
         if value is not None and line is not None:
             axes.plot([x, x], [y, y - 100 * value], color=colours[index], linewidth=0.7, linestyle=(0, (1, 1)))

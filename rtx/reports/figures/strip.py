@@ -38,20 +38,29 @@ def _draw(choice: Choice, runs: Sequence[tuple[str, Examples]]) -> Figure:
     for row, (name, examples) in enumerate(runs):
         example = examples.images[choice.image]
         bottom = 1 - (0.5 + (tall + 0.16) * (row + 1) - 0.02) / height
-        figure.text(0.008, bottom + tall / 2 / height, shorten(name, 20), rotation=90, va="center", ha="left", fontsize=5.6)
+        figure.text(
+            0.008, bottom + tall / 2 / height, shorten(name, 20), rotation=90, va="center", ha="left", fontsize=5.6
+        )
         for column, condition in enumerate(conditions):
             axes = figure.add_axes(((0.3 + tile * column) / WIDE, bottom, (tile - 0.03) / WIDE, tall / height))
             _tile(axes, example, condition)
             if row == 0:
                 axes.set_title("clean" if condition == CLEAN else f"severity {condition.severity}", fontsize=6, pad=2)
     figure.text(
-        0.3 / WIDE, 0.05 / height,
+        0.3 / WIDE,
+        0.05 / height,
         "boxes: hit (green, solid), false alarm (orange, dotted), missed (white, dashed)"
-        if first.truth_map is None else "hatched: wrong label; grey: not labelled",
-        fontsize=5.6, color=SOFT,
+        if first.truth_map is None
+        else "hatched: wrong label; grey: not labelled",
+        fontsize=5.6,
+        color=SOFT,
     )
-    title(figure.axes[0], f"{corruption_name(choice.corruption).capitalize()}, {choice.reason}: "
-          f"image {shorten(choice.image, 24)} loses {percent(choice.drop, 0)} points of quality on average", 110)
+    title(
+        figure.axes[0],
+        f"{corruption_name(choice.corruption).capitalize()}, {choice.reason}: "
+        f"image {shorten(choice.image, 24)} loses {percent(choice.drop, 0)} points of quality on average",
+        110,
+    )
     return figure
 
 
@@ -70,8 +79,13 @@ def _tile(axes: Any, example: Example, condition: Condition) -> None:
         truth, found = read_map(example.truth_map), read_map(view.map)
         wrong = ((truth != found) & (truth != IGNORED)).astype(float)
         axes.contourf(
-            np.linspace(0, example.width, truth.shape[1]), np.linspace(0, example.height, truth.shape[0]), wrong,
-            levels=[0.5, 1.5], colors=[ALARM], alpha=0.55, hatches=["////"],
+            np.linspace(0, example.width, truth.shape[1]),
+            np.linspace(0, example.height, truth.shape[0]),
+            wrong,
+            levels=[0.5, 1.5],
+            colors=[ALARM],
+            alpha=0.55,
+            hatches=["////"],
         )
     else:
         verdicts = judge(example.truth, view.boxes)
@@ -88,9 +102,17 @@ def _tile(axes: Any, example: Example, condition: Condition) -> None:
 def _outline(axes: Any, box: Box, colour: str, dashes: Any) -> None:
     left, top, right, bottom = box.bbox
     for under in (True, False):  # a dark line underneath keeps the outline visible on any photo
-        axes.add_patch(Rectangle(
-            (left, top), right - left, bottom - top, fill=False, edgecolor="#000000" if under else colour,
-            linewidth=1.4 if under else 0.8, linestyle="-" if under else dashes, alpha=0.6 if under else 1,
-        ))
+        axes.add_patch(
+            Rectangle(
+                (left, top),
+                right - left,
+                bottom - top,
+                fill=False,
+                edgecolor="#000000" if under else colour,
+                linewidth=1.4 if under else 0.8,
+                linestyle="-" if under else dashes,
+                alpha=0.6 if under else 1,
+            )
+        )
     for ring in box.polygons:
         axes.add_patch(Polygon(np.reshape(ring, (-1, 2)), closed=True, facecolor=colour, alpha=0.25, lw=0))

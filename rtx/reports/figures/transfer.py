@@ -129,7 +129,9 @@ def _eps_figure(group: Group, lines: Sequence[Line]) -> Figure:
             axes.set_xscale("log")
             axes.set_xticks([max(t, floor) for t in ticks], [f"{t:g}" if t else "0" for t in ticks], fontsize=5)
             axes.minorticks_off()
-            axes.set_xlabel(f"eps of the source, {norm.upper() if norm == 'l2' else 'Linf'}{unit} (0: standard)", fontsize=5.6)
+            axes.set_xlabel(
+                f"eps of the source, {norm.upper() if norm == 'l2' else 'Linf'}{unit} (0: standard)", fontsize=5.6
+            )
             axes.set_ylabel(text)
             axes.set_ylim(0, axes.get_ylim()[1] * 1.04)
     _eps_legend(figure, modes, colours)
@@ -149,7 +151,9 @@ def _with_band(
     if all(spans):
         low, high = zip(*((100 * s[0], 100 * s[1]) for s in spans if s), strict=True)
         axes.fill_between(xs, low, high, color=colour, alpha=0.16, lw=0)
-    axes.plot(xs, ys, color=colour, marker=marker or "o", markersize=3 if marker else 1.5, linestyle=dashes, linewidth=1)
+    axes.plot(
+        xs, ys, color=colour, marker=marker or "o", markersize=3 if marker else 1.5, linestyle=dashes, linewidth=1
+    )
 
 
 def _eps_legend(figure: Figure, modes: list[str], colours: dict[str, str]) -> None:
@@ -193,7 +197,9 @@ def _axes_figure(group: Group, pairs: Sequence[tuple[Run, float]]) -> Figure:
     edge = axes.get_xlim()[1]
     modes = sorted({run.transfer for run, _ in pairs}, key=_rank)
     colours = dict(zip(modes, model_colours(max(2, len(modes))), strict=False))
-    for (run, _), name, x, y, place in zip(pairs, names, xs, ys, spread(ys, gap, low + gap / 2, high - gap / 2), strict=True):
+    for (run, _), name, x, y, place in zip(
+        pairs, names, xs, ys, spread(ys, gap, low + gap / 2, high - gap / 2), strict=True
+    ):
         marker = MARKERS[modes.index(run.transfer) % len(MARKERS)]
         span = run.intervals.of("rPC")
         if span:

@@ -6,8 +6,8 @@ from rtx.reports.published.record import Paper, Record, fraction
 
 PAPER = Paper(
     "michaelis2019",
-    "Michaelis, Mitzkus, Geirhos, Rusak, Bringmann, Ecker, Bethge, Brendel: Benchmarking Robustness in Object Detection: "
-    "Autonomous Driving when Winter is Coming, 2019",
+    "Michaelis, Mitzkus, Geirhos, Rusak, Bringmann, Ecker, Bethge, Brendel: "
+    "Benchmarking Robustness in Object Detection: Autonomous Driving when Winter is Coming, 2019",
     "https://arxiv.org/abs/1907.07484",
     (
         "corruptions were applied to BGR images, as mmdet's reader gives them; rtx applies them to RGB unless told "

@@ -1,7 +1,7 @@
 """Salman et al. (2020): do adversarially robust ImageNet models transfer better? Printed and published numbers.
 
-The body of its Table 1 could not be read at the source, so it is not here; the best single runs that the authors publish
-beside their code are.
+The body of its Table 1 could not be read at the source, so it is not here; the best single runs that the authors
+publish beside their code are.
 """
 
 from __future__ import annotations
@@ -108,7 +108,16 @@ def _sources() -> list[Record]:
                 name = f"{norm}_eps{_number(eps)}"
                 found.append(
                     Record(
-                        PAPER.key, "code release", "imagenet_val", "classifier", arch, name, "", "top1", "P", fraction(value)
+                        PAPER.key,
+                        "code release",
+                        "imagenet_val",
+                        "classifier",
+                        arch,
+                        name,
+                        "",
+                        "top1",
+                        "P",
+                        fraction(value),
                     )
                 )
     return found
@@ -120,7 +129,9 @@ def _best_runs() -> list[Record]:
         dataset, *cells = line.split() or [""]
         for index, cell in enumerate(cells):
             accuracy, _, eps = cell.rstrip("*").partition("@")
-            note = "best of several eps, chosen on the test set" + ("; other learning rate" if cell.endswith("*") else "")
+            note = "best of several eps, chosen on the test set" + (
+                "; other learning rate" if cell.endswith("*") else ""
+            )
             found.append(
                 Record(
                     PAPER.key,

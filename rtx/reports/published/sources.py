@@ -7,15 +7,15 @@ from rtx.reports.published.record import Paper, Record, fraction
 PAPERS = (
     Paper(
         "rusak2020",
-        "Rusak, Schott, Zimmermann, Bitterwolf, Bringmann, Bethge, Brendel: A Simple Way to Make Neural Networks Robust "
-        "Against Diverse Image Corruptions, ECCV 2020",
+        "Rusak, Schott, Zimmermann, Bitterwolf, Bringmann, Bethge, Brendel: "
+        "A Simple Way to Make Neural Networks Robust Against Diverse Image Corruptions, ECCV 2020",
         "https://arxiv.org/abs/2001.06057",
         (),
     ),
     Paper(
         "modas2022",
-        "Modas, Rade, Ortiz-Jiménez, Moosavi-Dezfooli, Frossard: PRIME: A Few Primitives Can Boost Robustness to Common "
-        "Corruptions, ECCV 2022",
+        "Modas, Rade, Ortiz-Jiménez, Moosavi-Dezfooli, Frossard: "
+        "PRIME: A Few Primitives Can Boost Robustness to Common Corruptions, ECCV 2022",
         "https://arxiv.org/abs/2112.13547",
         (),
     ),
@@ -50,12 +50,32 @@ def records() -> list[Record]:
         for metric, quantity, value in (("top1", "P", clean), ("top1", "mPC", corrupted), ("error", "mCE", mce)):
             dataset = "imagenet_val" if quantity == "P" else "imagenet_c"
             found.append(
-                Record(paper, "results table", dataset, "classifier", "resnet50", source, "", metric, quantity, fraction(value))
+                Record(
+                    paper,
+                    "results table",
+                    dataset,
+                    "classifier",
+                    "resnet50",
+                    source,
+                    "",
+                    metric,
+                    quantity,
+                    fraction(value),
+                )
             )
     for paper, source, mce in _MCE_ONLY:
         found.append(
             Record(
-                paper, "results table", "imagenet_c", "classifier", "resnet50", source, "", "error", "mCE", fraction(mce)
+                paper,
+                "results table",
+                "imagenet_c",
+                "classifier",
+                "resnet50",
+                source,
+                "",
+                "error",
+                "mCE",
+                fraction(mce),
             )
         )
     return found

@@ -51,7 +51,16 @@ def records() -> list[Record]:
             for family, value in zip(FAMILY_ORDER, drops, strict=True):
                 found.append(
                     Record(
-                        PAPER.key, place, dataset, method, arch, source, "fixed", metric, f"drop:{family}", fraction(value)
+                        PAPER.key,
+                        place,
+                        dataset,
+                        method,
+                        arch,
+                        source,
+                        "fixed",
+                        metric,
+                        f"drop:{family}",
+                        fraction(value),
                     )
                 )
     for dataset, method, metric, place, source, values in _TABLES_4_5:
@@ -60,7 +69,17 @@ def records() -> list[Record]:
         for quantity, value in zip(("P", "mPC", "drop"), values, strict=True):
             found.append(
                 Record(
-                    PAPER.key, place, dataset, method, "resnet50", source, "", metric, quantity, fraction(value), note=note
+                    PAPER.key,
+                    place,
+                    dataset,
+                    method,
+                    "resnet50",
+                    source,
+                    "",
+                    metric,
+                    quantity,
+                    fraction(value),
+                    note=note,
                 )
             )
     return found

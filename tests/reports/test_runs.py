@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from rtx.corruptions import BENCHMARK
+from rtx.errors import BadValue, RunConflict
+from rtx.reports.groups import banners, group_runs, merged, unlike
+from rtx.reports.intervals import Resamples, difference, read_intervals
+from rtx.reports.naming import source_of, unique_names
+from rtx.reports.runs import load_run, load_runs
+from rtx.reports.verdict import gain, verdict
+from rtx.types import CLEAN, SEVERITIES, Condition
+from tests.reports.made import card, make_family, make_run, score, write_intervals
+
+FOG = (CLEAN, *(Condition("fog", s) for s in SEVERITIES))
+
+
+def test_scores_come_back_as_they_were_written(tmp_path: Path) -> None:
+    run = load_run(make_run(tmp_path, "m", clean=0.4, robust=0.3))
+    for condition, value in run.grid().items():
+        assert value == score(0.4, condition, 0.3)
+    values = [score(0.4, Condition(n, s), 0.3) for n in BENCHMARK for s in SEVERITIES]
+    assert run.summary.mPC == pytest.approx(math.fsum(values) / 75, abs=1e-15)
+    assert run.missing == () and run.dataset == "coco_val2017" and run.method == "Mask R-CNN"
+
+
+def test_a_folder_of_runs_means_each_of_them(tmp_path: Path) -> None:
+    make_family(tmp_path / "all")
+    (tmp_path / "all" / "notes").mkdir()
+    assert [run.name for run in load_runs([tmp_path / "all"])] == [
+        "eps3 fixed",
+        "eps3 full",
+        "standard fixed",
+        "standard full",
+    ]
+
+
+def test_a_training_run_means_its_corruption_eval(tmp_path: Path) -> None:
+    make_run(tmp_path / "work", "corruption_eval", labels={"run": "my model"})
+    assert load_runs([tmp_path / "work"])[0].name == "my model"
+
+
+def test_names_tell_runs_apart(tmp_path: Path) -> None:
+    a = make_run(tmp_path, "one", labels={"run": "mask"}, transfer="fixed")
+    b = make_run(tmp_path, "two", labels={"run": "mask"}, transfer="full")
+    assert [run.name for run in load_runs([a, b])] == ["mask fixed", "mask full"]
+    assert unique_names([("a",), ("a",)]) == ["a #1", "a #2"]
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda out: (out / "protocol.json").write_text("{"), "protocol.json"),
+        (lambda out: (out / "summary.json").write_text("[]"), "summary.json"),
+        (lambda out: (out / "cells" / "fog_3.json").write_text("{}"), "fog_3.json"),
+        (lambda out: (out / "intervals.json").write_text('{"bbox_mAP": {"P": [2, 1]}}'), "intervals.json"),
+        (lambda out: (out / "resamples.npz").write_bytes(b"PK"), "resamples.npz"),
+    ],
+    ids=["card", "summary", "cell", "intervals", "resamples"],
+)
+def test_damage_is_named(tmp_path: Path, damage: object, message: str) -> None:
+    out = make_run(tmp_path, "m")
+    damage(out)  # type: ignore[operator]
+    with pytest.raises(BadValue, match=message):
+        load_run(out)
+
+
+def test_no_evaluation_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BadValue, match="rtx corrupt_eval"):
+        load_runs([tmp_path])
+    with pytest.raises(BadValue, match="twice"):
+        load_runs([make_run(tmp_path, "m"), tmp_path / "m"])
+
+
+def test_a_cell_of_another_protocol_is_refused(tmp_path: Path) -> None:
+    a, b = make_run(tmp_path, "a"), make_run(tmp_path, "b", corruption_seed=1)
+    (a / "cells" / "fog_3.json").write_text((b / "cells" / "fog_3.json").read_text())
+    with pytest.raises(RunConflict, match="fog_3"):
+        load_run(a)
+
+
+def test_a_partial_grid_never_says_mpc(tmp_path: Path) -> None:
+    runs = load_runs([make_run(tmp_path, "whole"), make_run(tmp_path, "part", conditions=FOG)])
+    (group,) = group_runs(runs)
+    said = verdict(group, runs[1])
+    assert said.incomplete and "mPC(1/15" in said.sentence and said.big_label != "mPC"
+    assert gain(group, runs[1]) is None
+    (banner,) = [b for b in banners([group]) if b.title == "Incomplete: part"]
+    assert banner.level == "stop" and "gaussian_noise" in banner.text and "fog" not in banner.text
+    assert banner.command.startswith("rtx corrupt_eval maskrcnn_r50_coco.py epoch_12.pth --out ")
+
+
+def test_a_preview_is_named_everywhere(tmp_path: Path) -> None:
+    runs = load_runs([make_run(tmp_path, "quick", limit=50, n_images=50)])
+    assert runs[0].name == "quick (PREVIEW)"
+    found = [b for b in banners(group_runs(runs)) if b.title.startswith("PREVIEW")]
+    assert found and "--limit" not in found[0].command and "quick_whole" in found[0].command
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "word"),
+    [
+        ("precision", "amp_fp16", "precision"),
+        ("channel_order", "bgr_legacy", "channel order"),
+        ("corruption_seed", 3, "corruption seed"),
+        ("corruption_engine", "rtx", "corruption engine"),
+        ("data_sha256", "f" * 64, "data hash"),
+    ],
+)
+def test_unlike_protocols_are_said_and_not_compared(tmp_path: Path, field: str, value: object, word: str) -> None:
+    runs = load_runs([make_run(tmp_path, "a"), make_run(tmp_path, "b", **{field: value})])
+    (group,) = group_runs(runs)
+    assert any(word in name for name in unlike(*runs))
+    assert gain(group, runs[1]) is None
+    assert any(b.level == "stop" and word in b.title for b in banners([group]))
+    assert group.comparable == (runs[0],)
+
+
+def test_other_metrics_and_sets_do_not_share_a_group(tmp_path: Path) -> None:
+    runs = load_runs(
+        [make_run(tmp_path, "a"), make_run(tmp_path, "b", metric="mIoU"), make_run(tmp_path, "c", n_images=7)]
+    )
+    assert len(group_runs(runs)) == 3
+
+
+def test_many_banners_of_a_kind_become_one(tmp_path: Path) -> None:
+    runs = load_runs([make_run(tmp_path, f"m{i}", conditions=FOG) for i in range(6)])
+    found = merged(banners(group_runs(runs)))
+    assert [b.title for b in found if b.title.startswith("Incomplete")] == ["Incomplete: 6 runs"]
+
+
+def test_intervals_are_read_and_never_invented(tmp_path: Path) -> None:
+    out = make_run(tmp_path, "m")
+    assert read_intervals(out, "bbox_mAP").of("mPC") is None
+    write_intervals(out, "bbox_mAP", {"mPC": [0.1, 0.2], "cells": {"fog_3": [0.3, 0.4]}})
+    found = read_intervals(out, "bbox_mAP")
+    assert found.of("mPC") == (0.1, 0.2) and found.of("P") is None
+    assert found.cell(Condition("fog", 3)) == (0.3, 0.4) and found.cell(Condition("fog", 4)) is None
+
+
+def test_a_paired_difference_is_tighter_than_its_parts(tmp_path: Path) -> None:
+    a = load_run(make_run(tmp_path, "aa", resamples=400))
+    b = load_run(make_run(tmp_path, "bbbb", robust=0.3, resamples=400))
+    low, high = difference(a.intervals, b.intervals, Resamples.mean) or (0, 0)
+    assert low < b.summary.mPC - a.summary.mPC < high
+    one, two = a.intervals.of("mPC") or (0, 0), b.intervals.of("mPC") or (0, 0)
+    assert high - low < 0.5 * ((one[1] - one[0]) + (two[1] - two[0]))
+
+
+def test_other_draws_are_not_paired(tmp_path: Path) -> None:
+    import numpy as np
+
+    a, b = make_run(tmp_path, "aa", resamples=20), make_run(tmp_path, "b", resamples=20)
+    with np.load(b / "resamples.npz") as table:
+        arrays = dict(table)
+    np.savez(b / "resamples.npz", **{**arrays, "draws": np.array("others")})
+    assert difference(load_run(a).intervals, load_run(b).intervals, Resamples.mean) is None
+
+
+def test_sources() -> None:
+    assert source_of(card("m", source="resnet50_linf_eps4")).eps == 4
+    assert source_of(card("m")).eps == 0
+    assert source_of({"source": None}).eps is None
+    assert source_of({"source": "random"}).eps is None
+
+
+def test_the_card_of_another_place_is_not_needed(tmp_path: Path) -> None:
+    out = make_run(tmp_path, "m")
+    (out / "summary.json").unlink()
+    assert load_run(out).metric == "bbox_mAP"
+    assert json.loads((out / "protocol.json").read_text())["labels"]["run"] == "m"
