@@ -118,7 +118,8 @@ def banners(groups: Sequence[Group]) -> list[Banner]:
     """Everything that must be said over a set of runs, the gravest first."""
     found = []
     if len(groups) > 1:
-        text = "; ".join(f"{group.dataset} ({group.metric}): {_names(group.runs)}" for group in groups)
+        parts = [f"{g.dataset} ({g.metric}): {_some([run.name for run in g.runs])}" for g in groups]
+        text = "; ".join(parts)
         found.append(Banner("note", f"{len(groups)} test sets or metrics", f"Shown apart and never compared. {text}."))
     for group in groups:
         found += _mixed(group)
@@ -226,10 +227,6 @@ def missing_text(run: Run) -> str:
         else:
             parts.append(name if len(levels) == 5 else f"{name} {','.join(map(str, levels))}")
     return ", ".join(parts)
-
-
-def _names(runs: Sequence[Run]) -> str:
-    return ", ".join(run.name for run in runs)
 
 
 def _some(names: list[str], most: int = 4) -> str:

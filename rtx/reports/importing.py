@@ -137,9 +137,7 @@ def _card(path: Path, headline: str, *, named: bool) -> dict[str, Any]:
         "transfer": None,
         "freeze_map": {"backbone": {"arch": arch + ("_dcn" if "dconv" in stem else "")}},
         "labels": {
-            "name": stem
-            if end not in _TRAINING or end in ("coco", "city", "voc0712")
-            else stem.replace(f"_{end}", f" ({end})"),
+            "name": _name(kind, arch, stem, end),
             "dataset": dataset,
             "method": kind,
             "training": _TRAINING.get(end, "as the folder's test set"),
@@ -148,3 +146,14 @@ def _card(path: Path, headline: str, *, named: bool) -> dict[str, Any]:
         },
         "versions": {},
     }
+
+
+def _name(kind: str, arch: str, stem: str, end: str) -> str:
+    """What people call the detector, e.g. "Faster R-CNN X101-64 DCN"; what it was trained on where that is unusual."""
+    short = {"resnet50": "R50", "resnet101": "R101", "resnext101_32x4d": "X101-32", "resnext101_64x4d": "X101-64"}
+    parts = [kind, short.get(arch, arch), *(["DCN"] if "dconv" in stem else [])]
+    if "stylised" in _TRAINING.get(end, ""):
+        parts.append(f"({_TRAINING[end]})")
+    elif end == "coco":  # a second run of a detector that is there without this ending, too
+        parts.append("(second file)")
+    return " ".join(parts) if kind != "unknown" else stem

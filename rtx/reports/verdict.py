@@ -78,7 +78,7 @@ def verdict(group: Group, run: Run) -> Verdict:
     if found:
         sure = interval_text(found[1], sign=True)
         doubt = "" if found[1] is None or found[1][0] > 0 or found[1][1] < 0 else ", which includes no difference"
-        parts.append(f"{signed(found[0])} mPC against {group.baseline.name}, {sure}{doubt}")
+        parts.append(f"{signed(found[0])} mPC against {group.baseline.name} {sure}{doubt}")
     label = "PREVIEW mPC" if run.preview else "mPC"
     return Verdict(run.name, "; ".join(parts) + ".", percent(summary.mPC), label, run is group.baseline, incomplete)
 

@@ -94,7 +94,7 @@ FAMILY_VIEW = View(
     "families",
     "Drop by family",
     "Drop = 1 − score / P. Right: difference to the baseline, paired over the same pixels; a hollow mark has no "  # noqa: RUF001
-    "interval and may be chance.",
+    "interval and may be chance. Of more than six models only the ends are named; differences are in the table.",
     families.draw,
     families.point,
 )

@@ -42,7 +42,7 @@ def test_import_then_report(real_data: Path, tmp_path: Path) -> None:
     assert main(["report", str(tmp_path / "in"), "--out", str(tmp_path / "out")]) == 0
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     models = {m["name"]: m for m in summary["groups"][0]["models"]}
-    first = models["faster_rcnn_r50_fpn_1x_city"]
+    first = models["Faster R-CNN R50"]
     assert [round(100 * first[name], 1) for name in ("P", "mPC", "rPC")] == [36.4, 12.2, 33.4]
     assert "not stated there: number of images" in (tmp_path / "out" / "report.html").read_text()
 

@@ -144,7 +144,9 @@ def _draw(group: Group) -> Figure:
             )
             if few:
                 offset = max(value, low_high[1] if low_high else 0)
-                axes.text(100 * offset + 1.6, y, percent(value, 0), va="center", fontsize=5, color=INK)
+                place = (100 * offset, y)
+                text = percent(value, 0)
+                axes.annotate(text, place, (4, 0), textcoords="offset points", va="center", fontsize=5, color=INK)
             _difference(group, run, family, other, y, colour, marker)
         if not few:
             _ends(axes, group, family, middle)
@@ -190,10 +192,11 @@ def _ends(axes: Any, group: Group, family: str, y: float) -> None:
     if not there:
         return
     low, high = min(there, key=lambda r: r[0]), max(there, key=lambda r: r[0])
-    for (value, run), align in ((low, "left"), (high, "right")):
+    # The smallest above its row and the largest below: two names side by side would run into each other.
+    for (value, run), align, offset in ((low, "left", -0.1), (high, "right", 0.145)):
         axes.text(
             100 * value,
-            y + 0.13,
+            y + offset,
             f"{shorten(run.name, 24)} {percent(value, 0)}",
             ha=align,
             fontsize=4.8,

@@ -104,7 +104,9 @@ def _draw(group: Group) -> Figure:
         axes.text(edge + 0.01 * (high_x - low_x), place, text, va="center", fontsize=size, color=INK, clip_on=False)
     notes = []
     if same:
-        notes.append(f"grey: {len(behind)} published detectors, {dataset_name(group.dataset)}; line: their trend")
+        count = f"{len(behind)} published {'detector' if len(behind) == 1 else 'detectors'}"
+        rest = "line: their trend" if line is not None else "too few for a trend"
+        notes.append(f"grey: {count}, {dataset_name(group.dataset)}; {rest}")
     elif behind:
         notes.append("no published detector on this test set: no trend, no residual")
     figure.text(0.115, 1 - 0.42 / height, "; ".join(notes), fontsize=4.8, color=SOFT, va="bottom")
