@@ -9,7 +9,7 @@ IMAGE ?= rtx
 SHELL_FILES := .ci/run $(wildcard tools/*.sh docker/*.sh)
 
 export VENV
-.PHONY: help install demo test lint types unit test-slow format docker clean
+.PHONY: help install demo test lint types unit more test-slow format docker clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,7 +20,7 @@ install: ## .venv with everything at the versions of constraints.txt (15 min the
 demo: install ## train, transfer and evaluate on rendered scenes: P, mPC, rPC (10 min, no download, no GPU)
 	@$(PY) -m rtx.cli.main demo $(ARGS)
 
-test: lint types unit ## lint, types and the default tests
+test: lint types unit more ## lint, types, the default tests, and the slow ones that CI runs as well
 
 lint: install
 	@echo "== lint"
@@ -36,6 +36,10 @@ types: install
 unit: install
 	@echo "== tests"
 	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+
+more: install
+	@echo "== slow tests that CI runs as well"
+	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest -m "slow and ci" -n $(WORKERS) --dist load $(ARGS)
 
 test-slow: install ## the tests that take minutes
 	@OMP_NUM_THREADS=$(CORES) $(PY) -m pytest -m slow $(ARGS)
