@@ -5,7 +5,7 @@
 Each scorer gets the same columns in the same process, `--repeats` times in turn, and the fastest time is reported: that
 covers building its data structures, matching and accumulating, as in a sweep. `cpu_s` is processor time, which other
 work on the machine moves less. `ratio` is pycocotools' time over the scorer's, `max_difference` the largest difference
-of any of the twelve statistics from pycocotools'. The bootstrap draws `--resamples` times from one cell's evidence;
+of any of the twelve statistics from pycocotools'. With masks, `--mask-images` can make the set smaller. The bootstrap draws `--resamples` times from one cell's evidence;
 `evidence_bytes` is what the cell keeps on disk for it.
 """
 
@@ -85,6 +85,16 @@ def _mask(box: NDArray[np.float64], stencils: list[NDArray[np.uint8]]) -> dict[s
     return encode_mask(image)
 
 
+def _processor() -> str:
+    """What the system calls the processor."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, "") or platform.processor() or platform.machine()
+
+
 def timed(action: Callable[[], Any]) -> tuple[float, float, Any]:
     """Seconds, seconds of processor time on all threads, and result."""
     start, cpu = time.perf_counter(), time.process_time()
@@ -96,6 +106,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=5000)
+    parser.add_argument("--mask-images", type=int, help="as many images with masks; --images when left out")
     parser.add_argument("--detections", type=int, default=100)
     parser.add_argument("--kinds", nargs="+", default=["bbox", "segm"], choices=["bbox", "segm"])
     parser.add_argument("--backends", nargs="+", default=list(BACKENDS), choices=list(BACKENDS))
@@ -104,10 +115,10 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the numbers here")
     args = parser.parse_args()
     report: dict[str, Any] = {
-        "images": args.images,
+        "images": {"bbox": args.images, "segm": args.mask_images or args.images},
         "detections_per_image": args.detections,
         "machine": {
-            "cpu": platform.processor() or platform.machine(),
+            "cpu": _processor(),
             "cores": os.cpu_count(),
             "python": platform.python_version(),
         },
@@ -116,7 +127,8 @@ def main() -> None:
         "kinds": {},
     }
     for kind in args.kinds:
-        truth, found = make(args.images, args.detections, masks=kind == "segm")
+        n_images = report["images"][kind]
+        truth, found = make(n_images, args.detections, masks=kind == "segm")
         seconds, _, tables = timed(lambda: coco_columns(truth, found, range(CLASSES), kinds=(kind,)))  # noqa: B023
         table = tables[kind]
         row: dict[str, Any] = {"columns_s": seconds, "scorers": {}}
@@ -142,7 +154,7 @@ def main() -> None:
             row["scorers"][name] = entry
         seconds, _, evidence = timed(lambda: coco_evidence(truth, found, range(CLASSES), kinds=(kind,)))  # noqa: B023
         row["evidence_s"], row["evidence_bytes"] = seconds, len(to_bytes(evidence))
-        weights = draw(args.images, args.resamples)
+        weights = draw(n_images, args.resamples)
         scores(evidence, weights[:1], f"{kind}_mAP")  # compile
         row["bootstrap_s"], row["bootstrap_cpu_s"], drawn = timed(lambda: scores(evidence, weights, f"{kind}_mAP"))  # noqa: B023
         row["bootstrap_error"] = float(np.std(drawn))
