@@ -19,6 +19,7 @@ from rtx.corruptions import DEFAULT_ENGINE
 from rtx.errors import BadValue
 from rtx.evaluation.card import choose, protocol_card
 from rtx.evaluation.conditions import grid
+from rtx.evaluation.events import OnEvent
 from rtx.evaluation.scorers import build_scorer
 from rtx.evaluation.scores import Cell, CellFolder
 from rtx.evaluation.share import Share, default_share
@@ -140,6 +141,7 @@ def evaluate_corruptions(
     overwrite: bool = False,
     share: Share | None = None,
     on_cell: Callable[[Cell, int, int], None] | None = None,
+    on_event: OnEvent | None = None,
     **options: Any,
 ) -> dict[str, Any]:
     """Score a model on the clean and the corrupted test set of its config.
@@ -151,6 +153,7 @@ def evaluate_corruptions(
         overwrite: evaluate everything again, even in a folder of another run.
         share: how ranks share the cells; the running torch.distributed job when None.
         on_cell: called after each cell with (cell, number done here, number to do in all).
+        on_event: called with what happens, see `rtx.evaluation.events`.
         options: see `plan_evaluation`.
 
     Returns:
@@ -161,7 +164,7 @@ def evaluate_corruptions(
     """
     plan = plan_evaluation(cfg, model, out, **options)
     share = share or default_share()
-    cells = run(plan.job, plan.conditions, overwrite=overwrite, share=share, on_cell=on_cell)
+    cells = run(plan.job, plan.conditions, overwrite=overwrite, share=share, on_cell=on_cell, on_event=on_event)
     headline, card = plan.job.scorer.headline, plan.job.card
     # Every rank returns the same summary; one of them writes it.
     summary = write_summary(out, cells, headline, card) if share.rank == 0 else build_summary(cells, headline, card)

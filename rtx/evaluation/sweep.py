@@ -15,6 +15,7 @@ from torch import nn
 
 from rtx.errors import BadValue
 from rtx.evaluation.batches import CorruptedView, cut, size_groups, stream
+from rtx.evaluation.events import CellDone, CellStarted, OnEvent, Planned, Progress
 from rtx.evaluation.evidence import Evidence, save, write_whole
 from rtx.evaluation.runs import evidence_path
 from rtx.evaluation.scores import Cell, CellFolder
@@ -90,6 +91,7 @@ def run(
     overwrite: bool = False,
     share: Share | None = None,
     on_cell: Callable[[Cell, int, int], None] | None = None,
+    on_event: OnEvent | None = None,
 ) -> dict[Condition, Cell]:
     """Evaluate the cells that are missing in `job.out` and return all of them.
 
@@ -99,6 +101,7 @@ def run(
         overwrite: evaluate all of them again, and drop cells of another protocol.
         share: how ranks share the cells; a single process when None.
         on_cell: called after each cell with (cell, number of cells done here, number of cells to do in all).
+        on_event: called with what happens, see `rtx.evaluation.events`.
 
     Raises:
         RunConflict: the folder belongs to another protocol.
@@ -120,11 +123,13 @@ def run(
         len(job.indices),
         len(conditions) - len(todo),
     )
+    tell = on_event or (lambda event: None)
+    tell(Planned(len(todo), len(conditions) - len(todo), len(conditions), len(job.indices)))
     # Every rank must have listed what is missing before the first new cell appears.
     share.wait("listed")
     done = 0
     job.scorer.keep = job.keep_predictions
-    for cell in _evaluate(job, share.claim(todo)):
+    for cell in _evaluate(job, share.claim(todo), tell):
         # The cell comes last: where it is, everything that belongs to it is.
         save(
             evidence_path(job.out, cell.condition), job.scorer.evidence(), key=folder.key, condition=cell.condition.key
@@ -136,11 +141,18 @@ def run(
         done += 1
         if on_cell:
             on_cell(cell, done, len(todo))
+        tell(CellDone(cell, done, len(todo), sum(folder.path(c).is_file() for c in todo) - done))
     share.wait("evaluated")
     return folder.read(conditions)
 
 
-def _evaluate(job: Job, conditions: Iterable[Condition]) -> Iterator[Cell]:
+def _started(conditions: Iterable[Condition], tell: OnEvent) -> Iterator[Condition]:
+    for condition in conditions:
+        tell(CellStarted(condition))
+        yield condition
+
+
+def _evaluate(job: Job, conditions: Iterable[Condition], tell: OnEvent) -> Iterator[Cell]:
     batches = cut(size_groups(job.dataset, job.indices), job.batch_size)
     model = job.model
     was_training = model.training
@@ -150,12 +162,15 @@ def _evaluate(job: Job, conditions: Iterable[Condition]) -> Iterator[Cell]:
     scorer.reset()
     started, images = time.perf_counter(), 0
     try:
-        for condition, last, batch in stream(CorruptedView(job.dataset), conditions, batches, workers=job.workers):
+        for condition, last, batch in stream(
+            CorruptedView(job.dataset), _started(conditions, tell), batches, workers=job.workers
+        ):
             dtype = torch.bfloat16 if device.type == "cpu" else torch.float16
             with torch.inference_mode(), torch.autocast(device.type, dtype) if job.amp else nullcontext():
                 samples = model.test_step(batch)  # type: ignore[operator]
             scorer.process(samples)
             images += len(samples)
+            tell(Progress(condition, images, len(job.indices), images / (time.perf_counter() - started)))
             if not last:
                 continue
             metrics = scorer.compute()
