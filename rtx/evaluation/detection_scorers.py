@@ -44,15 +44,19 @@ class _DetectionScorer(Scorer):
         """Take detections; masks become run lengths at once, since full masks of a data set fill the memory."""
         for sample in data_samples:
             self._count(sample.img_id)
-            self._found.append(_detections(sample, with_masks=self._with_masks))
+            found, broken = _detections(sample, with_masks=self._with_masks)
+            self._found.append(found)
+            if broken:
+                self._broken.add(sample.img_id)
 
     def flags(self) -> list[str]:
-        """Whether nothing was predicted."""
-        return [] if any(len(image.scores) for image in self._found) else ["no predictions"]
+        """Whether nothing was predicted, and how many images had boxes or scores that are no numbers."""
+        empty = not any(len(image.scores) for image in self._found)
+        return [*(["no predictions"] if empty else []), *super().flags()]
 
     def predictions(self) -> tuple[str, bytes]:
         """Every detection, compactly; see `rtx.evaluation.predictions.read_detections`."""
-        return ".npz", detections_to_bytes(self._found, self._classes)
+        return ".npz", detections_to_bytes(self._found, self._classes, not_finite=sorted(self._broken, key=str))
 
 
 class CocoScorer(_DetectionScorer):
@@ -194,22 +198,30 @@ class VocScorer(_DetectionScorer):
         return voc_evidence((self._truth[i] for i in self._seen), self._found, self._n_classes)
 
 
-def _detections(sample: Any, *, with_masks: bool) -> coco.Detections:
+def _detections(sample: Any, *, with_masks: bool) -> tuple[coco.Detections, int]:
+    """The detections of an image that can be ranked, and how many cannot."""
     if "pred_instances" not in sample:
         raise BadValue(f"image {sample.img_id!r}: the model returned no pred_instances; is it a detector?")
     pred = sample.pred_instances
-    masks = None
+    boxes = floats(getattr(pred.bboxes, "tensor", pred.bboxes)).reshape(-1, 4)
+    scores, labels = floats(pred.scores), array(pred.labels)
+    mask_scores = floats(pred.mask_scores) if "mask_scores" in pred else None
+    masks: Any = None
     if with_masks and "masks" in pred:
-        whole = pred.masks if isinstance(pred.masks, list | tuple) else array(pred.masks)
-        masks = [dict(mask) if isinstance(mask, Mapping) else encode_mask(mask) for mask in whole]
-    return coco.Detections(
-        sample.img_id,
-        floats(getattr(pred.bboxes, "tensor", pred.bboxes)).reshape(-1, 4),
-        floats(pred.scores),
-        array(pred.labels),
-        masks,
-        floats(pred.mask_scores) if "mask_scores" in pred else None,
-    )
+        masks = pred.masks if isinstance(pred.masks, list | tuple) else array(pred.masks)
+    good = np.ones(len(scores), bool)
+    for values in (boxes, scores, mask_scores):
+        if values is not None and len(values) == len(scores):  # else `Detections` says what does not fit
+            finite = np.isfinite(values)
+            good &= finite if finite.ndim == 1 else finite.all(axis=1)
+    broken = int(np.sum(~good))
+    if broken:
+        boxes, scores, labels = boxes[good], scores[good], labels[good]
+        mask_scores = None if mask_scores is None else mask_scores[good]
+        masks = None if masks is None else [mask for mask, keep in zip(masks, good, strict=True) if keep]
+    if masks is not None:
+        masks = [dict(mask) if isinstance(mask, Mapping) else encode_mask(mask) for mask in masks]
+    return coco.Detections(sample.img_id, boxes, scores, labels, masks, mask_scores), broken
 
 
 def _voc_truth(info: Mapping[str, Any]) -> voc.VocTruth:

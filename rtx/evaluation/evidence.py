@@ -2,8 +2,9 @@
 
 Matching detections with objects happens inside an image, so drawing an image twice or not at all changes no match: an
 average precision needs, for each class, the detections in order of score with what each was at each IoU threshold (hit,
-mistake, or neither), and how many objects each image holds. For label maps, the pixel counts of each image are enough.
-Scores, boxes and masks are not kept. A file is a few hundred kilobytes for a thousand images.
+mistake, or neither), and how many objects each image holds. For label maps, the pixel counts of each image are enough,
+for classifiers the rank that the right class got. Scores, boxes and masks are not kept. A file is a few hundred
+kilobytes for a thousand images.
 """
 
 from __future__ import annotations
@@ -103,7 +104,24 @@ class PixelEvidence:
     metrics: tuple[str, ...] = ("mIoU", "aAcc", "mAcc")
 
 
-Evidence = DetectionEvidence | PixelEvidence
+@dataclass(frozen=True)
+class RankEvidence:
+    """How near a classifier came, image by image.
+
+    Attributes:
+        image_ids: the evaluated images as text.
+        labels: (n,) the right class of each.
+        ranks: (n,) how many classes were preferred to it.
+        metrics: `accuracy_top<k>` and `mean_class_accuracy`.
+    """
+
+    image_ids: tuple[str, ...]
+    labels: NDArray[np.int64]
+    ranks: NDArray[np.int64]
+    metrics: tuple[str, ...]
+
+
+Evidence = DetectionEvidence | PixelEvidence | RankEvidence
 
 
 def trimmed(ranking: Ranking, n_thresholds: int) -> Ranking:
@@ -147,6 +165,9 @@ def to_bytes(evidence: Evidence, *, key: str = "", condition: str = "") -> bytes
     if isinstance(evidence, PixelEvidence):
         head |= {"n_classes": evidence.n_classes}
         arrays["pixels"] = _narrow(evidence.rows)
+    elif isinstance(evidence, RankEvidence):
+        head |= {"metrics": list(evidence.metrics)}
+        arrays |= {"labels": _narrow(evidence.labels), "ranks": _narrow(evidence.ranks)}
     else:
         head |= {"measures": {name: asdict(m) for name, m in evidence.measures.items()}, "rankings": []}
         for name, ranking in evidence.rankings.items():
@@ -211,6 +232,9 @@ def _from(head: Mapping[str, Any], content: Mapping[str, NDArray[Any]]) -> Evide
     ids = tuple(str(i) for i in content["image_ids"])
     if "pixels" in content:
         return PixelEvidence(ids, content["pixels"].astype(np.int64), int(head["n_classes"]))
+    if "ranks" in content:
+        labels, ranks = (content[name].astype(np.int64) for name in ("labels", "ranks"))
+        return RankEvidence(ids, labels, ranks, tuple(head["metrics"]))
     measures = {
         name: Measure(row["ranking"], row["rule"], tuple(row["thresholds"]), row["absent"])
         for name, row in head["measures"].items()

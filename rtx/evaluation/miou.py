@@ -20,6 +20,8 @@ from rtx.evaluation.evidence import PixelEvidence
 
 METRICS = ("mIoU", "aAcc", "mAcc")
 IGNORE_INDEX = 255
+NOTHING = 65535
+"""A predicted label that stands for no class: it is never right, and it counts for no class's predictions."""
 
 Labels = NDArray[np.integer[Any]]
 Counts = NDArray[np.int64]
@@ -55,7 +57,7 @@ def count(
     """Count the pixels of one image.
 
     Args:
-        prediction: (H, W) class indices.
+        prediction: (H, W) class indices, or `NOTHING`.
         label: (H, W) class indices or `ignore_index`.
         n_classes: how many classes there are.
         ignore_index: the label of pixels that do not count.
@@ -69,7 +71,8 @@ def count(
         raise BadValue(f"{name}: predictions of shape {prediction.shape} for labels of shape {label.shape}")
     counted = label != ignore_index
     prediction, label = prediction[counted], label[counted]
-    for values, what in ((label, "labels"), (prediction, "predictions")):
+    made = prediction[prediction != NOTHING]
+    for values, what in ((label, "labels"), (made, "predictions")):
         if values.size and not 0 <= values.min() <= values.max() < n_classes:
             wrong = sorted({int(v) for v in np.unique(values) if not 0 <= v < n_classes})
             text = f"{name}: {what} {wrong[:5]} are none of the {n_classes} classes"
@@ -81,7 +84,7 @@ def count(
     return PixelCounts(
         *(
             np.bincount(values.astype(np.int64), minlength=n_classes).astype(np.int64)
-            for values in (label[prediction == label], prediction, label)
+            for values in (label[prediction == label], made, label)
         )
     )
 

@@ -30,12 +30,15 @@ MAP_SUFFIXES = (".png", ".bmp", ".tif", ".tiff")
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
-def detections_to_bytes(found: Sequence[Detections], classes: Sequence[int | str]) -> bytes:
+def detections_to_bytes(
+    found: Sequence[Detections], classes: Sequence[int | str], *, not_finite: Sequence[ImageId] = ()
+) -> bytes:
     """The content of a file of detections.
 
     Args:
         found: detections of each image, empty ones too.
         classes: what each label stands for: category ids for COCO, names elsewhere.
+        not_finite: images that lost detections whose boxes or scores were NaN or infinite.
     """
     counts = [len(d.scores) for d in found]
     parts: dict[str, list[NDArray[Any]]] = {
@@ -46,6 +49,7 @@ def detections_to_bytes(found: Sequence[Detections], classes: Sequence[int | str
     arrays = {name: np.concatenate(rows) if rows else np.zeros(0) for name, rows in parts.items()}
     head: dict[str, Any] = {"format": PREDICTIONS_FORMAT, "classes": list(classes)}
     head["image_ids"] = [d.image_id for d in found]
+    head["not_finite"] = list(not_finite)
     arrays["counts"] = np.array(counts, np.int64)
     if any(d.mask_scores is not None for d in found):
         arrays["mask_scores"] = np.concatenate([d.scores if d.mask_scores is None else d.mask_scores for d in found])
@@ -86,6 +90,12 @@ def read_detections(path: Path) -> tuple[list[Detections], list[int | str]]:
         return found, list(head["classes"])
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise BadValue(f"{path}: not an rtx file of detections ({error}); keep the predictions again") from error
+
+
+def lost_detections(path: Path) -> int:
+    """How many images of a file of detections lost some because they were NaN or infinite."""
+    with np.load(path, allow_pickle=False) as content:
+        return len(json.loads(content["head"].tobytes()).get("not_finite", []))
 
 
 def read_coco_results(

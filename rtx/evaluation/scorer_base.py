@@ -31,6 +31,7 @@ class Scorer(ABC):
             raise unknown_name("headline metric", headline, place="the metrics of this evaluator", choices=self.metrics)
         self.headline = headline
         self._seen: set[Any] = set()
+        self._broken: set[Any] = set()
 
     @property
     def n_images(self) -> int:
@@ -40,6 +41,7 @@ class Scorer(ABC):
     def reset(self) -> None:
         """Forget every prediction; the ground truth stays."""
         self._seen = set()
+        self._broken = set()
 
     @abstractmethod
     def process(self, data_samples: Sequence[Any]) -> None:
@@ -53,9 +55,9 @@ class Scorer(ABC):
     def card(self) -> dict[str, Any]:
         """The definition of the numbers, for the protocol card."""
 
-    @abstractmethod
     def flags(self) -> list[str]:
         """Remarks that belong beside the numbers, e.g. "no predictions"."""
+        return not_finite(len(self._broken))
 
     @abstractmethod
     def evidence(self) -> Evidence:
@@ -87,6 +89,16 @@ class Scorer(ABC):
         if image_id in self._seen:
             raise BadValue(f"image {image_id!r} was scored twice; a sampler that pads must be trimmed")
         self._seen.add(image_id)
+
+
+def not_finite(n_images: int) -> list[str]:
+    """The remark on predictions that were NaN or infinite and so count as not made, if there are any.
+
+    Example:
+        >>> not_finite(0), not_finite(3)
+        ([], ['3 images with non-finite predictions'])
+    """
+    return [f"{n_images} image{'s' if n_images > 1 else ''} with non-finite predictions"] if n_images else []
 
 
 def array(tensor: Any) -> Any:

@@ -1,8 +1,8 @@
 """Score the predictions of OpenMMLab models at full precision, from the evaluator that their config names.
 
-The configs keep the stock evaluators, so they stay valid for the stock tools. Here `CocoMetric`, `VOCMetric` and
-`IoUMetric` say what to score; the numbers come from `coco`, `voc` and `miou`, which do not round, and which give a
-score to a model that predicts nothing.
+The configs keep the stock evaluators, so they stay valid for the stock tools. Here `CocoMetric`, `VOCMetric`,
+`IoUMetric` and `Accuracy` say what to score; the numbers come from `coco`, `voc`, `miou` and `classification`, which do
+not round, and which give a score to a model that predicts nothing.
 """
 
 from __future__ import annotations
@@ -12,14 +12,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from rtx.errors import BadValue, unknown_name
 from rtx.evaluation import miou
+from rtx.evaluation.class_scorer import AccuracyScorer
 from rtx.evaluation.detection_scorers import CocoScorer, VocScorer
 from rtx.evaluation.evidence import PixelEvidence
 from rtx.evaluation.predictions import encode_map, maps_to_bytes
-from rtx.evaluation.scorer_base import Scorer, array, listed, refuse
+from rtx.evaluation.scorer_base import Scorer, array, floats, listed, refuse
 
-__all__ = ["SCORERS", "CocoScorer", "IouScorer", "Scorer", "VocScorer", "build_scorer"]
+__all__ = ["SCORERS", "AccuracyScorer", "CocoScorer", "IouScorer", "Scorer", "VocScorer", "build_scorer"]
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +67,10 @@ class IouScorer(Scorer):
             if "gt_sem_seg" not in sample:
                 raise BadValue(f"{name}: no label map; the test pipeline must load annotations after resizing")
             prediction, label = (array(part.data).squeeze(0) for part in (sample.pred_sem_seg, sample.gt_sem_seg))
+            lost = _not_finite(sample)
+            if lost is not None and lost.any():
+                self._broken.add(name)
+                prediction = np.where(lost, miou.NOTHING, prediction.astype(np.int64))
             counts = miou.count(prediction, label, self._n_classes, ignore_index=self._ignore_index, name=name)
             self._counts += counts
             self._images.append((Path(name).stem, counts))
@@ -71,8 +78,8 @@ class IouScorer(Scorer):
                 self._maps.append((Path(name).stem, encode_map(prediction)))
 
     def flags(self) -> list[str]:
-        """Whether there was nothing to compare with."""
-        return [] if self._counts.labelled.any() else ["no labelled pixels"]
+        """Whether there was nothing to compare with, and how many images had scores that are no numbers."""
+        return [*([] if self._counts.labelled.any() else ["no labelled pixels"]), *super().flags()]
 
     def card(self) -> dict[str, Any]:
         """The definition of the numbers, for the protocol card."""
@@ -102,7 +109,20 @@ class IouScorer(Scorer):
         return miou.scores(self._counts)
 
 
-SCORERS: dict[str, type[Scorer]] = {"CocoMetric": CocoScorer, "VOCMetric": VocScorer, "IoUMetric": IouScorer}
+def _not_finite(sample: Any) -> Any:
+    """(H, W) True where the best class score is NaN or infinite; None where a model gives no scores."""
+    if "seg_logits" not in sample:
+        return None
+    # Reduced on the model's device: the scores of 150 classes are 75 times the size of the label map.
+    return ~np.isfinite(floats(sample.seg_logits.data.amax(0)))
+
+
+SCORERS: dict[str, type[Scorer]] = {
+    "CocoMetric": CocoScorer,
+    "VOCMetric": VocScorer,
+    "IoUMetric": IouScorer,
+    "Accuracy": AccuracyScorer,
+}
 """Evaluator type in a config -> what scores it here."""
 
 
@@ -123,9 +143,7 @@ def build_scorer(evaluator: Any, dataset: Any, **options: Any) -> Scorer:
     """
     entries = list(evaluator) if isinstance(evaluator, list | tuple) else [evaluator]
     if len(entries) != 1 or not isinstance(entries[0], Mapping):
-        raise BadValue(
-            f"test_evaluator must be one evaluator, got {evaluator!r}; name CocoMetric, VOCMetric or IoUMetric"
-        )
+        raise BadValue(f"test_evaluator must be one evaluator, got {evaluator!r}; name one of {', '.join(SCORERS)}")
     entry = entries[0]
     kind = entry.get("type")
     name = kind.rpartition(".")[2] if isinstance(kind, str) else getattr(kind, "__name__", repr(kind))

@@ -5,8 +5,8 @@
 Each scorer gets the same columns in the same process, `--repeats` times in turn, and the fastest time is reported: that
 covers building its data structures, matching and accumulating, as in a sweep. `cpu_s` is processor time, which other
 work on the machine moves less. `ratio` is pycocotools' time over the scorer's, `max_difference` the largest difference
-of any of the twelve statistics from pycocotools'. With masks, `--mask-images` can make the set smaller. The bootstrap draws `--resamples` times from one cell's evidence;
-`evidence_bytes` is what the cell keeps on disk for it.
+of any of the twelve statistics from pycocotools'. With masks, `--mask-images` can make the set smaller. The bootstrap
+draws `--resamples` times from one cell's evidence; `evidence_bytes` is what the cell keeps on disk for it.
 """
 
 from __future__ import annotations
