@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from rtx.corruptions.compiled import compiled
 from rtx.errors import BadValue, unknown_name
-from rtx.evaluation.evidence import DetectionEvidence, Evidence, Measure, PixelEvidence, Ranking
+from rtx.evaluation.classification import resampled_accuracy
+from rtx.evaluation.evidence import DetectionEvidence, Evidence, Measure, PixelEvidence, RankEvidence, Ranking
 
 Floats = NDArray[np.float64]
 Weights = NDArray[np.uint16]
@@ -44,6 +45,8 @@ def scores(evidence: Evidence, weights: Weights, metric: str) -> Floats:
         raise unknown_name("metric", metric, place="the evidence of this cell", choices=evidence.metrics)
     if isinstance(evidence, PixelEvidence):
         return _pixel_scores(evidence, weights, metric)
+    if isinstance(evidence, RankEvidence):
+        return resampled_accuracy(evidence, weights, metric)
     measure = evidence.measures[metric]
     return _precision_scores(evidence, measure, weights)
 
