@@ -36,6 +36,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--channel-order", choices=("rgb", "bgr_legacy"), default="rgb", help="what corruptions are given"
     )
+    parser.add_argument(
+        "--corruption-at",
+        choices=("original_resolution", "network_input"),
+        help="where corruptions act; classifiers: network_input (after resize and crop), others: original_resolution",
+    )
     parser.add_argument("--amp", action="store_true", help="autocast the forward pass; named in the protocol card")
     parser.add_argument("--scorer", help="COCO scorer: hotcoco (default), faster-coco-eval or pycocotools")
     parser.add_argument("--keep-predictions", action="store_true", help="write predictions/ too, for `rtx score`")
@@ -82,6 +87,7 @@ def run(args: argparse.Namespace) -> int:
         amp=args.amp,
         engine=args.engine,
         channel_order=args.channel_order,
+        corruption_at=args.corruption_at,
         scorer=args.scorer,
         keep_predictions=args.keep_predictions,
         checkpoint=checkpoint,

@@ -70,6 +70,7 @@ def data_sha256(dataset: Any, indices: Sequence[int]) -> str:
             {k: v for k, v in instance.items() if k not in {"mask"}} | {"mask": str(instance.get("mask"))}
             for instance in info.get("instances", [])
         ]
+        truth += [{"gt_label": info["gt_label"]}] if "gt_label" in info else []
         size = os.path.getsize(path) if os.path.isfile(path) else -1
         digest.update(json.dumps([Path(path).name, size, truth], sort_keys=True, default=str).encode())
         labels = info.get("seg_map_path")
@@ -101,6 +102,7 @@ def protocol_card(
     *,
     seed: int,
     channel_order: str = "rgb",
+    corruption_at: str = "original_resolution",
     engine: str = DEFAULT_ENGINE,
     limit: int | None = None,
     amp: bool = False,
@@ -117,6 +119,7 @@ def protocol_card(
         scorer_card: the metric's own definition and version.
         seed: the corruption seed.
         channel_order: what the corruptions are given, `rgb` or `bgr_legacy`.
+        corruption_at: where they act, one of `rtx.targets.corrupt.PLACES`.
         engine: which implementation makes the pixels.
         limit: how many images were asked for, None for all.
         amp: whether the forward pass is autocast.
@@ -135,7 +138,7 @@ def protocol_card(
         else rtx.__version__,
         "channel_order": channel_order,
         "corruption_seed": seed,
-        "corruption_at": "original_resolution",
+        "corruption_at": corruption_at,
         "image_key": "file_stem",
         "batching": "one_image_size",
         "limit": limit,

@@ -25,7 +25,7 @@ from rtx.evaluation.scores import Cell, CellFolder
 from rtx.evaluation.share import Share, default_share
 from rtx.evaluation.summary import build_summary, percent, write_summary
 from rtx.evaluation.sweep import Job, run
-from rtx.targets.corrupt import insert_corrupt
+from rtx.targets.corrupt import insert_corrupt, usual_place
 from rtx.types import SEVERITIES, Condition
 
 log = logging.getLogger(__name__)
@@ -66,6 +66,7 @@ def plan_evaluation(
     amp: bool = False,
     engine: str = DEFAULT_ENGINE,
     channel_order: str = "rgb",
+    corruption_at: str | None = None,
     scorer: str | None = None,
     keep_predictions: bool = False,
     checkpoint: Path | None = None,
@@ -86,6 +87,7 @@ def plan_evaluation(
         amp: autocast the forward pass.
         engine: which implementation makes the pixels.
         channel_order: `rgb`, or `bgr_legacy` to compare with published OpenMMLab numbers.
+        corruption_at: where it acts, one of `rtx.targets.corrupt.PLACES`; the practice of the config's task when None.
         scorer: which COCO scorer counts, a key of `rtx.evaluation.coco_backends.BACKENDS`; the default when None.
         keep_predictions: write each cell's predictions too.
         checkpoint: the file the weights came from, for the card.
@@ -99,7 +101,8 @@ def plan_evaluation(
         raise BadValue(f"--limit {limit}: must be 1 or more")
     init_default_scope(cfg.get("default_scope", "mmdet"))
     step = dict(type="Corrupt", seed=seed, channel_order=channel_order, engine=engine)
-    dataset = DATASETS.build(insert_corrupt(cfg.test_dataloader.dataset, step))
+    place = corruption_at or usual_place(cfg.get("default_scope", "mmdet"))
+    dataset = DATASETS.build(insert_corrupt(cfg.test_dataloader.dataset, step, place))
     if hasattr(dataset, "full_init"):
         dataset.full_init()
     metric = build_scorer(cfg.test_evaluator, dataset, backend=scorer)
@@ -112,6 +115,7 @@ def plan_evaluation(
         metric.card(),
         seed=seed,
         channel_order=channel_order,
+        corruption_at=place,
         engine=engine,
         limit=limit,
         amp=amp,

@@ -43,7 +43,9 @@ def load_model(cfg: Config, checkpoint: Path, device: str | torch.device = "cpu"
         )
     check_classes(cfg, content, checkpoint)
     init_default_scope(cfg.get("default_scope", "mmdet"))
-    model = MODELS.build(cfg.model)
+    # mmpretrain keeps the statistics of the pixels beside the model; without them the network sees raw pixels.
+    beside = cfg.get("data_preprocessor")
+    model = MODELS.build({"data_preprocessor": beside, **cfg.model} if beside else cfg.model)
     load_strictly(model, {k: v for k, v in state.items() if isinstance(v, torch.Tensor)}, str(checkpoint))
     if torch.device(device).type == "cpu":
         model = revert_sync_batchnorm(model)
