@@ -1,4 +1,7 @@
-"""The `Corrupt` transform and where it goes: right after the image is loaded, before anything else touches it.
+"""The `Corrupt` transform and where it goes.
+
+Detection practice is the decoded image at its original resolution, before anything else touches it; ImageNet-C's
+practice is the picture that the network sees, after resizing and cropping. The scope of a config decides, see `PLACES`.
 
 The OneDL line of OpenMMLab ships no `Corrupt` transform (its robustness tool names one that was deleted), and the
 original put it at a fixed place in the pipeline and fed BGR images to corruptions written for RGB.
@@ -20,6 +23,9 @@ from rtx.rng import image_rng
 from rtx.types import CLEAN, Condition
 
 CHANNEL_ORDERS = ("rgb", "bgr_legacy")
+PLACES = ("original_resolution", "network_input")
+"""Right after the image loader, or behind everything that resizes and crops, before normalising and packing."""
+_LAST = ("Pack", "Normalize", "ToTensor", "ImageToTensor", "Collect", "DefaultFormatBundle")
 
 
 @TRANSFORMS.register_module()
@@ -89,18 +95,32 @@ class Corrupt(BaseTransform):
         )
 
 
-def insert_corrupt(dataset_cfg: Any, corrupt_cfg: dict[str, Any]) -> Any:
-    """A copy of a data set config with `corrupt_cfg` right after every image loader, wrapped data sets included.
+def usual_place(scope: str) -> str:
+    """Where an evaluation corrupts unless it is told otherwise: what published practice is for the task.
+
+    Example:
+        >>> usual_place("mmpretrain"), usual_place("mmdet")
+        ('network_input', 'original_resolution')
+    """
+    return "network_input" if scope == "mmpretrain" else "original_resolution"
+
+
+def insert_corrupt(dataset_cfg: Any, corrupt_cfg: dict[str, Any], at: str = "original_resolution") -> Any:
+    """A copy of a data set config with `corrupt_cfg` in every pipeline with an image loader, wrapped ones included.
 
     Args:
         dataset_cfg: an OpenMMLab data set config; wrappers (`dataset`, `datasets`) and nested transforms
             (`transforms`) are searched.
         corrupt_cfg: e.g. `dict(type="Corrupt", corruption="fog", severity=3)`.
+        at: one of `PLACES`.
 
     Raises:
-        BadValue: a pipeline has no image loader, or already corrupts.
+        UnknownName: no such place.
+        BadValue: a pipeline has no image loader, or already corrupts, or has no step that packs the network's input.
     """
-    out, inserted = _inserted(dataset_cfg, corrupt_cfg)
+    if at not in PLACES:
+        raise unknown_name("place of the corruption", at, place="rtx.targets.corrupt.PLACES", choices=PLACES)
+    out, inserted = _inserted(dataset_cfg, corrupt_cfg, at)
     if not inserted:
         raise BadValue(
             "the data set config has no pipeline with an image loader (LoadImageFromFile); Corrupt has no place"
@@ -108,25 +128,38 @@ def insert_corrupt(dataset_cfg: Any, corrupt_cfg: dict[str, Any]) -> Any:
     return out
 
 
-def _inserted(node: Any, corrupt_cfg: dict[str, Any]) -> tuple[Any, int]:
-    """A copy of any nesting of dicts and lists with the step after each loader, and how many were inserted."""
+def _inserted(node: Any, corrupt_cfg: dict[str, Any], at: str) -> tuple[Any, int]:
+    """A copy of any nesting of dicts and lists with the step behind each loader, and how many were inserted."""
     if isinstance(node, dict):
-        parts = {key: _inserted(value, corrupt_cfg) for key, value in node.items()}
+        parts = {key: _inserted(value, corrupt_cfg, at) for key, value in node.items()}
         return {key: part for key, (part, _) in parts.items()}, sum(count for _, count in parts.values())
     if not isinstance(node, (list, tuple)):
         return copy.deepcopy(node), 0
     names = [_type_name(step) for step in node]
     if "Corrupt" in names:
         raise BadValue(f"the pipeline {names} already holds a Corrupt; remove it, the evaluation inserts its own")
-    steps, total = [], 0
-    for step, name in zip(node, names, strict=True):
-        part, count = _inserted(step, corrupt_cfg)
-        steps.append(part)
+    places = _places(names, at)
+    steps, total = [], len(places)
+    for n, step in enumerate(node):
+        part, count = _inserted(step, corrupt_cfg, at)
+        steps += [copy.deepcopy(corrupt_cfg), part] if n in places else [part]
         total += count
-        if _loads_image(name):
-            steps.append(copy.deepcopy(corrupt_cfg))
-            total += 1
+    if len(node) in places:
+        steps.append(copy.deepcopy(corrupt_cfg))
     return (tuple(steps) if isinstance(node, tuple) else steps), total
+
+
+def _places(names: list[str], at: str) -> set[int]:
+    """Before which steps of one list the corruption goes; none where nothing loads an image."""
+    loaders = [n for n, name in enumerate(names) if _loads_image(name)]
+    if at == "original_resolution" or not loaders:
+        return {n + 1 for n in loaders}
+    ends = [n for n, name in enumerate(names) if name.startswith(_LAST) and n > loaders[-1]]
+    if not ends:
+        raise BadValue(
+            f"the pipeline {names} has no step that packs the image; corruption_at network_input has no place"
+        )
+    return {ends[0]}
 
 
 def _type_name(step: Any) -> str:

@@ -11,7 +11,7 @@ from mmengine.registry import TRANSFORMS
 from rtx.corruptions import corrupt
 from rtx.errors import BadValue, UnknownName
 from rtx.rng import image_rng
-from rtx.targets.corrupt import Corrupt, find_corrupt, insert_corrupt
+from rtx.targets.corrupt import Corrupt, find_corrupt, insert_corrupt, usual_place
 from rtx.types import Condition
 
 STEP = dict(type="Corrupt", corruption="fog", severity=3)
@@ -72,6 +72,19 @@ def test_no_loader_and_two_corruptions_are_errors() -> None:
         insert_corrupt(dict(pipeline=[PACK]), STEP)
     with pytest.raises(BadValue, match="already holds a Corrupt"):
         insert_corrupt(insert_corrupt(dict(pipeline=[LOAD]), STEP), STEP)
+
+
+def test_at_the_network_input_it_stands_behind_resizing_and_cropping() -> None:
+    steps = [LOAD, dict(type="ResizeEdge", scale=256), dict(type="CenterCrop", crop_size=224), PACK]
+    out = insert_corrupt(dict(dataset=dict(pipeline=steps)), STEP, at="network_input")["dataset"]["pipeline"]
+    assert [step["type"] for step in out] == [LOAD["type"], "ResizeEdge", "CenterCrop", "Corrupt", PACK["type"]]
+    early = insert_corrupt([LOAD, dict(type="mmcls.Normalize"), dict(type="mmcls.PackInputs")], STEP, at="network_input")
+    assert [step["type"] for step in early][1] == "Corrupt", "before normalising"
+    with pytest.raises(BadValue, match="no step that packs"):
+        insert_corrupt(dict(pipeline=[LOAD]), STEP, at="network_input")
+    with pytest.raises(UnknownName, match="did you mean 'network_input'"):
+        insert_corrupt(dict(pipeline=[LOAD, PACK]), STEP, at="network-input")
+    assert (usual_place("mmpretrain"), usual_place("mmseg")) == ("network_input", "original_resolution")
 
 
 def test_the_corruption_sees_rgb_and_the_pipeline_gets_bgr_back(photo: np.ndarray) -> None:
