@@ -90,6 +90,8 @@ def _without_paths(node: Any) -> Any:
 def config_sha256(cfg: Config) -> str:
     """Sha256 over the model and the test pipeline of a config, without paths and training settings."""
     part = [_without_paths(cfg.model.to_dict()), _without_paths(cfg.test_dataloader.dataset.to_dict())]
+    if "data_preprocessor" not in cfg.model and cfg.get("data_preprocessor"):  # mmpretrain keeps it beside the model
+        part.append(_without_paths(cfg.data_preprocessor.to_dict()))
     return hashlib.sha256(json.dumps(part, sort_keys=True).encode()).hexdigest()
 
 
