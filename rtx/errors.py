@@ -38,6 +38,14 @@ class RunConflict(RtxError):
     """An output folder that belongs to another run."""
 
 
+class OutputError(RtxError, OSError):
+    """A file or folder of results that cannot be written."""
+
+
+class DeviceError(RtxError):
+    """A device that cannot do what it is asked to."""
+
+
 class FrozenChanged(RtxError):
     """A parameter or buffer that was declared frozen is not bit-identical after training."""
 

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtx.errors import BadValue
+from rtx.evaluation.files import write_whole
 
 EVIDENCE_FORMAT = "rtx.evidence/1"
 
@@ -208,24 +207,6 @@ def load(path: Path, *, key: str | None = None) -> Evidence:
     if key is not None and head["key"] != key:
         raise BadValue(f"{path}: belongs to another protocol than its cell; delete both and run again")
     return evidence
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a binary file atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)  # mkstemp makes private files; shared folders need the usual mode
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def _from(head: Mapping[str, Any], content: Mapping[str, NDArray[Any]]) -> Evidence:

@@ -9,8 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +16,10 @@ from typing import Any
 
 from rtx.corruptions import CORRUPTIONS
 from rtx.errors import BadValue, RunConflict
+from rtx.evaluation.files import write_atomic
 from rtx.types import Condition
+
+__all__ = ["CELL_FORMAT", "CONTEXT_FIELDS", "Cell", "CellFolder", "protocol_key", "write_atomic"]
 
 CELL_FORMAT = "rtx.cell/1"
 CONTEXT_FIELDS = frozenset(
@@ -72,7 +73,8 @@ class Cell:
             "protocol": self.protocol,
             "timing": self.timing,
         }
-        return json.dumps(row, indent=1, sort_keys=True, default=str) + "\n"
+        row = json.loads(json.dumps(row, default=str))
+        return json.dumps({**row, "checksum": _checksum(row)}, indent=1, sort_keys=True) + "\n"
 
     @classmethod
     def from_json(cls, text: str, *, place: str) -> Cell:
@@ -92,31 +94,16 @@ class Cell:
                 timing=row["timing"],
             )
             key = row["key"]
+            given = row.get("checksum")  # files written before there was one have none
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise BadValue(
                 f"{place}: not an rtx cell file ({error}); delete it and run the evaluation again"
             ) from error
         if key != protocol_key(cell.protocol):
             raise BadValue(f"{place}: its key does not match its protocol card, it was edited; delete it and run again")
+        if given is not None and given != _checksum(row):
+            raise BadValue(f"{place}: its content does not match its checksum, it was edited; delete it and run again")
         return cell
-
-
-def write_atomic(path: Path, text: str) -> None:
-    """Write a whole text file or nothing: a reader never sees half of it, and a crash leaves the old one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)  # mkstemp makes private files; shared folders need the usual mode
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 class CellFolder:
@@ -137,10 +124,17 @@ class CellFolder:
         self.card = json.loads(json.dumps(card, default=str))
         self.key = protocol_key(self.card)
         self.overwrite = overwrite
-        if not overwrite:
-            self._refuse_other_protocol()
+        self.check()
 
-    def _refuse_other_protocol(self) -> None:
+    def check(self) -> None:
+        """Refuse a folder of another protocol, unless that is to be replaced.
+
+        Raises:
+            RunConflict: the folder holds cells of another protocol; the fields that differ are named.
+            BadValue: the folder's `protocol.json` is damaged.
+        """
+        if self.overwrite:
+            return
         if self.root.is_file():
             raise RunConflict(f"output folder {str(self.root)!r} is a file; choose another --out")
         path = self.root / "protocol.json"
@@ -170,12 +164,17 @@ class CellFolder:
         return self.root / "cells" / f"{condition.key}.json"
 
     def open(self) -> None:
-        """Make the folder ready: remove cells of another protocol when overwriting, then write the card."""
+        """Make the folder ready: remove all cells when overwriting, and write the card unless it is there.
+
+        Raises:
+            OutputError: the folder cannot be written.
+        """
         path = self.root / "protocol.json"
         if self.overwrite:
             for file in sorted([*(self.root / "cells").glob("*.json"), *(self.root / "cells").glob("*.npz")]):
                 file.unlink()
-        write_atomic(path, json.dumps(self.card, indent=1, sort_keys=True) + "\n")
+        if self.overwrite or not path.is_file():
+            write_atomic(path, json.dumps(self.card, indent=1, sort_keys=True) + "\n")
 
     def write(self, cell: Cell) -> None:
         """Write one cell file atomically."""
@@ -200,6 +199,12 @@ class CellFolder:
                 raise RunConflict(f"{path} was made under another protocol; choose another --out, or --overwrite")
             cells[condition] = cell
         return cells
+
+
+def _checksum(row: Mapping[str, Any]) -> str:
+    """Sha256 (hex) over a cell file's content, but for its timing."""
+    content = {name: value for name, value in row.items() if name not in ("timing", "checksum")}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _short(value: Any) -> str:

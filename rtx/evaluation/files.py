@@ -1,0 +1,51 @@
+"""Files that are written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from rtx.errors import OutputError
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a binary file atomically: a reader never sees half of it, and a crash leaves the old one.
+
+    Raises:
+        OutputError: it cannot be written (disk full, no permission, ...); the old file, if any, is still there.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+            umask = os.umask(0)
+            os.umask(umask)
+            os.chmod(temporary, 0o666 & ~umask)  # mkstemp makes private files; shared folders need the usual mode
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Write a text file (UTF-8) atomically.
+
+    Raises:
+        OutputError: it cannot be written; the old file, if any, is still there.
+    """
+    write_whole(path, text.encode("utf-8"))
+
+
+def cannot_write(path: Path, error: OSError) -> OutputError:
+    """What to tell a person when `path` cannot be written."""
+    return OutputError(
+        f"{path.name} cannot be written to {str(path.parent)!r} ({error.strerror or error}); free some space or "
+        "mend the permissions there, then run the same command again: what is finished is kept"
+    )
