@@ -6,16 +6,20 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import torch
 from mmengine.config import Config
 
 import rtx
 from rtx.corruptions import DEFAULT_ENGINE
 from rtx.evaluation.batches import image_path
+from rtx.evaluation.subset import RULE, stratified
 from rtx.transfer.freeze_map import freeze_map
 from rtx.transfer.modes import transfer_name
 
@@ -123,7 +127,7 @@ def protocol_card(
         channel_order: what the corruptions are given, `rgb` or `bgr_legacy`.
         corruption_at: where they act, one of `rtx.targets.corrupt.PLACES`.
         engine: which implementation makes the pixels.
-        limit: how many images were asked for, None for all.
+        limit: how many images were asked for, None for all; as many as there are, or more, is all as well.
         amp: whether the forward pass is autocast.
         checkpoint: the file the weights came from, if any.
         labels: names shown in tables (run, source, transfer, target); no part of the key.
@@ -131,6 +135,7 @@ def protocol_card(
     Returns:
         A JSON-ready dict. Fields in `rtx.evaluation.scores.CONTEXT_FIELDS` are recorded only; all others make the key.
     """
+    part = limit is not None and len(indices) < len(dataset)
     device = next(model.parameters()).device.type
     backbone = plain(cfg.model).get("backbone") or {}
     return {
@@ -143,7 +148,8 @@ def protocol_card(
         "corruption_at": corruption_at,
         "image_key": "file_stem",
         "batching": "one_image_size",
-        "limit": limit,
+        "limit": limit if part else None,
+        **({"subset": RULE} if part else {}),
         "n_images": len(indices),
         "data_sha256": data_sha256(dataset, indices),
         "metric": dict(scorer_card),
@@ -176,21 +182,50 @@ def plain(node: Any) -> Any:
     return node.to_dict() if hasattr(node, "to_dict") else node
 
 
-def choose(n_images: int, limit: int | None, seed: int) -> list[int]:
-    """Which images are evaluated: all, or a seeded subset of `limit` in their usual order.
+def choose(dataset: Any, limit: int | None, seed: int) -> list[int]:
+    """Which images are evaluated: all, or a seeded subset of `limit` in their usual order, stratified by class.
 
-    Example:
-        >>> choose(5, None, 0)
-        [0, 1, 2, 3, 4]
-        >>> len(choose(5, 2, 0)), choose(5, 9, 0) == choose(5, None, 0)
-        (2, True)
+    Args:
+        dataset: the built test set.
+        limit: how many images; None, or at least as many as there are, for all.
+        seed: decides between images that hold the same.
     """
-    import numpy as np
-
+    n_images = len(dataset)
     if limit is None or limit >= n_images:
         return list(range(n_images))
-    rng = np.random.Generator(np.random.Philox(key=seed))
-    return sorted(int(i) for i in rng.permutation(n_images)[:limit])
+    paths = [image_path(dataset, n) for n in range(n_images)]
+    return stratified([Path(path).stem for path in paths], held_classes(dataset), limit, seed)
+
+
+MAPS_READ = 5000
+"""Up to how many label maps are opened to see which classes they hold; it takes about 5 ms each."""
+
+
+def held_classes(dataset: Any) -> list[set[int]]:
+    """The classes in each image of a test set: of its objects, of the image itself, or of its label map.
+
+    Label maps of larger sets are not opened: an empty set for each image then, as where nothing is known.
+    """
+    infos = [dataset.get_data_info(n) for n in range(len(dataset))]
+    if any("instances" in info for info in infos):
+        return [
+            {int(row["bbox_label"]) for row in info.get("instances", []) if not row.get("ignore_flag")}
+            for info in infos
+        ]
+    if any("gt_label" in info for info in infos):
+        return [{int(label) for label in np.atleast_1d(info.get("gt_label", []))} for info in infos]
+    if any(info.get("seg_map_path") for info in infos) and len(infos) <= MAPS_READ:
+        with ThreadPoolExecutor(4) as pool:
+            return list(pool.map(_map_classes, [info.get("seg_map_path") for info in infos]))
+    return [set() for _ in infos]
+
+
+def _map_classes(path: str | None) -> set[int]:
+    # As they stand in the file: an offset or the void label changes nothing about which images are alike.
+    labels = cv2.imread(path, cv2.IMREAD_UNCHANGED) if path else None
+    if labels is None or labels.ndim != 2 or labels.dtype != np.uint8:
+        return set()
+    return set(np.flatnonzero(np.bincount(labels.reshape(-1), minlength=256)).tolist()) - {255}
 
 
 def labels_of(values: Iterable[tuple[str, Any]]) -> dict[str, Any]:

@@ -106,7 +106,7 @@ def plan_evaluation(
     if hasattr(dataset, "full_init"):
         dataset.full_init()
     metric = build_scorer(cfg.test_evaluator, dataset, backend=scorer)
-    indices = choose(len(dataset), limit, seed)
+    indices = choose(dataset, limit, seed)
     card = protocol_card(
         cfg,
         model,
