@@ -78,7 +78,8 @@ def test_at_the_network_input_it_stands_behind_resizing_and_cropping() -> None:
     steps = [LOAD, dict(type="ResizeEdge", scale=256), dict(type="CenterCrop", crop_size=224), PACK]
     out = insert_corrupt(dict(dataset=dict(pipeline=steps)), STEP, at="network_input")["dataset"]["pipeline"]
     assert [step["type"] for step in out] == [LOAD["type"], "ResizeEdge", "CenterCrop", "Corrupt", PACK["type"]]
-    early = insert_corrupt([LOAD, dict(type="mmcls.Normalize"), dict(type="mmcls.PackInputs")], STEP, at="network_input")
+    steps = [LOAD, dict(type="mmcls.Normalize"), dict(type="mmcls.PackInputs")]
+    early = insert_corrupt(steps, STEP, at="network_input")
     assert [step["type"] for step in early][1] == "Corrupt", "before normalising"
     with pytest.raises(BadValue, match="no step that packs"):
         insert_corrupt(dict(pipeline=[LOAD]), STEP, at="network_input")
