@@ -10,6 +10,7 @@ from rtx.corruptions import (
     frost,
     gauss,
     glass,
+    jpeg,
     motion,
     noise,
     pixels,
@@ -22,5 +23,5 @@ from rtx.corruptions.registry import KERNELS
 
 __all__ = ["KERNELS"]
 
-_MODULES = (colour, defocus, elastic, fog, frost, gauss, glass, motion, noise, pixels, snow, spatter, zoom)
+_MODULES = (colour, defocus, elastic, fog, frost, gauss, glass, jpeg, motion, noise, pixels, snow, spatter, zoom)
 assert set(KERNELS) == set(CORRUPTIONS), f"without a kernel: {sorted(set(CORRUPTIONS) - set(KERNELS))}"

@@ -1,11 +1,9 @@
-"""Pixelate and JPEG compression: what storage and transmission do."""
+"""Pixelate: what a small sensor or a small picture does."""
 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -131,19 +129,3 @@ def _shrink_row(row: Image, first: Index, count: Index, weight: Index, sums: Ind
         sums[into + one] += min((half + g * w) >> np.uint32(_BITS), np.uint32(255))
         sums[into + two] += min((half + b * w) >> np.uint32(_BITS), np.uint32(255))
         into += three
-
-
-@corruption("digital", levels=(25, 18, 15, 10, 7), cifar10c=(80, 65, 58, 50, 40))
-def jpeg_compression(image: Image, quality: int, field: None, fixed: bool) -> Image:
-    """Compress and decompress with libjpeg at its default settings (colour at half the resolution).
-
-    Args:
-        image: RGB uint8 (H, W, 3).
-        quality: of libjpeg, 1 to 100.
-        field: none.
-        fixed: no difference.
-    """
-    _, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, int(quality)])
-    decoded: Any = cv2.imdecode(data, cv2.IMREAD_COLOR)
-    out: Image = cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB, dst=decoded)
-    return out
