@@ -13,26 +13,24 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rtx.corruptions import BENCHMARK
-from rtx.errors import BadValue, MissingConditions
-from rtx.evaluation.evidence import Evidence, load
-from rtx.evaluation.resampled import Weights, scores
+from rtx.errors import MissingConditions
+from rtx.evaluation.resampled import RESAMPLES, Source, Table, draw, resampled_table
 from rtx.types import CLEAN, Condition
 
 log = logging.getLogger(__name__)
 
-RESAMPLES = 1000
+__all__ = ["RESAMPLES", "Confidence", "Interval", "confidence", "draw", "intervals", "paired"]
+
 LEVEL = 0.95
 
 Floats = NDArray[np.float64]
-Source = Mapping[Condition, Evidence | Path]
-"""The evidence of each cell, or the files that hold it: files are read one at a time."""
+UNDEFINED = "the score is undefined in every resampling"
 
 
 @dataclass(frozen=True)
@@ -67,6 +65,7 @@ class Confidence:
         rPC: mPC / P.
         cells: condition -> interval.
         better: for a difference, share of the resamplings in which the first model has the higher P, mPC and rPC.
+        missing: what has no interval (a condition's key, P, mPC or rPC), and why.
     """
 
     metric: str
@@ -79,29 +78,20 @@ class Confidence:
     rPC: Interval | None
     cells: dict[Condition, Interval]
     better: dict[str, float] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain JSON values: NaN becomes None, conditions become their keys."""
         row = asdict(replace(self, cells={})) | {"cells": {c.key: asdict(i) for c, i in self.cells.items()}}
         return {name: _plain(value) for name, value in row.items()}
 
-
-def draw(n_images: int, resamples: int = RESAMPLES, seed: int = 0) -> Weights:
-    """How often each image is drawn in each resampling; depends on nothing but the three numbers.
-
-    Returns:
-        (resamples, n_images); every row sums to `n_images`.
-
-    Raises:
-        BadValue: fewer than one image or one resampling, or more than a million of either.
-    """
-    if not 1 <= n_images <= 1_000_000 or not 1 <= resamples <= 1_000_000:
-        raise BadValue(f"{resamples} resamplings of {n_images} images: both must be 1 or more, at most a million")
-    rng = np.random.Generator(np.random.Philox(key=seed))
-    rows = np.empty((resamples, n_images), np.uint16)
-    for row in rows:  # one at a time: a whole table of draws would be four times the size
-        row[:] = np.bincount(rng.integers(n_images, size=n_images), minlength=n_images)
-    return rows
+    @classmethod
+    def from_dict(cls, row: Mapping[str, Any]) -> Confidence:
+        """Inverse of `to_dict`; other entries are ignored."""
+        plain = {name: row[name] for name in ("metric", "level", "resamples", "seed", "n_images", "better", "missing")}
+        p, mean, ratio = (_read_interval(row[name]) for name in ("P", "mPC", "rPC"))
+        cells = {Condition.from_key(key): Interval(**_numbers(part)) for key, part in row["cells"].items()}
+        return cls(**plain, P=p, mPC=mean, rPC=ratio, cells=cells)
 
 
 def confidence(
@@ -127,18 +117,49 @@ def confidence(
         BadValue: cells were scored on different images, or a cell's evidence does not give its score.
         MissingConditions: there is no cell.
     """
-    table, n_images = _table(source, metric, resamples, seed)
-    for condition, value in (expected or {}).items():
-        if condition in table and not np.isclose(table[condition][0], value, rtol=0, atol=1e-9, equal_nan=True):
-            raise BadValue(
-                f"the evidence of {condition.key} gives {metric} {table[condition][0]!r}, its cell {value!r}; "
-                "delete both files and run again"
-            )
+    table, n_images = resampled_table(source, metric, resamples, seed, expected=expected)
+    return intervals(table, metric, n_images, seed=seed, level=level)
+
+
+def intervals(
+    table: Table,
+    metric: str,
+    n_images: int,
+    *,
+    seed: int = 0,
+    level: float = LEVEL,
+    missing: Mapping[Condition, str] | None = None,
+) -> Confidence:
+    """Intervals from resampled scores.
+
+    Args:
+        table: see `resampled_table`; not empty.
+        metric: which metric they are.
+        n_images: how many images each resampling drew.
+        seed: of the draws.
+        level: share of the resamplings inside an interval.
+        missing: evaluated cells that could not be resampled, and why. A mean over other cells than the score's own has
+            no interval either.
+    """
+    missing = missing or {}
     rows = _aggregates(table)
+    why = {condition.key: reason for condition, reason in missing.items()}
+    corrupted = [condition for condition in missing if condition.corruption in BENCHMARK]
+    if CLEAN in missing:
+        why["P"] = missing[CLEAN]
+    if corrupted:
+        rows.pop("mPC", None)
+        why["mPC"] = f"{len(corrupted)} of its cells have no interval, e.g. {corrupted[0].key}"
+    if CLEAN in missing or corrupted:
+        rows.pop("rPC", None)
+        why["rPC"] = "P has no interval" if CLEAN in missing else "mPC has no interval"
     ends = {name: _interval(row, level) for name, row in rows.items()}
     cells = {condition: _interval(row, level) for condition, row in table.items()}
+    why |= {name: UNDEFINED for name, end in ends.items() if np.isnan(end.low)}
+    why |= {condition.key: UNDEFINED for condition, end in cells.items() if np.isnan(end.low)}
     p, mean, ratio = (ends.get(name) for name in ("P", "mPC", "rPC"))
-    return Confidence(metric, level, resamples, seed, n_images, p, mean, ratio, cells)
+    resamples = len(next(iter(table.values()))) - 1
+    return Confidence(metric, level, resamples, seed, n_images, p, mean, ratio, cells, missing=why)
 
 
 def paired(
@@ -159,7 +180,7 @@ def paired(
     ids: list[tuple[str, ...]] = []
     tables = []
     for side in (first, second):
-        table, n_images = _table({c: side[c] for c in shared}, metric, resamples, seed, seen=ids)
+        table, n_images = resampled_table({c: side[c] for c in shared}, metric, resamples, seed, seen=ids)
         tables.append(table)
     rows = [_aggregates(table) for table in tables]
     differences = {name: rows[0][name] - rows[1][name] for name in rows[0]}
@@ -168,30 +189,6 @@ def paired(
     better = {name: _better(row[1:]) for name, row in differences.items()}
     p, mean, ratio = (ends.get(name) for name in ("P", "mPC", "rPC"))
     return Confidence(metric, level, resamples, seed, n_images, p, mean, ratio, cells, better)
-
-
-def _table(
-    source: Source, metric: str, resamples: int, seed: int, seen: list[tuple[str, ...]] | None = None
-) -> tuple[dict[Condition, Floats], int]:
-    """Condition -> the score itself, then that of each resampling; and the number of images."""
-    seen = [] if seen is None else seen
-    weights: Weights | None = None
-    table: dict[Condition, Floats] = {}
-    for condition, item in source.items():
-        evidence = load(item) if isinstance(item, Path) else item
-        seen.append(evidence.image_ids)
-        if seen[0] != seen[-1]:
-            raise BadValue(
-                f"{condition.key} was scored on {len(seen[-1])} images, another cell on {len(seen[0])} that are not "
-                "the same; paired resampling needs the same images"
-            )
-        if weights is None:
-            n_images = len(evidence.image_ids)
-            weights = np.concatenate([np.ones((1, n_images), np.uint16), draw(n_images, resamples, seed)])
-        table[condition] = scores(evidence, weights, metric)
-    if weights is None:
-        raise MissingConditions("no cell with evidence: there is nothing to resample")
-    return table, weights.shape[1]
 
 
 def _aggregates(table: Mapping[Condition, Floats]) -> dict[str, Floats]:
@@ -219,6 +216,14 @@ def _interval(row: Floats, level: float) -> Interval:
 def _better(drawn: Floats) -> float:
     known = drawn[~np.isnan(drawn)]
     return float(np.mean((known > 0) + (known == 0) / 2)) if known.size else np.nan
+
+
+def _read_interval(row: Mapping[str, Any] | None) -> Interval | None:
+    return None if row is None else Interval(**_numbers(row))
+
+
+def _numbers(row: Mapping[str, Any]) -> dict[str, float]:
+    return {name: np.nan if value is None else float(value) for name, value in row.items()}
 
 
 def _plain(value: Any) -> Any:

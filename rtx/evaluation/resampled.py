@@ -1,23 +1,138 @@
-"""Average precision and mean IoU of resampled images, from the evidence of one cell."""
+"""Resampling the images of an evaluation: the draws, and the score of every cell under each of them."""
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rtx.errors import BadValue, unknown_name
+from rtx.errors import BadValue, MissingConditions, RtxError, unknown_name
 from rtx.evaluation.classification import resampled_accuracy
-from rtx.evaluation.evidence import DetectionEvidence, Evidence, Measure, PixelEvidence, RankEvidence
+from rtx.evaluation.evidence import DetectionEvidence, Evidence, Measure, PixelEvidence, RankEvidence, load
 from rtx.evaluation.resampled_ap import class_sums
+from rtx.types import Condition
+
+RESAMPLES = 1000
 
 Floats = NDArray[np.float64]
 Weights = NDArray[np.uint16]
 Array = NDArray[Any]
+Source = Mapping[Condition, Evidence | Path]
+"""The evidence of each cell, or the files that hold it: files are read a few at a time."""
+Table = dict[Condition, Floats]
+"""Condition -> the score itself, then that of each resampling."""
 
 COCO_POINTS = np.linspace(0, 1, 101).astype(np.float64)
 VOC_POINTS = np.arange(0, 1 + 1e-3, 0.1).astype(np.float64)  # with the rounding errors that both references have
+
+
+def draw(n_images: int, resamples: int = RESAMPLES, seed: int = 0) -> Weights:
+    """How often each image is drawn in each resampling; depends on nothing but the three numbers.
+
+    Returns:
+        (resamples, n_images); every row sums to `n_images`.
+
+    Raises:
+        BadValue: fewer than one image or one resampling, or more than a million of either.
+    """
+    if not 1 <= n_images <= 1_000_000 or not 1 <= resamples <= 1_000_000:
+        raise BadValue(f"{resamples} resamplings of {n_images} images: both must be 1 or more, at most a million")
+    rng = np.random.Generator(np.random.Philox(key=seed))
+    rows = np.empty((resamples, n_images), np.uint16)
+    for row in rows:  # one at a time: a whole table of draws would be four times the size
+        row[:] = np.bincount(rng.integers(n_images, size=n_images), minlength=n_images)
+    return rows
+
+
+def resampled_table(
+    source: Source,
+    metric: str,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    *,
+    expected: Mapping[Condition, float] | None = None,
+    faults: dict[Condition, str] | None = None,
+    key: str | None = None,
+    seen: list[tuple[str, ...]] | None = None,
+) -> tuple[Table, int]:
+    """Scores of every resampling.
+
+    Args:
+        source: the evidence of the cells.
+        metric: which metric.
+        resamples: how many resamplings.
+        seed: of the draws.
+        expected: the scores that the cell files hold; evidence that gives another one is refused.
+        faults: takes the reason for each cell that cannot be resampled, which is left out then; an error when None.
+        key: the protocol that evidence files must belong to; any when None.
+        seen: image ids of what was resampled before and must be the same.
+
+    Returns:
+        Condition -> (1 + resamples,) the score itself, then that of each resampling; and the number of images.
+
+    Raises:
+        BadValue: cells were scored on different images, or a cell's evidence does not give its score.
+        UnknownName: the evidence does not hold the metric.
+        MissingConditions: there is no cell, or none without a fault.
+    """
+    seen = [] if seen is None else seen
+    weights: Weights | None = None
+    table: Table = {}
+    for condition, evidence in _read_ahead(source, key):
+        try:
+            if isinstance(evidence, RtxError):
+                raise evidence
+            if seen and seen[0] != evidence.image_ids:
+                raise BadValue(
+                    f"{condition.key} was scored on {len(evidence.image_ids)} images, another cell on {len(seen[0])} "
+                    "that are not the same; paired resampling needs the same images"
+                )
+            if weights is None:
+                n_images = len(evidence.image_ids)
+                weights = np.concatenate([np.ones((1, n_images), np.uint16), draw(n_images, resamples, seed)])
+            row = scores(evidence, weights, metric)
+            value = (expected or {}).get(condition, row[0])
+            if not np.isclose(row[0], value, rtol=0, atol=1e-9, equal_nan=True):
+                raise BadValue(
+                    f"the evidence of {condition.key} gives {metric} {row[0]!r}, its cell {value!r}; "
+                    "delete both files and run again"
+                )
+        except RtxError as error:
+            if faults is None:
+                raise
+            faults[condition] = str(error)
+            continue
+        seen.append(evidence.image_ids)
+        table[condition] = row
+    if weights is None or not table:
+        reason = f" ({next(iter(faults.values()))})" if faults else ""
+        raise MissingConditions(f"no cell with evidence: there is nothing to resample{reason}")
+    return table, weights.shape[1]
+
+
+def _read_ahead(source: Source, key: str | None) -> Iterator[tuple[Condition, Evidence | RtxError]]:
+    """Each cell's evidence, or why there is none; the next file is unpacked while the last one is resampled."""
+
+    def read(item: Evidence | Path) -> Evidence | RtxError:
+        try:
+            return load(item, key=key) if isinstance(item, Path) else item
+        except RtxError as error:
+            return error
+
+    with ThreadPoolExecutor(1) as pool:
+        coming: deque[tuple[Condition, Future[Evidence | RtxError]]] = deque()
+        for condition, item in source.items():
+            coming.append((condition, pool.submit(read, item)))
+            if len(coming) > 2:
+                first, later = coming.popleft()
+                yield first, later.result()
+        for condition, later in coming:
+            yield condition, later.result()
 
 
 def scores(evidence: Evidence, weights: Weights, metric: str) -> Floats:

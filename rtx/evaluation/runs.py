@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from rtx.errors import BadValue, MissingConditions, RunConflict
-from rtx.evaluation.bootstrap import LEVEL, RESAMPLES, Confidence, confidence, paired
-from rtx.evaluation.scores import Cell, CellFolder, write_atomic
+from rtx.evaluation.bootstrap import LEVEL, Confidence, confidence, intervals, paired
+from rtx.evaluation.files import write_atomic, write_whole
+from rtx.evaluation.resampled import RESAMPLES, Table, resampled_table
+from rtx.evaluation.scores import Cell, CellFolder, protocol_key
+from rtx.evaluation.summary import grid_order
 from rtx.types import Condition
 
+CONFIDENCE_FORMAT = "rtx.confidence/1"
 PIXEL_FIELDS = (
     "corruption_engine",
     "corruption_engine_version",
@@ -19,6 +28,7 @@ PIXEL_FIELDS = (
     "corruption_at",
     "image_key",
     "limit",
+    "subset",
     "n_images",
     "data_sha256",
     "metric",
@@ -61,11 +71,84 @@ def run_confidence(
     return confidence(files, metric, resamples=resamples, seed=seed, level=level, expected=expected)
 
 
-def write_confidence(root: Path, metric: str, *, resamples: int = RESAMPLES, seed: int = 0) -> Confidence:
-    """The same, written to `confidence.json` in the folder."""
-    found = run_confidence(root, metric, resamples=resamples, seed=seed)
-    write_atomic(root / "confidence.json", json.dumps(found.to_dict(), indent=1) + "\n")
+def write_confidence(
+    root: Path,
+    metric: str,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    conditions: Iterable[Condition] | None = None,
+) -> Confidence:
+    """The same, written to `confidence.json`, and what it is made of to `resamples.npz` for differences of runs.
+
+    Unlike `run_confidence` it goes without the cells that cannot be resampled; `missing` says which and why. What is
+    there already is kept as it is if it was made of the same cells with the same options.
+
+    Args:
+        root: the output folder.
+        metric: which metric.
+        resamples: how many resamplings.
+        seed: of the draws.
+        conditions: the cells that count, the ones that P, mPC and rPC are made of; all in the folder when None.
+
+    Raises:
+        MissingConditions: no cell at all can be resampled.
+        BadValue: a cell file is damaged.
+    """
+    card, every = read_run(root)
+    cells = {c: cell for c, cell in every.items() if conditions is None or c in set(conditions)}
+    cells = {condition: cells[condition] for condition in sorted(cells, key=grid_order)}
+    made_from = _digest(root, cells, metric, resamples, seed)
+    path, table_path = root / "confidence.json", root / "resamples.npz"
+    if kept := _kept(path, table_path, made_from):
+        return kept
+    faults: dict[Condition, str] = {}
+    table, n_images = resampled_table(
+        {condition: evidence_path(root, condition) for condition in cells},
+        metric,
+        resamples,
+        seed,
+        expected={condition: cell.metrics.get(metric, np.nan) for condition, cell in cells.items()},
+        faults=faults,
+        key=protocol_key(card),
+    )
+    found = intervals(table, metric, n_images, seed=seed, missing=faults)
+    draws = f"{resamples} resamples of {n_images} images, seed {seed}, data {card.get('data_sha256')}"
+    write_whole(table_path, _table_bytes(table, metric, draws))
+    preview = card.get("limit") is not None
+    head = {"format": CONFIDENCE_FORMAT, "preview": preview, "made_from": made_from}
+    write_atomic(path, json.dumps(head | found.to_dict(), indent=1) + "\n")
     return found
+
+
+def _digest(root: Path, cells: Mapping[Condition, Cell], metric: str, resamples: int, seed: int) -> str:
+    """Sha256 over everything that decides the intervals."""
+    digest = hashlib.sha256(f"{CONFIDENCE_FORMAT}|{metric}|{resamples}|{seed}|".encode())
+    for condition, cell in cells.items():
+        path = evidence_path(root, condition)
+        content = path.read_bytes() if path.is_file() else b""
+        digest.update(f"{condition.key}|{cell.metrics.get(metric)!r}|{protocol_key(cell.protocol)}|".encode())
+        digest.update(hashlib.sha256(content).digest())
+    return digest.hexdigest()
+
+
+def _kept(path: Path, table_path: Path, made_from: str) -> Confidence | None:
+    if not table_path.is_file():
+        return None
+    try:
+        row = json.loads(path.read_text(encoding="utf-8"))
+        return Confidence.from_dict(row) if row["made_from"] == made_from else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _table_bytes(table: Table, metric: str, draws: str) -> bytes:
+    """Columns named by condition, one row for each resampling; the same table gives the same bytes."""
+    stream = io.BytesIO()
+    values = np.stack([row[1:] for row in table.values()], axis=1)
+    columns = {"conditions": np.array([c.key for c in table]), "draws": np.array(draws), metric: values}
+    np.savez(stream, **columns)  # type: ignore[arg-type]  # names never equal its own keywords
+    return stream.getvalue()
 
 
 def compare_runs(

@@ -6,30 +6,38 @@ import csv
 import io
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rtx.corruptions import BENCHMARK, CORRUPTIONS, HELD_OUT
 from rtx.evaluation import metrics as agg
-from rtx.evaluation.scores import Cell, protocol_key, write_atomic
+from rtx.evaluation.files import write_atomic
+from rtx.evaluation.scores import Cell, protocol_key
 from rtx.types import CLEAN, SEVERITIES, Condition
+
+if TYPE_CHECKING:
+    from rtx.evaluation.bootstrap import Confidence
 
 SUMMARY_FORMAT = "rtx.summary/1"
 
 
-def build_summary(cells: Mapping[Condition, Cell], headline: str, card: Mapping[str, Any]) -> dict[str, Any]:
+def build_summary(
+    cells: Mapping[Condition, Cell], headline: str, card: Mapping[str, Any], confidence: Confidence | None = None
+) -> dict[str, Any]:
     """Aggregate the cells of one evaluation.
 
     Args:
         cells: the cells that were evaluated, all under one card.
         headline: the metric that P, mPC and rPC are made of.
         card: the protocol card.
+        confidence: how sure the headline's numbers are, where that is known.
 
     Returns:
         A JSON-ready dict; scores are fractions, NaN is null. `P`, `mPC`, `rPC`, `families` belong to `metric`;
         `metrics` has the same for every one. `complete` says whether all 15 corruptions at all 5 severities and the
         clean images are there; where it is false, `mPC` is the mean over what is there, and `label` says over what.
+        `intervals` holds the ends of those of `metric` ([low, high]) and is null where none were computed.
     """
     names = [headline, *sorted({name for cell in cells.values() for name in cell.metrics} - {headline})]
     every = {name: _aggregate({c: cell.metrics.get(name, math.nan) for c, cell in cells.items()}) for name in names}
@@ -42,16 +50,31 @@ def build_summary(cells: Mapping[Condition, Cell], headline: str, card: Mapping[
             **every[headline],
             "preview": preview,
             "n_images": card.get("n_images"),
+            "intervals": ends_of(confidence) if confidence else None,
             "metrics": every,
             "cells": {
                 c.key: {"metrics": cell.metrics, "n_images": cell.n_images, "flags": list(cell.flags)}
-                for c, cell in sorted(cells.items(), key=lambda item: _order(item[0]))
+                for c, cell in sorted(cells.items(), key=lambda item: grid_order(item[0]))
             },
             "key": protocol_key(card),
             "protocol": dict(card),
         }
     )
     return summary
+
+
+def ends_of(confidence: Confidence) -> dict[str, Any]:
+    """The ends of all intervals as JSON values, as in `summary.json`."""
+    whole = {name: getattr(confidence, name) for name in ("P", "mPC", "rPC")}
+    every = {name: row for name, row in whole.items() if row is not None}
+    return {
+        "level": confidence.level,
+        "resamples": confidence.resamples,
+        "n_images": confidence.n_images,
+        **{name: [row.low, row.high] for name, row in every.items() if not math.isnan(row.low)},
+        "cells": {c.key: [row.low, row.high] for c, row in confidence.cells.items() if not math.isnan(row.low)},
+        "missing": dict(confidence.missing),
+    }
 
 
 def _aggregate(values: dict[Condition, float]) -> dict[str, Any]:
@@ -69,7 +92,8 @@ def _aggregate(values: dict[Condition, float]) -> dict[str, Any]:
     return agg.summarise(values, [*BENCHMARK, *held_out]).to_dict()
 
 
-def _order(condition: Condition) -> tuple[int, int]:
+def grid_order(condition: Condition) -> tuple[int, int]:
+    """Sorts conditions as tables show them: clean, then by corruption and severity."""
     names = ["clean", *CORRUPTIONS]
     return names.index(condition.corruption), condition.severity
 
@@ -94,85 +118,125 @@ def percent(value: float | None) -> str:
     return "-" if value is None or not math.isfinite(value) else f"{100 * value:.2f}"
 
 
+def interval_text(ends: Sequence[float] | None) -> str:
+    """The ends of an interval in percent, or nothing.
+
+    Example:
+        >>> interval_text([0.17, 0.19456]), interval_text(None)
+        ('[17.00, 19.46]', '')
+    """
+    return "" if ends is None else f"[{percent(ends[0])}, {percent(ends[1])}]"
+
+
 def markdown(summary: Mapping[str, Any]) -> str:
     """The tables of a summary as Markdown, scores in percent."""
+    ends = summary.get("intervals") or {}
+    note = "PREVIEW " if summary["preview"] else ""
     lines = []
     if summary["preview"]:
         lines += [f"**PREVIEW: {summary['n_images']} images only (`--limit`), not the score of the data set.**", ""]
     if not summary["complete"]:
         lines += [f"**INCOMPLETE grid: {summary['label']} is a mean over the cells that are there, not mPC.**", ""]
+    columns = ["P", summary["label"], "rPC", *(f"{family} drop" for family in _DROPS)]
     lines += [
-        "| metric | P | " + summary["label"] + " | rPC | noise drop | blur drop | weather drop | digital drop |",
+        "| metric | " + " | ".join(note + column for column in columns) + " |",
         "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for name, row in summary["metrics"].items():
         if row["label"] == "undefined":
             continue
-        drops = [percent((row["families"].get(f) or {}).get("drop")) for f in ("noise", "blur", "weather", "digital")]
-        title = f"**{name}**" if name == summary["metric"] else name
-        lines.append(
-            "| " + " | ".join([title, percent(row["P"]), percent(row["mPC"]), percent(row["rPC"]), *drops]) + " |"
-        )
-    lines += [
-        "",
-        f"All numbers in percent; {summary['n_images']} images. `{summary['metric']}` by corruption and severity:",
-        "",
-    ]
-    lines += ["| corruption | 1 | 2 | 3 | 4 | 5 | mean |", "|---|---:|---:|---:|---:|---:|---:|"]
+        headline = name == summary["metric"]
+        whole = [_with_ends(row[key], ends.get(key) if headline else None) for key in ("P", "mPC", "rPC")]
+        drops = [percent((row["families"].get(family) or {}).get("drop")) for family in _DROPS]
+        lines.append("| " + " | ".join([f"**{name}**" if headline else name, *whole, *drops]) + " |")
+    lines += ["", f"All numbers in percent; {summary['n_images']} images. {_interval_note(summary)}"]
+    lines[-1] = f"{lines[-1].strip()} {note}`{summary['metric']}` by corruption and severity:"
+    lines += ["", "| " + " | ".join(["corruption", *(f"{note}{s}" for s in SEVERITIES), f"{note}mean"]) + " |"]
+    lines += ["|---|---:|---:|---:|---:|---:|---:|"]
     cells = summary["cells"]
+    # A preview's cells are never shown bare; the whole set's intervals are in confidence.json.
+    shown = (ends.get("cells") or {}) if summary["preview"] else {}
     for corruption in (*BENCHMARK, *HELD_OUT):
-        values = [
-            cells.get(Condition(corruption, s).key, {}).get("metrics", {}).get(summary["metric"]) for s in SEVERITIES
-        ]
+        keys = [Condition(corruption, s).key for s in SEVERITIES]
+        values = [cells.get(key, {}).get("metrics", {}).get(summary["metric"]) for key in keys]
         present = [v for v in values if v is not None]
         if present:
             mean = sum(present) / len(present) if len(present) == len(SEVERITIES) else None
-            lines.append("| " + " | ".join([corruption, *map(percent, values), percent(mean)]) + " |")
+            row = [_with_ends(value, shown.get(key)) for key, value in zip(keys, values, strict=True)]
+            lines.append("| " + " | ".join([corruption, *row, percent(mean)]) + " |")
     flagged = {key: cell["flags"] for key, cell in cells.items() if cell["flags"]}
     if flagged:
         lines += ["", "Flags: " + "; ".join(f"{key}: {', '.join(flags)}" for key, flags in flagged.items())]
-    card = summary["protocol"]
-    lines += [
-        "",
-        f"Engine `{card['corruption_engine']}` {card['corruption_engine_version']}, "
-        f"channel order `{card['channel_order']}`, seed {card['corruption_seed']}, precision {card['precision']}, "
-        f"weights sha256 `{card['weights_sha256'][:16]}`, protocol `{summary['key'][:16]}`.",
-        "",
-    ]
+    lines += ["", protocol_line(summary["protocol"], summary["key"]), ""]
     return "\n".join(lines)
 
 
-def long_csv(cells: Mapping[Condition, Cell], labels: Mapping[str, Any]) -> str:
-    """Long form: one row per cell and metric, values as fractions at full precision."""
+_DROPS = ("noise", "blur", "weather", "digital")
+
+
+def _with_ends(value: float | None, ends: Sequence[float] | None) -> str:
+    return f"{percent(value)} {interval_text(ends)}".strip()
+
+
+def _interval_note(summary: Mapping[str, Any]) -> str:
+    ends = summary.get("intervals")
+    if not ends:
+        return ""
+    text = f"In brackets {100 * ends['level']:.0f} % intervals over images ({ends['resamples']} resamples)."
+    why = [f"{name}: {ends['missing'][name]}" for name in ("P", "mPC", "rPC") if name in ends["missing"]]
+    return text + (f" No interval for {'; '.join(why)}." if why else "")
+
+
+def protocol_line(card: Mapping[str, Any], key: str) -> str:
+    """The protocol of an evaluation in one line."""
+    part = f"preview of {card.get('limit')} images ({card.get('subset', 'seeded')}), " if card.get("limit") else ""
+    return (
+        f"Engine `{card.get('corruption_engine')}` {card.get('corruption_engine_version')}, "
+        f"channel order `{card.get('channel_order')}`, seed {card.get('corruption_seed')}, {part}"
+        f"precision {card.get('precision')}, weights sha256 `{str(card.get('weights_sha256'))[:16]}`, "
+        f"protocol `{key[:16]}`."
+    )
+
+
+def long_csv(
+    cells: Mapping[Condition, Cell],
+    labels: Mapping[str, Any],
+    *,
+    preview: bool = False,
+    confidence: Confidence | None = None,
+) -> str:
+    """Long form: one row per cell and metric, values and ends of intervals as fractions at full precision."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow([*labels, "metric", "corruption", "family", "severity", "value", "n_images", "flags", "key"])
-    for condition, cell in sorted(cells.items(), key=lambda item: _order(item[0])):
+    head = ["metric", "corruption", "family", "severity", "value", "n_images", "flags", "key"]
+    writer.writerow([*labels, *head, "label", "low", "high"])
+    label = "PREVIEW" if preview else ""
+    for condition, cell in sorted(cells.items(), key=lambda item: grid_order(item[0])):
+        family = CORRUPTIONS.get(condition.corruption, "clean")
+        fixed = [cell.n_images, ";".join(cell.flags), protocol_key(cell.protocol)[:16], label]
         for name, value in cell.metrics.items():
-            family = CORRUPTIONS.get(condition.corruption, "clean")
-            text = "" if math.isnan(value) else repr(value)
-            flags = ";".join(cell.flags)
-            key = protocol_key(cell.protocol)[:16]
-            writer.writerow(
-                [
-                    *labels.values(),
-                    name,
-                    condition.corruption,
-                    family,
-                    condition.severity,
-                    text,
-                    cell.n_images,
-                    flags,
-                    key,
-                ]
-            )
+            row = confidence.cells.get(condition) if confidence and name == confidence.metric else None
+            ends = [_number(row.low), _number(row.high)] if row else ["", ""]
+            place = [name, condition.corruption, family, condition.severity]
+            writer.writerow([*labels.values(), *place, _number(value), *fixed, *ends])
     return stream.getvalue()
 
 
-def write_summary(out: Path, cells: Mapping[Condition, Cell], headline: str, card: Mapping[str, Any]) -> dict[str, Any]:
+def _number(value: float) -> str:
+    return "" if math.isnan(value) else repr(value)
+
+
+def write_summary(
+    out: Path,
+    cells: Mapping[Condition, Cell],
+    headline: str,
+    card: Mapping[str, Any],
+    confidence: Confidence | None = None,
+) -> dict[str, Any]:
     """Write `summary.json`, `table.md` and `cells.csv` into `out` and return the summary."""
-    summary = build_summary(cells, headline, card)
+    summary = build_summary(cells, headline, card, confidence)
+    preview = bool(summary["preview"])
     write_atomic(out / "summary.json", json.dumps(summary, indent=1) + "\n")
     write_atomic(out / "table.md", markdown(summary))
-    write_atomic(out / "cells.csv", long_csv(cells, card.get("labels", {})))
+    write_atomic(out / "cells.csv", long_csv(cells, card.get("labels", {}), preview=preview, confidence=confidence))
     return summary
