@@ -1,12 +1,12 @@
-"""Batches for a sweep: one data loader serves all cells, and a batch never mixes image sizes.
+"""Batches for a sweep: one data loader serves all cells, and a batch never mixes padded shapes.
 
-Images batched with different padding change a detector's results. A batch therefore holds images of one original size,
-which a test pipeline turns into one padded shape, so that the batch size moves a score by float rounding only.
+Images that are padded further than alone change a detector's results. A batch therefore holds images that alone would
+be padded to one shape, so that the batch size moves a score by float rounding only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import cv2
@@ -16,6 +16,7 @@ from PIL import Image as PILImage
 from torch.utils.data import DataLoader, Dataset
 
 from rtx.errors import BadValue, DataError, RtxError
+from rtx.evaluation.shapes import Size, padded, size_after
 from rtx.targets.corrupt import Corrupt, find_corrupt
 from rtx.types import Condition
 
@@ -74,31 +75,45 @@ def image_path(dataset: Any, index: int) -> str:
     return str(info.get("img_path", f"number {index}"))
 
 
-def size_groups(dataset: Any, indices: Iterable[int]) -> list[list[int]]:
-    """Indices grouped by original image size (width, height), groups in order of first appearance.
+def shape_groups(dataset: Any, indices: Iterable[int], divisor: int = 1) -> list[list[int]]:
+    """Indices grouped by the shape that the test pipeline and the model's padding give the images.
+
+    Args:
+        dataset: a built OpenMMLab data set. Where its pipeline is not understood, groups are of one original size.
+        indices: which images.
+        divisor: the model pads sides to multiples of this.
+
+    Returns:
+        The groups in order of first appearance.
 
     Raises:
         DataError: an image whose size is not in the annotations cannot be opened.
     """
-    groups: dict[tuple[int, int], list[int]] = {}
+    steps = getattr(getattr(dataset, "pipeline", None), "transforms", None)
+    groups: dict[tuple[str, Size], list[int]] = {}
     for index in indices:
-        info = dataset.get_data_info(index)
-        size = (info.get("width"), info.get("height"))
-        if not all(isinstance(side, int) and side > 0 for side in size):
-            try:
-                # Only the header is read. EXIF rotation swaps sides within one group of a camera alike.
-                with PILImage.open(info["img_path"]) as image:
-                    size = image.size
-            except (OSError, KeyError) as error:
-                raise DataError(
-                    f"image {info.get('img_path')!r}: cannot be opened ({error}); repair or remove it"
-                ) from error
-        groups.setdefault((int(size[0]), int(size[1])), []).append(index)
+        size = _original_size(dataset.get_data_info(index))
+        after = None if steps is None else size_after(steps, size)
+        key = ("original", size) if after is None else ("padded", padded(after, divisor))
+        groups.setdefault(key, []).append(index)
     return list(groups.values())
 
 
+def _original_size(info: Mapping[str, Any]) -> Size:
+    size: tuple[Any, Any] = (info.get("width"), info.get("height"))
+    if not all(isinstance(side, int) and side > 0 for side in size):
+        try:
+            with PILImage.open(info["img_path"]) as image:  # only the header is read
+                size = image.size
+        except (OSError, KeyError) as error:
+            raise DataError(
+                f"image {info.get('img_path')!r}: cannot be opened ({error}); repair or remove it"
+            ) from error
+    return int(size[0]), int(size[1])
+
+
 def cut(groups: Iterable[list[int]], batch_size: int) -> list[list[int]]:
-    """Groups of one size each -> batches of at most `batch_size`.
+    """Groups of one shape each -> batches of at most `batch_size`.
 
     Example:
         >>> cut([[0, 2, 4], [1]], 2)

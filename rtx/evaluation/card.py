@@ -112,6 +112,7 @@ def protocol_card(
     engine: str = DEFAULT_ENGINE,
     limit: int | None = None,
     amp: bool = False,
+    channels_last: bool = False,
     checkpoint: Path | None = None,
     labels: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -129,6 +130,7 @@ def protocol_card(
         engine: which implementation makes the pixels.
         limit: how many images were asked for, None for all; as many as there are, or more, is all as well.
         amp: whether the forward pass is autocast.
+        channels_last: whether the model's weights are in that memory format.
         checkpoint: the file the weights came from, if any.
         labels: names shown in tables (run, source, transfer, target); no part of the key.
 
@@ -147,13 +149,13 @@ def protocol_card(
         "corruption_seed": seed,
         "corruption_at": corruption_at,
         "image_key": "file_stem",
-        "batching": "one_image_size",
+        "batching": "one_padded_shape",
         "limit": limit if part else None,
         **({"subset": RULE} if part else {}),
         "n_images": len(indices),
         "data_sha256": data_sha256(dataset, indices),
         "metric": dict(scorer_card),
-        "precision": ("amp_bf16" if device == "cpu" else "amp_fp16") if amp else "fp32",
+        "precision": precision(device, amp=amp, channels_last=channels_last),
         "weights_sha256": weights_sha256(model),
         "config_sha256": config_sha256(cfg),
         "source": backbone.get("source"),
@@ -166,6 +168,17 @@ def protocol_card(
         "versions": versions(),
         "rtx": rtx.__version__,
     }
+
+
+def precision(device: str, *, amp: bool = False, channels_last: bool = False) -> str:
+    """What the forward pass computes with, as the card names it.
+
+    Example:
+        >>> precision("cpu"), precision("cpu", amp=True), precision("cpu", channels_last=True)
+        ('fp32', 'amp_bf16', 'fp32, channels_last')
+    """
+    name = ("amp_bf16" if device == "cpu" else "amp_fp16") if amp else "fp32"
+    return f"{name}, channels_last" if channels_last else name
 
 
 def file_sha256(path: Path) -> str:

@@ -20,10 +20,12 @@ from rtx.errors import BadValue
 from rtx.evaluation.card import choose, protocol_card
 from rtx.evaluation.conditions import grid
 from rtx.evaluation.events import OnEvent
+from rtx.evaluation.repair import sound_cells
+from rtx.evaluation.runs import read_run
 from rtx.evaluation.scorers import build_scorer
 from rtx.evaluation.scores import Cell, CellFolder
 from rtx.evaluation.share import Share, default_share
-from rtx.evaluation.summary import build_summary, percent, write_summary
+from rtx.evaluation.summary import percent, write_summary
 from rtx.evaluation.sweep import Job, run
 from rtx.targets.corrupt import insert_corrupt, usual_place
 from rtx.types import SEVERITIES, Condition
@@ -44,12 +46,12 @@ class Plan:
     conditions: tuple[Condition, ...]
 
     def cached(self) -> dict[Condition, Cell]:
-        """The cells that are already there under this protocol.
+        """The cells that are already there under this protocol, and whole.
 
         Raises:
             RunConflict: the folder belongs to another protocol.
         """
-        return CellFolder(self.job.out, self.job.card).read(self.conditions)
+        return sound_cells(CellFolder(self.job.out, self.job.card), self.conditions, aside=False)
 
 
 def plan_evaluation(
@@ -64,11 +66,13 @@ def plan_evaluation(
     batch_size: int = 1,
     workers: int = 2,
     amp: bool = False,
+    channels_last: bool = False,
     engine: str = DEFAULT_ENGINE,
     channel_order: str = "rgb",
     corruption_at: str | None = None,
     scorer: str | None = None,
     keep_predictions: bool = False,
+    scoring: str = "auto",
     checkpoint: Path | None = None,
     labels: dict[str, Any] | None = None,
 ) -> Plan:
@@ -82,14 +86,16 @@ def plan_evaluation(
         severities: 1 to 5.
         seed: decides the pixels and the subset of `limit`.
         limit: evaluate a seeded subset of this many images; every number is then labelled PREVIEW.
-        batch_size: images a forward pass; a batch holds images of one size.
+        batch_size: images a forward pass; a batch holds images of one padded shape.
         workers: loader processes.
         amp: autocast the forward pass.
+        channels_last: the model's weights in that memory format, which some devices compute faster with.
         engine: which implementation makes the pixels.
         channel_order: `rgb`, or `bgr_legacy` to compare with published OpenMMLab numbers.
         corruption_at: where it acts, one of `rtx.targets.corrupt.PLACES`; the practice of the config's task when None.
         scorer: which COCO scorer counts, a key of `rtx.evaluation.coco_backends.BACKENDS`; the default when None.
         keep_predictions: write each cell's predictions too.
+        scoring: where cells are scored: `inline`, `process` (beside the forward passes), or `auto`.
         checkpoint: the file the weights came from, for the card.
         labels: names shown in tables.
 
@@ -119,6 +125,7 @@ def plan_evaluation(
         engine=engine,
         limit=limit,
         amp=amp,
+        channels_last=channels_last,
         checkpoint=checkpoint,
         labels=labels,
     )
@@ -132,7 +139,9 @@ def plan_evaluation(
         batch_size=batch_size,
         workers=workers,
         amp=amp,
+        channels_last=channels_last,
         keep_predictions=keep_predictions,
+        scoring=scoring,
     )
     return Plan(job, conditions)
 
@@ -169,11 +178,10 @@ def evaluate_corruptions(
     plan = plan_evaluation(cfg, model, out, **options)
     share = share or default_share()
     cells = run(plan.job, plan.conditions, overwrite=overwrite, share=share, on_cell=on_cell, on_event=on_event)
-    headline, card = plan.job.scorer.headline, plan.job.card
-    # Every rank returns the same summary; one of them writes it.
-    summary = write_summary(out, cells, headline, card) if share.rank == 0 else build_summary(cells, headline, card)
-    share.wait("summarised")
-    return summary
+    # Every process writes the same bytes, so that it does not matter which of them live to see the end. The card is the
+    # folder's, since the processes may run on different devices.
+    card, _ = read_run(out)
+    return write_summary(out, cells, plan.job.scorer.headline, card)
 
 
 @HOOKS.register_module()

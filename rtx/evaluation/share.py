@@ -1,35 +1,44 @@
-"""How the ranks of one job share the cells of a sweep: whole cells, taken one by one, no collective in between.
+"""How the ranks of one torch.distributed job share the cells of a sweep: handed out one by one, no collective.
 
 Ranks talk through the key-value store that torch.distributed already runs. A collective would have to be entered by all
-ranks within its time limit, and a cell can take longer than that; a store can be polled for as long as it takes.
+ranks within its time limit, and a cell can take longer than that; a counter in a store has none. The store only
+gives the order in which cells are tried: whose a cell is, the claims in the output folder say, so that processes of
+several jobs can share one folder and the cell of a rank that died comes back. See `rtx.evaluation.claims`.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from datetime import timedelta
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from rtx.errors import BadValue
+from rtx.errors import BadValue, RunConflict
+from rtx.evaluation.claims import Holder, holders
 from rtx.types import Condition
 
+__all__ = ["Holder", "Share", "StoreShare", "default_share", "holders", "start"]
+
+log = logging.getLogger(__name__)
+
+OPENING_SECONDS = 1800.0
 _SWEEPS = 0
 
 
 class Share:
-    """A single process: every cell is its own, nobody to wait for."""
+    """A single process, or one of several that know nothing of each other: it tries every cell."""
 
     rank = 0
     world_size = 1
 
     def claim(self, conditions: Iterable[Condition]) -> Iterator[Condition]:
-        """The cells this process evaluates, taken lazily."""
+        """The cells this process tries to take, drawn one by one."""
         yield from conditions
 
-    def wait(self, point: str) -> None:
-        """Return when every rank has reached `point`."""
+    def once(self, name: str, action: Callable[[], None]) -> None:
+        """Let rank 0 do something; the others return when it is done."""
+        action()
 
 
 class StoreShare(Share):
@@ -41,26 +50,70 @@ class StoreShare(Share):
         world_size: how many there are.
         name: distinguishes sweeps that use one store; the same on every rank.
         poll: seconds between looks.
+        patience: seconds to wait for rank 0 in `once`.
     """
 
-    def __init__(self, store: Any, rank: int, world_size: int, *, name: str, poll: float = 0.2) -> None:
+    def __init__(
+        self,
+        store: Any,
+        rank: int,
+        world_size: int,
+        *,
+        name: str,
+        poll: float = 0.2,
+        patience: float = OPENING_SECONDS,
+    ) -> None:
         self.store = store
         self.rank = rank
         self.world_size = world_size
         self.name = name
         self.poll = poll
+        self.patience = patience
 
     def claim(self, conditions: Iterable[Condition]) -> Iterator[Condition]:
-        """Take the next cell that no rank has taken, until none is left."""
+        """Draw the next cell that no rank has drawn, until none is left."""
         cells = list(conditions)
-        while (index := self.store.add(f"{self.name}/next", 1) - 1) < len(cells):
+        for _ in range(len(cells)):
+            try:
+                index = self.store.add(f"{self.name}/next", 1) - 1
+            except RuntimeError as error:  # the rank that runs the store is gone
+                log.warning("no more cells from the job's store (%s); the output folder alone shares them now", error)
+                return
+            if index >= len(cells):
+                return
             yield cells[index]
 
-    def wait(self, point: str) -> None:
-        """Return when every rank has reached `point`, however long that takes."""
-        key = f"{self.name}/{point}"
-        self.store.add(key, 1)
-        while self.store.add(key, 0) < self.world_size:
+    def once(self, name: str, action: Callable[[], None]) -> None:
+        """Let rank 0 do something; the others return when it is done.
+
+        Raises:
+            RunConflict: rank 0 failed, or did not come.
+        """
+        done, failed = f"{self.name}/{name}/done", f"{self.name}/{name}/failed"
+        if self.rank == 0:
+            try:
+                action()
+            except BaseException:
+                self.store.add(failed, 1)
+                raise
+            self.store.add(done, 1)
+            return
+        started = time.monotonic()
+        while True:
+            try:
+                if self.store.add(done, 0):
+                    return
+                if self.store.add(failed, 0):
+                    raise RunConflict("rank 0 could not make the output folder ready, see its message")
+            except RuntimeError as error:
+                raise RunConflict(
+                    f"rank 0 is gone before the output folder was ready ({error}); start again"
+                ) from error
+            if time.monotonic() - started > self.patience:
+                raise RunConflict(
+                    f"rank 0 has not made the output folder ready within {self.patience:g} s; it hangs or is gone: "
+                    "start again"
+                )
             time.sleep(self.poll)
 
 
@@ -74,7 +127,6 @@ def default_share() -> Share:
     global _SWEEPS
     _SWEEPS += 1
     store = dist.distributed_c10d._get_default_store()
-    store.set_timeout(timedelta(days=7))
     return StoreShare(store, dist.get_rank(), dist.get_world_size(), name=f"rtx/sweep{_SWEEPS}")
 
 

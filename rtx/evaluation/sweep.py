@@ -1,87 +1,33 @@
-"""The sweep: every cell of an evaluation that is not there yet, shared between ranks, one file each."""
+"""The sweep: every cell of an evaluation that is not there yet, shared between processes, one file each."""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from dataclasses import dataclass, field
 
-import torch
-from torch import nn
-
-from rtx.errors import BadValue
-from rtx.evaluation.batches import CorruptedView, cut, size_groups, stream
-from rtx.evaluation.events import CellDone, CellStarted, OnEvent, Planned, Progress
-from rtx.evaluation.evidence import Evidence, save, write_whole
+from rtx.errors import BadValue, DataError
+from rtx.evaluation.claims import Claims
+from rtx.evaluation.events import CellDone, CellStarted, OnEvent, Planned, Waiting
+from rtx.evaluation.files import write_whole
+from rtx.evaluation.forward import Job, evaluate, loader_died, plan_batches
+from rtx.evaluation.repair import remove_halves, sound_cells
 from rtx.evaluation.runs import evidence_path
 from rtx.evaluation.scores import Cell, CellFolder
+from rtx.evaluation.scoring import Inline, Scored, Scorer, scoring_place
 from rtx.evaluation.share import Share
 from rtx.types import Condition
 
+__all__ = ["Job", "Scorer", "run"]
+
 log = logging.getLogger(__name__)
 
+MAX_RESTARTS = 3
+_FIRST_POLL, _LAST_POLL = 0.1, 2.0
+_WAITING_SECONDS = 1.0
 
-class Scorer(Protocol):
-    """What a metric back end offers; see `rtx.evaluation.scorers`."""
-
-    headline: str
-    metrics: tuple[str, ...]
-    keep: bool
-
-    def reset(self) -> None:
-        """Forget everything."""
-
-    def process(self, data_samples: list[Any]) -> None:
-        """Take the predictions of one batch."""
-
-    def compute(self) -> dict[str, float]:
-        """Metrics as fractions, full precision."""
-
-    def flags(self) -> list[str]:
-        """Remarks on what was processed."""
-
-    def card(self) -> dict[str, Any]:
-        """The definition and version of the metric."""
-
-    def evidence(self) -> Evidence:
-        """What the score can be computed again from, for any resampling of the images."""
-
-    def predictions(self) -> tuple[str, bytes]:
-        """File name ending and content of the predictions, where `keep` was set."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """Everything a sweep needs.
-
-    Attributes:
-        model: a model with mmengine's `test_step`, on its device, weights loaded.
-        dataset: the built test set with `Corrupt` in its pipeline.
-        scorer: the metric back end.
-        card: the protocol card.
-        out: the output folder.
-        indices: which images are evaluated.
-        batch_size: images a forward pass; batches hold one image size.
-        workers: loader processes.
-        amp: autocast the forward pass (float16 on CUDA, bfloat16 on the CPU); named in the card as precision.
-        keep_predictions: write the predictions of each cell too, in `predictions/`, so that another metric needs no
-            inference.
-    """
-
-    model: nn.Module
-    dataset: Any
-    scorer: Scorer
-    card: dict[str, Any]
-    out: Path
-    indices: Sequence[int]
-    batch_size: int = 1
-    workers: int = 2
-    amp: bool = False
-    keep_predictions: bool = False
+OnCell = Callable[[Cell, int, int], None]
 
 
 def run(
@@ -90,99 +36,170 @@ def run(
     *,
     overwrite: bool = False,
     share: Share | None = None,
-    on_cell: Callable[[Cell, int, int], None] | None = None,
+    on_cell: OnCell | None = None,
     on_event: OnEvent | None = None,
+    claims: Claims | None = None,
 ) -> dict[Condition, Cell]:
-    """Evaluate the cells that are missing in `job.out` and return all of them.
+    """Evaluate the cells that are missing in `job.out`, together with whoever else works there, and return all of them.
 
     Args:
         job: what to evaluate.
         conditions: the cells that are wanted.
         overwrite: evaluate all of them again, and drop cells of another protocol.
-        share: how ranks share the cells; a single process when None.
+        share: the ranks of one job; a single process when None.
         on_cell: called after each cell with (cell, number of cells done here, number of cells to do in all).
         on_event: called with what happens, see `rtx.evaluation.events`.
+        claims: this process's claims in `job.out`; made when None.
 
     Raises:
-        RunConflict: the folder belongs to another protocol.
+        RunConflict: the folder belongs to another protocol, or `overwrite` while another process works in it.
         BadValue: there is no image to evaluate.
-        DataError: an image cannot be prepared.
+        DataError: an image cannot be prepared, or loader processes are killed again and again.
+        DeviceError: the device's memory does not hold a single image.
+        OutputError: the folder cannot be written. Finished cells stay, in this case and in every other.
     """
     if not job.indices:
         raise BadValue("no image to evaluate: the test set is empty (or --limit is 0)")
     share = share or Share()
-    folder = CellFolder(job.out, job.card, overwrite=overwrite)
-    if share.rank == 0:
-        folder.open()
-    share.wait("opened")
-    todo = [c for c in conditions if c not in folder.read(conditions)]
-    log.info(
-        "%d of %d cells to evaluate on %d images, %d cached",
-        len(todo),
-        len(conditions),
-        len(job.indices),
-        len(conditions) - len(todo),
-    )
-    tell = on_event or (lambda event: None)
-    tell(Planned(len(todo), len(conditions) - len(todo), len(conditions), len(job.indices)))
-    # Every rank must have listed what is missing before the first new cell appears.
-    share.wait("listed")
-    done = 0
-    job.scorer.keep = job.keep_predictions
-    for cell in _evaluate(job, share.claim(todo), tell):
-        # The cell comes last: where it is, everything that belongs to it is.
-        save(
-            evidence_path(job.out, cell.condition), job.scorer.evidence(), key=folder.key, condition=cell.condition.key
+    batches = plan_batches(job)
+    CellFolder(job.out, job.card, overwrite=overwrite)  # a conflict shows before anything is written
+    if overwrite and share.rank != 0:
+        share.once("opened", lambda: None)
+    with claims or Claims(job.out) as claims:
+        state = _State(job, tuple(conditions), claims, on_event or (lambda event: None), on_cell)
+        if overwrite and share.rank == 0:
+            share.once("opened", lambda: state.open(overwrite=True))
+        else:
+            state.open()
+        place = scoring_place(job.scoring, job.scorer, n_images=len(job.indices) * len(state.todo), workers=job.workers)
+        try:
+            return state.finish(share, batches, place)
+        finally:
+            place.close()
+
+
+@dataclass
+class _State:
+    """One process's part of a sweep.
+
+    Attributes:
+        todo: cells that were missing when it started.
+        handed: cells that are being scored.
+        done: how many it has written.
+    """
+
+    job: Job
+    conditions: tuple[Condition, ...]
+    claims: Claims
+    tell: OnEvent
+    on_cell: OnCell | None
+    todo: tuple[Condition, ...] = ()
+    handed: set[Condition] = field(default_factory=set)
+    done: int = 0
+
+    def open(self, *, overwrite: bool = False) -> None:
+        """Make the folder ready and list what is missing; one process at a time."""
+        with self.claims.lock("opening"):
+            if overwrite:
+                self.claims.refuse_others()
+            self.folder = CellFolder(self.job.out, self.job.card, overwrite=overwrite)
+            self.folder.open()
+            self.claims.tidy()
+            if self.claims.alone():
+                remove_halves(self.job.out)
+            cached = sound_cells(self.folder, self.conditions)
+            self.claims.run_now()
+        self.todo = tuple(c for c in self.conditions if c not in cached)
+        n_images, total = len(self.job.indices), len(self.conditions)
+        log.info(
+            "%d of %d cells to evaluate on %d images, %d cached",
+            len(self.todo),
+            total,
+            n_images,
+            total - len(self.todo),
         )
-        if job.keep_predictions:
-            ending, content = job.scorer.predictions()
-            write_whole(job.out / "predictions" / f"{cell.condition.key}{ending}", content)
-        folder.write(cell)
-        done += 1
-        if on_cell:
-            on_cell(cell, done, len(todo))
-        tell(CellDone(cell, done, len(todo), sum(folder.path(c).is_file() for c in todo) - done))
-    share.wait("evaluated")
-    return folder.read(conditions)
+        self.tell(Planned(len(self.todo), total - len(self.todo), total, n_images))
 
-
-def _started(conditions: Iterable[Condition], tell: OnEvent) -> Iterator[Condition]:
-    for condition in conditions:
-        tell(CellStarted(condition))
-        yield condition
-
-
-def _evaluate(job: Job, conditions: Iterable[Condition], tell: OnEvent) -> Iterator[Cell]:
-    batches = cut(size_groups(job.dataset, job.indices), job.batch_size)
-    model = job.model
-    was_training = model.training
-    model.eval()
-    device = next(model.parameters()).device
-    scorer = job.scorer
-    scorer.reset()
-    started, images = time.perf_counter(), 0
-    try:
-        for condition, last, batch in stream(
-            CorruptedView(job.dataset), _started(conditions, tell), batches, workers=job.workers
-        ):
-            dtype = torch.bfloat16 if device.type == "cpu" else torch.float16
-            with torch.inference_mode(), torch.autocast(device.type, dtype) if job.amp else nullcontext():
-                samples = model.test_step(batch)  # type: ignore[operator]
-            scorer.process(samples)
-            images += len(samples)
-            tell(Progress(condition, images, len(job.indices), images / (time.perf_counter() - started)))
-            if not last:
+    def finish(self, share: Share, batches: list[list[int]], place: Inline) -> dict[Condition, Cell]:
+        """Evaluate what can be taken until nothing is missing; what others hold is waited for, or taken over."""
+        # Ranks may have listed different cells as missing, so what is handed out are all of them.
+        order: Iterable[Condition] = share.claim(self.conditions)
+        restarts, poll, told = 0, _FIRST_POLL, 0.0
+        while True:
+            before = self.done
+            first = next(taken := self._taken(order), None)
+            order = self.conditions
+            if first is not None:
+                poll = _FIRST_POLL
+                try:
+                    self._pass(first, taken, batches, place)
+                except RuntimeError as error:
+                    if not loader_died(error):
+                        raise
+                    restarts = restarts + 1 if self.done == before else 1
+                    if restarts > MAX_RESTARTS:
+                        raise DataError(
+                            f"{first.key}: loader processes were killed {restarts} times in a row ({error}); that is "
+                            "usually the system running out of memory: use fewer --workers, or 0"
+                        ) from error
+                    log.warning("a loader process was killed (%s); its cell starts again", str(error).strip())
                 continue
-            metrics = scorer.compute()
-            seconds = time.perf_counter() - started
-            timing = {
-                "seconds": seconds,
-                "images_per_second": images / seconds,
-                "batch_size": job.batch_size,
-                "workers": job.workers,
-            }
-            yield Cell(condition, metrics, images, job.card, tuple(scorer.flags()), timing)
-            scorer.reset()
-            started, images = time.perf_counter(), 0
-    finally:
-        model.train(was_training)
+            missing = tuple(c for c in self.conditions if not self.folder.path(c).is_file())
+            if not missing:
+                with self.claims.lock("opening"):
+                    cells = sound_cells(self.folder, self.conditions, with_evidence=False)
+                if len(cells) == len(self.conditions):
+                    return cells
+                continue
+            if time.monotonic() - told >= _WAITING_SECONDS:
+                told = time.monotonic()
+                self.tell(Waiting(missing, self.done, len(self.todo), self._elsewhere()))
+            time.sleep(poll)
+            poll = min(poll * 1.5, _LAST_POLL)
+
+    def _taken(self, conditions: Iterable[Condition]) -> Iterator[Condition]:
+        """The cells that are missing and nobody else's, each from the moment it is asked for."""
+        for condition in conditions:
+            path = self.folder.path(condition)
+            if condition in self.handed or path.is_file() or not self.claims.take(condition):
+                continue
+            if path.is_file():  # its owner wrote it between the two looks
+                self.claims.release(condition)
+                continue
+            self.tell(CellStarted(condition))
+            yield condition
+
+    def _pass(self, first: Condition, more: Iterator[Condition], batches: list[list[int]], place: Inline) -> None:
+        """One life of the loader."""
+
+        def conditions() -> Iterator[Condition]:
+            yield first
+            yield from more
+
+        for work in evaluate(self.job, conditions(), batches, self.folder.key, self.tell):
+            if work is not None:
+                place.submit(work)
+                self.handed.add(work.condition)
+            for scored in place.results():
+                self._write(scored)
+        for scored in place.results(wait=True):
+            self._write(scored)
+
+    def _write(self, scored: Scored) -> None:
+        """Write a cell; it comes last: where it is, everything that belongs to it is."""
+        root, condition = self.job.out, scored.condition
+        if scored.predictions:
+            ending, content = scored.predictions
+            write_whole(root / "predictions" / f"{condition.key}{ending}", content)
+        write_whole(evidence_path(root, condition), scored.evidence)
+        cell = Cell(condition, scored.metrics, scored.n_images, self.job.card, scored.flags, scored.timing)
+        self.folder.write(cell)
+        self.claims.release(condition)
+        self.handed.discard(condition)
+        self.done += 1
+        if self.on_cell:
+            self.on_cell(cell, self.done, len(self.todo))
+        self.tell(CellDone(cell, self.done, len(self.todo), self._elsewhere()))
+
+    def _elsewhere(self) -> int:
+        return sum(self.folder.path(condition).is_file() for condition in self.todo) - self.done

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import threading
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
+from rtx.errors import BadValue, RunConflict
 from rtx.evaluation.share import Share, StoreShare
 from rtx.types import Condition
 
 CELLS = [Condition("fog", s) for s in range(1, 6)] + [Condition("snow", s) for s in range(1, 6)]
+
+
+def _store() -> Any:
+    import torch.distributed as dist
+
+    store = dist.HashStore()
+    store.set_timeout(timedelta(seconds=20))
+    return store
 
 
 def test_a_single_process_takes_everything_in_order() -> None:
@@ -19,19 +29,12 @@ def test_a_single_process_takes_everything_in_order() -> None:
 
 @pytest.mark.parametrize("world_size", [2, 5, 13])
 def test_every_cell_is_taken_exactly_once(world_size: int) -> None:
-    import torch.distributed as dist
-
-    store = dist.HashStore()
-    store.set_timeout(timedelta(seconds=20))
+    store = _store()
     taken: list[list[Condition]] = [[] for _ in range(world_size)]
-    finished: list[int] = []
 
     def work(rank: int) -> None:
         share = StoreShare(store, rank, world_size, name="s", poll=0.01)
-        share.wait("ready")
         taken[rank].extend(share.claim(CELLS))
-        share.wait("done")
-        finished.append(sum(map(len, taken)))
 
     threads = [threading.Thread(target=work, args=(rank,)) for rank in range(world_size)]
     for thread in threads:
@@ -39,4 +42,44 @@ def test_every_cell_is_taken_exactly_once(world_size: int) -> None:
     for thread in threads:
         thread.join(timeout=30)
     assert sorted(cell for cells in taken for cell in cells) == sorted(CELLS)
-    assert finished == [len(CELLS)] * world_size, "nobody passes a point before all have reached it"
+
+
+def test_what_rank_0_does_is_done_once_and_before_the_others_go_on() -> None:
+    store = _store()
+    order: list[str] = []
+
+    def work(rank: int) -> None:
+        StoreShare(store, rank, 3, name="s", poll=0.01).once("open", lambda: order.append("opened"))
+        order.append("on")
+
+    threads = [threading.Thread(target=work, args=(rank,)) for rank in (2, 1, 0)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=30)
+    assert order == ["opened", "on", "on", "on"]
+
+
+def test_what_fails_on_rank_0_fails_everywhere() -> None:
+    store = _store()
+
+    def fail() -> None:
+        raise BadValue("no")
+
+    with pytest.raises(BadValue):
+        StoreShare(store, 0, 2, name="s").once("open", fail)
+    with pytest.raises(RunConflict, match="rank 0"):
+        StoreShare(store, 1, 2, name="s").once("open", fail)
+
+
+def test_a_rank_0_that_never_comes_is_not_waited_for_without_end() -> None:
+    with pytest.raises(RunConflict, match=r"rank 0 has not .* 0\.1 s"):
+        StoreShare(_store(), 1, 2, name="s", poll=0.01, patience=0.1).once("open", lambda: None)
+
+
+def test_without_the_store_the_rest_is_left_to_the_folder() -> None:
+    class Gone:
+        def add(self, key: str, amount: int) -> int:
+            raise RuntimeError("connection reset")
+
+    assert list(StoreShare(Gone(), 1, 2, name="s").claim(CELLS)) == []

@@ -127,13 +127,13 @@ def bare(cfg: Any, checkpoint: Path, cells: list[Any], args: argparse.Namespace)
     import torch
     from mmengine.registry import DATASETS
 
-    from rtx.evaluation.batches import CorruptedView, cut, size_groups, stream
+    from rtx.evaluation.batches import CorruptedView, cut, shape_groups, stream
     from rtx.evaluation.model import load_model
     from rtx.targets.corrupt import insert_corrupt
 
     model = load_model(cfg, checkpoint, args.device)
     dataset = DATASETS.build(insert_corrupt(cfg.test_dataloader.dataset, dict(type="Corrupt")))
-    plan = cut(size_groups(dataset, range(len(dataset))), args.batch_size)
+    plan = cut(shape_groups(dataset, range(len(dataset))), args.batch_size)
     seconds = found = 0.0
     kind = torch.device(args.device).type
     dtype = torch.bfloat16 if kind == "cpu" else torch.float16
