@@ -11,14 +11,14 @@ that over the noise drawn for the corruptions.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rtx.corruptions import BENCHMARK
+from rtx.corruptions import BENCHMARK, CORRUPTIONS
 from rtx.errors import MissingConditions
 from rtx.evaluation.resampled import RESAMPLES, Source, Table, draw, resampled_table
 from rtx.types import CLEAN, Condition
@@ -64,6 +64,8 @@ class Confidence:
         mPC: mean over the benchmark cells that are there, None without any.
         rPC: mPC / P.
         cells: condition -> interval.
+        means: corruption or family -> the mean over its cells.
+        drops: corruption or family -> 1 - mean / P.
         better: for a difference, share of the resamplings in which the first model has the higher P, mPC and rPC.
         missing: what has no interval (a condition's key, P, mPC or rPC), and why.
     """
@@ -77,6 +79,8 @@ class Confidence:
     mPC: Interval | None
     rPC: Interval | None
     cells: dict[Condition, Interval]
+    means: dict[str, Interval] = field(default_factory=dict)
+    drops: dict[str, Interval] = field(default_factory=dict)
     better: dict[str, float] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
 
@@ -90,8 +94,12 @@ class Confidence:
         """Inverse of `to_dict`; other entries are ignored."""
         plain = {name: row[name] for name in ("metric", "level", "resamples", "seed", "n_images", "better", "missing")}
         p, mean, ratio = (_read_interval(row[name]) for name in ("P", "mPC", "rPC"))
-        cells = {Condition.from_key(key): Interval(**_numbers(part)) for key, part in row["cells"].items()}
-        return cls(**plain, P=p, mPC=mean, rPC=ratio, cells=cells)
+        parts = [
+            {name: Interval(**_numbers(part)) for name, part in row[name_of].items()}
+            for name_of in ("cells", "means", "drops")
+        ]
+        cells = {Condition.from_key(key): part for key, part in parts[0].items()}
+        return cls(**plain, P=p, mPC=mean, rPC=ratio, cells=cells, means=parts[1], drops=parts[2])
 
 
 def confidence(
@@ -158,8 +166,21 @@ def intervals(
     why |= {name: UNDEFINED for name, end in ends.items() if np.isnan(end.low)}
     why |= {condition.key: UNDEFINED for condition, end in cells.items() if np.isnan(end.low)}
     p, mean, ratio = (ends.get(name) for name in ("P", "mPC", "rPC"))
-    resamples = len(next(iter(table.values()))) - 1
-    return Confidence(metric, level, resamples, seed, n_images, p, mean, ratio, cells, missing=why)
+    means, drops = _parts(table, missing)
+    return Confidence(
+        metric=metric,
+        level=level,
+        resamples=len(next(iter(table.values()))) - 1,
+        seed=seed,
+        n_images=n_images,
+        P=p,
+        mPC=mean,
+        rPC=ratio,
+        cells=cells,
+        means={name: _interval(row, level) for name, row in means.items()},
+        drops={name: _interval(row, level) for name, row in drops.items()},
+        missing=why,
+    )
 
 
 def paired(
@@ -188,7 +209,7 @@ def paired(
     cells = {c: _interval(tables[0][c] - tables[1][c], level) for c in shared}
     better = {name: _better(row[1:]) for name, row in differences.items()}
     p, mean, ratio = (ends.get(name) for name in ("P", "mPC", "rPC"))
-    return Confidence(metric, level, resamples, seed, n_images, p, mean, ratio, cells, better)
+    return Confidence(metric, level, resamples, seed, n_images, p, mean, ratio, cells, better=better)
 
 
 def _aggregates(table: Mapping[Condition, Floats]) -> dict[str, Floats]:
@@ -202,6 +223,25 @@ def _aggregates(table: Mapping[Condition, Floats]) -> dict[str, Floats]:
         p = rows["P"]
         rows["rPC"] = np.divide(rows["mPC"], p, out=np.full(len(p), np.nan), where=p > 0)
     return rows
+
+
+def _parts(table: Mapping[Condition, Floats], missing: Iterable[Condition]) -> tuple[dict[str, Floats], ...]:
+    """Resampled means and drops of corruptions and families; those of which a cell is missing are left out."""
+    parts: dict[str, list[Floats]] = {}
+    for condition, row in table.items():
+        if condition != CLEAN:
+            parts.setdefault(condition.corruption, []).append(row)
+        if condition.corruption in BENCHMARK:
+            parts.setdefault(CORRUPTIONS[condition.corruption], []).append(row)
+    for condition in missing:
+        parts.pop(condition.corruption, None)
+        parts.pop(CORRUPTIONS.get(condition.corruption, ""), None)
+    means = {name: np.asarray(np.mean(rows, axis=0)) for name, rows in parts.items()}
+    if CLEAN not in table:
+        return means, {}
+    p = table[CLEAN]
+    drops = {m: 1 - np.divide(row, p, out=np.full(len(p), np.nan), where=p > 0) for m, row in means.items()}
+    return means, drops
 
 
 def _interval(row: Floats, level: float) -> Interval:

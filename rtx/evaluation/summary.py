@@ -17,7 +17,7 @@ from rtx.evaluation.scores import Cell, protocol_key
 from rtx.types import CLEAN, SEVERITIES, Condition
 
 if TYPE_CHECKING:
-    from rtx.evaluation.bootstrap import Confidence
+    from rtx.evaluation.bootstrap import Confidence, Interval
 
 SUMMARY_FORMAT = "rtx.summary/1"
 
@@ -71,10 +71,16 @@ def ends_of(confidence: Confidence) -> dict[str, Any]:
         "level": confidence.level,
         "resamples": confidence.resamples,
         "n_images": confidence.n_images,
-        **{name: [row.low, row.high] for name, row in every.items() if not math.isnan(row.low)},
-        "cells": {c.key: [row.low, row.high] for c, row in confidence.cells.items() if not math.isnan(row.low)},
+        **_pairs(every),
+        "cells": _pairs({c.key: row for c, row in confidence.cells.items()}),
+        "means": _pairs(confidence.means),
+        "drops": _pairs(confidence.drops),
         "missing": dict(confidence.missing),
     }
+
+
+def _pairs(rows: Mapping[str, Interval]) -> dict[str, list[float]]:
+    return {name: [row.low, row.high] for name, row in rows.items() if not math.isnan(row.low)}
 
 
 def _aggregate(values: dict[Condition, float]) -> dict[str, Any]:
@@ -131,39 +137,38 @@ def interval_text(ends: Sequence[float] | None) -> str:
 def markdown(summary: Mapping[str, Any]) -> str:
     """The tables of a summary as Markdown, scores in percent."""
     ends = summary.get("intervals") or {}
+    # A preview's numbers are never shown bare; those of the whole set have their intervals in confidence.json.
+    shown = ends if summary["preview"] else {}
     note = "PREVIEW " if summary["preview"] else ""
     lines = []
     if summary["preview"]:
         lines += [f"**PREVIEW: {summary['n_images']} images only (`--limit`), not the score of the data set.**", ""]
     if not summary["complete"]:
         lines += [f"**INCOMPLETE grid: {summary['label']} is a mean over the cells that are there, not mPC.**", ""]
-    columns = ["P", summary["label"], "rPC", *(f"{family} drop" for family in _DROPS)]
-    lines += [
-        "| metric | " + " | ".join(note + column for column in columns) + " |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|",
-    ]
+    columns = ("P", summary["label"], "rPC", *(f"{family} drop" for family in _DROPS))
+    lines += [_row("metric", *(note + name for name in columns))]
+    lines.append("|---|---:|---:|---:|---:|---:|---:|---:|")
     for name, row in summary["metrics"].items():
         if row["label"] == "undefined":
             continue
         headline = name == summary["metric"]
         whole = [_with_ends(row[key], ends.get(key) if headline else None) for key in ("P", "mPC", "rPC")]
-        drops = [percent((row["families"].get(family) or {}).get("drop")) for family in _DROPS]
-        lines.append("| " + " | ".join([f"**{name}**" if headline else name, *whole, *drops]) + " |")
-    lines += ["", f"All numbers in percent; {summary['n_images']} images. {_interval_note(summary)}"]
-    lines[-1] = f"{lines[-1].strip()} {note}`{summary['metric']}` by corruption and severity:"
-    lines += ["", "| " + " | ".join(["corruption", *(f"{note}{s}" for s in SEVERITIES), f"{note}mean"]) + " |"]
-    lines += ["|---|---:|---:|---:|---:|---:|---:|"]
+        sure = shown.get("drops", {}) if headline else {}
+        drops = [_with_ends((row["families"].get(f) or {}).get("drop"), sure.get(f)) for f in _DROPS]
+        lines.append(_row(f"**{name}**" if headline else name, *whole, *drops))
+    about = f"All numbers in percent; {summary['n_images']} images. {_interval_note(summary)}".strip()
+    lines += ["", f"{about} {note}`{summary['metric']}` by corruption and severity:", ""]
+    lines += [_row("corruption", *(f"{note}{s}" for s in SEVERITIES), f"{note}mean"), "|---" + "|---:" * 6 + "|"]
     cells = summary["cells"]
-    # A preview's cells are never shown bare; the whole set's intervals are in confidence.json.
-    shown = (ends.get("cells") or {}) if summary["preview"] else {}
     for corruption in (*BENCHMARK, *HELD_OUT):
         keys = [Condition(corruption, s).key for s in SEVERITIES]
         values = [cells.get(key, {}).get("metrics", {}).get(summary["metric"]) for key in keys]
         present = [v for v in values if v is not None]
         if present:
             mean = sum(present) / len(present) if len(present) == len(SEVERITIES) else None
-            row = [_with_ends(value, shown.get(key)) for key, value in zip(keys, values, strict=True)]
-            lines.append("| " + " | ".join([corruption, *row, percent(mean)]) + " |")
+            sure = shown.get("cells", {})
+            row = [_with_ends(value, sure.get(key)) for key, value in zip(keys, values, strict=True)]
+            lines.append(_row(corruption, *row, _with_ends(mean, shown.get("means", {}).get(corruption))))
     flagged = {key: cell["flags"] for key, cell in cells.items() if cell["flags"]}
     if flagged:
         lines += ["", "Flags: " + "; ".join(f"{key}: {', '.join(flags)}" for key, flags in flagged.items())]
@@ -172,6 +177,10 @@ def markdown(summary: Mapping[str, Any]) -> str:
 
 
 _DROPS = ("noise", "blur", "weather", "digital")
+
+
+def _row(*items: str) -> str:
+    return "| " + " | ".join(items) + " |"
 
 
 def _with_ends(value: float | None, ends: Sequence[float] | None) -> str:
