@@ -79,8 +79,8 @@ def with_source(cfg: Config, spec: str) -> Config:
     architecture = spec_of(parsed.arch or arch_of(backbone))
     kept = kept_arguments(backbone, architecture) | {"source": spec, "init_cfg": None}
     if architecture.config["type"] == "SourceSwin" and new.get("default_scope") == "mmpretrain":
-        # A classifier reads the features that the published one read: behind the final norm.
-        kept["last_norm_from_source"] = True
+        # A classifier reads the features that the published one read: behind the final norm, small maps unshifted.
+        kept |= {"last_norm_from_source": True, "shift_single_windows": False}
     new.model.backbone = ConfigDict({**architecture.config, **kept})
     # mmseg models carry upstream's weights one level up and hand them to the backbone.
     if new.model.get("pretrained") is not None:

@@ -69,7 +69,7 @@ ARCH_ARGUMENTS = frozenset({"depth", "groups", "base_width", "arch"})
 _OWN_ARGUMENTS: Mapping[str, frozenset[str]] = {
     "SourceResNet": frozenset({"norm_cfg"}),
     "SourceConvNet": frozenset({"norm_cfg"}),
-    "SourceSwin": frozenset({"drop_path_rate", "freeze_output_norms", "last_norm_from_source"}),
+    "SourceSwin": frozenset({"drop_path_rate", "freeze_output_norms", "last_norm_from_source", "shift_single_windows"}),
 }
 
 

@@ -39,7 +39,11 @@ class SourceSwin(SourceBackbone):
         arch: key of `rtx.sources.swin_keys.SWIN_SHAPES`.
         drop_path_rate: stochastic depth of the last block; earlier ones less, linearly.
         freeze_output_norms: freeze the output norm of a stage whose blocks are all frozen.
-        last_norm_from_source: start `norm3` from the checkpoint's final norm, as a classifier needs it.
+        last_norm_from_source: start `norm3` from the checkpoint's final norm, as a classifier needs it; it then is
+            frozen with the last block, as everything else that was pretrained.
+        shift_single_windows: shift windows also on maps that are no larger than one window, as the original detection
+            code, mmdet and mmseg do. The published classifiers do not (a map of 7 x 7 is left alone in stage 4 at 224
+            pixels), nor does mmpretrain.
         norm_cfg: accepted for configs that share arguments; must be layer norm or None.
         source, frozen_stages, trainable_blocks, norm_policy, out_indices, with_cp, init_cfg: see `SourceBackbone`;
             the batch-norm policy has nothing to act on.
@@ -66,6 +70,7 @@ class SourceSwin(SourceBackbone):
         drop_path_rate: float = 0.1,
         freeze_output_norms: bool = False,
         last_norm_from_source: bool = False,
+        shift_single_windows: bool = True,
         norm_cfg: dict[str, Any] | None = None,
         with_cp: bool = False,
         init_cfg: dict[str, Any] | list[dict[str, Any]] | None = None,
@@ -97,7 +102,14 @@ class SourceSwin(SourceBackbone):
         for i, depth in enumerate(shape.depths):
             width = shape.width * 2**i
             blocks = [
-                SwinBlock(width, shape.heads[i], shape.window, shifted=j % 2 == 1, drop_path=rates.pop(0))
+                SwinBlock(
+                    width,
+                    shape.heads[i],
+                    shape.window,
+                    shifted=j % 2 == 1,
+                    drop_path=rates.pop(0),
+                    shift_single=shift_single_windows,
+                )
                 for j in range(depth)
             ]
             self.layers.append(Stage(blocks, PatchMerging(width) if i < 3 else None))
@@ -114,9 +126,10 @@ class SourceSwin(SourceBackbone):
     def finish(self, parts: Sequence[Part]) -> None:
         """As for every backbone; then the output norms, where they follow their stage."""
         super().finish(parts)
-        if self.freeze_output_norms:
+        followers = self.out_indices if self.freeze_output_norms else (3,) if self.last_norm_from_source else ()
+        if followers:
             still = {part.stage for part in parts if part.block and part.name in self.plan.trainable}
-            norms = [f"norm{i}" for i in self.out_indices if i + 1 not in still]
+            norms = [f"norm{i}" for i in followers if i + 1 not in still]
             self.plan = replace(self.plan, frozen=(*self.plan.frozen, *norms))
             for name in norms:
                 self.get_submodule(name).requires_grad_(False)

@@ -116,10 +116,13 @@ class DropPath(nn.Module):
 class SwinBlock(nn.Module):
     """(Shifted) window attention and an MLP, each behind a norm and around a skip."""
 
-    def __init__(self, width: int, heads: int, window: int, *, shifted: bool, drop_path: float) -> None:
-        """Build the layers."""
+    def __init__(
+        self, width: int, heads: int, window: int, *, shifted: bool, drop_path: float, shift_single: bool = True
+    ) -> None:
+        """Build the layers; `shift_single`: shift the windows of a map that is no larger than one of them too."""
         super().__init__()
         self.window = window
+        self.shift_single = shift_single
         self.shift = window // 2 if shifted else 0
         self.norm1 = nn.LayerNorm(width)
         self.attn = WindowAttention(width, heads, window)
@@ -139,14 +142,15 @@ class SwinBlock(nn.Module):
         x = functional.pad(x, (0, 0, 0, -width % w, 0, -height % w))
         rows, columns = x.shape[1] // w, x.shape[2] // w
         mask = None
-        if self.shift:
-            x = torch.roll(x, (-self.shift, -self.shift), (1, 2))
-            mask = _shift_mask(rows * w, columns * w, w, self.shift, x)
+        shift = self.shift if self.shift_single or min(height, width) > w else 0
+        if shift:
+            x = torch.roll(x, (-shift, -shift), (1, 2))
+            mask = _shift_mask(rows * w, columns * w, w, shift, x)
         windows = x.view(n, rows, w, columns, w, channels).transpose(2, 3).reshape(n, rows * columns, w * w, channels)
         windows = self.attn(windows, mask)
         x = windows.view(n, rows, columns, w, w, channels).transpose(2, 3).reshape(n, rows * w, columns * w, channels)
-        if self.shift:
-            x = torch.roll(x, (self.shift, self.shift), (1, 2))
+        if shift:
+            x = torch.roll(x, (shift, shift), (1, 2))
         return x[:, :height, :width]
 
 

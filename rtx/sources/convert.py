@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Mapping
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -13,36 +13,29 @@ from torch import Tensor
 
 from rtx import __version__
 from rtx.errors import BadValue, WeightsMismatch, unknown_name
+from rtx.sources import swin_keys
 from rtx.sources.archs import ARCHS, reference_shapes
 from rtx.sources.catalog import CATALOG
 from rtx.sources.detectron2_keys import to_detectron2
 from rtx.sources.guess import guess_arch
 from rtx.sources.layouts import recognise
 from rtx.sources.load import file_sha256, fit
+from rtx.sources.openmmlab_keys import stock_backbone, to_openmmlab
 from rtx.sources.read import read_content
 from rtx.sources.record import IMAGENET_MEAN, IMAGENET_STD
 from rtx.sources.safetensors_file import write_safetensors
-from rtx.sources.swin_keys import to_openmmlab
 
 TARGETS = ("mmdet", "mmseg", "mmpretrain", "torchvision", "detectron2")
 SUFFIXES = {".pth": "PyTorch", ".safetensors": "safetensors", ".pkl": "pickle, detectron2 only"}
-_PLAIN_RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101")
-# What each framework can build by itself from these keys.
-_NATIVE: Mapping[str, tuple[str, ...]] = {
-    "mmdet": (*_PLAIN_RESNETS, "resnext50_32x4d", "resnext101_32x8d", "swin_t", "swin_s", "swin_b", "swin_b_w12"),
-    "mmseg": (*_PLAIN_RESNETS, "resnext50_32x4d", "resnext101_32x8d", "swin_t", "swin_s", "swin_b", "swin_b_w12"),
-    "mmpretrain": (*_PLAIN_RESNETS, "resnext50_32x4d", "resnext101_32x8d", "swin_t", "swin_s", "swin_b", "swin_b_w12"),
-    "detectron2": tuple(name for name, arch in ARCHS.items() if arch.family == "resnet"),
-    "torchvision": tuple(name for name, arch in ARCHS.items() if arch.family != "swin"),
-}
 
 
 def convert(path: Path, target: str, out: Path, *, arch: str | None = None) -> dict[str, Any]:
     """Write a file's backbone (and, for torchvision, its classifier) in the form of a framework.
 
-    mmdet, mmseg and mmpretrain get keys under `backbone.`, for
-    `init_cfg=dict(type="Pretrained", checkpoint=..., prefix="backbone.")`; detectron2 gets its pickle with
-    `matching_heuristics`. All other files are `.pth` or `.safetensors`, with the same metadata.
+    mmdet, mmseg and mmpretrain get keys under `backbone.`: those of their own network, for
+    `init_cfg=dict(type="Pretrained", checkpoint=..., prefix="backbone.")`, or, where they have none of this kind, those
+    of rtx's backbone. detectron2 gets its pickle with `matching_heuristics`. All other files are `.pth` or
+    `.safetensors`, with the same metadata.
 
     Args:
         path: any file that rtx can read.
@@ -70,11 +63,8 @@ def convert(path: Path, target: str, out: Path, *, arch: str | None = None) -> d
     name = arch or guess_arch(found.state)
     if name not in ARCHS:
         raise WeightsMismatch(f"{path}: {name or 'an architecture that rtx cannot tell'}; known are {', '.join(ARCHS)}")
-    if name not in _NATIVE[target]:
-        raise BadValue(
-            f"{target} has no {name} of its own with these keys; use rtx's backbone with source={str(path)!r} instead "
-            f"({target} takes {', '.join(_NATIVE[target])})"
-        )
+    if target == "detectron2" and ARCHS[name].family != "resnet":
+        raise BadValue(f"detectron2 has no {name}, only ResNets; use rtx's backbone in mmdet or mmseg")
     backbone, _, _ = fit(found, name, reference_shapes(name), (), str(path))
     head = {key: value for key, value in found.state.items() if key.startswith(ARCHS[name].classifier)}
     meta = {
@@ -88,9 +78,10 @@ def convert(path: Path, target: str, out: Path, *, arch: str | None = None) -> d
         "std": list(found.normaliser[1] if found.normaliser else IMAGENET_STD),
         "channel_order": "rgb",
         "style": "pytorch",
+        "backbone": stock_backbone(name, target) or "rtx",
         "rtx": __version__,
     }
-    _write(out, _renamed(backbone, head, target, name), meta, target)
+    _write(out, renamed(backbone, head, target, name), meta, target)
     return meta
 
 
@@ -102,19 +93,40 @@ def hint(target: str, arch: str, out: Path) -> str:
             "MODEL.PIXEL_MEAN [123.675, 116.28, 103.53], MODEL.PIXEL_STD [58.395, 57.12, 57.375]"
         )
     if target == "torchvision":
-        return f"torchvision.models.{arch}().load_state_dict(torch.load({str(out)!r}, weights_only=True)['state_dict'])"
+        read = f"torch.load({str(out)!r}, weights_only=True)['state_dict']"
+        if out.suffix == ".safetensors":
+            read = f"safetensors.torch.load_file({str(out)!r})"
+        return f"{_TORCHVISION.get(arch, f'torchvision.models.{arch}()')}.load_state_dict({read})"
+    if stock_backbone(arch, target) is None or out.suffix == ".safetensors":
+        # OpenMMLab's own loader reads no safetensors.
+        return f"--source {arch}:{out} with any config of rtx: the backbone is rtx's own"
     return (
-        f"backbone init_cfg=dict(type='Pretrained', checkpoint={str(out)!r}, prefix='backbone.'), style='pytorch', "
-        "pixels RGB with mean [123.675, 116.28, 103.53] and std [58.395, 57.12, 57.375]"
+        f"backbone=dict({stock_backbone(arch, target)}, init_cfg=dict(type='Pretrained', checkpoint={str(out)!r}, "
+        "prefix='backbone.')), pixels RGB with mean [123.675, 116.28, 103.53] and std [58.395, 57.12, 57.375]"
     )
 
 
-def _renamed(backbone: dict[str, Tensor], head: dict[str, Tensor], target: str, arch: str) -> dict[str, Tensor]:
+_TORCHVISION = {
+    "wide_resnet50_4": (
+        "torchvision.models.ResNet(torchvision.models.resnet.Bottleneck, [3, 4, 6, 3], width_per_group=256)"
+    ),
+    "swin_b_w12": ("torchvision.models.SwinTransformer([4, 4], 128, [2, 2, 18, 2], [4, 8, 16, 32], [12, 12])"),
+}
+
+
+def renamed(backbone: dict[str, Tensor], head: dict[str, Tensor], target: str, arch: str) -> dict[str, Tensor]:
+    """The target's keys for a backbone's weights; of the classifier's only what the target keeps."""
+    swin = ARCHS[arch].family == "swin"
     if target == "torchvision":
-        return {**backbone, **head}
+        return swin_keys.to_torchvision({**backbone, **head}) if swin else {**backbone, **head}
     if target == "detectron2":
         return to_detectron2(backbone)
-    names = to_openmmlab(backbone) if ARCHS[arch].family == "swin" else backbone
+    if swin:
+        names = swin_keys.to_openmmlab(swin_keys.with_indices(backbone))
+    elif stock_backbone(arch, target) is None:
+        names = backbone
+    else:
+        names = to_openmmlab(backbone, arch, target)
     if target == "mmpretrain" and "norm.weight" in head:
         # mmpretrain's Swin norms its last output with the published final norm.
         names |= {f"norm3.{part}": head[f"norm.{part}"] for part in ("weight", "bias")}
@@ -131,4 +143,8 @@ def _write(out: Path, state: dict[str, Tensor], meta: dict[str, Any], target: st
     elif out.suffix == ".safetensors":
         write_safetensors(out, state, {k: v if isinstance(v, str) else json.dumps(v) for k, v in meta.items()})
     else:
-        torch.save({"meta": meta, "state_dict": state}, out)
+        ordered = OrderedDict(state)
+        if target == "torchvision" and meta["arch"].startswith("mnasnet"):
+            # torchvision's MNASNet refuses a state dict that does not say of which version of the network it is.
+            ordered._metadata = OrderedDict({"": {"version": 2}})  # type: ignore[attr-defined]
+        torch.save({"meta": meta, "state_dict": ordered}, out)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from rtx.errors import WeightsError, WeightsMismatch
 from rtx.sources.detectron2_keys import from_detectron2, is_detectron2
+from rtx.sources.openmmlab_keys import from_openmmlab
 from rtx.sources.swin_keys import dialect_of, to_original
 
 # Where the state dict lies, the commonest first; a flat file has the tensors at the top.
@@ -88,6 +89,7 @@ _DIALECTS = (
     Layout("swin", "", text="original Swin keys"),
     Layout("swin_timm", "", text="Swin with the keys of timm 0.9 and later"),
     Layout("swin_openmmlab", "", text="Swin with OpenMMLab's keys"),
+    Layout("swin_torchvision", "", text="Swin with torchvision's keys"),
     Layout("detectron2", "", text="ResNet with detectron2's keys"),
 )
 LAYOUTS: Mapping[str, Layout] = {layout.name: layout for layout in (*_ALL, *_DIALECTS)}
@@ -159,6 +161,8 @@ def recognise(content: Any, where: str) -> Recognised:
         inner, derived = to_original(inner, dialect)
         dropped += derived
         layout = LAYOUTS[dialect] if layout.name == "torchvision" else layout
+    else:
+        inner = from_openmmlab(inner)
     return Recognised(layout, container, inner, tuple(copies), normaliser, tuple(dropped))
 
 

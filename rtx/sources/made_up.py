@@ -17,7 +17,7 @@ from rtx.errors import WeightsError, unknown_name
 from rtx.sources.archs import full_shapes
 from rtx.sources.detectron2_keys import to_detectron2
 from rtx.sources.record import IMAGENET_MEAN, IMAGENET_STD, Source
-from rtx.sources.swin_keys import SWIN_SHAPES, to_openmmlab, to_timm
+from rtx.sources.swin_keys import SWIN_SHAPES, to_openmmlab, to_timm, to_torchvision
 
 State = Mapping[str, Tensor]
 
@@ -159,4 +159,5 @@ WRITERS: Mapping[str, Callable[[State, str], dict[str, Any]]] = {
     "swin": _swin(dict),
     "swin_timm": _swin(to_timm),
     "swin_openmmlab": _swin(to_openmmlab),
+    "swin_torchvision": lambda state, arch: to_torchvision(state),
 }

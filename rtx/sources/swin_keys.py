@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 
@@ -59,7 +60,9 @@ def swin_shapes(arch: str, classes: int) -> dict[str, tuple[int, ...]]:
 
 
 def dialect_of(state: Mapping[str, Tensor]) -> str | None:
-    """Whose names a state dict uses: "swin" (original), "swin_timm", "swin_openmmlab", or None when it is no Swin."""
+    """Whose names a state dict uses: "swin" (original), "swin_timm", "swin_openmmlab", "swin_torchvision", or None."""
+    if "features.1.0.attn.relative_position_bias_table" in state:
+        return "swin_torchvision"
     if "stages.0.blocks.0.attn.w_msa.qkv.weight" in state:
         return "swin_openmmlab"
     if "layers.0.blocks.0.attn.relative_position_bias_table" not in state:
@@ -75,6 +78,8 @@ def to_original(state: Mapping[str, Tensor], dialect: str) -> tuple[dict[str, Te
         kept = {_from_timm(key): value for key, value in kept.items()}
     elif dialect == "swin_openmmlab":
         kept = {_from_openmmlab(key): _merging_order(key, value, inverse=True) for key, value in kept.items()}
+    elif dialect == "swin_torchvision":
+        kept = {_from_torchvision(key): value for key, value in kept.items()}
     # mmpretrain keeps the final norm as the output norm of the last stage.
     if "norm.weight" not in kept and "norm3.weight" in kept:
         for name in ("weight", "bias"):
@@ -85,6 +90,34 @@ def to_original(state: Mapping[str, Tensor], dialect: str) -> tuple[dict[str, Te
 def to_openmmlab(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """From original names to those of mmdet's, mmseg's and mmpretrain's SwinTransformer; the head keeps its name."""
     return {_to_openmmlab(key): _merging_order(key, value, inverse=False) for key, value in state.items()}
+
+
+def to_torchvision(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """From original names to those of torchvision's SwinTransformer, with the index buffers that it expects."""
+    return {_to_torchvision(key): value for key, value in with_indices(state, flat=True).items()}
+
+
+def with_indices(state: Mapping[str, Tensor], *, flat: bool = False) -> dict[str, Tensor]:
+    """Original names with each block's `relative_position_index`, which stock networks keep as a buffer.
+
+    Args:
+        state: original names.
+        flat: one axis of window^4 entries (torchvision) instead of two of window^2 (all others).
+    """
+    full: dict[str, Tensor] = {}
+    for key, value in state.items():
+        full[key] = value
+        if key.endswith(".relative_position_bias_table"):
+            index = position_index((round(value.shape[0] ** 0.5) + 1) // 2)
+            full[key.replace("bias_table", "index")] = index.flatten() if flat else index
+    return full
+
+
+def position_index(window: int) -> Tensor:
+    """Row of the bias table for each pair of positions in a window, (window^2, window^2)."""
+    places = torch.cartesian_prod(torch.arange(window), torch.arange(window))
+    apart = places[:, None] - places[None, :] + window - 1
+    return apart[..., 0] * (2 * window - 1) + apart[..., 1]
 
 
 def to_timm(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -122,6 +155,27 @@ def _from_openmmlab(key: str) -> str:
     for ours, theirs in _RENAMES:
         key = key.replace(theirs, ours, 1)
     return key.replace("stages.", "layers.", 1)
+
+
+_TORCHVISION = (("patch_embed.proj.", "features.0.0."), ("patch_embed.norm.", "features.0.2."))
+
+
+def _to_torchvision(key: str) -> str:
+    for ours, theirs in _TORCHVISION:
+        if key.startswith(ours):
+            return key.replace(ours, theirs, 1)
+    key = re.sub(r"^layers\.(\d)\.blocks", lambda m: f"features.{2 * int(m[1]) + 1}", key)
+    key = re.sub(r"^layers\.(\d)\.downsample", lambda m: f"features.{2 * int(m[1]) + 2}", key)
+    return key.replace(".mlp.fc1.", ".mlp.0.").replace(".mlp.fc2.", ".mlp.3.")
+
+
+def _from_torchvision(key: str) -> str:
+    for ours, theirs in _TORCHVISION:
+        if key.startswith(theirs):
+            return key.replace(theirs, ours, 1)
+    key = re.sub(r"^features\.([1357])\.", lambda m: f"layers.{int(m[1]) // 2}.blocks.", key)
+    key = re.sub(r"^features\.([246])\.", lambda m: f"layers.{int(m[1]) // 2 - 1}.downsample.", key)
+    return key.replace(".mlp.0.", ".mlp.fc1.").replace(".mlp.3.", ".mlp.fc2.")
 
 
 def _merging_order(key: str, value: Tensor, *, inverse: bool) -> Tensor:

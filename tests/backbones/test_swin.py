@@ -26,7 +26,13 @@ def small_weights(arch, seed):
 
 
 @pytest.mark.parametrize("framework", ["mmdet", "mmseg"])
-@pytest.mark.parametrize("arch", ["swin_t", pytest.param("swin_b_w12", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "arch",
+    [
+        "swin_t",
+        *(pytest.param(arch, marks=[pytest.mark.slow, pytest.mark.ci]) for arch in SWIN_SHAPES if arch != "swin_t"),
+    ],
+)
 def test_features_equal_the_frameworks_own_swin(framework, arch):
     registry = pytest.importorskip(f"{framework}.registry").MODELS
     pytest.importorskip(f"{framework}.models")
@@ -55,6 +61,32 @@ def test_features_equal_the_frameworks_own_swin(framework, arch):
             for mine, theirs in zip(features, stock(x), strict=True):
                 assert mine.shape == theirs.shape and (mine - theirs).abs().max() <= 1e-5
         assert tuple(f.shape[1] for f in features) == spec_of(arch).channels
+
+
+@pytest.mark.parametrize("arch", ["swin_t", pytest.param("swin_b_w12", marks=[pytest.mark.slow, pytest.mark.ci])])
+def test_a_classifiers_features_equal_those_of_mmpretrains_own_swin(arch):
+    """At the size of its training a published classifier shifts no window in stage 4; detectors do."""
+    registry = pytest.importorskip("mmpretrain.registry").MODELS
+    pytest.importorskip("mmpretrain.models")
+    shape, side = SWIN_SHAPES[arch], 384 if arch == "swin_b_w12" else 224
+    settings = {"embed_dims": shape.width, "depths": list(shape.depths), "num_heads": list(shape.heads)}
+    stock = registry.build(
+        {"type": "mmpretrain.SwinTransformer", "arch": settings, "img_size": side, "window_size": shape.window}
+    )
+    last = {"out_indices": (3,), "last_norm_from_source": True}
+    ours = SourceSwin(arch, **last, shift_single_windows=False)
+    shifting = SourceSwin(arch, **last)
+    state = {key: value for key, value in small_weights(arch, 6).items() if not key.startswith("head.")}
+    names = to_openmmlab(swin_keys.with_indices(state))
+    stock.load_state_dict({key.replace("norm.", "norm3.") if key[:5] == "norm." else key: names[key] for key in names})
+    x = torch.randn(1, 3, side, side)
+    with torch.no_grad():
+        stock.eval()
+        theirs = stock(x)[0]
+        for net in (ours, shifting):
+            net.load_state_dict(net.from_source(state), strict=True)
+        assert (ours.eval()(x)[0] - theirs).abs().max() <= 1e-5
+        assert (shifting.eval()(x)[0] - theirs).abs().max() > 1e-3
 
 
 def test_our_renaming_equals_mmdets_own_converter():
@@ -94,6 +126,15 @@ def test_the_final_norm_is_taken_where_a_classifier_needs_it(tmp_path):
     assert torch.equal(backbone.norm3.weight, state["norm.weight"])
     with pytest.raises(BadValue, match="last_norm_from_source"):
         SourceSwin("swin_t", out_indices=(0,), last_norm_from_source=True)
+
+
+def test_a_pretrained_final_norm_is_frozen_with_the_last_block():
+    def trains(**kwargs):
+        backbone = SourceSwin("swin_t", out_indices=(2, 3), last_norm_from_source=True, **kwargs)
+        return {name for name, p in backbone.named_parameters() if p.requires_grad and name.startswith("norm")}
+
+    assert trains(frozen_stages=4) == {"norm2.weight", "norm2.bias"}
+    assert trains(trainable_blocks=1) == {f"norm{i}.{part}" for i in (2, 3) for part in ("weight", "bias")}
 
 
 def test_fixed_keeps_output_norms_trainable_unless_asked():

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from rtx.errors import BadValue, UnknownName, WeightsMismatch
-from rtx.sources.archs import ARCHS, reference_shapes
+from rtx.sources.archs import ARCHS, full_shapes, reference_shapes
 from rtx.sources.catalog import CATALOG
-from rtx.sources.convert import convert, hint
+from rtx.sources.convert import convert, hint, renamed
 from rtx.sources.describe import as_text, describe
 from rtx.sources.load import load_source
 from rtx.sources.made_up import WRITERS, make_source, make_weights, random_state, small_shape
+from rtx.sources.openmmlab_keys import stock_backbone
 from rtx.sources.read import read_checkpoint
 from rtx.sources.safetensors_file import read_metadata
 
@@ -102,12 +105,99 @@ def test_targets_outputs_and_networks_that_do_not_go_together_are_refused(r18, s
         convert(tmp_path / "x.pth", "mmdet", tmp_path / "x.pth")
     with pytest.raises(BadValue, match="detectron2 has no swin_t"):
         convert(swin[0], "detectron2", tmp_path / "o.pkl")
-    make_weights(tmp_path / "m.pth", "mobilenet_v2", "torchvision")
-    with pytest.raises(BadValue, match="mmdet has no mobilenet_v2"):
-        convert(tmp_path / "m.pth", "mmdet", tmp_path / "o.pth")
     torch.save({"a": torch.zeros(1)}, tmp_path / "u.pth")
     with pytest.raises(WeightsMismatch, match="cannot tell"):
         convert(tmp_path / "u.pth", "mmdet", tmp_path / "o.pth")
+
+
+# -- every architecture against the networks that the frameworks build by themselves -----------------------------------
+
+
+@pytest.fixture
+def numbers_on_cpu(monkeypatch):
+    """Networks built without memory may still read the numbers of their drop-path ramp."""
+    linspace = torch.linspace
+    monkeypatch.setattr(torch, "linspace", lambda *args, **kwargs: linspace(*args, **{**kwargs, "device": "cpu"}))
+
+
+def stock_network(target, arch):
+    """The network that the printed hint names, without memory; None where the framework has none."""
+    if target == "torchvision":
+        import torchvision
+
+        words = hint(target, arch, Path("x.pth")).partition(".load_state_dict")[0]
+        with torch.device("meta"):
+            return eval(words, {"torchvision": torchvision})
+    text = stock_backbone(arch, target)
+    if text is None:
+        return None
+    registry = pytest.importorskip(f"{target}.registry").MODELS
+    pytest.importorskip(f"{target}.models")
+    arguments = eval(f"dict({text})")
+    with torch.device("meta"):
+        return registry.build({**arguments, "type": f"{target}.{arguments['type']}"})
+
+
+@pytest.mark.parametrize("target", ["mmdet", "mmseg", "mmpretrain", "torchvision"])
+@pytest.mark.parametrize("arch", ARCHS)
+def test_keys_and_shapes_are_those_of_the_stock_network(arch, target, numbers_on_cpu):
+    whole = {key: torch.empty(shape, device="meta") for key, shape in full_shapes(arch).items()}
+    backbone = {key: whole[key] for key in reference_shapes(arch)}
+    head = {key: value for key, value in whole.items() if key not in backbone}
+    names = {key.removeprefix("backbone."): value for key, value in renamed(backbone, head, target, arch).items()}
+    net = stock_network(target, arch)
+    if net is None:
+        assert set(names) == set(backbone), "rtx's own backbone takes it"
+        assert "--source" in hint(target, arch, Path("x.pth"))
+        return
+    shapes = {key: tuple(value.shape) for key, value in net.state_dict().items()}
+    if arch.startswith("swin") and target in ("mmdet", "mmseg"):
+        # Norms of the pyramid's outputs: no classifier has them, they start as identity.
+        shapes = {key: shape for key, shape in shapes.items() if not key.startswith("norm")}
+    assert {key: tuple(value.shape) for key, value in names.items()} == shapes
+
+
+RENAMED = [("vgg16_bn", "mmpretrain"), ("densenet161", "mmpretrain"), ("mobilenet_v2", "mmpretrain"),
+           ("mobilenet_v2", "mmdet"), ("shufflenet_v2_x1_0", "mmpretrain"), ("wide_resnet50_2", "mmpretrain"),
+           ("mnasnet1_0", "torchvision"), ("swin_t", "torchvision"), ("swin_t", "mmpretrain")]  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+@pytest.mark.parametrize(("arch", "target"), RENAMED)
+def test_a_converted_file_loads_strictly_and_computes_the_same(arch, target, tmp_path, numbers_on_cpu):
+    from mmengine.registry import MODELS
+
+    import rtx.backbones  # noqa: F401  # registers
+    from rtx.backbones.spec import spec_of
+
+    source = tmp_path / "f.ckpt"
+    state = make_weights(source, arch, "swin" if arch == "swin_t" else "robustness")
+    convert(source, target, tmp_path / "out.pth")
+    saved = torch.load(tmp_path / "out.pth", weights_only=True)["state_dict"]
+    net = stock_network(target, arch).to_empty(device="cpu")
+    net.eval()  # OpenMMLab's return None
+    names = {key.removeprefix("backbone."): value for key, value in saved.items()}
+    net.load_state_dict(saved if target == "torchvision" else names, strict=True)
+    last = {"last_norm_from_source": True, "shift_single_windows": False} if arch == "swin_t" else {}
+    ours = MODELS.build({**spec_of(arch).config, "out_indices": (3,), "source": f"{arch}:{source}", **last}).eval()
+    ours.init_weights()
+    x = torch.randn(1, 3, 224, 224)  # mmpretrain's Swin shrinks its windows on smaller images
+    with torch.no_grad():
+        mine = ours(x)[0]
+        theirs = {
+            "swin_t-torchvision": lambda: net.permute(net.norm(net.features(x))),
+            "mnasnet1_0-torchvision": lambda: net.layers(x),
+        }.get(f"{arch}-{target}", lambda: net(x)[-1])()
+    assert mine.shape == theirs.shape and (mine - theirs).abs().max() <= 1e-5 * max(1.0, float(theirs.abs().max()))
+    back = load_source(f"{arch}:{tmp_path / 'out.pth'}", arch)
+    assert_same(back.state_dict, state)
+
+
+def test_a_safetensors_file_is_not_promised_to_openmmlabs_loader():
+    assert "Pretrained" in hint("mmdet", "resnet50", Path("x.pth"))
+    assert "Pretrained" not in hint("mmdet", "resnet50", Path("x.safetensors"))
+    assert "load_file" in hint("torchvision", "resnet50", Path("x.safetensors"))
 
 
 def test_inspect_shows_layout_copies_normaliser_and_dropped_keys(r18):
