@@ -6,7 +6,8 @@
 The processes are torchrun ranks and plain starts on one folder; each has one thread and no loader process, so that two
 of them fit two cores. The simulation hands the measured cells out as the sweep does, in grid order to whoever is free,
 and compares the end with a schedule of whole cells that knows every time in advance (longest first, within 4/3 of the
-best), and with what no schedule beats: the longest cell, and the sum over the ranks. `--cells FOLDER` simulates from the cells of an evaluation that is there, e.g. one made on a GPU.
+best), and with what no schedule beats: the longest cell, and the sum over the ranks. `--cells FOLDER` simulates from
+the cells of an evaluation that is there, e.g. one made on a GPU.
 """
 
 from __future__ import annotations
