@@ -6,8 +6,11 @@ processor. What is left (+ - * / and comparisons) is exact in IEEE arithmetic on
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from numba import njit
@@ -20,11 +23,14 @@ _said = False
 def compiled(function: F) -> F:
     """Compile with numba on first use; later processes read the compiled code from numba's cache folder.
 
-    Where no cache folder can be written (a read-only installation and home), the kernel compiles in memory.
+    That is NUMBA_CACHE_DIR where it is set, else `__pycache__` beside the source, else (a read-only installation) the
+    user's cache folder. Where none can be written, the kernel compiles in memory.
     """
     options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": False}
     try:
-        return cast(F, njit(cache=True, **options)(function))
+        kernel = njit(cache=True, **options)(function)
+        _renew_with_the_package(kernel)
+        return cast(F, kernel)
     except (RuntimeError, OSError) as error:
         _say_once(error)
         return cast(F, njit(**options)(function))
@@ -33,6 +39,25 @@ def compiled(function: F) -> F:
 def inlined(function: F) -> F:
     """A piece of a kernel: compiled into the kernels that call it, never called from Python."""
     return cast(F, njit(inline="always", error_model="numpy", boundscheck=False)(function))
+
+
+def _renew_with_the_package(kernel: Any) -> None:
+    """Compile anew when any file of this package changes.
+
+    Numba looks at the file of the kernel alone, and would go on using code compiled from an older version of what the
+    kernel calls in another file: old pixels under a new name.
+    """
+    index = kernel._cache._cache_file
+    index._source_stamp = (index._source_stamp, source_hash())
+
+
+@lru_cache(maxsize=1)
+def source_hash() -> str:
+    """Of all files of this package."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
 
 
 def _say_once(error: Exception) -> None:

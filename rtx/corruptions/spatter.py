@@ -63,16 +63,20 @@ def spatter(image: Image, level: SpatterLevel, field: NDArray[np.floating], fixe
         field: standard normal numbers (H, W).
         fixed: round to the nearest grey level instead of down.
     """
-    liquid = _smoothed(level.mean + level.spread * field.astype(np.float64), level.sigma, single=False)
+    liquid = field.astype(np.float64)
+    liquid *= level.spread
+    liquid += level.mean
+    liquid = _smoothed(liquid, level.sigma, single=False)
     out = np.empty_like(image)
     half = np.float32(0.5 if fixed else 0.0)
     if level.mud:
-        mud = _smoothed((liquid > level.threshold).astype(np.float64), level.strength, single=True)
+        np.greater(liquid, level.threshold, out=liquid, casting="unsafe")
+        mud = _smoothed(liquid, level.strength, single=True)
         _splash(image, mud, np.array(_MUD), 0.8, True, half, out)
     else:
-        liquid[liquid < level.threshold] = 0
-        # The reference casts to uint8 without clipping; 256 would come out as 0.
-        drops = (liquid * 255).astype(np.int64).astype(np.uint8)
+        drops = np.empty(liquid.shape, np.uint8)
+        _drops(liquid, level.threshold, drops)
+        del liquid
         mask = drops * _relief(drops)
         strongest = mask.max()
         if strongest == 0:
@@ -98,6 +102,14 @@ def _smoothed(layer: Doubles, sigma: float, *, single: bool) -> NDArray[Any]:
     out = np.empty_like(layer)
     _smooth(layer, gaussian_weights(sigma), single, out)
     return out.astype(np.float32) if single else out
+
+
+@compiled
+def _drops(liquid: Doubles, threshold: float, out: Image) -> None:
+    """Nothing below the threshold. The reference casts to uint8 without clipping; 256 comes out as 0."""
+    for y in range(liquid.shape[0]):
+        for x in range(liquid.shape[1]):
+            out[y, x] = np.uint8(np.int64(liquid[y, x] * 255)) if liquid[y, x] >= threshold else np.uint8(0)
 
 
 @compiled

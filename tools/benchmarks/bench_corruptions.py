@@ -6,7 +6,8 @@ For every corruption and severity, reference and rtx take turns, and the median 
 processor time, so that other work on the machine disturbs both alike and little. `pass` is the time one pass over the
 image takes (add 1 to every value, with NumPy, into a new array): no corruption can be faster than that. rtx's time
 includes the draw of the random field and the check of the image. The cold time is that of a first call: with compiled
-kernels from the cache, and, with --compile, without a cache.
+kernels from the cache, and, with --compile, without a cache. Memory is the peak of a call above what the process held
+before it, result included and input not, in multiples of the image (Linux only).
 """
 
 from __future__ import annotations
@@ -47,6 +48,31 @@ image = np.zeros((64, 64, 3), np.uint8)
 for name in CORRUPTIONS:
     corrupt(image, Condition(name, 3), np.random.default_rng(0), engine="rtx")
 print(time.perf_counter() - start)
+"""
+# The peak of resident memory is set back before each call; large arrays are given back at once instead of kept.
+_MEMORY = """
+import json, sys
+import cv2, numpy as np
+from rtx.corruptions import CORRUPTIONS, corrupt
+from rtx.rng import image_rng
+from rtx.types import SEVERITIES, Condition
+cv2.setNumThreads(1)
+def held(what):
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) * 1024 for line in file if line.startswith(what))
+image = np.random.default_rng(0).integers(0, 256, (int(sys.argv[2]), int(sys.argv[1]), 3), dtype=np.uint8)
+found = {}
+for name in CORRUPTIONS:
+    for severity in SEVERITIES:
+        condition = Condition(name, severity)
+        corrupt(image, condition, image_rng(0, "memory", condition), engine=sys.argv[3])
+        with open("/proc/self/clear_refs", "w") as file:
+            file.write("5")
+        before = held("VmRSS")
+        out = corrupt(image, condition, image_rng(0, "memory", condition), engine=sys.argv[3])
+        found[name] = max(found.get(name, 0.0), (held("VmHWM") - before) / image.nbytes)
+        del out
+print(json.dumps(found))
 """
 
 
@@ -93,6 +119,17 @@ def cold_seconds(*, cached: bool) -> tuple[float, float]:
     return float(done.stdout), spent
 
 
+def memory(width: int, height: int, engine: str) -> dict[str, float]:
+    """Peak memory of each corruption at its hungriest severity, in multiples of the image; empty where unknown."""
+    if not os.access("/proc/self/clear_refs", os.W_OK):
+        return {}
+    environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "16384", "MALLOC_TRIM_THRESHOLD_": "0"}
+    command = [sys.executable, "-c", _MEMORY, str(width), str(height), engine]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    found: dict[str, float] = json.loads(done.stdout)
+    return found
+
+
 def measure(width: int, height: int, repeats: int) -> dict[str, Any]:
     """Times of all corruptions, as in the JSON file."""
     image = photo_like(width, height)
@@ -117,6 +154,9 @@ def measure(width: int, height: int, repeats: int) -> dict[str, Any]:
             "rtx_ms": [1000 * t for t in medians["rtx"]],
             "passes": rtx / len(SEVERITIES) / floor,
         }
+    for engine, key in (("rtx", "memory_images"), ("imagecorruptions", "reference_memory_images")):
+        for name, images in memory(width, height, engine).items():
+            rows[name][key] = images
     speedups = [rows[name]["speedup"] for name in BENCHMARK]
     return {
         "reference": f"imagecorruptions-imaug {version('imagecorruptions-imaug')}",
@@ -138,13 +178,16 @@ def table(result: dict[str, Any]) -> str:
     lines = [
         f"{result['size']}, one thread, medians of {result['repeats']}; a pass takes {result['pass_ms']:.2f} ms",
         "",
-        "| corruption | reference, ms | rtx, ms | speedup | passes |",
-        "|---|---|---|---|---|",
+        "| corruption | reference, ms | rtx, ms | speedup | passes | memory, images (reference) |",
+        "|---|---|---|---|---|---|",
     ]
     for name, row in result["corruptions"].items():
         reference, rtx = statistics.fmean(row["reference_ms"]), statistics.fmean(row["rtx_ms"])
         star = "" if name in BENCHMARK else " (held out)"
-        lines.append(f"| {name}{star} | {reference:.1f} | {rtx:.2f} | {row['speedup']:.1f} | {row['passes']:.0f} |")
+        cells = [f"{reference:.1f}", f"{rtx:.2f}", f"{row['speedup']:.1f}", f"{row['passes']:.0f}", "-"]
+        if "memory_images" in row:
+            cells[-1] = f"{row['memory_images']:.1f} ({row['reference_memory_images']:.0f})"
+        lines.append(f"| {name}{star} | {' | '.join(cells)} |")
     lines += [
         "",
         f"75 variants: {result['sum75_reference_s']:.2f} s -> {result['sum75_rtx_s']:.3f} s; "
