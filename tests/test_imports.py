@@ -44,7 +44,11 @@ LEVELS = {
 }
 # The half of evaluation that builds and runs models; the rest works on numbers and arrays.
 MM_EVALUATION = {
-    f"rtx.evaluation.{name}" for name in ("batches", "card", "conditions", "forward", "loop", "model", "scorers", "share", "sweep")
+    f"rtx.evaluation.{name}"
+    for name in (
+        *("adapted", "adapters", "batches", "card", "conditions", "forward", "imagenet_c", "loop", "model", "scorers"),
+        *("share", "sweep"),
+    )
 }
 # Sideways between pure rooms: names and families of corruptions have one home, and reports read scores.
 SIDEWAYS = {
