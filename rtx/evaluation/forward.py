@@ -107,6 +107,7 @@ def evaluate(
     forward = Forward(job.model, amp=job.amp, divisor=padding_divisor(job.model))
     n_images = len(job.indices)
     pace = _Pace()
+    job.scorer.keep = job.keep_predictions
     job.scorer.reset()
     images, started = 0, time.perf_counter()
     with _ready(job):
