@@ -90,6 +90,7 @@ def test_a_broken_file_among_good_ones_is_listed(photos: Path, tmp_path: Path, c
 
 
 @pytest.mark.slow
+@pytest.mark.ci
 def test_processes_write_the_same_files(photos: Path, tmp_path: Path) -> None:
     hashes = []
     for processes in ("1", "2"):

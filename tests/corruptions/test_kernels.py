@@ -6,19 +6,22 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rtx.corruptions import CORRUPTIONS, compiled, corrupt
-from rtx.corruptions.frost import FrostField, scaled_size, textures
+from rtx.corruptions import CORRUPTIONS, compiled, corrupt, frost
+from rtx.corruptions.frost import FILES, FrostField, scaled_size, textures
 from rtx.corruptions.glass import glass_blur
 from rtx.corruptions.kernels import KERNELS
 from rtx.corruptions.motion import trail
 from rtx.corruptions.registry import corruption
+from rtx.errors import MissingDependency
 from rtx.rng import image_rng
 from rtx.types import Condition
 from tests.corruptions.conftest import made_photo
@@ -148,6 +151,39 @@ def test_frost_is_scaled_to_images_larger_than_its_textures(shape: tuple[int, in
         assert height > shape[0] and width > shape[1]
         last = FrostField(texture, height - shape[0] - 1, width - shape[1] - 1)
         assert kernel.apply(image, kernel.levels[2], last, False).shape == image.shape
+
+
+@pytest.fixture
+def unread_textures() -> Iterator[None]:
+    """Textures are read again in the test and after it."""
+    textures.cache_clear()
+    yield
+    textures.cache_clear()
+
+
+def test_textures_are_read_once_a_process(unread_textures: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = []
+    real = frost.cv2.imread
+    monkeypatch.setattr(frost.cv2, "imread", lambda path, *rest: read.append(path) or real(path, *rest))
+    for i in range(12):
+        condition = Condition("frost", 1 + i % 5)
+        corrupt(made_photo(40 + i, 50), condition, image_rng(0, str(i), condition), engine="rtx")
+    assert [Path(path).name for path in read] == list(FILES)
+
+
+def test_frost_without_its_package_or_with_a_damaged_texture_says_what_to_install(
+    unread_textures: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(frost.importlib.util, "find_spec", lambda name: None)
+        with pytest.raises(MissingDependency, match=r"'frost' needs the textures.*pip install imagecorruptions-imaug"):
+            out(made_photo(40, 50), "frost", 3)
+    (tmp_path / "frost").mkdir()
+    (tmp_path / "frost" / "frost1.png").write_bytes(b"no image")
+    found = SimpleNamespace(origin=str(tmp_path / "__init__.py"))
+    monkeypatch.setattr(frost.importlib.util, "find_spec", lambda name: found)
+    with pytest.raises(MissingDependency, match=r"cannot read .*frost1\.png; run: pip uninstall"):
+        out(made_photo(40, 50), "frost", 3)
 
 
 def test_spatter_without_a_drop_leaves_the_image() -> None:
