@@ -99,18 +99,23 @@ def _layers(height: int, width: int, level: ZoomLevel, fixed: bool) -> tuple[Tab
 @compiled
 def widened(image: Image) -> NDArray[np.float32]:
     """Four floats a pixel, (H, 4 W): the channels as fractions of 255, and one idle, to fill a vector register."""
+    wide = np.zeros((image.shape[0], 4 * image.shape[1]), np.float32)
+    widen(image, wide)
+    return wide
+
+
+@compiled
+def widen(image: Image, wide: NDArray[np.float32]) -> None:
+    """Fill the first rows of `wide`, see `widened`; what is idle stays as it is."""
     table = np.empty(256, np.float32)
     for v in range(256):
         table[v] = np.float32(v / 255.0)
-    height, width = image.shape[:2]
-    wide = np.zeros((height, 4 * width), np.float32)
-    for y in range(height):
+    for y in range(image.shape[0]):
         row, into = image[y].reshape(-1), wide[y]
-        for x in range(width):
+        for x in range(image.shape[1]):
             into[4 * x] = table[row[3 * x]]
             into[4 * x + 1] = table[row[3 * x + 1]]
             into[4 * x + 2] = table[row[3 * x + 2]]
-    return wide
 
 
 @compiled

@@ -16,6 +16,7 @@ import pytest
 from numpy.typing import NDArray
 
 from rtx.corruptions import CORRUPTIONS, compiled, corrupt, frost
+from rtx.corruptions.elastic import ElasticField, ElasticLevel
 from rtx.corruptions.frost import FILES, FrostField, scaled_size, textures
 from rtx.corruptions.glass import glass_blur
 from rtx.corruptions.kernels import KERNELS
@@ -140,6 +141,25 @@ def test_a_trail_that_leaves_the_image_loses_weight_unless_fixed() -> None:
         shifts, weights = trail(20, 15, angle=0.0, height=32, width=32, fixed=fixed)
         assert np.abs(shifts).max() == 31
         assert float(weights.sum()) == pytest.approx(total, abs=0.02 if not fixed else 1e-6)
+
+
+@pytest.mark.parametrize("share", [-2.3, -1.2, -0.4, -0.1, 0.1, 0.4, 1.2, 2.3])
+def test_elastic_mirrors_however_far_a_pixel_looks(share: float) -> None:
+    """All pixels look by the same share of the height up or down, over several strips of rows and beyond both edges."""
+    from scipy.ndimage import map_coordinates
+
+    image = made_photo(150, 40)
+    height, width = image.shape[:2]
+    level = ElasticLevel(alpha=1.0, reach=abs(share))
+    moves = np.full((height, 2, width), np.sign(share), np.float32)
+    moves[:, 0] = 0
+    ours = KERNELS["elastic_transform"].apply(image, level, ElasticField(moves, np.zeros((3, 2))), False)
+    y, x = np.mgrid[0:height, 0:width].astype(np.float64)
+    expected = [
+        map_coordinates(image[..., c].astype(np.float64), [y + share * height, x], order=1, mode="reflect")
+        for c in range(3)
+    ]
+    assert np.abs(ours - np.stack(expected, axis=-1)).max() < 1.1
 
 
 @pytest.mark.parametrize("shape", [(700, 1000), (2100, 64), (64, 2100), (32, 32)])
