@@ -1,6 +1,6 @@
 """The pixels of the engine `rtx` at severity 3, as hashes: a change of any of them is a change of every number.
 
-jpeg_compression, frost and spatter go through libjpeg and OpenCV, whose other builds may give other last bits; all else
+frost and spatter go through OpenCV, whose other builds may give other last bits; all else
 is arithmetic that is exact everywhere.
 """
 
