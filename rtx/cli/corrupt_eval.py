@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import argparse
 import logging
-import shlex
+import os
+import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from rtx.errors import BadValue
-from rtx.types import SEVERITIES
+from rtx.cli.resume import resume_command, resume_words
+from rtx.errors import BadValue, RtxError
+from rtx.evaluation.events import Event, Planned
+from rtx.evaluation.interrupt import exit_status, sigterm_raises
+from rtx.types import SEVERITIES, Condition
 
-if TYPE_CHECKING:
-    from rtx.evaluation.loop import Plan
+log = logging.getLogger(__name__)
 
 HELP = "score a trained model on clean and corrupted images (P, mPC, rPC)"
 
@@ -42,8 +46,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where corruptions act; classifiers: network_input (after resize and crop), others: original_resolution",
     )
     parser.add_argument("--amp", action="store_true", help="autocast the forward pass; named in the protocol card")
+    parser.add_argument(
+        "--channels-last", action="store_true", help="weights in that memory format; named in the protocol card"
+    )
+    parser.add_argument(
+        "--scoring",
+        choices=("auto", "process", "inline"),
+        default="auto",
+        help="where cells are scored: beside the forward passes in a process of its own, or between them",
+    )
     parser.add_argument("--scorer", help="COCO scorer: hotcoco (default), faster-coco-eval or pycocotools")
     parser.add_argument("--keep-predictions", action="store_true", help="write predictions/ too, for `rtx score`")
+    parser.add_argument(
+        "--resamples", type=int, default=1000, metavar="N", help="resamplings of the images for intervals; 0 for none"
+    )
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ...; default: a GPU where there is one")
     parser.add_argument("--dry-run", action="store_true", help="say what would be evaluated, and how long it may take")
     parser.add_argument(
@@ -57,26 +73,49 @@ def run(args: argparse.Namespace) -> int:
     from rtx.evaluation.conditions import grid
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    grid(args.corruptions, args.severities)  # a wrong name fails before anything is loaded
+    conditions = grid(args.corruptions, args.severities)  # a wrong name fails before anything is loaded
+    if not 0 <= args.resamples <= 100_000:
+        raise BadValue(f"--resamples {args.resamples}: must be 0 (no intervals) to 100000")
+    sweep = _Sweep(conditions)
+    try:
+        with sigterm_raises():
+            return _run(args, sweep)
+    except KeyboardInterrupt as error:
+        sweep.say_how_to_resume("interrupted", overwrite=args.overwrite)
+        return exit_status(error)
+    except RtxError as error:
+        if not sweep.begun or os.environ.get("RTX_DEBUG"):
+            raise
+        print(f"{type(error).__name__}: {str(error).strip()}", file=sys.stderr)
+        sweep.say_how_to_resume("stopped", overwrite=args.overwrite)
+        return 2
+    except Exception:
+        if sweep.begun:
+            sweep.say_how_to_resume("stopped by the fault below", overwrite=args.overwrite)
+        raise
+
+
+def _run(args: argparse.Namespace, sweep: _Sweep) -> int:
     config_path, checkpoint = resolve(args.config, args.checkpoint)
     import torch
     from mmengine.dist import get_rank
 
     from rtx import config as configs
+    from rtx.cli.live import display
     from rtx.cli.options import apply_config_arguments
     from rtx.evaluation import share
     from rtx.evaluation.loop import evaluate_corruptions, plan_evaluation
     from rtx.evaluation.model import load_model
-    from rtx.evaluation.summary import markdown
     from rtx.targets.checks import check_data
 
     cfg = apply_config_arguments(configs.load(config_path), args)
     share.start(args.launcher, cfg.get("env_cfg", {}).get("dist_cfg"))
-    if get_rank() == 0:
+    sweep.rank = get_rank()
+    if sweep.rank == 0:
         check_data(cfg, splits=("val",))
     device = args.device or (f"cuda:{args.local_rank}" if torch.cuda.is_available() else "cpu")
     model = load_model(cfg, checkpoint, device)
-    out = Path(args.out) if args.out else checkpoint.parent / "corruption_eval"
+    sweep.out = Path(args.out) if args.out else checkpoint.parent / "corruption_eval"
     options: dict[str, Any] = dict(
         corruptions=args.corruptions,
         severities=args.severities,
@@ -85,39 +124,82 @@ def run(args: argparse.Namespace) -> int:
         batch_size=args.batch_size,
         workers=args.workers,
         amp=args.amp,
+        channels_last=args.channels_last,
         engine=args.engine,
         channel_order=args.channel_order,
         corruption_at=args.corruption_at,
         scorer=args.scorer,
+        scoring=args.scoring,
         keep_predictions=args.keep_predictions,
         checkpoint=checkpoint,
         labels={"run": checkpoint.parent.name, "config": Path(config_path).stem},
     )
     if args.dry_run:
-        print(forecast(plan_evaluation(cfg, model, out, **options), overwrite=args.overwrite))
+        from rtx.cli.forecast import forecast
+
+        print(forecast(plan_evaluation(cfg, model, sweep.out, **options), overwrite=args.overwrite))
         return 0
-    try:
-        summary = evaluate_corruptions(cfg, model, out, overwrite=args.overwrite, on_cell=_Progress(), **options)
-    except KeyboardInterrupt:
-        again = " ".join(shlex.quote(a) for a in sys.argv if a != "--overwrite")
-        print(f"\ninterrupted; finished cells are kept in {out}; go on with:\n  {again}", file=sys.stderr)
-        return 130
-    if get_rank() == 0:
-        print(markdown(summary))
-        print(f"summary: {out / 'summary.json'}   table: {out / 'table.md'}   cells: {out / 'cells.csv'}")
+    with display(limit=args.limit, quiet=sweep.rank > 0) as shown:
+
+        def on_event(event: Event) -> None:
+            sweep.note(event)
+            shown(event)
+
+        summary = evaluate_corruptions(cfg, model, sweep.out, overwrite=args.overwrite, on_event=on_event, **options)
+    if sweep.rank == 0:
+        finish(sweep.out, summary, args.resamples, print)
     return 0
 
 
-def forecast(plan: Plan, *, overwrite: bool = False) -> str:
-    """What a run would do: cells to evaluate, cells that are there, and the time by the pace of the latter."""
-    there = {} if overwrite else plan.cached()
-    todo = [condition for condition in plan.conditions if condition not in there]
-    text = f"{len(todo)} of {len(plan.conditions)} cells to evaluate"
-    text += f" on {len(plan.job.indices)} images, {len(there)} cached"
-    if there and todo:
-        pace = sum(cell.timing["seconds"] for cell in there.values()) / len(there)
-        text += f"; about {pace * len(todo) / 60:.1f} min in one process, by the pace of the cached cells"
-    return text + (":\n  " + " ".join(condition.key for condition in todo) if todo else "")
+def finish(out: Path, summary: dict[str, Any], resamples: int, say: Callable[[str], None]) -> None:
+    """Add the intervals and print the table."""
+    from rtx.cli.final_table import final_table, look_of
+    from rtx.evaluation.runs import add_confidence
+
+    if resamples:
+        log.info("resampling the images %d times for intervals", resamples)
+        try:
+            summary = add_confidence(out, summary, resamples=resamples)
+        except RtxError as error:
+            log.warning("no intervals: %s", error)
+    say(final_table(summary, look_of(sys.stdout)))
+    names = ["summary.json", "table.md", "cells.csv", *(["confidence.json"] if summary.get("intervals") else [])]
+    say(f"\n{out}: {', '.join(names)}   a page: rtx report {out} --out DIR")
+
+
+class _Sweep:
+    """What must be known to say how to go on, however the sweep ends.
+
+    Args:
+        conditions: the cells that are wanted.
+    """
+
+    def __init__(self, conditions: tuple[Condition, ...]) -> None:
+        self.conditions = conditions
+        self.rank = 0
+        self.out: Path | None = None
+        self.begun = False
+
+    def note(self, event: Event) -> None:
+        """Leave the command in the folder once the sweep has one."""
+        if isinstance(event, Planned):
+            self.begun = True
+            if self.rank == 0 and self.out is not None:
+                from rtx.evaluation.command import note_command
+
+                note_command(self.out, resume_words(), Path.cwd(), self.conditions)
+
+    def say_how_to_resume(self, what: str, *, overwrite: bool) -> None:
+        """Print the command that goes on; before the first image it may still have to overwrite."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)  # a launcher signals more than once
+        if self.rank > 0:
+            return
+        command = resume_command(keep_overwrite=overwrite and not self.begun)
+        kept = (
+            f"finished cells are kept in {self.out}; go on" if self.begun else "nothing was evaluated yet; start again"
+        )
+        print(f"\n{what}; {kept} with:\n  {command}", file=sys.stderr, flush=True)
 
 
 def resolve(config: str, checkpoint: str | None) -> tuple[str, Path]:
@@ -148,22 +230,3 @@ def resolve(config: str, checkpoint: str | None) -> tuple[str, Path]:
     named = Path(pointer.read_text().strip())
     # The pointer holds the path at training time; a folder that was moved still has the file beside it.
     return str(found[0]), named if named.is_file() else path / named.name
-
-
-class _Progress:
-    """One plain line a cell."""
-
-    def __init__(self) -> None:
-        self.spent = 0.0
-
-    def __call__(self, cell: Any, done: int, todo: int) -> None:
-        self.spent += cell.timing["seconds"]
-        name, value = next(iter(cell.metrics.items()))
-        left = self.spent / done * (todo - done)
-        flags = f"  [{', '.join(cell.flags)}]" if cell.flags else ""
-        print(
-            f"cell {done}/{todo}  {cell.condition.key:<22} {name} {100 * value:6.2f}  "
-            f"{cell.timing['seconds']:.1f} s, about {left / 60:.1f} min left{flags}",
-            file=sys.stderr,
-            flush=True,
-        )

@@ -36,7 +36,11 @@ COMMANDS: dict[str, Command] = {
         "rtx.cli.corrupt_eval",
         ("corrupt-eval",),
     ),
+    "status": Command("how far evaluations are, who works on them, what finishes them", "rtx.cli.status"),
     "score": Command("P, mPC, rPC of predictions made elsewhere (COCO results, label maps)", "rtx.cli.score"),
+    "imagenet_c": Command(
+        "error, mCE, rPC of a classifier on ImageNet-C-style folders", "rtx.cli.imagenet_c", ("imagenet-c",)
+    ),
     "corrupt": Command("corrupt an image or a data folder, into files or a contact sheet", "rtx.cli.corrupt"),
     "weights": Command("source weights: list, fetch, inspect, convert", "rtx.cli.weights"),
     "experiments": Command("the papers' experiments: their runs, and what to type for each", "rtx.cli.experiments"),

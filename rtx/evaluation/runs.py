@@ -16,7 +16,7 @@ from rtx.evaluation.bootstrap import LEVEL, Confidence, confidence, intervals, p
 from rtx.evaluation.files import write_atomic, write_whole
 from rtx.evaluation.resampled import RESAMPLES, Table, resampled_table
 from rtx.evaluation.scores import Cell, CellFolder, protocol_key
-from rtx.evaluation.summary import grid_order
+from rtx.evaluation.summary import grid_order, write_summary
 from rtx.types import Condition
 
 CONFIDENCE_FORMAT = "rtx.confidence/1"
@@ -119,6 +119,18 @@ def write_confidence(
     head = {"format": CONFIDENCE_FORMAT, "preview": preview, "made_from": made_from}
     write_atomic(path, json.dumps(head | found.to_dict(), indent=1) + "\n")
     return found
+
+
+def add_confidence(root: Path, summary: Mapping[str, Any], *, resamples: int = RESAMPLES) -> dict[str, Any]:
+    """Compute the intervals of a summary's own cells, write all files with them, and return the new summary.
+
+    Raises:
+        MissingConditions, BadValue: see `write_confidence`.
+    """
+    card, every = read_run(root)
+    cells = {condition: cell for condition, cell in every.items() if condition.key in summary["cells"]}
+    found = write_confidence(root, summary["metric"], resamples=resamples, conditions=cells)
+    return write_summary(root, cells, summary["metric"], card, found)
 
 
 def _digest(root: Path, cells: Mapping[Condition, Cell], metric: str, resamples: int, seed: int) -> str:

@@ -184,7 +184,7 @@ def _row(*items: str) -> str:
 
 
 def _with_ends(value: float | None, ends: Sequence[float] | None) -> str:
-    return f"{percent(value)} {interval_text(ends)}".strip()
+    return percent(value) if value is None else f"{percent(value)} {interval_text(ends)}".strip()
 
 
 def _interval_note(summary: Mapping[str, Any]) -> str:
@@ -207,27 +207,23 @@ def protocol_line(card: Mapping[str, Any], key: str) -> str:
     )
 
 
-def long_csv(
-    cells: Mapping[Condition, Cell],
-    labels: Mapping[str, Any],
-    *,
-    preview: bool = False,
-    confidence: Confidence | None = None,
-) -> str:
+def long_csv(cells: Mapping[Condition, Cell], labels: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
     """Long form: one row per cell and metric, values and ends of intervals as fractions at full precision."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     head = ["metric", "corruption", "family", "severity", "value", "n_images", "flags", "key"]
     writer.writerow([*labels, *head, "label", "low", "high"])
-    label = "PREVIEW" if preview else ""
+    label = "PREVIEW" if summary["preview"] else ""
+    ends = (summary.get("intervals") or {}).get("cells", {})
     for condition, cell in sorted(cells.items(), key=lambda item: grid_order(item[0])):
         family = CORRUPTIONS.get(condition.corruption, "clean")
         fixed = [cell.n_images, ";".join(cell.flags), protocol_key(cell.protocol)[:16], label]
         for name, value in cell.metrics.items():
-            row = confidence.cells.get(condition) if confidence and name == confidence.metric else None
-            ends = [_number(row.low), _number(row.high)] if row else ["", ""]
+            mine = ends.get(condition.key) if name == summary["metric"] else None
             place = [name, condition.corruption, family, condition.severity]
-            writer.writerow([*labels.values(), *place, _number(value), *fixed, *ends])
+            writer.writerow(
+                [*labels.values(), *place, _number(value), *fixed, *map(_number, mine or (math.nan, math.nan))]
+            )
     return stream.getvalue()
 
 
@@ -242,10 +238,23 @@ def write_summary(
     card: Mapping[str, Any],
     confidence: Confidence | None = None,
 ) -> dict[str, Any]:
-    """Write `summary.json`, `table.md` and `cells.csv` into `out` and return the summary."""
+    """Write `summary.json`, `table.md` and `cells.csv` into `out` and return the summary.
+
+    Without `confidence`, intervals that are there already for the same scores are kept.
+    """
     summary = build_summary(cells, headline, card, confidence)
-    preview = bool(summary["preview"])
+    if confidence is None:
+        summary["intervals"] = _kept_intervals(out / "summary.json", summary)
     write_atomic(out / "summary.json", json.dumps(summary, indent=1) + "\n")
     write_atomic(out / "table.md", markdown(summary))
-    write_atomic(out / "cells.csv", long_csv(cells, card.get("labels", {}), preview=preview, confidence=confidence))
+    write_atomic(out / "cells.csv", long_csv(cells, card.get("labels", {}), summary))
     return summary
+
+
+def _kept_intervals(path: Path, summary: Mapping[str, Any]) -> dict[str, Any] | None:
+    try:
+        old = json.loads(path.read_text(encoding="utf-8"))
+        same = all(old[name] == summary[name] for name in ("key", "metric", "cells"))
+        return old["intervals"] if same else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,104 @@
+"""What an evaluation would do and how long it may take, by the pace of finished cells or a short measured probe."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+from rtx.errors import RtxError
+from rtx.types import CLEAN, Condition
+
+if TYPE_CHECKING:
+    from rtx.evaluation.loop import Plan
+
+log = logging.getLogger(__name__)
+
+PROBE_SECONDS = 20.0
+"""After this long no further measurement is begun."""
+
+
+def forecast(plan: Plan, *, overwrite: bool = False, probe: bool = True) -> str:
+    """Cells to evaluate, cells that are there, and how long it may take.
+
+    Args:
+        plan: the evaluation.
+        overwrite: nothing that is there counts.
+        probe: measure a few images where no cell tells the pace.
+    """
+    there = {} if overwrite else plan.cached()
+    todo = [condition for condition in plan.conditions if condition not in there]
+    n_images = len(plan.job.indices)
+    text = f"{len(todo)} of {len(plan.conditions)} cells to evaluate on {n_images} images, {len(there)} cached"
+    if not todo:
+        return text
+    if there:
+        pace = sum(cell.timing["seconds"] for cell in there.values()) / len(there)
+        text += f"; about {_minutes(pace * len(todo))} in one process, by the pace of the cached cells"
+    elif probe:
+        text += f"; {probed(plan, todo)}"
+    else:
+        text += "; no cell is cached, so no pace is known"
+    return f"{text}:\n  " + " ".join(condition.key for condition in todo)
+
+
+def probed(plan: Plan, todo: list[Condition]) -> str:
+    """An estimate from one image under each corruption and two forward passes, in words."""
+    try:
+        loading, passing = _measure(plan, todo)
+    except RtxError as error:
+        return f"no pace is known ({error})"
+    workers = plan.job.workers
+    beside = min(workers, max(1, (os.cpu_count() or 1) - 1))
+    # Workers load while the model computes; without any, one comes after the other.
+    image = max(loading / beside, passing) if workers else loading + passing
+    total = image * len(plan.job.indices) * len(todo)
+    parts = f"{1000 * loading:.0f} ms to load and corrupt, {1000 * passing:.0f} ms to predict"
+    return f"about {_minutes(total)} in one process, by a probe of a few images ({parts} an image; scoring not counted)"
+
+
+def _measure(plan: Plan, todo: list[Condition]) -> tuple[float, float]:
+    """Seconds an image takes to load, on average over the cells, and to predict."""
+    from mmengine.dataset import pseudo_collate
+
+    from rtx.evaluation.batches import CorruptedView
+    from rtx.evaluation.forward import Forward
+
+    job = plan.job
+    view = CorruptedView(job.dataset)
+    index = job.indices[len(job.indices) // 2]
+    deadline = time.monotonic() + PROBE_SECONDS
+    forward = Forward(job.model, amp=job.amp)
+    _, sample = view[(CLEAN, index)]
+    batch = [sample] * max(1, min(job.batch_size, 8))
+    times: list[float] = []
+    for _ in range(3):
+        started = time.perf_counter()
+        forward(pseudo_collate(batch), CLEAN)
+        _settle(forward)
+        times.append((time.perf_counter() - started) / len(batch))
+        if time.monotonic() > deadline:
+            break
+    passing = min(times)
+    loads: dict[str, float] = {}
+    for condition in sorted(todo, key=lambda c: abs(c.severity - 3)):
+        if condition.corruption not in loads and time.monotonic() < deadline:
+            view[(condition, index)]  # compiles, reads overlays
+            started = time.perf_counter()
+            view[(condition, index)]
+            loads[condition.corruption] = time.perf_counter() - started
+    known = [loads[c.corruption] for c in todo if c.corruption in loads]
+    return sum(known) / max(len(known), 1), passing
+
+
+def _settle(forward: Any) -> None:
+    """Wait for the device: a pass returns before it is computed."""
+    if forward.device.type == "cuda":
+        import torch
+
+        torch.cuda.synchronize(forward.device)
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

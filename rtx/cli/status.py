@@ -1,0 +1,127 @@
+"""`rtx status RUN [RUN ...]`: how far evaluations are, who works on what, and the command that finishes them.
+
+Reads the folder only, so it works while the evaluation runs and from any machine that sees the folder. RUN is an
+evaluation folder, a run folder, or a folder of either. Exit status: 0 where everything that was asked for is there,
+1 where something is missing or damaged, 2 for an error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+from rtx.cli.live import duration, encodes
+
+COMPLETE, INCOMPLETE = 0, 1
+_SHOWN = 8
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="evaluation folder, run folder, or a folder of either")
+    parser.add_argument("--json", action="store_true", help="print a list of JSON objects instead of text")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the state of each evaluation."""
+    from rtx.evaluation.progress import read_progress
+    from rtx.reports.runs import find_evaluations
+
+    states = [read_progress(folder) for path in args.runs for folder in find_evaluations(Path(path))]
+    if args.json:
+        print(json.dumps([as_json(state) for state in states], indent=1))
+    else:
+        print("\n\n".join(as_text(state) for state in states))
+    return COMPLETE if all(state.complete for state in states) else INCOMPLETE
+
+
+def as_json(state: Any) -> dict[str, Any]:
+    """The state as JSON values; times are seconds."""
+    return {
+        "folder": str(state.folder),
+        "key": state.key,
+        "complete": state.complete,
+        "preview": _preview(state),
+        "whole_grid": state.whole_grid,
+        "wanted": [c.key for c in state.wanted],
+        "wanted_is_a_guess": state.guessed,
+        "done": sorted(c.key for c in state.done),
+        "missing": [c.key for c in state.missing],
+        "damaged": {c.key: reason for c, reason in state.damaged.items()},
+        "without_evidence": [c.key for c in state.without_evidence],
+        "held": {c.key: {"host": h.host, "pid": h.pid, "state": h.state} for c, h in state.held.items()},
+        "n_images": state.card.get("n_images"),
+        "cell_seconds": state.cell_seconds,
+        "images_per_second": state.images_per_second,
+        "seconds_left": state.seconds_left,
+        "seconds_since_last_cell": state.newest,
+        "commands": [{"words": list(c.words), "folder": c.folder} for c in state.finishing()],
+    }
+
+
+def as_text(state: Any) -> str:
+    """The state in a few lines."""
+    from rtx.evaluation.progress import STALLED_SECONDS
+    from rtx.evaluation.summary import protocol_line
+
+    total, done = len(state.wanted), len(state.wanted) - len(state.missing)
+    words = ["complete" if state.complete else f"INCOMPLETE: {len(state.missing)} of {total} cells missing"]
+    words += ["PREVIEW"] if _preview(state) else []
+    words += [] if state.whole_grid else ["part of the benchmark only: its mean is no mPC"]
+    full = round(20 * done / max(total, 1))
+    bar = ("█" * full + "░" * (20 - full)) if encodes(sys.stdout, "█░") else "#" * full + "." * (20 - full)
+    lines = [f"{state.folder}: {', '.join(words)}", f"  cells     {bar} {done}/{total}"]
+    lines[-1] += " (nothing says which were asked for; the whole benchmark is assumed)" if state.guessed else ""
+    extra = [c for c in state.done if c not in state.wanted]
+    lines += [f"  also      {len(extra)} cells that were not asked for: {_keys(extra)}"] if extra else []
+    lines += [f"  missing   {_keys(state.missing)}"] if state.missing else []
+    for condition, reason in list(state.damaged.items())[:_SHOWN]:
+        lines.append(f"  damaged   {condition.key}: {reason}")
+    if state.without_evidence:
+        lines.append(f"  evidence  none beside {_keys(state.without_evidence)}: no intervals")
+    lines += _work_lines(state, STALLED_SECONDS)
+    line = protocol_line(state.card, state.key).replace("`", "")
+    lines.append(f"  protocol  {state.card.get('n_images')} images. {line}")
+    if not state.complete:
+        found = state.finishing()
+        for command in found[:3]:
+            lines.append(f"  finish    cd {shlex.quote(command.folder)} && {shlex.join(command.words)}")
+        if not found:
+            lines.append(
+                "  finish    the same command again, without --overwrite; it is not recorded in the folder"
+            )
+    return "\n".join(lines)
+
+
+def _work_lines(state: Any, stalled: float) -> list[str]:
+    lines = []
+    note = {"alive": "", "unknown": ", on another machine", "dead": ", which is gone: the cell is free"}
+    for condition, holder in list(state.held.items())[:_SHOWN]:
+        lines.append(f"  at work   {condition.key}: process {holder.pid} on {holder.host}{note[holder.state]}")
+    if len(state.held) > _SHOWN:
+        lines.append(f"  at work   ... and {len(state.held) - _SHOWN} more")
+    if not state.missing:
+        return lines
+    each, left, pace = state.cell_seconds, state.seconds_left, state.images_per_second
+    if each is None:
+        lines.append("  pace      not known before the first cell is there")
+    else:
+        by = len({(holder.host, holder.pid) for holder in state.workers.values()})
+        who = f"{by} at work" if by else "nobody at work, with one process"
+        lines.append(f"  pace      {duration(each)} a cell, {pace:.1f} img/s a process; {duration(left)} left ({who})")
+    if state.newest is not None and state.newest > max(stalled, 3 * (each or 0.0)):
+        lines.append(f"  last      cell written {duration(state.newest)} ago")
+    return lines
+
+
+def _preview(state: Any) -> bool:
+    return state.card.get("limit") is not None
+
+
+def _keys(conditions: Any) -> str:
+    keys = [condition.key for condition in conditions]
+    return " ".join(keys[:_SHOWN]) + (f" ... ({len(keys)})" if len(keys) > _SHOWN else "")
