@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from rtx.evaluation.miou import pixel_evidence
 from rtx.evaluation.resampled import COCO_POINTS, VOC_POINTS, draw
 from rtx.evaluation.resampled_ap import class_sums
 from rtx.evaluation.runs import evidence_path, read_run, write_confidence
-from rtx.evaluation.scores import Cell, CellFolder, protocol_key
+from rtx.evaluation.scores import Cell, CellFolder
 from rtx.evaluation.summary import write_summary
 from rtx.reports.intervals import read_intervals
 from rtx.types import CLEAN, Condition
@@ -124,8 +125,11 @@ def test_tables_carry_intervals_and_a_preview_shows_no_bare_number(tmp_path: Pat
     assert {row["label"] for row in rows} == ({"PREVIEW"} if limit else {""})
     heads = [line for line in text.splitlines() if line.startswith(("| metric", "| corruption"))]
     assert all(("PREVIEW" in line) is (limit is not None) for line in heads)
-    without = write_summary(out, cells, "mIoU", card)
-    assert without["intervals"] is None and protocol_key(card) == without["key"]
+    before = (out / "summary.json").read_bytes()
+    assert write_summary(out, cells, "mIoU", card) == summary, "the same scores keep their intervals"
+    assert (out / "summary.json").read_bytes() == before
+    cells[FOG] = replace(cells[FOG], metrics={**cells[FOG].metrics, "mIoU": 0.1})
+    assert write_summary(out, cells, "mIoU", card)["intervals"] is None, "other scores do not"
 
 
 def made_ranking(n_images: int = 30) -> Ranking:
