@@ -69,7 +69,7 @@ class Adapter(nn.Module):
                 "answers change, since finished cells are kept under it"
             )
         self.fn, self.name, self.inputs = fn, name or type(fn).__qualname__, inputs
-        self._labels = np.arange(len(self.classes))
+        self._labels: Any = np.arange(len(self.classes))
         if not any(True for _ in self.parameters()):
             self.nothing = nn.Parameter(torch.zeros(0), requires_grad=False)  # the sweep asks where the model lies
 

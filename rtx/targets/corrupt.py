@@ -162,6 +162,20 @@ def _places(names: list[str], at: str) -> set[int]:
     return {ends[0]}
 
 
+def find_steps(pipeline: list[Any]) -> tuple[int, int]:
+    """Where one flat pipeline loads its image, and where it begins to normalise or pack it.
+
+    Raises:
+        BadValue: it does not do both, in this order.
+    """
+    names = [_type_name(step) for step in pipeline]
+    loader = next((n for n, name in enumerate(names) if _loads_image(name)), None)
+    end = next((n for n, name in enumerate(names) if name.startswith(_LAST)), None)
+    if loader is None or end is None or end < loader:
+        raise BadValue(f"the pipeline {names} must load an image (LoadImageFromFile) and pack it (PackInputs)")
+    return loader, end
+
+
 def _type_name(step: Any) -> str:
     kind = step.get("type", "") if isinstance(step, dict) else ""
     return (kind if isinstance(kind, str) else kind.__name__).rpartition(".")[2]
