@@ -1,59 +1,124 @@
-"""`--source` alone switches every detector family to another kind of network, in fixed and in full mode."""
+"""`--source` alone switches every detector family to another kind of network, as one types it on the command line."""
 
 from __future__ import annotations
 
+import argparse
+from pathlib import Path
+
 import pytest
+import torch
 
 from rtx.backbones.spec import spec_of
-from rtx.config import with_source, with_transfer
 from rtx.sources.catalog import find
-from rtx.transfer import FrozenGuardHook
+from rtx.sources.made_up import make_source, random_state
 from rtx.transfer.freeze_map import freeze_map
+from tests.test_leaves_run import shrink
 
-FAMILIES = ("maskrcnn_r50_coco.py", "fasterrcnn_r50_voc.py", "upernet_r50_ade20k.py")
-SOURCES = ("wide_resnet50_2_l2_eps3", "vgg16_bn_l2_eps3", "swin_t_in1k", "densenet161_l2_eps3", "mobilenet_v2_l2_eps3")
-# The cheapest detector and the segmenter in the default run; every pair with -m slow.
-QUICK = {FAMILIES[1]: "mobilenet_v2_l2_eps3", FAMILIES[2]: "swin_t_in1k"}
-PAIRS = [
-    pytest.param(family, source, marks=[] if QUICK.get(family) == source else [pytest.mark.slow])
-    for family in FAMILIES
-    for source in SOURCES
-]
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+# Leaf, made data, real data (folders of shared/data).
+FAMILIES = {
+    "maskrcnn_r50_coco.py": ("made_coco", "coco_subset"),
+    "fasterrcnn_r50_voc.py": ("made_voc", "voc20_from_coco"),
+    "upernet_r50_ade20k.py": ("made_ade", "seg_coco_panoptic"),
+}
+SOURCES = (
+    "wide_resnet50_2_l2_eps3",
+    "vgg16_bn_l2_eps3",
+    "swin_t_in1k",
+    "densenet161_l2_eps3",
+    "mobilenet_v2_l2_eps3",
+    "shufflenet_v2_x1_0_l2_eps3",
+    "mnasnet1_0_l2_eps3",
+    "resnext50_32x4d_l2_eps3",
+)
+# The cheapest detector and the segmenter in the default run.
+QUICK = (("fasterrcnn_r50_voc.py", "mobilenet_v2_l2_eps3"), ("upernet_r50_ade20k.py", "shufflenet_v2_x1_0_l2_eps3"))
 
 
-@pytest.mark.parametrize(("family", "source"), PAIRS)
-def test_two_steps_in_fixed_mode_leave_the_new_backbone_alone(family, source, request):
-    import torch
-    from mmengine.dataset import pseudo_collate
-    from mmengine.optim import build_optim_wrapper
-    from mmengine.registry import DATASETS, MODELS, init_default_scope
+def marks(family, source):
+    """CI has the three families with a WRN, a VGG and a Swin, and each family with one of the others."""
+    if (family, source) in QUICK:
+        return []
+    some = SOURCES.index(source) < 3 or SOURCES.index(source) % 3 == list(FAMILIES).index(family)
+    return [pytest.mark.slow, *([pytest.mark.ci] if some else [])]
 
-    from tests.test_leaves_run import data_of, small_config
+
+PAIRS = [pytest.param(family, source, marks=marks(family, source)) for family in FAMILIES for source in SOURCES]
+
+
+@pytest.fixture
+def weights(tmp_path, monkeypatch):
+    """A folder of weights in which a source's made-up file lies under its published name, while the test runs."""
+    folder = tmp_path / "weights"
+    monkeypatch.setenv("RTX_WEIGHTS", str(folder))
+    yield lambda name: make_source(folder, find(name))
+    for path in folder.glob("*"):  # pytest keeps its folders, and these files are large
+        path.unlink()
+
+
+def prepared(family, source, data, work_dir, *flags):
+    """The config of one command line, with small pictures and two steps."""
+    from rtx.cli import train
+
+    parser = argparse.ArgumentParser()
+    train.add_arguments(parser)
+    words = [str(CONFIGS / family), "--source", source, "--data-root", str(data), "--work-dir", str(work_dir), *flags]
+    cfg = train.prepare(parser.parse_args(words))
+    assert train.missing(cfg) == []
+    shrink(cfg._cfg_dict)
+    if cfg.default_scope == "mmdet":
+        cfg.model.train_cfg.rpn_proposal.update(nms_pre=100, max_per_img=50)
+    else:
+        cfg.model.data_preprocessor.size = (64, 64)
+    cfg.train_cfg = dict(type="IterBasedTrainLoop", max_iters=2, val_interval=10)
+    cfg.train_dataloader.update(batch_size=2, num_workers=0, persistent_workers=False)
+    cfg.train_dataloader.sampler = dict(type="InfiniteSampler", shuffle=False)
+    cfg.train_dataloader.pop("batch_sampler", None)
+    cfg.default_hooks.checkpoint = dict(type="CheckpointHook", by_epoch=False, interval=10, save_last=False)
+    cfg.default_hooks.logger.interval = 1
+    cfg.log_processor = dict(by_epoch=False)
+    cfg.vis_backends = cfg.visualizer.vis_backends = []
+    return cfg
+
+
+def check_two_steps(family, source, data, tmp_path, mode):
+    from rtx.cli import train
 
     torch.manual_seed(0)
-    cfg = with_transfer(with_source(small_config(family, data_of(family, request)), source), "fixed")
+    cfg = prepared(family, source, data, tmp_path / "run", "--transfer", mode, "--seed", "0")
     spec = spec_of(find(source).arch)
     heads = cfg.model.neck if cfg.default_scope == "mmdet" else cfg.model.decode_head
     assert list(heads.in_channels) == list(spec.channels)
-    cfg.model.backbone.source = "random"  # the weights themselves are not at hand
-    init_default_scope(cfg.default_scope)
-    model = MODELS.build(cfg.model)
-    model.init_weights()
-    guard = FrozenGuardHook()
-    guard.start(model)
-    assert len(guard.before) >= len(list(model.backbone.state_dict())) - 8
-    dataset = DATASETS.build(cfg.train_dataloader.dataset)
-    optimizer = build_optim_wrapper(model, cfg.optim_wrapper)
-    head_before = [p.detach().clone() for p in model.parameters() if p.requires_grad]
-    for _ in range(2):
-        losses = model.train().train_step(pseudo_collate([dataset[0], dataset[1]]), optimizer)
-        assert all(torch.isfinite(torch.as_tensor(value)).all() for value in losses.values())
-    guard.check(model)
-    trained = [p for p in model.parameters() if p.requires_grad]
-    assert any(not torch.equal(a, b) for a, b in zip(head_before, trained, strict=True))
-    # Swin keeps its output norms trainable; nothing else of any backbone trains.
-    norms = sum(p.numel() for name, p in model.backbone.named_parameters() if name.split(".")[0][:4] == "norm")
-    assert freeze_map(model)["backbone"]["trainable"] == (norms if "swin" in source else 0)
+    runner = train.train(cfg)  # its guard fails the run when a frozen tensor moves
+    assert runner.iter == 2
+    model = runner.model
+    assert all(torch.isfinite(p).all() for p in model.parameters())
+    published = random_state(find(source).arch, 0)  # what the made-up file holds
+    own = {key: value for key, value in model.backbone.state_dict().items() if key in published}
+    assert len(own) >= len(model.backbone.state_dict()) - 8  # Swin's output norms are no part of a source
+    moved = {key for key, value in own.items() if not torch.equal(value, published[key])}
+    if mode == "fixed":
+        assert not moved
+        # Swin keeps its output norms trainable; nothing else of any backbone trains.
+        norms = sum(p.numel() for name, p in model.backbone.named_parameters() if name.split(".")[0][:4] == "norm")
+        assert freeze_map(model)["backbone"]["trainable"] == (norms if "swin" in source else 0)
+    else:
+        assert moved
     # No weight decay, momentum or anything else is kept for what does not train.
-    stateful = {id(p) for p in optimizer.optimizer.state}
-    assert not any(id(p) in stateful for p in model.parameters() if not p.requires_grad)
+    stateful = {id(p) for p in runner.optim_wrapper.optimizer.state}
+    assert stateful and not any(id(p) in stateful for p in model.parameters() if not p.requires_grad)
+
+
+@pytest.mark.parametrize(("family", "source"), PAIRS)
+def test_two_steps_on_made_data_leave_a_fixed_backbone_as_published(family, source, weights, tmp_path, request):
+    weights(source)
+    check_two_steps(family, source, request.getfixturevalue(FAMILIES[family][0]), tmp_path, "fixed")
+
+
+@pytest.mark.slow
+@pytest.mark.realdata
+@pytest.mark.parametrize("source", SOURCES[:5])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_two_full_steps_on_real_data(family, source, weights, tmp_path, real_data):
+    weights(source)
+    check_two_steps(family, source, real_data / FAMILIES[family][1], tmp_path, "full")

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 import torch.distributed as dist
@@ -11,6 +16,7 @@ from rtx.backbones import SourceConvNet, SourceResNet, SourceSwin
 from rtx.errors import FrozenChanged
 from rtx.transfer import FrozenGuardHook
 from rtx.transfer.freeze_map import freeze_map
+from tests.transfer.two_processes import ARCHS, MODES
 
 BACKBONES = {
     "resnet_blocks": lambda: SourceResNet(18, trainable_blocks=3),
@@ -61,3 +67,25 @@ def test_two_steps_find_no_parameter_without_a_gradient(one_process, name):
         next(p for p in model.backbone.parameters() if not p.requires_grad).add_(1)
     with pytest.raises(FrozenChanged):
         guard.check(wrapped)
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+def test_two_processes_train_every_kind_of_backbone_in_every_mode(tmp_path):
+    script = Path(__file__).with_name("two_processes.py")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, str(script), str(rank), str(tmp_path / "store")],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
+        )
+        for rank in (0, 1)
+    ]  # fmt: skip
+    try:
+        ends = [process.communicate(timeout=500) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    for process, (out, error) in zip(processes, ends, strict=True):
+        assert process.returncode == 0, out + error[-2000:]
+        assert out.splitlines() == [f"{arch} {mode} {framework}" for arch in ARCHS for mode, framework in MODES]
