@@ -21,7 +21,7 @@ def sweeper() -> Iterator[Sweeper]:
     process.close()
 
 
-@pytest.mark.parametrize("kills", [10, pytest.param(100, marks=[pytest.mark.slow, pytest.mark.ci])])
+@pytest.mark.parametrize("kills", [6, pytest.param(100, marks=[pytest.mark.slow, pytest.mark.ci])])
 def test_killed_at_any_moment_it_goes_on_and_ends_with_the_same_table(
     sweeper: Sweeper, made_coco: Path, tmp_path: Path, kills: int
 ) -> None:
