@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from rtx.errors import BadValue, MissingConditions, RtxError, unknown_name
 from rtx.evaluation.classification import resampled_accuracy
 from rtx.evaluation.evidence import DetectionEvidence, Evidence, Measure, PixelEvidence, RankEvidence, load
-from rtx.evaluation.resampled_ap import class_sums
 from rtx.types import Condition
 
 RESAMPLES = 1000
@@ -163,6 +162,8 @@ def scores(evidence: Evidence, weights: Weights, metric: str) -> Floats:
 
 
 def _precision_scores(evidence: DetectionEvidence, measure: Measure, weights: Weights) -> Floats:
+    from rtx.evaluation.resampled_ap import class_sums  # numba takes a second to import, and few callers resample
+
     ranking = evidence.rankings[measure.ranking]
     points = {"101 points": COCO_POINTS, "11 points": VOC_POINTS, "area": np.zeros(0)}[measure.rule]
     # COCO's precision is tp / (tp + fp + eps), which makes a perfect score 1 - 2e-16.

@@ -1,0 +1,166 @@
+"""What a sweep shows while it runs: on a terminal one line that is rewritten, elsewhere a line a cell."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import pty
+import re
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from rtx.cli.live import LiveLine, PlainLines, Silence, display, duration
+from rtx.evaluation.events import CellDone, CellStarted, Event, Planned, Progress, Waiting
+from rtx.evaluation.scores import Cell
+from rtx.types import CLEAN, Condition
+
+FOG, SNOW = Condition("fog", 3), Condition("snow", 1)
+
+
+class Clock:
+    """Seconds that pass when the test says so."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def cell(condition: Condition, value: float = 0.25, *, flags: tuple[str, ...] = (), limit: int | None = None) -> Cell:
+    timing = {"seconds": 50.0, "images_per_second": 2.0}
+    return Cell(condition, {"bbox_mAP": value, "bbox_mAP_50": 0.5}, 100, {"limit": limit}, flags, timing)
+
+
+def story(clock: Clock, limit: int | None = None) -> Iterator[Event]:
+    """20 cells cached, 4 to do, one of them done elsewhere, and a wait at the end."""
+    yield Planned(todo=4, cached=20, total=24, n_images=100)
+    yield CellStarted(FOG)
+    for n in (10, 50, 100):
+        clock.now += 10
+        yield Progress(FOG, n, 100, 1.25)
+    clock.now += 20
+    yield CellDone(cell(FOG, limit=limit, flags=("no predictions",)), 1, 4, 1)
+    clock.now += 0.2
+    yield Progress(SNOW, 50, 100, 2.5)
+    clock.now += 24.8
+    yield CellDone(cell(SNOW, limit=limit), 2, 4, 1)
+    yield Waiting((CLEAN,), 2, 4, 1)
+    yield Waiting((CLEAN,), 2, 4, 1)
+
+
+def test_without_a_terminal_there_is_a_line_a_cell_and_no_control_character() -> None:
+    clock, stream = Clock(), io.StringIO()
+    with PlainLines(stream=stream, clock=clock) as shown:
+        for event in story(clock):
+            shown(event)
+    assert stream.getvalue().splitlines() == [
+        "cell 22/24  fog_3                  bbox_mAP  25.00  50.0 s, 2.0 img/s, ETA 50 s, 1 by other processes  "
+        "[no predictions]",
+        "cell 23/24  snow_1                 bbox_mAP  25.00  50.0 s, 2.0 img/s, ETA 25 s, 1 by other processes",
+        "waiting for 1 cell (clean), which other processes hold",
+    ]
+    assert not re.search(r"[\r\x1b]", stream.getvalue())
+
+
+class Tty(io.StringIO):
+    encoding = "utf-8"  # type: ignore[assignment]
+
+    def isatty(self) -> bool:
+        return True
+
+
+def screens(written: str) -> list[str]:
+    """What the line showed, one time after the other."""
+    return [part.rstrip() for part in written.split("\r") if part.strip()]
+
+
+def test_a_terminal_shows_one_line_that_says_where_the_sweep_is() -> None:
+    clock, stream = Clock(), Tty()
+    with LiveLine(stream=stream, clock=clock, width=lambda: 120) as shown:
+        for event in story(clock):
+            shown(event)
+    assert "\n" not in stream.getvalue()
+    seen = screens(stream.getvalue())
+    assert "████████░░ cell 21/24  fog_3  10/100 images  1.2 img/s  ETA 6:30  20 cached" in seen
+    assert "█████████░ cell 23/24  snow_1  50/100 images  2.5 img/s  ETA 30 s  20 cached  1 by others" in seen, seen
+    assert any("waiting for 1 cell (clean) of other processes" in line for line in seen)
+    assert stream.getvalue().endswith("\r"), "the line is taken away in the end"
+
+
+def test_a_preview_is_called_one_and_a_limit_beyond_the_images_is_none() -> None:
+    for limit, told in ((100, "PREVIEW bbox_mAP  25.00"), (101, "bbox_mAP  25.00")):
+        clock, stream = Clock(), io.StringIO()
+        with PlainLines(stream=stream, clock=clock, limit=limit) as shown:
+            for event in story(clock, limit=100 if limit == 100 else None):
+                shown(event)
+        assert told in stream.getvalue() and ("PREVIEW" in stream.getvalue()) is (limit == 100)
+
+
+def test_the_line_fits_the_terminal_and_falls_back_to_plain_characters() -> None:
+    class Narrow(Tty):
+        encoding = "ascii"  # type: ignore[assignment]
+
+    clock, stream = Clock(), Narrow()
+    with LiveLine(stream=stream, clock=clock, width=lambda: 40) as shown:
+        for event in story(clock):
+            shown(event)
+    assert stream.getvalue().isascii() and max(map(len, stream.getvalue().split("\r"))) <= 40
+    assert "########.. cell 21/24" in stream.getvalue()
+
+
+def test_what_others_write_comes_above_the_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, stream = Clock(), Tty()
+    monkeypatch.setattr(sys, "stderr", stream)
+    logger = logging.getLogger("rtx")
+    handler = logging.StreamHandler(stream)
+    logger.addHandler(handler)
+    try:
+        with LiveLine(stream=stream, clock=clock, width=lambda: 100) as shown:
+            told = story(clock)
+            for _ in range(3):
+                shown(next(told))
+            logger.warning("a remark")
+            print("another", file=sys.stderr)
+        logger.warning("after")
+    finally:
+        logger.removeHandler(handler)
+    lines = [line.rpartition("\r")[2] for line in stream.getvalue().split("\n")]
+    assert lines[:3] == ["a remark", "another", "after"], "whole lines, with nothing of the live line in them"
+    assert stream.getvalue().count("fog_3") >= 3, "and the line is drawn again below each"
+
+
+def test_a_real_terminal_gets_the_live_line_and_its_width_is_obeyed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    leader, follower = pty.openpty()
+    os.write(leader, b"")
+    import fcntl
+    import struct
+    import termios
+
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 50, 0, 0))
+    with os.fdopen(follower, "w", encoding="utf-8") as stream:
+        monkeypatch.setattr(sys, "stderr", stream)
+        with display() as shown:
+            assert isinstance(shown, LiveLine)
+            clock = Clock()
+            shown.clock = clock
+            for event in story(clock):
+                shown(event)
+        with display(quiet=True) as other:
+            assert isinstance(other, Silence)
+        monkeypatch.setenv("TERM", "dumb")
+        with display() as dumb:
+            assert isinstance(dumb, PlainLines)
+        written = os.read(leader, 100_000).decode()
+    os.close(leader)
+    assert "cell 21/24" in written and max(map(len, written.split("\r"))) < 50
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(None, "?"), (59.4, "59 s"), (59.6, "1:00"), (3599.9, "1:00:00")])
+def test_durations(seconds: Any, text: str) -> None:
+    assert duration(seconds) == text
