@@ -20,6 +20,7 @@ from rtx.errors import BadValue
 from rtx.evaluation.card import choose, protocol_card
 from rtx.evaluation.conditions import grid
 from rtx.evaluation.events import OnEvent
+from rtx.evaluation.examples import write_examples
 from rtx.evaluation.repair import sound_cells
 from rtx.evaluation.runs import read_run
 from rtx.evaluation.scorers import build_scorer
@@ -181,6 +182,8 @@ def evaluate_corruptions(
     # Every process writes the same bytes, so that it does not matter which of them live to see the end. The card is the
     # folder's, since the processes may run on different devices.
     card, _ = read_run(out)
+    if plan.job.keep_predictions and share.rank == 0:
+        write_examples(out, plan.job.dataset, plan.job.indices, plan.conditions)
     return write_summary(out, cells, plan.job.scorer.headline, card)
 
 

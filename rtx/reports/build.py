@@ -14,11 +14,12 @@ from typing import Any
 
 from rtx.errors import BadValue, RunConflict
 from rtx.evaluation.scores import write_atomic
-from rtx.reports import page, paper_tables, rows, run_tables, tables
-from rtx.reports.examples import Choice, Examples, choose, read_examples
+from rtx.reports import fonts, page, paper_tables, rows, run_tables, tables
+from rtx.reports.examples import Choice, Examples, picture, read_examples
 from rtx.reports.figures import strip
 from rtx.reports.groups import Banner, Group, banners, group_runs, merged
 from rtx.reports.runs import Run
+from rtx.reports.selection import choose, models_shown
 from rtx.reports.style import FORMATS, save
 from rtx.reports.trend import residual
 from rtx.reports.verdict import gain, verdict
@@ -77,7 +78,7 @@ def build(
     said = tuple(merged(banners(groups)))
     out.mkdir(parents=True, exist_ok=True)
     before = _written_before(out)
-    examples = {run.name: found for run in runs if (found := read_examples(run.folder)) is not None}
+    examples = {run.name: found for run in runs if (found := read_examples(run.folder, run.card)) is not None}
     choices = {group.slug: _choices(group, examples) for group in groups}
     jobs = _jobs(groups, choices, examples, out)
     kinds = tuple(dict.fromkeys([*formats, "svg"]))
@@ -129,7 +130,13 @@ def stem_of(out: Path, groups: Sequence[Group], group: Group, name: str) -> Path
 
 
 def _choices(group: Group, examples: dict[str, Examples]) -> list[Choice]:
-    return choose([examples[run.name] for run in group.runs if run.name in examples])
+    shown = [found for _, found in models_shown(group, examples)[0]]
+    chosen = choose(shown)
+    for choice in chosen:  # made once, before the drawing processes start, which inherit what is cached
+        for condition in shown[0].images[choice.image].views:
+            if condition.corruption in ("clean", choice.corruption):
+                picture(shown[0].images[choice.image], condition)
+    return chosen
 
 
 def _jobs(
@@ -140,7 +147,7 @@ def _jobs(
         for view in EVERY:
             if view not in TRANSFER or wants_transfer(group):
                 jobs.append(_Job(stem_of(out, groups, group, view.name), view, group))
-        there = tuple((run.name, examples[run.name]) for run in group.runs if run.name in examples)
+        there = tuple(models_shown(group, examples)[0])
         for number, choice in enumerate(choices[group.slug], 1):
             jobs.append(_Job(stem_of(out, groups, group, f"strip_{number}"), None, group, choice, there))
     return jobs
@@ -152,6 +159,7 @@ _PENDING: list[_Job] = []
 def _draw_all(jobs: list[_Job], kinds: tuple[str, ...]) -> set[Path]:
     """Draw and save every figure on all cores; which of them had something to draw."""
     _PENDING[:] = jobs
+    fonts.register()  # before the processes start, which inherit it
     # The longest first, so that no process is left with a long one at the end.
     order = sorted(range(len(jobs)), key=lambda i: (jobs[i].view is None, jobs[i].stem.name != "multiples", i))
     workers = min(os.cpu_count() or 1, 4, len(jobs))

@@ -2,23 +2,23 @@
 
 An evaluation folder may hold `examples/index.json`, with the image files beside it:
 
-    {"format": "rtx.examples/1", "task": "detection" | "segmentation", "classes": ["person", ...],
-     "images": [{"id": "000000000139", "width": 640, "height": 426,
+    {"format": "rtx.examples/1", "task": "detection" | "segmentation", "classes": ["person", ...], "evaluated": 5000,
+     "images": [{"id": "000000000139", "original": "00.jpg", "width": 640, "height": 426,
                  "truth": [{"bbox": [x1, y1, x2, y2], "label": 0, "polygons": [[x, y, ...]]}],   # detection
                  "truth_map": "139_truth.png",                                                   # segmentation
                  "conditions": {"clean": {"image": "139_clean.jpg",
                                           "predictions": [{"bbox": [...], "label": 0, "score": 0.9, "polygons": [...]}],
                                           "map": "139_clean_map.png"}, "fog_3": {...}}}]}
 
-Boxes are in pixels of the stored image file, which may be smaller than the original. Label maps are 8-bit PNG files
-of class indices, 255 where nothing counts. A strip needs the clean image and all five severities of a corruption.
+A condition without an `image` is the `original` under the engine, seed and channel order of the protocol card; `id` is
+what seeds its noise. `rtx corrupt_eval --keep-predictions` writes folders of that kind, other tools may store pictures.
+Boxes are in pixels of `width` and `height`. Label maps are 8-bit PNG files of class indices, 255 where nothing counts.
+A strip needs the clean image and all five severities of a corruption.
 """
 
 from __future__ import annotations
 
 import json
-import math
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,14 +27,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rtx.corruptions import BENCHMARK, CORRUPTIONS, FAMILIES
 from rtx.errors import BadValue
-from rtx.types import CLEAN, SEVERITIES, Condition
+from rtx.reports.pixels import Maker, Pixels, made_again, maker_of, stored
+from rtx.types import CLEAN, Condition
 
 EXAMPLES_FORMAT = "rtx.examples/1"
 SCORE_THRESHOLD = 0.3
 MATCH_IOU = 0.5
 IGNORED = 255
+
+NOTHING_KNOWN = Maker(None)
 
 Labels = NDArray[np.uint8]
 
@@ -58,9 +60,9 @@ class Box:
 
 @dataclass(frozen=True)
 class View:
-    """One image under one condition, with what a model says about it."""
+    """One image under one condition, with what a model says about it; without a picture, the original gives it."""
 
-    image: Path
+    image: Path | None
     boxes: tuple[Box, ...]
     map: Path | None
 
@@ -75,15 +77,19 @@ class Example:
     truth: tuple[Box, ...]
     truth_map: Path | None
     views: Mapping[Condition, View]
+    original: Path | None = None
+    maker: Maker = NOTHING_KNOWN
 
 
 @dataclass(frozen=True)
 class Examples:
-    """The examples of one run."""
+    """The examples of one run: of what task, with which images, out of how many that were evaluated."""
 
     task: str
     classes: tuple[str, ...]
     images: Mapping[str, Example]
+    evaluated: int = 0
+    maker: Maker = NOTHING_KNOWN
 
 
 @dataclass(frozen=True)
@@ -111,8 +117,12 @@ class Choice:
     drop: float
 
 
-def read_examples(folder: Path) -> Examples | None:
+def read_examples(folder: Path, card: Mapping[str, Any] | None = None) -> Examples | None:
     """The examples of an evaluation folder, None where there are none.
+
+    Args:
+        folder: the evaluation.
+        card: its protocol card, which says how corrupted pixels are made again.
 
     Raises:
         BadValue: the index is damaged, or names a file outside the folder or one that is not there.
@@ -125,24 +135,39 @@ def read_examples(folder: Path) -> Examples | None:
         table = json.loads(path.read_text(encoding="utf-8"))
         if table["format"] != EXAMPLES_FORMAT:
             raise ValueError(f"format {table['format']!r}")
-        images = [_example(row, root) for row in table["images"]]
-        return Examples(str(table["task"]), tuple(map(str, table["classes"])), {image.id: image for image in images})
+        maker = maker_of(card or {})
+        images = [_example(row, root, maker) for row in table["images"]]
+        classes = tuple(map(str, table["classes"]))
+        evaluated = int(table.get("evaluated") or len(images))
+        return Examples(str(table["task"]), classes, {image.id: image for image in images}, evaluated, maker)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadValue(f"{path}: not an index of examples ({error}); delete the folder or make it again") from error
 
 
-def _example(row: Mapping[str, Any], root: Path) -> Example:
+def _example(row: Mapping[str, Any], root: Path, maker: Maker) -> Example:
+    original = _file(root, row["original"]) if row.get("original") else None
+    again = original is not None and maker.engine is not None
     views = {
         Condition.from_key(key): View(
-            _file(root, view["image"]),
+            _file(root, view["image"]) if view.get("image") else None,
             tuple(_box(b) for b in view.get("predictions", ())),
             _file(root, view["map"]) if view.get("map") else None,
         )
         for key, view in row["conditions"].items()
+        if again or view.get("image") or (original and key == CLEAN.key)
     }
     truth_map = _file(root, row["truth_map"]) if row.get("truth_map") else None
     truth = tuple(_box(b) for b in row.get("truth", ()))
-    return Example(str(row["id"]), int(row["width"]), int(row["height"]), truth, truth_map, views)
+    return Example(str(row["id"]), int(row["width"]), int(row["height"]), truth, truth_map, views, original, maker)
+
+
+def picture(example: Example, condition: Condition) -> Pixels:
+    """What the models saw of an image under a condition: RGB (h, w, 3), no wider than a tile."""
+    stored_file = example.views[condition].image
+    if stored_file is not None:
+        return stored(stored_file)
+    assert example.original is not None
+    return made_again(example.original, example.id, condition, example.maker)
 
 
 def _file(root: Path, name: str) -> Path:
@@ -220,46 +245,3 @@ def quality(example: Example, condition: Condition) -> float | None:
     if example.truth_map is not None and view.map is not None:
         return map_quality(read_map(example.truth_map), read_map(view.map))
     return judge(example.truth, view.boxes).quality
-
-
-def choose(runs: Sequence[Examples]) -> list[Choice]:
-    """Which strips to show: the median drop, the worst drop, and the median one of each family.
-
-    The drop of an image under a corruption is the clean quality minus the mean over severities, averaged over models.
-    Only images and corruptions that every model has are looked at; none is shown twice.
-    """
-    drops: dict[tuple[str, str], float] = {}
-    for image in sorted(set.intersection(*(set(run.images) for run in runs)) if runs else ()):
-        for corruption in BENCHMARK:
-            found = [_drop(run.images[image], corruption) for run in runs]
-            if all(value is not None for value in found):
-                drops[image, corruption] = math.fsum(v for v in found if v is not None) / len(found)
-    chosen: list[Choice] = []
-    taken: set[tuple[str, str]] = set()
-
-    def take(key: tuple[str, str] | None, reason: str) -> None:
-        if key is not None and key not in taken:
-            taken.add(key)
-            chosen.append(Choice(key[0], key[1], reason, drops[key]))
-
-    if drops:
-        take(_median(drops), "median drop")
-        take(max(drops, key=lambda k: drops[k]), "worst drop")
-        for family in FAMILIES:
-            mine = {k: v for k, v in drops.items() if CORRUPTIONS[k[1]] == family and k not in taken}
-            take(_median(mine), f"median of {family}")
-    return chosen
-
-
-def _median(drops: Mapping[tuple[str, str], float]) -> tuple[str, str] | None:
-    if not drops:
-        return None
-    middle = statistics.median_low(drops.values())
-    return min(key for key, value in drops.items() if value == middle)
-
-
-def _drop(example: Example, corruption: str) -> float | None:
-    clean = quality(example, CLEAN)
-    values = [quality(example, Condition(corruption, level)) for level in SEVERITIES]
-    there = [value for value in values if value is not None]
-    return clean - math.fsum(there) / len(there) if clean is not None and len(there) == len(values) else None

@@ -188,7 +188,8 @@ def _of_run(run: Run) -> list[Banner]:
         text = f"{run.card.get('origin', 'imported')}; not stated there: {', '.join(map(str, unknown))}."
         found.append(Banner("note", f"Imported: {run.name}", text))
     if run.n_images is not None and run.n_images < SMALL and run.intervals.of("mPC") is None:
-        text = f"{run.n_images} images and no interval: differences of a few points may be chance."
+        why = f" ({run.intervals.absent})" if run.intervals.absent else ""
+        text = f"{run.n_images} images and no interval{why}: differences of a few points may be chance."
         found.append(Banner("warn", f"Small test set: {run.name}", text))
     return found
 

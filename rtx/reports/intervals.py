@@ -1,15 +1,16 @@
-"""Confidence intervals that an evaluation left beside its cells; nothing is invented where there are none.
+"""Confidence intervals over images: what an evaluation left beside its cells, or what its evidence gives.
 
-`intervals.json` holds intervals of single numbers: `{"bbox_mAP": {"P": [lo, hi], "mPC": [lo, hi], "rPC": [lo, hi],
-"cells": {"fog_3": [lo, hi]}}}`, fractions, 95 %. `resamples.npz` holds what they are made of, and is what differences
-need: `conditions` (strings, the keys of the columns), `draws` (one string that names the resampled images: their
-number, seed and data hash) and for each metric an array (resamples, conditions). Two runs with the same `draws` saw the
-same images in each resample, so the difference of their rows is a paired one.
+`confidence.json` holds intervals of single numbers, `resamples.npz` what they are made of: `conditions` (keys of the
+columns), `draws` (names the resampled images: their number, seed and data hash) and for the metric an array
+(resamples, conditions). Two runs with the same `draws` saw the same images in each resample, so the difference of their
+rows is a paired one. Both files count only where they belong to the scores beside them. Without them, evidence is
+resampled here as long as it is small; nothing is invented where there is none.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,12 +20,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtx.corruptions import BENCHMARK
-from rtx.errors import BadValue
+from rtx.errors import BadValue, RtxError
+from rtx.evaluation.bootstrap import Confidence
+from rtx.evaluation.resampled import RESAMPLES, resampled_table
+from rtx.evaluation.runs import evidence_path
+from rtx.evaluation.scores import Cell, protocol_key
 from rtx.types import CLEAN, SEVERITIES, Condition
+
+log = logging.getLogger(__name__)
 
 Interval = tuple[float, float]
 Floats = NDArray[np.float64]
 LEVEL = 95
+EVIDENCE = 1_000_000
+"""Bytes of evidence of one run that a report resamples by itself: some seconds; a sweep does it for larger ones."""
 QUANTILES = ((100 - LEVEL) / 200, (100 + LEVEL) / 200)
 
 
@@ -56,17 +65,26 @@ class Resamples:
     def ratio(self, corruptions: tuple[str, ...] = BENCHMARK) -> Floats | None:
         """Resampled mean over corruptions divided by the clean score of the same resample."""
         mean, clean = self.mean(corruptions), self.of(CLEAN)
-        if mean is None or clean is None or not (clean > 0).all():
+        if mean is None or clean is None:
             return None
-        return mean / clean
+        # A resample without a hit on the clean images defines no ratio.
+        ratio: Floats = np.divide(mean, clean, out=np.full(len(mean), np.nan), where=clean > 0)
+        return ratio
 
 
 @dataclass(frozen=True)
 class Intervals:
-    """Everything known about the spread of one run's metric."""
+    """Everything known about the spread of one run's metric.
+
+    Attributes:
+        single: intervals by name, those of cells under `cells`.
+        resamples: what they are made of.
+        absent: why there is none.
+    """
 
     single: Mapping[str, Any] = field(default_factory=dict)
     resamples: Resamples | None = None
+    absent: str = ""
 
     def of(self, name: str) -> Interval | None:
         """Interval of `P`, `mPC` or `rPC`."""
@@ -79,12 +97,12 @@ class Intervals:
             found = interval(reader[name]())
             if found:
                 return found
-        return _pair(self.single.get(name))
+        return self.single.get(name)
 
     def cell(self, condition: Condition) -> Interval | None:
         """Interval of one cell."""
         found = interval(self.resamples.of(condition)) if self.resamples else None
-        return found or _pair((self.single.get("cells") or {}).get(condition.key))
+        return found or (self.single.get("cells") or {}).get(condition.key)
 
     def severity(self, level: int) -> Interval | None:
         """Interval of the mean over the 15 corruptions at one severity; of the clean score for 0."""
@@ -98,8 +116,9 @@ class Intervals:
 
 
 def interval(values: Floats | None) -> Interval | None:
-    """The central 95 % of resampled values."""
-    if values is None or not len(values) or not np.isfinite(values).all():
+    """The central 95 % of resampled values; resamples that define none (no object in them) are left out."""
+    values = None if values is None else values[np.isfinite(values)]
+    if values is None or not len(values):
         return None
     low, high = np.quantile(values, QUANTILES)
     return float(low), float(high)
@@ -119,22 +138,87 @@ def difference(a: Intervals, b: Intervals, quantity: Callable[[Resamples], Float
     return None if one is None or two is None or one.shape != two.shape else interval(two - one)
 
 
-def read_intervals(folder: Path, metric: str) -> Intervals:
+def read_intervals(folder: Path, metric: str, cells: Mapping[Condition, Cell], card: Mapping[str, Any]) -> Intervals:
     """What the folder holds on one metric.
+
+    Args:
+        folder: an evaluation.
+        metric: its headline.
+        cells: its scores; intervals around others are refused.
+        card: its protocol card.
 
     Raises:
         BadValue: a file is there and damaged.
     """
-    single: Any = {}
-    path = folder / "intervals.json"
+    path = folder / "confidence.json"
+    absent = ""
     if path.is_file():
         try:
-            single = json.loads(path.read_text(encoding="utf-8")).get(metric) or {}
-            for name in ("P", "mPC", "rPC"):
-                _pair(single.get(name))
-        except (ValueError, AttributeError, TypeError) as error:
+            known = Confidence.from_dict(json.loads(path.read_text(encoding="utf-8")))
+        except (ValueError, AttributeError, TypeError, KeyError) as error:
             raise BadValue(f"{path}: not readable as intervals ({error}); delete it or make it again") from error
-    return Intervals(single, _read_resamples(folder / "resamples.npz", metric))
+        absent = _unfit(known, metric, cells)
+        if not absent:
+            return Intervals(_single(known, cells), _read_resamples(folder / "resamples.npz", metric))
+        log.warning("%s: left out, %s", path, absent)
+    return _from_evidence(folder, metric, cells, card, absent)
+
+
+def _unfit(known: Confidence, metric: str, cells: Mapping[Condition, Cell]) -> str:
+    """Why intervals do not belong to these cells; "" where they do."""
+    if known.metric != metric:
+        return f"confidence.json is of {known.metric}, not of {metric}"
+    if round(100 * known.level) != LEVEL:
+        return f"confidence.json is of level {known.level:g}, not 0.{LEVEL}"
+    for condition, found in known.cells.items():
+        cell = cells.get(condition)
+        if cell is None or not np.isclose(
+            cell.metrics.get(metric, np.nan), found.value, rtol=0, atol=1e-9, equal_nan=True
+        ):
+            return f"confidence.json belongs to other scores ({condition.key} differs)"
+    return ""
+
+
+def _single(known: Confidence, cells: Mapping[Condition, Cell]) -> dict[str, Any]:
+    """Intervals by name; means over the grid only where the grid of both is whole."""
+    every = {CLEAN, *(Condition(name, level) for name in BENCHMARK for level in SEVERITIES)}
+    whole = every <= set(known.cells) and every <= set(cells)
+    found = {name: _ends(getattr(known, name)) for name in (("P", "mPC", "rPC") if whole else ("P",))}
+    by_cell = {condition.key: _ends(end) for condition, end in known.cells.items()}
+    return {**found, "cells": {key: ends for key, ends in by_cell.items() if ends}}
+
+
+def _ends(found: Any) -> Interval | None:
+    known = found is not None and np.isfinite(found.low) and np.isfinite(found.high)
+    return (float(found.low), float(found.high)) if known else None
+
+
+def _from_evidence(
+    folder: Path, metric: str, cells: Mapping[Condition, Cell], card: Mapping[str, Any], absent: str
+) -> Intervals:
+    files = {condition: path for condition in cells if (path := evidence_path(folder, condition)).is_file()}
+    if len(files) < len(cells):
+        return Intervals(absent=absent or f"{len(cells) - len(files)} of its cells keep no evidence")
+    size = sum(path.stat().st_size for path in files.values())
+    if size > EVIDENCE:  # by size and not by time, so that the same runs give the same report anywhere
+        return Intervals(
+            absent=absent or f"its evidence ({size / 1e6:.0f} MB) is too large to resample here, and no confidence.json"
+        )
+    faults: dict[Condition, str] = {}
+    expected = {condition: cell.metrics.get(metric, np.nan) for condition, cell in cells.items()}
+    try:
+        table, n_images = resampled_table(
+            files, metric, RESAMPLES, 0, expected=expected, faults=faults, key=protocol_key(card)
+        )
+    except RtxError as error:
+        return Intervals(absent=str(error))
+    if faults:
+        log.warning("%s: %d cells cannot be resampled (%s)", folder, len(faults), next(iter(faults.values())))
+    columns = {condition: column for column, condition in enumerate(table)}
+    values = np.stack([row[1:] for row in table.values()], axis=1)
+    # The words of `rtx.evaluation.runs.write_confidence`, so that runs with and without its files can be paired.
+    draws = f"{RESAMPLES} resamples of {n_images} images, seed 0, data {card.get('data_sha256')}"
+    return Intervals({}, Resamples(draws, columns, values))
 
 
 def _read_resamples(path: Path, metric: str) -> Resamples | None:
@@ -154,12 +238,3 @@ def _read_resamples(path: Path, metric: str) -> Resamples | None:
             f"{path}: {metric} has shape {values.shape}, it needs one column for each of {len(columns)} cells"
         )
     return Resamples(draws, columns, values)
-
-
-def _pair(value: Any) -> Interval | None:
-    if value is None:
-        return None
-    low, high = (float(v) for v in value)
-    if not low <= high:
-        raise ValueError(f"interval {value!r} has its ends the wrong way round")
-    return low, high

@@ -23,6 +23,7 @@ from rtx.reports.figures import heat
 from rtx.reports.figures.completeness import counts
 from rtx.reports.groups import Banner, Group, missing_text
 from rtx.reports.runs import Run
+from rtx.reports.selection import models_shown
 from rtx.reports.style import FAMILY_COLOURS, TITLE_TINT, inline_svg, model_colours, shade_dark, tint
 from rtx.reports.tables import Table, latex, markdown
 from rtx.reports.verdict import Verdict, verdict
@@ -202,23 +203,25 @@ def _files(content: Content, stem: Path) -> tuple[tuple[str, str], ...]:
 
 
 def _strips(content: Content, group: Group, chapter: str) -> Section:
+    there, lacking = models_shown(group, content.examples)
+    kept = [found for _, found in there if found.evaluated > len(found.images)]
+    pool = f"Chosen among the {len(kept[0].images)} images that were kept of {kept[0].evaluated}. " if kept else ""
     about = (
         "One image under one corruption, severity 0 to 5 from left to right, one row a model. "
         "Green, solid: hits. "
         "Orange, dotted: false alarms. White, dashed: missed objects. Label maps: wrong pixels are striped. "
-        "Predictions with a score of 0.3 and above. Images are chosen by the drop of their quality, not by hand."
+        f"Predictions with a score of 0.3 and above. {pool}Images are chosen by the drop of their quality, not by hand."
     )
-    there = [(run.name, content.examples[run.name]) for run in group.runs if run.name in content.examples]
-    lacking = [run.name for run in group.runs if run.name not in content.examples]
     absent = ""
     if not there:
         absent = (
-            "No run keeps example images (a folder examples/ with index.json beside its cells), so none can be shown."
+            "No run keeps example images. Evaluations with --keep-predictions write them (a folder examples/ with "
+            "index.json beside the cells)."
         )
     elif not content.choices[group.slug]:
         absent = "No image has the clean condition and all five severities of a corruption in every run with examples."
     built = strips.build(content.choices[group.slug], there) if there else None
-    rows = tuple((name, "no examples in its folder", "") for name in lacking) if there else ()
+    rows = tuple((name, why, "") for name, why in lacking) if there else ()
     return Section(f"{chapter}-strips", "strips", "Example strips", "", about, Markup(""), (), rows, absent, built)
 
 

@@ -202,7 +202,7 @@ def load_run(folder: Path) -> Run:
     metric = _headline(folder, cells)
     labels = card.get("labels") or {}
     name = str(labels.get("name") or labels.get("run") or folder.name)
-    return Run(name, folder, card, metric, cells, read_intervals(folder, metric))
+    return Run(name, folder, card, metric, cells, read_intervals(folder, metric, cells, card))
 
 
 def load_runs(paths: Sequence[Path], *, names: Sequence[str] = (), baseline: str | None = None) -> list[Run]:

@@ -6,17 +6,27 @@ import base64
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from rtx.reports.examples import IGNORED, Box, Choice, Example, Examples, Labels, judge, map_quality, quality, read_map
+from rtx.reports.examples import (
+    IGNORED,
+    Box,
+    Choice,
+    Example,
+    Examples,
+    Labels,
+    judge,
+    map_quality,
+    picture,
+    quality,
+    read_map,
+)
+from rtx.reports.pixels import WIDTH, Pixels
 from rtx.reports.wording import corruption_name, percent
 from rtx.types import CLEAN, SEVERITIES, Condition
 
-WIDTH = 300
-"""Pixels: how wide a tile is stored in the page."""
 BUDGET = 1_500_000
 """Bytes of images in one page at most; the page stays under 3 MB with everything else."""
 
@@ -96,7 +106,7 @@ def _strip(number: int, choice: Choice, runs: Sequence[tuple[str, Examples]], pi
         for condition in conditions:
             key = f"ex{number}-{condition.severity}"
             if key not in pictures:
-                pictures[key] = _photo(example.views[condition].image)
+                pictures[key] = _photo(picture(example, condition))
             tiles.append(_tile(example, condition, examples.classes, key, f"{key}-map{row}", pictures))
         rows.append((name, tuple(tiles)))
     return Strip(choice, first.width, first.height, tuple(rows))
@@ -129,13 +139,9 @@ def _mark(kind: str, box: Box, classes: Sequence[str]) -> Mark:
     )
 
 
-def _photo(path: Path) -> str:
-    with Image.open(path) as image:
-        small = image.convert("RGB")
-        if small.width > WIDTH:
-            small = small.resize((WIDTH, round(small.height * WIDTH / small.width)), Image.Resampling.LANCZOS)
-        stream = io.BytesIO()
-        small.save(stream, "JPEG", quality=72)
+def _photo(pixels: Pixels) -> str:
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "JPEG", quality=72)
     return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()
 
 

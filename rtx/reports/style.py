@@ -14,6 +14,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from rtx.corruptions import FAMILIES
+from rtx.reports import fonts
 
 COLUMN = 3.4
 """Inches: the width of one column of a two-column paper."""
@@ -37,7 +38,7 @@ DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.2, 1.2
 FORMATS = ("pdf", "svg", "png")
 
 RC = {
-    "font.family": "DejaVu Sans",
+    "font.family": list(fonts.FAMILY),
     "font.size": 6.5,
     "axes.titlesize": 7.5,
     "axes.titleweight": "bold",
@@ -78,6 +79,7 @@ RC = {
 
 def new_figure(height: float, width: float = COLUMN) -> Figure:
     """An empty figure; call it, and draw, inside `mpl.rc_context(RC)`."""
+    fonts.register()
     figure = Figure(figsize=(width, height))
     FigureCanvasAgg(figure)
     return figure
@@ -178,7 +180,9 @@ def save(figure: Figure, stem: Path, formats: Iterable[str] = FORMATS) -> None:
 def _bytes(figure: Figure, kind: str, metadata: dict[str, Any]) -> bytes:
     stream = io.BytesIO()
     with mpl.rc_context(RC):
-        figure.savefig(stream, format=kind, metadata=metadata, dpi=220)
+        # A light compression: a tenth larger, in a third of the time.
+        options: dict[str, Any] = {"pil_kwargs": {"compress_level": 3}} if kind == "png" else {}
+        figure.savefig(stream, format=kind, metadata=metadata, dpi=220, **options)
     return stream.getvalue()
 
 

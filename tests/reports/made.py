@@ -11,7 +11,11 @@ from typing import Any
 import numpy as np
 
 from rtx.corruptions import BENCHMARK, CORRUPTIONS, HELD_OUT
-from rtx.evaluation.scores import Cell, CellFolder
+from rtx.evaluation import evidence, resampled
+from rtx.evaluation.bootstrap import Confidence, intervals
+from rtx.evaluation.evidence import PixelEvidence
+from rtx.evaluation.runs import evidence_path
+from rtx.evaluation.scores import Cell, CellFolder, protocol_key
 from rtx.evaluation.summary import write_summary
 from rtx.types import CLEAN, SEVERITIES, Condition
 
@@ -103,17 +107,43 @@ def make_run(
 
 
 def write_resamples(out: Path, cells: dict[Condition, Cell], metric: str, count: int) -> None:
-    """Resampled scores: one shift shared by every model and a small one of the cell's own."""
+    """Resampled scores: one shift shared by every model and a small one of the cell's own; and their intervals."""
     rng = np.random.default_rng(7)
     shared = rng.normal(0, 0.006, (count, 1))
     own = np.random.default_rng(len(out.name)).normal(0, 0.002, (count, len(cells)))
-    values = np.array([cell.metrics[metric] for cell in cells.values()]) * (1 + shared + own)
+    points = np.array([cell.metrics[metric] for cell in cells.values()])
+    values = np.clip(points * (1 + shared + own), 0, 1)
     np.savez(
         out / "resamples.npz",
         conditions=np.array([condition.key for condition in cells]),
         draws=np.array("made"),
-        **{metric: np.clip(values, 0, 1)},
+        **{metric: values},
     )
+    table = {c: np.concatenate([points[n : n + 1], values[:, n]]) for n, c in enumerate(cells)}
+    write_intervals(out, intervals(table, metric, 5000, seed=0))
+
+
+def make_evidence_run(root: Path, name: str, *, robust: float, images: int = 6, classes: int = 2) -> Path:
+    """A segmenter's evaluation with evidence: pixel counts of each image, from which its scores come."""
+    out = root / name
+    out_card = card(name, n_images=images, metric={"scorer": "miou", "n_classes": classes})
+    folder = CellFolder(out, out_card)
+    folder.open()
+    cells = {}
+    for condition in (CLEAN, *(Condition(n, s) for n in BENCHMARK for s in SEVERITIES)):
+        rows = []
+        for image in range(images):
+            for index in range(classes):
+                hit = round(100 * score(0.9 - 0.03 * image - 0.2 * index, condition, robust))
+                rows.append((image, index, hit, 100, 100))
+        found = PixelEvidence(tuple(f"i{n}" for n in range(images)), np.array(rows, np.int64), classes)
+        ones = np.ones((1, images), np.uint16)
+        metrics = {metric: float(resampled.scores(found, ones, metric)[0]) for metric in found.metrics}
+        cells[condition] = Cell(condition, metrics, images, folder.card, (), {"seconds": 1.0})
+        folder.write(cells[condition])
+        evidence.save(evidence_path(out, condition), found, key=protocol_key(folder.card), condition=condition.key)
+    write_summary(out, cells, "mIoU", folder.card)
+    return out
 
 
 def make_family(root: Path, **more: Any) -> list[Path]:
@@ -130,9 +160,10 @@ def make_family(root: Path, **more: Any) -> list[Path]:
     ]
 
 
-def write_intervals(out: Path, metric: str, values: dict[str, Any]) -> None:
-    """Write `intervals.json`."""
-    (out / "intervals.json").write_text(json.dumps({metric: values}), encoding="utf-8")
+def write_intervals(out: Path, known: Confidence) -> None:
+    """Write `confidence.json`."""
+    head = {"format": "rtx.confidence/1", "preview": False, "made_from": "made"}
+    (out / "confidence.json").write_text(json.dumps(head | known.to_dict()), encoding="utf-8")
 
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"

@@ -8,13 +8,14 @@ import pytest
 
 from rtx.corruptions import BENCHMARK
 from rtx.errors import BadValue, RunConflict
+from rtx.evaluation.runs import write_confidence
 from rtx.reports.groups import banners, group_runs, merged, unlike
-from rtx.reports.intervals import Resamples, difference, read_intervals
+from rtx.reports.intervals import Resamples, difference
 from rtx.reports.naming import source_of, unique_names
 from rtx.reports.runs import load_run, load_runs
 from rtx.reports.verdict import gain, verdict
 from rtx.types import CLEAN, SEVERITIES, Condition
-from tests.reports.made import card, make_family, make_run, score, write_intervals
+from tests.reports.made import card, make_evidence_run, make_family, make_run, score
 
 FOG = (CLEAN, *(Condition("fog", s) for s in SEVERITIES))
 
@@ -57,13 +58,13 @@ def test_names_tell_runs_apart(tmp_path: Path) -> None:
         (lambda out: (out / "protocol.json").write_text("{"), "protocol.json"),
         (lambda out: (out / "summary.json").write_text("[]"), "summary.json"),
         (lambda out: (out / "cells" / "fog_3.json").write_text("{}"), "fog_3.json"),
-        (lambda out: (out / "intervals.json").write_text('{"bbox_mAP": {"P": [2, 1]}}'), "intervals.json"),
+        (lambda out: (out / "confidence.json").write_text('{"metric": "bbox_mAP"}'), "confidence.json"),
         (lambda out: (out / "resamples.npz").write_bytes(b"PK"), "resamples.npz"),
     ],
     ids=["card", "summary", "cell", "intervals", "resamples"],
 )
 def test_damage_is_named(tmp_path: Path, damage: object, message: str) -> None:
-    out = make_run(tmp_path, "m")
+    out = make_run(tmp_path, "m", resamples=20)
     damage(out)  # type: ignore[operator]
     with pytest.raises(BadValue, match=message):
         load_run(out)
@@ -134,12 +135,43 @@ def test_many_banners_of_a_kind_become_one(tmp_path: Path) -> None:
 
 
 def test_intervals_are_read_and_never_invented(tmp_path: Path) -> None:
-    out = make_run(tmp_path, "m")
-    assert read_intervals(out, "bbox_mAP").of("mPC") is None
-    write_intervals(out, "bbox_mAP", {"mPC": [0.1, 0.2], "cells": {"fog_3": [0.3, 0.4]}})
-    found = read_intervals(out, "bbox_mAP")
-    assert found.of("mPC") == (0.1, 0.2) and found.of("P") is None
-    assert found.cell(Condition("fog", 3)) == (0.3, 0.4) and found.cell(Condition("fog", 4)) is None
+    bare = load_run(make_run(tmp_path, "bare"))
+    assert bare.intervals.of("mPC") is None and "76 of its cells keep no evidence" in bare.intervals.absent
+    out = make_run(tmp_path, "m", resamples=200)
+    found, known = load_run(out).intervals, json.loads((out / "confidence.json").read_text())
+    for name in ("P", "mPC", "rPC"):  # with and without resamples.npz the same numbers
+        assert found.of(name) == pytest.approx((known[name]["low"], known[name]["high"]), abs=1e-12)
+    (out / "resamples.npz").unlink()
+    alone = load_run(out).intervals
+    assert alone.of("rPC") == (known["rPC"]["low"], known["rPC"]["high"])
+    assert alone.cell(Condition("fog", 3)) == pytest.approx(found.cell(Condition("fog", 3)))
+    assert alone.severity(3) is None and alone.severity(0) == alone.of("P")
+
+
+def test_intervals_of_other_scores_are_left_out(tmp_path: Path) -> None:
+    out = make_run(tmp_path, "m", resamples=20)
+    known = json.loads((out / "confidence.json").read_text())
+    for change in (
+        {"metric": "segm_mAP"},
+        {"level": 0.9},
+        {"cells": {"fog_3": {**known["cells"]["fog_3"], "value": 0}}},
+    ):
+        (out / "confidence.json").write_text(json.dumps({**known, **change}))
+        found = load_run(out).intervals
+        assert found.of("mPC") is None and found.resamples is None and "confidence.json" in found.absent
+
+
+def test_small_evidence_is_resampled_and_pairs_with_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    a, b = (make_evidence_run(tmp_path, name, robust=robust) for name, robust in (("a", 0.2), ("b", 0.6)))
+    alone = load_run(a)
+    known = write_confidence(a, "mIoU")
+    assert load_run(a).intervals.of("mPC") == pytest.approx((known.mPC.low, known.mPC.high), abs=1e-12)  # type: ignore[union-attr]
+    assert alone.intervals.of("mPC") == pytest.approx(load_run(a).intervals.of("mPC"), abs=1e-12)
+    pair = difference(load_run(a).intervals, load_run(b).intervals, Resamples.mean)
+    assert pair is not None and pair[0] > 0
+    monkeypatch.setattr("rtx.reports.intervals.EVIDENCE", 100)
+    large = load_run(b).intervals
+    assert large.of("P") is None and "too large to resample" in large.absent
 
 
 def test_a_paired_difference_is_tighter_than_its_parts(tmp_path: Path) -> None:

@@ -9,10 +9,8 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Polygon, Rectangle
-from PIL import Image
 
-from rtx.reports.examples import IGNORED, Box, Choice, Example, Examples, judge, quality, read_map
-from rtx.reports.strips import WIDTH
+from rtx.reports.examples import IGNORED, Box, Choice, Example, Examples, judge, picture, quality, read_map
 from rtx.reports.style import INK, RC, SOFT, new_figure, title
 from rtx.reports.wording import corruption_name, percent, shorten
 from rtx.types import CLEAN, SEVERITIES, Condition
@@ -66,10 +64,7 @@ def _draw(choice: Choice, runs: Sequence[tuple[str, Examples]]) -> Figure:
 
 def _tile(axes: Any, example: Example, condition: Condition) -> None:
     view = example.views[condition]
-    with Image.open(view.image) as image:
-        small = image.convert("RGB")
-        small.thumbnail((WIDTH, WIDTH))
-        axes.imshow(np.asarray(small), extent=(0, example.width, example.height, 0), interpolation="none")
+    axes.imshow(picture(example, condition), extent=(0, example.width, example.height, 0), interpolation="none")
     axes.set_xticks([])
     axes.set_yticks([])
     axes.grid(visible=False)

@@ -1,0 +1,90 @@
+"""Which example strips a report shows, and of which models."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+
+from rtx.corruptions import BENCHMARK, CORRUPTIONS, FAMILIES
+from rtx.reports.examples import Choice, Example, Examples, quality
+from rtx.reports.groups import Group
+from rtx.reports.runs import Run
+from rtx.types import CLEAN, SEVERITIES, Condition
+
+MODELS = 6
+"""Rows of a strip: more would be too small to see anything in."""
+
+
+def models_shown(
+    group: Group, examples: Mapping[str, Examples]
+) -> tuple[list[tuple[str, Examples]], list[tuple[str, str]]]:
+    """Whose predictions the strips show, in the group's order; and who is left out, and why.
+
+    One picture serves all rows, so only models that saw the same pixels can stand in one strip: those of the baseline,
+    or of the first run with examples. Of more than six, the baseline, the best, the worst and some between are shown.
+    """
+    left_out = [(run.name, "kept no examples (--keep-predictions)") for run in group.runs if run.name not in examples]
+    there = [run for run in group.runs if run.name in examples]
+    if not there:
+        return [], left_out
+    first = group.baseline if group.baseline in there else there[0]
+    alike = [run for run in there if _pixels(run, examples) == _pixels(first, examples)]
+    left_out += [(run.name, f"saw other pixels than {first.name}") for run in there if run not in alike]
+    ranked = sorted(alike, key=lambda run: (-run.summary.mPC if run.summary.complete else math.inf, run.name))
+    if len(ranked) > MODELS:
+        kept = [first]
+        others = [run for run in ranked if run is not first]
+        step = (len(others) - 1) / (MODELS - 2)
+        kept += [others[round(step * place)] for place in range(MODELS - 1)]
+        more = f"not drawn: strips show {MODELS} models, from the best to the worst mPC"
+        left_out += [(run.name, more) for run in alike if run not in kept]
+        alike = [run for run in alike if run in kept]
+    return [(run.name, examples[run.name]) for run in alike], left_out
+
+
+def _pixels(run: Run, examples: Mapping[str, Examples]) -> tuple[object, ...]:
+    return (run.card.get("data_sha256"), run.card.get("corruption_engine_version"), examples[run.name].maker)
+
+
+def choose(runs: Sequence[Examples]) -> list[Choice]:
+    """Which strips to show: the median drop, the worst drop, and the median one of each family.
+
+    The drop of an image under a corruption is the clean quality minus the mean over severities, averaged over models.
+    Only images and corruptions that every model has are looked at; none is shown twice.
+    """
+    drops: dict[tuple[str, str], float] = {}
+    for image in sorted(set.intersection(*(set(run.images) for run in runs)) if runs else ()):
+        for corruption in BENCHMARK:
+            found = [_drop(run.images[image], corruption) for run in runs]
+            if all(value is not None for value in found):
+                drops[image, corruption] = math.fsum(v for v in found if v is not None) / len(found)
+    chosen: list[Choice] = []
+    taken: set[tuple[str, str]] = set()
+
+    def take(key: tuple[str, str] | None, reason: str) -> None:
+        if key is not None and key not in taken:
+            taken.add(key)
+            chosen.append(Choice(key[0], key[1], reason, drops[key]))
+
+    if drops:
+        take(_median(drops), "median drop")
+        take(max(drops, key=lambda k: drops[k]), "worst drop")
+        for family in FAMILIES:
+            mine = {k: v for k, v in drops.items() if CORRUPTIONS[k[1]] == family and k not in taken}
+            take(_median(mine), f"median of {family}")
+    return chosen
+
+
+def _median(drops: Mapping[tuple[str, str], float]) -> tuple[str, str] | None:
+    if not drops:
+        return None
+    middle = statistics.median_low(drops.values())
+    return min(key for key, value in drops.items() if value == middle)
+
+
+def _drop(example: Example, corruption: str) -> float | None:
+    clean = quality(example, CLEAN)
+    values = [quality(example, Condition(corruption, level)) for level in SEVERITIES]
+    there = [value for value in values if value is not None]
+    return clean - math.fsum(there) / len(there) if clean is not None and len(there) == len(values) else None
