@@ -54,7 +54,7 @@ def data_of(name: str, request: pytest.FixtureRequest) -> Path:
 
 
 @pytest.mark.parametrize(
-    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in LEAVES]
+    "name", [name if name in QUICK else pytest.param(name, marks=[pytest.mark.slow, pytest.mark.ci]) for name in LEAVES]
 )
 def test_a_leaf_trains_one_step_and_predicts(name: str, request: pytest.FixtureRequest) -> None:
     import torch

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -48,11 +48,12 @@ def test_listing_is_instant_and_needs_no_torch():
     )
     times = []
     for _ in range(3):
-        started = time.perf_counter()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
-        times.append(time.perf_counter() - started)
-    # Half a second is the promise; a loaded test machine gets some slack on top.
-    assert min(times) < 1.5
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    # Processor time: the wall clock measures the neighbours on a loaded test machine.
+    assert min(times) < 0.5
 
 
 def test_bad_input_ends_with_2_and_one_line(capsys, tmp_path):

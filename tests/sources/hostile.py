@@ -39,13 +39,6 @@ class Call:
         return self.parts
 
 
-class Named:
-    """Pickles as a call of a global by name, importable or not."""
-
-    def __init__(self, module, name, *args):
-        self.module, self.name, self.args = module, name, args
-
-
 def raw_call(module, name, *args, protocol=2):
     """Pickle bytes that call module.name(*args)."""
     body = pickle.dumps(args, protocol=0)[:-1]
@@ -202,6 +195,25 @@ def torchscript_program(path, trace):
     zip_around(path, b"\x80\x02}.", extra=[("archive/constants.pkl", b""), ("archive/code/net.py", b"import os")])
 
 
+@hostile
+def pickle_nested_in_a_pickle(path, trace):
+    """Bytes that a second unpickler would run."""
+    inner = pickle.dumps(Call(os.system, f"touch {trace}"))
+    torch.save({"state_dict": good_state(), "args": Call(pickle.loads, inner)}, path)
+
+
+@hostile
+def module_object_of_dill(path, trace):
+    """dill stores functions as code; here one stands where the weights should be."""
+    zip_around(path, raw_call("dill._dill", "_create_function", f"open({str(trace)!r}, 'w')"))
+
+
+@hostile
+def loader_nested_in_a_pickle(path, trace):
+    inner = raw_call("torch.jit._serialization", "load", str(trace))
+    zip_around(path, inner)
+
+
 # -- absurd structure -------------------------------------------------------------------------------------------------
 
 
@@ -345,6 +357,22 @@ def zip_with_overlapping_entries(path, trace):
 
 
 @hostile
+def zip_bomb_in_the_pickle(path, trace):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", b"\x80\x02" + b"]" * 50_000_000)
+
+
+@hostile
+def zip_bomb_that_lies_about_its_size(path, trace):
+    """The directory states 100 bytes; the stream behind it goes on for 50 million."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", b"\x80\x02" + b"]" * 50_000_000)
+        archive.writestr("archive/version", "3\n")
+        entry = archive.getinfo("archive/data.pkl")
+        entry.file_size = 100
+
+
+@hostile
 def renamed_zip(path, trace):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("word/document.xml", "<doc/>")
@@ -459,6 +487,19 @@ _state_writer("another_shape", lambda s: s.update({"conv1.weight": torch.zeros(4
 _state_writer("same_size_other_shape", lambda s: s.update({"conv1.weight": torch.zeros(3, 4, 2, 2)}))
 _state_writer("a_number_instead_of_a_tensor", lambda s: s.update({"bn1.weight": 3.0}))
 _state_writer("no_tensor_at_all", lambda s: s.clear())
+
+
+@hostile
+def wrong_architecture(path, trace):
+    """Sound weights of another network."""
+    names = ("features.0.weight", "features.1.weight", "features.1.bias", "features.41.running_mean")
+    torch.save({"state_dict": {name: torch.randn(4) for name in names}}, path)
+
+
+@hostile
+def wrong_architecture_wrapped(path, trace):
+    names = ("patch_embed.proj.weight", "layers.0.blocks.0.norm1.weight")
+    torch.save({"model": {f"module.model.{name}": torch.randn(4) for name in names}}, path)
 
 
 @hostile

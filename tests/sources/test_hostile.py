@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import pickle
+import re
+import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
 from rtx.errors import WeightsError
 from rtx.sources.load import load_source
 from tests.sources.hostile import SHAPES, WRITERS
+from tests.sources.watch import watched
+
+# All of these files are smaller than a megabyte or compress to it.
+MEMORY = 200 << 20
 
 
 @pytest.mark.parametrize("name", WRITERS)
@@ -17,18 +26,58 @@ def test_refused_without_a_trace(name, tmp_path):
     folder.mkdir()
     path, trace = folder / "file.pth", tmp_path / "trace"
     WRITERS[name](path, trace)
-    size = path.stat().st_size
-    started = time.perf_counter()
-    with pytest.raises(WeightsError) as caught:
+    before = path.read_bytes()
+    started = time.process_time()
+    with watched(memory=MEMORY) as events, pytest.raises(WeightsError) as caught:
         load_source(str(path), "resnet18", SHAPES)
-    assert time.perf_counter() - started < 5
-    assert str(path) in str(caught.value) and "\n" not in str(caught.value).strip()
+    assert time.process_time() - started < 5
+    text = str(caught.value)
+    assert str(path) in text and "\n" not in text.strip()
+    assert events == []
+    assert "memory" not in text.lower(), "refused by what it is, not by what was left of the memory"
     assert not trace.exists() and sorted(tmp_path.rglob("*")) == [folder, path]
-    assert path.stat().st_size == size
+    assert path.read_bytes() == before
 
 
-def test_there_are_sixty_of_them():
-    assert len(WRITERS) >= 60
+KINDS = {
+    "pickles that would run a command": r"^(os_system|subprocess|eval|exec|open_for|remove|mkdir|evil)",
+    "nested": r"nested|inside|within",
+    "legacy": r"legacy|old_file",
+    "truncated": r"truncated|without_an_end|cut|flipped",
+    "renamed zip": r"^(renamed_zip|zip_that|checkpoint_inside)",
+    "HTML page": r"^(html|xml)",
+    "wrong architecture": r"architecture|missing|too_many|another_shape|same_size",
+    "NaN weights": r"nan|infinite",
+    "absurd shapes": r"shape|offset|claims|terabyte",
+    "zip bomb": r"bomb|overlapping",
+}
+
+
+def test_there_are_more_than_a_hundred_of_every_kind():
+    assert len(WRITERS) >= 100
+    counts = {kind: sum(bool(re.search(pattern, name)) for name in WRITERS) for kind, pattern in KINDS.items()}
+    assert min(counts.values()) >= 2, counts
+
+
+def test_the_watch_sees_what_it_should(tmp_path, monkeypatch):
+    """The law above would hold for a watch that is blind."""
+    for act in (
+        lambda: os.system("true"),
+        lambda: (tmp_path / "x").write_text("x"),
+        lambda: subprocess.run(["true"], check=True),
+        lambda: monkeypatch.setenv("RTX_SEEN", "1"),
+        lambda: (tmp_path / "folder").mkdir(),
+        lambda: monkeypatch.chdir(tmp_path),
+        lambda: pickle.loads(pickle.dumps(Path("x"))),
+    ):
+        with watched(memory=MEMORY) as events:
+            act()
+        assert events
+    with watched(memory=MEMORY) as events:
+        Path(__file__).read_bytes()
+        with pytest.raises(MemoryError):
+            bytearray(2 * MEMORY)
+    assert events == []
 
 
 @pytest.mark.parametrize(
