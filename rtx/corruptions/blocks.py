@@ -19,6 +19,7 @@ _SMALL, _INT, _LONG = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 _ROW, _BYTES = ir.VectorType(_INT, _SIDE), ir.VectorType(_SMALL, _SIDE)
 _MANY, _MANY_BYTES = ir.VectorType(_INT, _PIXELS), ir.VectorType(_SMALL, _PIXELS)
 _MANY_SHORTS = ir.VectorType(ir.IntType(16), _PIXELS)
+_NEXT_ROW = ir.Constant(_LONG, LANES)
 
 
 def _pointer(context: Any, builder: Any, kind: Any, array: Any, index: Any, vector: Any) -> Any:
@@ -26,8 +27,9 @@ def _pointer(context: Any, builder: Any, kind: Any, array: Any, index: Any, vect
     return builder.bitcast(builder.gep(data, [index]), vector.as_pointer())
 
 
-def _pointers(context: Any, builder: Any, kind: Any, array: Any, index: Any, stride: Any, vector: Any) -> list[Any]:
-    """Of the eight rows of a block."""
+def _pointers(context: Any, builder: Any, kind: Any, place: list[Any], vector: Any) -> list[Any]:
+    """Of the eight rows of a block; its place is an array, the index of its first number, and from row to row."""
+    array, index, stride = place
     steps = [builder.mul(stride, ir.Constant(_LONG, k)) for k in range(_SIDE)]
     return [_pointer(context, builder, kind, array, builder.add(index, step), vector) for step in steps]
 
@@ -72,7 +74,7 @@ def turn_block(typing_context: Any, buffer: Any, lane: Any) -> Any:
     """Turn the block of `buffer` that begins at `lane`, in place."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        rows = _pointers(context, builder, signature.args[0], *arguments, ir.Constant(_LONG, LANES), _ROW)
+        rows = _pointers(context, builder, signature.args[0], [*arguments, _NEXT_ROW], _ROW)
         turned = _turned(builder, [_load(builder, row) for row in rows])
         for value, row in zip(turned, rows, strict=True):
             _store(builder, value, row)
@@ -87,8 +89,8 @@ def read_block(typing_context: Any, plane: Any, index: Any, stride: Any, buffer:
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         kinds = signature.args
-        source = _pointers(context, builder, kinds[0], *arguments[:3], _BYTES)
-        target = _pointers(context, builder, kinds[3], *arguments[3:], ir.Constant(_LONG, LANES), _ROW)
+        source = _pointers(context, builder, kinds[0], arguments[:3], _BYTES)
+        target = _pointers(context, builder, kinds[3], [*arguments[3:], _NEXT_ROW], _ROW)
         middle = ir.Constant(_ROW, [128] * _SIDE)
         rows = [builder.sub(builder.zext(_load(builder, row), _ROW), middle) for row in source]
         for value, row in zip(_turned(builder, rows), target, strict=True):
@@ -104,8 +106,8 @@ def write_block(typing_context: Any, buffer: Any, lane: Any, plane: Any, index: 
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         kinds = signature.args
-        source = _pointers(context, builder, kinds[0], *arguments[:2], ir.Constant(_LONG, LANES), _ROW)
-        target = _pointers(context, builder, kinds[2], *arguments[2:], _BYTES)
+        source = _pointers(context, builder, kinds[0], [*arguments[:2], _NEXT_ROW], _ROW)
+        target = _pointers(context, builder, kinds[2], arguments[2:], _BYTES)
         middle = ir.Constant(_ROW, [128] * _SIDE)
         for value, row in zip(_turned(builder, [_load(builder, row) for row in source]), target, strict=True):
             _store(builder, _clamped(builder, builder.add(value, middle), _ROW, _BYTES), row)

@@ -42,7 +42,7 @@ def inlined(function: F) -> F:
 
 
 def _renew_with_the_package(kernel: Any) -> None:
-    """Compile anew when any file of this package changes.
+    """Compile anew when any file of this package with compiled code changes.
 
     Numba looks at the file of the kernel alone, and would go on using code compiled from an older version of what the
     kernel calls in another file: old pixels under a new name.
@@ -53,10 +53,12 @@ def _renew_with_the_package(kernel: Any) -> None:
 
 @lru_cache(maxsize=1)
 def source_hash() -> str:
-    """Of all files of this package."""
+    """Of all files of this package that hold compiled code."""
     digest = hashlib.sha256()
     for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+        content = path.read_bytes()
+        if b"numba" in content or b"import compiled" in content:
+            digest.update(path.name.encode() + b"\0" + content + b"\0")
     return digest.hexdigest()
 
 

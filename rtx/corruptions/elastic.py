@@ -161,7 +161,7 @@ def _move(
 
 
 @compiled
-def _rows_seen(dy: Vector, y: int, height: int) -> tuple[int, int]:
+def _rows_seen(dy: Vector, y: int, height: int) -> tuple[Any, Any]:
     """The first and the last row of the image that row y of the result looks at."""
     low, high = y + np.int64(np.floor(dy.min())), y + np.int64(np.floor(dy.max())) + 1
     if low < -height or high >= 2 * height:

@@ -16,8 +16,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import cv2
@@ -138,7 +139,7 @@ def _work(jobs: Sequence[Job], processes: int) -> Iterator[Result]:
         yield from map(_export_image, jobs)
         return
     # Fresh processes: a fork would copy OpenCV's thread pool in whatever state it is.
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_begin_worker) as pool:
         waiting = list(reversed(jobs))
         running = {pool.submit(_export_image, waiting.pop()) for _ in range(min(2 * processes, len(waiting)))}
         while running:
@@ -149,8 +150,17 @@ def _work(jobs: Sequence[Job], processes: int) -> Iterator[Result]:
                 yield future.result()
 
 
-def _one_thread() -> None:
+def _begin_worker() -> None:
     cv2.setNumThreads(1)
+    parent = parent_process()
+    assert parent is not None
+
+    def end_with_parent() -> None:
+        # Without this, the workers of a killed export would wait for work for ever.
+        parent.join()
+        os._exit(1)
+
+    Thread(target=end_with_parent, daemon=True).start()
 
 
 def _export_image(job: Job) -> Result:

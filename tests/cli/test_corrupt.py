@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import cv2
@@ -99,6 +103,49 @@ def test_processes_write_the_same_files(photos: Path, tmp_path: Path) -> None:
         assert main(["corrupt", str(photos), "--out", str(out), *arguments]) == 0
         hashes.append({r["file"]: r["sha256"] for r in manifest(out)[1:]})
     assert hashes[0] == hashes[1] and len(hashes[0]) == 3 * 4 * 5
+
+
+def children_of(pid: int) -> list[int]:
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            # The name in brackets may hold blanks.
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[1]) == pid:
+            found.append(int(stat.parent.name))
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the workers through /proc")
+def test_a_killed_export_leaves_no_process_and_goes_on(tmp_path: Path, capsys) -> None:
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    photos.mkdir()
+    for i in range(12):
+        cv2.imwrite(str(photos / f"{i}.png"), made_photo(200, 300, seed=i)[..., ::-1])
+    arguments = ["corrupt", str(photos), "--out", str(out), "--corruptions", "blur", "--processes", "2", *ENGINE]
+    process = subprocess.Popen([sys.executable, "-m", "rtx.cli.main", *arguments], stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 120
+        while not (out / "manifest.jsonl").exists() or len((out / "manifest.jsonl").read_text().splitlines()) < 2:
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.02)
+        workers = children_of(process.pid)
+    finally:
+        process.kill()
+        process.wait()
+    assert len(workers) >= 2
+    deadline = time.monotonic() + 30
+    while any(Path(f"/proc/{pid}").exists() for pid in workers):
+        assert time.monotonic() < deadline, "a worker outlives its export"
+        time.sleep(0.05)
+    assert main(arguments) == 0
+    written, kept = re.search(r"(\d+) files written, (\d+) were there", capsys.readouterr().out).groups()
+    assert int(kept) > 0 and int(written) + int(kept) == 12 * 4 * 5
+    assert len(manifest(out)) == 1 + 12 * 4 * 5
 
 
 def test_contact_sheet_of_one_image(photos: Path, tmp_path: Path) -> None:
