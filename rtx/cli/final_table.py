@@ -86,7 +86,7 @@ def _others(summary: Mapping[str, Any]) -> list[str]:
     if summary["preview"] or not rows:
         return []
     wide = max(map(len, rows))
-    lines = ["", f"  {'':<{wide}}{'P':>8}{'mPC':>8}{'rPC':>8}"]
+    lines = ["", f"  {'':<{wide}}{'P':>8}{'mPC' if summary['complete'] else 'mean':>8}{'rPC':>8}"]
     for name, row in rows.items():
         lines.append(f"  {name:<{wide}}" + "".join(f"{percent(row[key]):>8}" for key in ("P", "mPC", "rPC")))
     return lines

@@ -47,6 +47,7 @@ class Display:
         self.started = 0.0
         self.done = self.elsewhere = 0
         self.now: Progress | None = None
+        self.passed: set[Condition] = set()  # through the model, and still being scored
 
     def __enter__(self) -> Display:
         return self
@@ -64,9 +65,12 @@ class Display:
             self.preview = "PREVIEW " if self.limit is not None and event.n_images >= self.limit else ""
         elif isinstance(event, Progress):
             self.now = event
+            if event.images_done >= event.n_images:
+                self.passed.add(event.condition)
         elif isinstance(event, CellDone | Waiting):
             self.done, self.elsewhere = event.done, event.elsewhere
             if isinstance(event, CellDone):
+                self.passed.discard(event.cell.condition)
                 self.preview = "PREVIEW " if event.cell.protocol.get("limit") is not None else ""
             # The next cell's images may be under way while this one was scored.
             if isinstance(event, Waiting) or (self.now and self.now.condition == event.cell.condition):
@@ -81,8 +85,9 @@ class Display:
         """Seconds until all cells are there, by the pace of all processes so far; None before there is one."""
         if self.plan is None:
             return None
-        part = self.now.images_done / max(self.now.n_images, 1) if self.now else 0.0
-        finished = self.done + self.elsewhere + part
+        under_way = self.now if self.now and self.now.condition not in self.passed else None
+        part = under_way.images_done / max(under_way.n_images, 1) if under_way else 0.0
+        finished = self.done + self.elsewhere + len(self.passed) + part
         spent = self.clock() - self.started
         if finished <= 0 or spent <= 0:
             return None
