@@ -38,7 +38,7 @@ def sound_cells(
             if found and with_evidence:
                 evidence.load(beside, key=folder.key)
             cells.update(found)
-        except (BadValue, UnicodeDecodeError) as error:
+        except BadValue as error:
             if not aside:
                 continue
             log.warning("%s; it is moved aside and evaluated again", error)

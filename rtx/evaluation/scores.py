@@ -192,7 +192,11 @@ class CellFolder:
             path = self.path(condition)
             if not path.is_file():
                 continue
-            cell = Cell.from_json(path.read_text(encoding="utf-8"), place=str(path))
+            try:
+                text = path.read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                raise BadValue(f"{path}: cannot be read ({error}); delete it and run again") from error
+            cell = Cell.from_json(text, place=str(path))
             if cell.condition != condition:
                 raise BadValue(f"{path}: holds {cell.condition.key}, not {condition.key}; delete it and run again")
             if protocol_key(cell.protocol) != self.key:
