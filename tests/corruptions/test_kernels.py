@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import sys
-from collections.abc import Iterator
-from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rtx.corruptions import CORRUPTIONS, compiled, corrupt, frost
+from rtx.corruptions import CORRUPTIONS, corrupt
 from rtx.corruptions.elastic import ElasticField, ElasticLevel
-from rtx.corruptions.frost import FILES, FrostField, scaled_size, textures
 from rtx.corruptions.glass import glass_blur
 from rtx.corruptions.kernels import KERNELS
 from rtx.corruptions.motion import trail
 from rtx.corruptions.registry import corruption
-from rtx.errors import MissingDependency
 from rtx.rng import image_rng
 from rtx.types import Condition
 from tests.corruptions.conftest import made_photo
@@ -162,155 +153,7 @@ def test_elastic_mirrors_however_far_a_pixel_looks(share: float) -> None:
     assert np.abs(ours - np.stack(expected, axis=-1)).max() < 1.1
 
 
-@pytest.mark.parametrize("shape", [(700, 1000), (2100, 64), (64, 2100), (32, 32)])
-def test_frost_is_scaled_to_images_larger_than_its_textures(shape: tuple[int, int]) -> None:
-    image = np.zeros((*shape, 3), np.uint8)
-    kernel = KERNELS["frost"]
-    for texture in range(len(textures())):
-        width, height = scaled_size(texture, *shape, None)
-        assert height > shape[0] and width > shape[1]
-        last = FrostField(texture, height - shape[0] - 1, width - shape[1] - 1)
-        assert kernel.apply(image, kernel.levels[2], last, False).shape == image.shape
-
-
-@pytest.fixture
-def unread_textures() -> Iterator[None]:
-    """Textures are read again in the test and after it."""
-    textures.cache_clear()
-    yield
-    textures.cache_clear()
-
-
-def test_textures_are_read_once_a_process(unread_textures: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    read = []
-    real = frost.cv2.imread
-    monkeypatch.setattr(frost.cv2, "imread", lambda path, *rest: read.append(path) or real(path, *rest))
-    for i in range(12):
-        condition = Condition("frost", 1 + i % 5)
-        corrupt(made_photo(40 + i, 50), condition, image_rng(0, str(i), condition), engine="rtx")
-    assert [Path(path).name for path in read] == list(FILES)
-
-
-def test_frost_without_its_package_or_with_a_damaged_texture_says_what_to_install(
-    unread_textures: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    with monkeypatch.context() as patch:
-        patch.setattr(frost.importlib.util, "find_spec", lambda name: None)
-        with pytest.raises(MissingDependency, match=r"'frost' needs the textures.*pip install imagecorruptions-imaug"):
-            out(made_photo(40, 50), "frost", 3)
-    (tmp_path / "frost").mkdir()
-    (tmp_path / "frost" / "frost1.png").write_bytes(b"no image")
-    found = SimpleNamespace(origin=str(tmp_path / "__init__.py"))
-    monkeypatch.setattr(frost.importlib.util, "find_spec", lambda name: found)
-    with pytest.raises(MissingDependency, match=r"cannot read .*frost1\.png; run: pip uninstall"):
-        out(made_photo(40, 50), "frost", 3)
-
-
 def test_spatter_without_a_drop_leaves_the_image() -> None:
     image = made_photo(32, 32)
     kernel = KERNELS["spatter"]
     np.testing.assert_array_equal(kernel.apply(image, kernel.levels[0], np.full((32, 32), -5.0), False), image)
-
-
-def test_kernels_compile_where_no_cache_can_be_written(monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
-    real = compiled.njit
-
-    def refuse(**options: Any) -> Any:
-        if options.get("cache"):
-            raise RuntimeError("cannot cache function: no locator available")
-        return real(**options)
-
-    monkeypatch.setattr(compiled, "njit", refuse)
-    monkeypatch.setattr(compiled, "_said", False)
-
-    @compiled.compiled
-    def double(x: int) -> int:
-        return 2 * x
-
-    @compiled.compiled
-    def triple(x: int) -> int:
-        return 3 * x
-
-    assert double(21) == 42 and triple(14) == 42
-    assert [r.levelname for r in caplog.records] == ["WARNING"] and "NUMBA_CACHE_DIR" in caplog.text
-
-
-def counting_process(folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """In a new process, compile one kernel of the package in `folder`; print its cache hits, misses and folder."""
-    code = (
-        "import numpy as np, rtx.corruptions.bits as bits\n"
-        "bits.uniforms(np.random.default_rng(0), (4,))\n"
-        "stats = bits._fill_uniform.stats\n"
-        "print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()), stats.cache_path)\n"
-    )
-    keep = {k: v for k, v in os.environ.items() if k != "NUMBA_CACHE_DIR"}
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        env=keep | {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"} | environment,
-        cwd=folder,
-        check=True,
-    )
-
-
-@pytest.fixture
-def copied_package(tmp_path: Path) -> Path:
-    """What `rtx.corruptions.bits` needs of the package, as a copy."""
-    source = Path(compiled.__file__).parents[1]
-    target = tmp_path / "copy" / "rtx"
-    shutil.copytree(source / "corruptions", target / "corruptions", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("__init__.py", "errors.py", "types.py", "rng.py"):
-        shutil.copy(source / name, target / name)
-    return target.parent
-
-
-def test_a_change_of_any_file_compiles_anew(copied_package: Path) -> None:
-    """A kernel includes what it calls in other files, which numba's own check does not look at."""
-    runs = [counting_process(copied_package, {}).stdout.split()[:2] for _ in range(2)]
-    assert runs == [["0", "1"], ["1", "0"]]
-    with (copied_package / "rtx" / "corruptions" / "vector.py").open("a") as file:
-        file.write("# changed\n")
-    assert counting_process(copied_package, {}).stdout.split()[:2] == ["0", "1"]
-
-
-@pytest.mark.slow
-@pytest.mark.ci
-def test_a_read_only_installation_is_cached_in_the_users_folder_or_not_at_all(
-    copied_package: Path, tmp_path: Path
-) -> None:
-    # A file where the folder should be stands for a folder that cannot be written; it also works for root.
-    (copied_package / "rtx" / "corruptions" / "__pycache__").write_text("")
-    home = tmp_path / "home"
-    home.mkdir()
-    environment = {"HOME": str(home), "XDG_CACHE_HOME": str(home / "cache")}
-    first, second = (counting_process(copied_package, environment) for _ in range(2))
-    assert first.stdout.split()[:2] == ["0", "1"] and second.stdout.split()[:2] == ["1", "0"]
-    assert str(home) in second.stdout
-    (tmp_path / "file").write_text("")
-    nowhere = {"HOME": str(tmp_path / "file"), "XDG_CACHE_HOME": str(tmp_path / "file")}
-    done = counting_process(copied_package, nowhere)
-    assert done.stdout.split()[2] == "None" and "NUMBA_CACHE_DIR" in done.stderr
-    chosen = counting_process(copied_package, nowhere | {"NUMBA_CACHE_DIR": str(tmp_path / "chosen")})
-    assert str(tmp_path / "chosen") in chosen.stdout and "NUMBA_CACHE_DIR" not in chosen.stderr
-
-
-@pytest.mark.slow
-@pytest.mark.ci
-def test_a_new_process_compiles_nothing_again() -> None:
-    """From the cache, all kernels are ready within seconds; compiling them takes many times as long."""
-    code = (
-        "import time, numpy as np; start = time.perf_counter()\n"
-        "from rtx.corruptions.kernels import KERNELS\n"
-        "image = np.zeros((40, 40, 3), np.uint8)\n"
-        "for kernel in KERNELS.values(): kernel(image, 3, np.random.default_rng(0))\n"
-        "import rtx.corruptions.gauss as g; print(sum(g._smooth.stats.cache_misses.values()))\n"
-    )
-    for _ in range(2):
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ, check=True)
-    assert done.stdout.strip() == "0"
-
-
-def test_importing_the_names_does_not_import_numba() -> None:
-    code = "import sys, rtx.corruptions; sys.exit('numba' in sys.modules or 'skimage' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True)
