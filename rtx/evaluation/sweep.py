@@ -148,6 +148,7 @@ class _State:
             if not missing:
                 with self.claims.lock("opening"):
                     cells = sound_cells(self.folder, self.conditions, with_evidence=False)
+                    self.claims.tidy()
                 if len(cells) == len(self.conditions):
                     return cells
                 continue

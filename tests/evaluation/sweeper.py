@@ -1,8 +1,8 @@
 """A process that runs one sweep by itself and then forks one for each line it reads, to be killed or left alone.
 
-Line in: JSON with `root` (data), `out`, `log`, `kill_after` (seconds or null) and options of the evaluation. Line out:
-JSON with `status` (exit status, -9 when killed) and `seconds`. Each sweep is a process group of its own; the log gets
-one line for each cell that it takes.
+Line in: JSON with `root` (data), `out`, `log`, `starts` (how many sweeps at once), `kill_after` (seconds until the
+first of them is killed, or null) and options of the evaluation. Line out: JSON with `status` (exit statuses, -9 when
+killed) and `seconds`. Each sweep is a process group of its own; the log gets one line for each cell that is taken.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +34,13 @@ class Sweeper:
             text=True,
         )
 
-    def sweep(self, root: Path, out: Path, *, kill_after: float | None = None, **options: Any) -> dict[str, Any]:
-        """Run one sweep and say how it ended and which cells it took."""
+    def sweep(
+        self, root: Path, out: Path, *, kill_after: float | None = None, starts: int = 1, **options: Any
+    ) -> dict[str, Any]:
+        """Run sweeps and say how they ended and which cells they took."""
         log = out.parent / f"{out.name}.log"
         log.write_text("")
-        order = dict(root=str(root), out=str(out), log=str(log), kill_after=kill_after, options=options)
+        order = dict(root=str(root), out=str(out), log=str(log), kill_after=kill_after, starts=starts, options=options)
         assert self.process.stdin and self.process.stdout
         self.process.stdin.write(json.dumps(order) + "\n")
         self.process.stdin.flush()
@@ -65,6 +69,24 @@ def sweep(order: dict[str, Any]) -> None:
     evaluate_corruptions(
         coco_config(Path(order["root"])), PixelDetector(), Path(order["out"]), on_event=note, **order["options"]
     )
+
+
+def start(order: dict[str, Any]) -> int:
+    """Fork a sweep and return its process id."""
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            os.setpgid(0, 0)
+            sweep(order)
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    with suppress(OSError):  # it may have been faster
+        os.setpgid(pid, pid)
+    return pid
 
 
 def wait(pid: int, kill_after: float | None) -> int:
@@ -99,26 +121,10 @@ def main() -> None:
             sweep(order)
             gc.collect()
             gc.freeze()
-            print(json.dumps({"status": 0, "seconds": time.monotonic() - started}), flush=True)
+            print(json.dumps({"status": [0], "seconds": time.monotonic() - started}), flush=True)
             continue
-        pid = os.fork()
-        if pid == 0:
-            status = 1
-            try:
-                os.setpgid(0, 0)
-                sweep(order)
-                status = 0
-            except BaseException:
-                import traceback
-
-                traceback.print_exc()
-            finally:
-                os._exit(status)
-        try:
-            os.setpgid(pid, pid)
-        except OSError:
-            pass  # it was faster
-        status = wait(pid, order["kill_after"])
+        pids = [start(order) for _ in range(order["starts"])]
+        status = [wait(pid, None if n else order["kill_after"]) for n, pid in enumerate(pids)]
         print(json.dumps({"status": status, "seconds": time.monotonic() - started}), flush=True)
 
 
