@@ -33,6 +33,10 @@ UPSTREAM: dict[str, tuple[str, ...]] = {
     "maskrcnn_r50_d2_1x_coco.py": D2_MASK,
     "maskrcnn_r50_d2_3x_coco.py": D2_MASK,
     "maskrcnn_r50_lr04_coco.py": ("mmdet", "mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py"),
+    "maskrcnn_r50_prime_coco.py": ("mmdet", "mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py"),
+    "upernet_r50_prime_ade20k.py": ("mmseg", "upernet/upernet_r50_4xb4-80k_ade20k-512x512.py"),
+    "maskrcnn_swin_t_prime_coco.py": ("mmdet", "swin/mask-rcnn_swin-t-p4-w7_fpn_ms-crop-3x_coco.py"),
+    "upernet_swin_t_prime_ade20k.py": ("mmseg", SWIN_ADE),
     "fasterrcnn_r50_d2_voc.py": ("mmdet", *D2_VOC),
     "fasterrcnn_r50_voc.py": ("mmdet", "pascal_voc/faster-rcnn_r50_fpn_1x_voc0712.py"),
     "fasterrcnn_r50_eps3_voc.py": ("mmdet", "pascal_voc/faster-rcnn_r50_fpn_1x_voc0712.py"),
@@ -61,6 +65,8 @@ def backbone(source: str, *, frozen_stages: int, norm_policy: str) -> dict[str, 
 def source_of(name: str) -> str:
     if "swin_t" in name:
         return "swin_t_in1k"
+    if "prime" in name:
+        return "resnet50_prime_nojsd"
     return ROBUST if "eps3" in name else STANDARD_D2 if "_d2_" in name else STANDARD
 
 
@@ -161,30 +167,36 @@ def allowed(name: str) -> dict[str, Any]:
     """The keys in which a leaf may differ from upstream, each with the value it must then have."""
     source = source_of(name)
     imports = ["rtx.backbones"] + (["rtx.targets.difficult"] if name == "fasterrcnn_r50_d2_voc.py" else [])
+    imports += ["rtx.targets.prime"] if "prime" in name else []
     common: dict[str, Any] = {
         "custom_imports": {"imports": imports, "allow_failed_imports": False},
         "vis_backends": [{"type": "LocalVisBackend"}, {"type": "TensorboardVisBackend"}],
         "visualizer.vis_backends": [{"type": "LocalVisBackend"}, {"type": "TensorboardVisBackend"}],
     }
+    if "prime" in name:
+        whole = plain(upstream(name)._cfg_dict["train_pipeline"])
+        common["train_pipeline"] = common["train_dataloader.dataset.pipeline"] = [
+            *whole[:-1], {"type": "Prime"}, whole[-1],
+        ]  # fmt: skip
     if "_d2_" in name:
         frozen = backbone(source, frozen_stages=1, norm_policy="frozen_affine")
         return common | d2_changes(name) | {"model.backbone": frozen}
     if name.startswith("maskrcnn_swin"):
         return common | {"model.backbone": swin(0.2), "pretrained": None}
-    if "lr04" in name:
+    if "lr04" in name or name == "maskrcnn_r50_prime_coco.py":
         common["optim_wrapper.optimizer.lr"] = 0.04
     if not name.startswith("upernet"):
         return common | {"model.backbone": backbone(source, frozen_stages=1, norm_policy="eval")}
-    plain = {"type": "BN", "requires_grad": True}  # SyncBN upstream; `sync_bn` restores it in distributed runs
+    batch_norm = {"type": "BN", "requires_grad": True}  # SyncBN upstream; `sync_bn` restores it in distributed runs
     if "swin" in name:
         common |= {"checkpoint_file": ABSENT, "backbone_norm_cfg": ABSENT, "model.backbone": swin(0.3)}
     else:
         common["model.backbone"] = backbone(source, frozen_stages=-1, norm_policy="train")
     return common | {
         "model.pretrained": ABSENT,
-        "norm_cfg": plain,
-        "model.decode_head.norm_cfg": plain,
-        "model.auxiliary_head.norm_cfg": plain,
+        "norm_cfg": batch_norm,
+        "model.decode_head.norm_cfg": batch_norm,
+        "model.auxiliary_head.norm_cfg": batch_norm,
         "sync_bn": "torch",
         "auto_scale_lr": {"enable": False, "base_batch_size": 16},  # upstream has none; 4 GPUs x 4 images
         "img_ratios": ABSENT,  # test-time augmentation, which no protocol here uses

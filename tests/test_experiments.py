@@ -136,6 +136,14 @@ def test_every_printed_number_of_the_fixed_tables_has_its_run() -> None:
         assert {record.transfer for record in records} == {run.transfer for run in experiment.runs} == {"fixed"}
 
 
+def test_both_columns_of_the_prime_tables_have_their_runs() -> None:
+    for name, source in (("yamada2022_prime", "prime"), ("yamada2022_prime_augmented", "pr_prime")):
+        experiment = read(name)
+        records = [record for run in experiment.runs for record in published(experiment, run)]
+        assert {record.place for record in records} == {"Table 4", "Table 5"}
+        assert {record.source for record in records} == {source} and len(records) == 6
+
+
 def test_figure_4_of_salman_is_held_against_standard_and_best() -> None:
     experiment = read("salman2020_coco_instance")
     standard, *robust = experiment.runs

@@ -30,6 +30,4 @@ runs += [
     dict(SHARED, name=f"l2_eps{eps}", source=f"resnet50_l2_eps{eps}")
     for eps in ("0.01", "0.03", "0.05", "0.1", "0.25", "0.5", "1", "3", "5")
 ]
-runs += [
-    dict(SHARED, name=f"linf_eps{eps}", source=f"resnet50_linf_eps{eps}") for eps in ("0.5", "1", "2", "4", "8")
-]
+runs += [dict(SHARED, name=f"linf_eps{eps}", source=f"resnet50_linf_eps{eps}") for eps in ("0.5", "1", "2", "4", "8")]

@@ -1,7 +1,6 @@
 """Yamada & Otani (2022), appendix B: PRIME sources at several learning rates (Figure 5; Tables 4 and 5, first column).
 
-The second column of the tables and Figure 6 apply PRIME while fine-tuning, which needs an augmentation that rtx does
-not have; those runs are not listed.
+The second column of the tables and Figure 6 apply PRIME while fine-tuning: yamada2022_prime_augmented.
 """
 
 experiment = dict(
