@@ -2,7 +2,11 @@
 
 For predictions made elsewhere on an exported corrupted set, and for those that an evaluation kept. PREDICTIONS holds
 one entry for each condition: clean, fog_1 ... (or fog/1 ...), each a COCO result file or a folder of label maps. With
---coco, result files (.json) and rtx's own (.npz) are scored; with --labels, label maps (.png) and rtx's own (.zip).
+--coco, result files (.json) and rtx's own (.npz) are scored; with --labels, label maps (.png) and rtx's own (.zip);
+with --voc, VOC's own result files (comp4_det_test_car.txt, boxes from 1), rtx's own (.npz), and .json lists of
+image_id, category (a name), bbox (left, top, width, height from 0) and score.
+
+With --exported, every file of the exported set is compared with its manifest first, and must cover the ground truth.
 """
 
 from __future__ import annotations
@@ -21,11 +25,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     truth = parser.add_mutually_exclusive_group(required=True)
     truth.add_argument("--coco", metavar="FILE", help="COCO annotation file of the evaluated images")
     truth.add_argument("--labels", metavar="DIR", help="folder of label maps of the evaluated images")
+    truth.add_argument("--voc", metavar="DIR", help="VOC folder of the evaluated images (VOCdevkit, VOC2007)")
     parser.add_argument("--out", required=True, help="output folder")
     parser.add_argument("--overwrite", action="store_true", help="replace scores of other predictions in --out")
     parser.add_argument("--kinds", nargs="+", choices=("bbox", "segm"), help="with --coco: what is scored")
-    parser.add_argument("--classes", nargs="+", metavar="NAME", help="with --coco: the classes that count")
-    parser.add_argument("--scorer", metavar="NAME", help="with --coco: pycocotools, faster-coco-eval or hotcoco")
+    parser.add_argument("--classes", nargs="+", metavar="NAME", help="with --coco, --voc: the classes that count")
+    parser.add_argument("--scorer", metavar="NAME", help="with --coco, --voc: pycocotools, faster-coco-eval or hotcoco")
+    parser.add_argument("--split", metavar="NAME", help="with --voc: name of the split file; test, else val")
+    parser.add_argument("--headline", metavar="NAME", help="with --voc: AP50_07 (default), AP50_area, AP_d2, AP_coco")
     parser.add_argument("--max-detections", type=int, default=100, help="with --coco: of a class in an image")
     parser.add_argument("--n-classes", type=int, metavar="N", help="with --labels: how many classes there are")
     parser.add_argument("--ignore-index", type=int, default=255, help="with --labels: the label that does not count")
@@ -33,36 +40,45 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--reduce-zero-label", action="store_true", help="with --labels: label 0 does not count, class n is n + 1"
     )
     parser.add_argument("--exported", metavar="DIR", help="the set that rtx corrupt wrote, for the protocol card")
+    parser.add_argument("--skip-hashes", action="store_true", help="with --exported: do not read the exported files")
     parser.add_argument("--resamples", type=int, default=1000, help="resamplings of the intervals; 0 for none")
 
 
 def run(args: argparse.Namespace) -> int:
     """Score, write and print the table."""
-    from rtx.evaluation.rescore import exported_settings, score_predictions
+    from rtx.evaluation.rescore import check_exported, exported_settings, find_predictions, score_predictions
     from rtx.evaluation.runs import write_confidence
     from rtx.evaluation.summary import markdown, percent
     from rtx.evaluation.truths import CocoFile, LabelFolder, Truth
+    from rtx.evaluation.voc_truth import VocFolder
 
     truth: Truth
     if args.coco:
         options = {"kinds": args.kinds, "classes": args.classes, "backend": args.scorer}
         truth = CocoFile(Path(args.coco), max_detections=args.max_detections, **options)
+    elif args.voc:
+        choices = {"split": args.split, "classes": args.classes, "backend": args.scorer}
+        truth = VocFolder(Path(args.voc), headline=args.headline or "AP50_07", **choices)
     else:
         if args.n_classes is None:
             raise BadValue("--labels needs --n-classes: label maps do not say how many classes there are")
         zero = {"reduce_zero_label": args.reduce_zero_label}
         truth = LabelFolder(Path(args.labels), args.n_classes, ignore_index=args.ignore_index, **zero)
     out = Path(args.out)
-    stated = exported_settings(Path(args.exported)) if args.exported else None
+    stated = None
+    if args.exported:
+        stated = exported_settings(Path(args.exported))
+        found = find_predictions(Path(args.predictions), truth.suffixes)
+        check_exported(Path(args.exported), found, truth.names, hashes=not args.skip_hashes)
     summary = score_predictions(Path(args.predictions), truth, out, stated=stated, overwrite=args.overwrite)
     print(markdown(summary))
     if args.resamples:
-        found = write_confidence(out, summary["metric"], resamples=args.resamples)
+        intervals = write_confidence(out, summary["metric"], resamples=args.resamples)
         names = {"P": "P", "mPC": summary["label"], "rPC": "rPC"}
         for name, title in names.items():
-            row = getattr(found, name)
+            row = getattr(intervals, name)
             if row is not None:
                 ends = f"{percent(row.low)} to {percent(row.high)}"
-                print(f"{title}: {percent(row.value)}, 95 % interval over {found.n_images} images {ends}")
+                print(f"{title}: {percent(row.value)}, 95 % interval over {intervals.n_images} images {ends}")
     print(f"summary: {out / 'summary.json'}   table: {out / 'table.md'}   cells: {out / 'cells.csv'}")
     return 0

@@ -1,7 +1,8 @@
 """Score predictions that lie on disk: made elsewhere on an exported corrupted set, or kept by an earlier evaluation.
 
 The folder holds one entry for each condition: `clean` and `<corruption>_<severity>`, or `<corruption>/<severity>` as
-ImageNet-C lays them out. An entry is a file (`fog_3.json`, `fog_3.npz`, `fog_3.zip`) or a folder of files.
+ImageNet-C lays them out. An entry is a file (`fog_3.json`, `fog_3.npz`, `fog_3.zip`) or a folder of files (COCO
+results, label maps, VOC's own result files).
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -75,11 +77,71 @@ def exported_settings(folder: Path) -> dict[str, Any]:
             "corruption_seed": head["seed"],
             "image_key": head["image_key"],
             "jpeg_quality": head["quality"],
+            "corruption_at": "original_resolution",
         }
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadValue(
             f"{path}: not the manifest of an exported set ({error}); give the folder that it lies in"
         ) from error
+
+
+def check_exported(
+    folder: Path, conditions: Iterable[Condition], names: Collection[str], *, hashes: bool = True
+) -> int:
+    """Check that an exported set is whole where predictions are scored: every image, and every file as it was written.
+
+    An image that was not exported has no predictions, and would count as one in which nothing was found.
+
+    Args:
+        folder: holds the manifest that `rtx corrupt` wrote.
+        conditions: which are scored; clean images are not exported.
+        names: file names of the images of the ground truth, without suffix.
+        hashes: read every file and compare its sha256; else look for the files only.
+
+    Returns:
+        How many files were checked.
+
+    Raises:
+        BadValue: a condition or an image was not exported, or a file has changed or is gone.
+    """
+    path = folder / "manifest.jsonl"
+    rows: dict[str, dict[str, Mapping[str, Any]]] = {}
+    try:
+        with path.open(encoding="utf-8") as stream:
+            for line in stream:
+                row = json.loads(line)
+                if "file" in row:
+                    key = Condition(row["corruption"], row["severity"]).key
+                    rows.setdefault(key, {})[Path(row["file"]).stem] = row
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BadValue(f"{path}: not the manifest of an exported set ({error}); export into a new folder") from error
+    jobs: list[tuple[Path, str | None]] = []
+    for condition in conditions:
+        if condition == CLEAN:
+            continue
+        there = rows.get(condition.key, {})
+        absent = sorted(set(names) - set(there))
+        if absent:
+            what = (
+                "was not exported" if not there else f"lacks {len(absent)} of {len(names)} images, e.g. {absent[0]!r}"
+            )
+            raise BadValue(f"{path}: {condition.key} {what}; run the export again, or score against what was exported")
+        jobs += [(folder / there[name]["file"], there[name]["sha256"] if hashes else None) for name in sorted(names)]
+    with ThreadPoolExecutor(8) as pool:
+        for (file, _), fault in zip(jobs, pool.map(_fault, jobs), strict=True):
+            if fault:
+                raise BadValue(f"{file}: {fault}; the predictions were made on other pixels, export it again")
+    log.info("%s: %d exported files are %s", folder, len(jobs), "what the manifest says" if hashes else "there")
+    return len(jobs)
+
+
+def _fault(job: tuple[Path, str | None]) -> str:
+    path, sha256 = job
+    if not path.is_file():
+        return "is gone"
+    if sha256 is not None and hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
+        return "is not what was exported (sha256)"
+    return ""
 
 
 def score_predictions(

@@ -15,7 +15,15 @@ from rtx.evaluation import coco, evidence, miou
 from rtx.evaluation.coco_backends import choose_backend, version
 from rtx.evaluation.coco_match import coco_evidence
 from rtx.evaluation.coco_truth import category_ids, read_truth
-from rtx.evaluation.predictions import MAP_SUFFIXES, read_coco_results, read_detections, read_map, read_maps
+from rtx.evaluation.predictions import (
+    MAP_SUFFIXES,
+    lost_detections,
+    read_coco_results,
+    read_detections,
+    read_map,
+    read_maps,
+)
+from rtx.evaluation.scorer_base import not_finite
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +52,11 @@ class Truth(ABC):
     headline: str
     sha256: str
     n_images: int
+
+    @property
+    @abstractmethod
+    def names(self) -> frozenset[str]:
+        """File names of the images that count, without folder and suffix."""
 
     @abstractmethod
     def score(self, entry: Path) -> Scored:
@@ -92,6 +105,11 @@ class CocoFile(Truth):
         """AP of boxes where they are scored, else of masks."""
         return f"{(self.kinds or ('bbox',))[0]}_mAP"
 
+    @property
+    def names(self) -> frozenset[str]:
+        """File names of the images, without folder and suffix; their ids where the file names none."""
+        return frozenset(Path(str(row.get("file_name", i))).stem for i, row in self.truth.images.items())
+
     def settle_kinds(self, entry: Path) -> None:
         """Decide what is scored from what one condition holds, unless it was said."""
         if self.kinds is None:
@@ -118,7 +136,9 @@ class CocoFile(Truth):
             {name: ranking for part in parts for name, ranking in part.rankings.items()},
             {name: measure for part in parts for name, measure in part.measures.items()},
         )
-        return Scored(metrics, self.n_images, ("no predictions",) if empty else (), joined)
+        kept = [path for path in entry_files(entry, self.suffixes) if path.suffix == ".npz"]
+        flags = (*(("no predictions",) if empty else ()), *not_finite(sum(map(lost_detections, kept))))
+        return Scored(metrics, self.n_images, flags, joined)
 
     def card(self) -> dict[str, Any]:
         """The definition of the numbers."""
@@ -133,7 +153,7 @@ class CocoFile(Truth):
         }
 
     def _read(self, entry: Path) -> dict[str, list[coco.Detections]]:
-        files = _files(entry, self.suffixes)
+        files = entry_files(entry, self.suffixes)
         kept = [path for path in files if path.suffix == ".npz"]
         if not kept:
             return read_coco_results(files, self.truth, self.categories)
@@ -177,8 +197,14 @@ class LabelFolder(Truth):
             digest.update(f"{name}|".encode() + hashlib.sha256(file.read_bytes()).digest())
         self.sha256 = digest.hexdigest()
 
+    @property
+    def names(self) -> frozenset[str]:
+        """File names of the label maps, without suffix."""
+        return frozenset(self.files)
+
     def score(self, entry: Path) -> Scored:
         """Score one condition; see `Truth.score`."""
+        lost = 0
         images, total = [], miou.PixelCounts.empty(self.n_classes)
         for name, prediction in read_maps(entry):
             if name not in self.files:
@@ -190,6 +216,7 @@ class LabelFolder(Truth):
                 label = label - 1
                 label[label == -1] = self.ignore_index
             place = f"{entry}: {name}"
+            lost += bool((prediction == miou.NOTHING).any())
             counts = miou.count(prediction, label, self.n_classes, ignore_index=self.ignore_index, name=place)
             images.append((name, counts))
             total += counts
@@ -198,7 +225,7 @@ class LabelFolder(Truth):
             raise BadValue(
                 f"{entry}: lacks {len(absent)} of the {len(self.files)} evaluated images, the first is {absent[0]!r}"
             )
-        flags = () if total.labelled.any() else ("no labelled pixels",)
+        flags = (*(() if total.labelled.any() else ("no labelled pixels",)), *not_finite(lost))
         return Scored(miou.scores(total), len(images), flags, miou.pixel_evidence(images, self.n_classes))
 
     def card(self) -> dict[str, Any]:
@@ -213,7 +240,12 @@ class LabelFolder(Truth):
         }
 
 
-def _files(entry: Path, suffixes: Sequence[str]) -> list[Path]:
+def entry_files(entry: Path, suffixes: Sequence[str]) -> list[Path]:
+    """The files of one condition: the entry itself, or what it holds.
+
+    Raises:
+        BadValue: the folder holds none.
+    """
     if entry.is_file():
         return [entry]
     files = [p for p in sorted(entry.iterdir()) if p.suffix.lower() in suffixes]
