@@ -71,6 +71,7 @@ def prepared(family, source, data, work_dir, *flags):
     else:
         cfg.model.data_preprocessor.size = (64, 64)
     cfg.train_cfg = dict(type="IterBasedTrainLoop", max_iters=2, val_interval=10)
+    cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     cfg.train_dataloader.update(batch_size=2, num_workers=0, persistent_workers=False)
     cfg.train_dataloader.sampler = dict(type="InfiniteSampler", shuffle=False)
     cfg.train_dataloader.pop("batch_sampler", None)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import time
 from typing import Any
 
@@ -95,6 +96,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
+    logging.disable(logging.INFO)  # a line for each of hundreds of parameters
     results = {mode: measure(mode, args) for mode in ("full_strict", "full", "fixed")}
     for result in results.values():
         print(json.dumps(result))
