@@ -51,11 +51,13 @@ def run(args: argparse.Namespace) -> int:
     text = table(summaries)
     (out / "table.txt").write_text(text, encoding="utf-8")
     write_gallery(out / "gallery.png", args.seed)
+    page = demo.report(screen)
     print("\n" + text)
     found = [] if args.smoke else doubts(summaries)
     for doubt in found:
         print(f"DOUBTFUL: {doubt}")
     print(ending(out))
+    print(f"\nreport: {page}")
     return 1 if found else 0
 
 
@@ -133,6 +135,7 @@ def ending(out: Path) -> str:
     python = os.path.relpath(sys.executable) if Path(sys.executable).is_relative_to(Path.cwd()) else sys.executable
     train = f"{python} tools/train.py configs/maskrcnn_r50_eps3_coco.py --data-root YOUR_COCO_FOLDER"
     files = {
+        out / "report" / "report.html": "curves, heat map, example strips, tables: open it in a browser",
         out / "table.txt": "the table above",
         out / "gallery.png": "one scene under the 15 corruptions",
         out / "fixed" / "corruption_eval" / "table.md": "every cell of a transfer; also cells.csv, summary.json",

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 STAMP = "demo_step.json"
 BATCH = 8
-STEPS = 2 + 2 * len(MODES)
+STEPS = 3 + 2 * len(MODES)
 
 
 @dataclass(frozen=True)
@@ -167,6 +167,7 @@ class Demo:
     def _evaluate(self, screen: Screen, mode: str) -> dict[str, Any]:
         from rtx.evaluation.loop import evaluate_corruptions
         from rtx.evaluation.model import load_model
+        from rtx.evaluation.runs import add_confidence
 
         with screen.step(f"evaluation, {mode} transfer", "cells") as (report, result):
             cfg = self._config(mode)
@@ -188,7 +189,8 @@ class Demo:
                 batch_size=BATCH,
                 workers=1,
                 checkpoint=self.checkpoint(mode),
-                labels={"run": mode, "config": demo_plan.LEAF},
+                labels={"run": mode, "config": demo_plan.LEAF, "dataset": "rendered scenes"},
+                keep_predictions=True,
                 on_cell=on_cell,
             )
             try:
@@ -197,7 +199,19 @@ class Demo:
                 # The folder is the demo's own: cells of another engine or scorer (an update of rtx) make room.
                 log.info("cells are made anew: %s", error)
                 summary = evaluate(overwrite=True)
+            summary = add_confidence(self.out / mode / "corruption_eval", summary)
             cells = len(summary["cells"])
             kept = f", {cells - fresh} kept from an earlier run" if fresh < cells else ""
             result.append(f"{cells} cells of {summary['n_images']} scenes{kept}")
         return summary
+
+    def report(self, screen: Screen) -> Path:
+        """The report over all transfers; the path of its page."""
+        from rtx.reports.build import build
+        from rtx.reports.runs import load_runs
+
+        with screen.step("report", "figures") as (_, result):
+            runs = load_runs([self.out / mode / "corruption_eval" for mode in MODES], names=MODES)
+            made = build(runs, self.out / "report", title="The demo: two transfers of one source")
+            result.append(f"{len(made.summary['files'])} files")
+        return made.page

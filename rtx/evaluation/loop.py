@@ -17,6 +17,7 @@ from torch import nn
 
 from rtx.corruptions import DEFAULT_ENGINE
 from rtx.errors import BadValue
+from rtx.evaluation.by_class import write_classes
 from rtx.evaluation.card import choose, protocol_card
 from rtx.evaluation.conditions import grid
 from rtx.evaluation.events import OnEvent
@@ -182,8 +183,11 @@ def evaluate_corruptions(
     # Every process writes the same bytes, so that it does not matter which of them live to see the end. The card is the
     # folder's, since the processes may run on different devices.
     card, _ = read_run(out)
-    if plan.job.keep_predictions and share.rank == 0:
-        write_examples(out, plan.job.dataset, plan.job.indices, plan.conditions)
+    if share.rank == 0:
+        names = (getattr(plan.job.dataset, "metainfo", None) or {}).get("classes") or ()
+        write_classes(out, cells, plan.job.scorer.headline, card, names)
+        if plan.job.keep_predictions:
+            write_examples(out, plan.job.dataset, plan.job.indices, plan.conditions)
     return write_summary(out, cells, plan.job.scorer.headline, card)
 
 

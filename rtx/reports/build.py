@@ -78,7 +78,7 @@ def build(
     said = tuple(merged(banners(groups)))
     out.mkdir(parents=True, exist_ok=True)
     before = _written_before(out)
-    examples = {run.name: found for run in runs if (found := read_examples(run.folder, run.card)) is not None}
+    examples = {run.folder: found for run in runs if (found := read_examples(run.folder, run.card)) is not None}
     choices = {group.slug: _choices(group, examples) for group in groups}
     jobs = _jobs(groups, choices, examples, out)
     kinds = tuple(dict.fromkeys([*formats, "svg"]))
@@ -129,7 +129,7 @@ def stem_of(out: Path, groups: Sequence[Group], group: Group, name: str) -> Path
     return out / "figures" / name if len(groups) == 1 else out / "figures" / group.slug / name
 
 
-def _choices(group: Group, examples: dict[str, Examples]) -> list[Choice]:
+def _choices(group: Group, examples: dict[Path, Examples]) -> list[Choice]:
     shown = [found for _, found in models_shown(group, examples)[0]]
     chosen = choose(shown)
     for choice in chosen:  # made once, before the drawing processes start, which inherit what is cached
@@ -140,7 +140,7 @@ def _choices(group: Group, examples: dict[str, Examples]) -> list[Choice]:
 
 
 def _jobs(
-    groups: Sequence[Group], choices: dict[str, list[Choice]], examples: dict[str, Examples], out: Path
+    groups: Sequence[Group], choices: dict[str, list[Choice]], examples: dict[Path, Examples], out: Path
 ) -> list[_Job]:
     jobs = []
     for group in groups:

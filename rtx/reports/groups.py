@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rtx.evaluation.scores import CONTEXT_FIELDS
@@ -91,10 +91,17 @@ class Group:
 
 
 def group_runs(runs: Sequence[Run]) -> list[Group]:
-    """Sort runs by test set and metric, in order of first appearance."""
+    """Sort runs by test set and metric, in order of first appearance.
+
+    A name that ends with the test set only because another group holds the same name loses that ending.
+    """
     found: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
         found.setdefault((run.dataset, run.metric), []).append(run)
+    for (dataset, _), members in found.items():
+        short = [run.name.removesuffix(f" {dataset}") for run in members]
+        if len(found) > 1 and len(set(short)) == len(short):
+            members[:] = [replace(run, name=name) for run, name in zip(members, short, strict=True)]
     return [Group(dataset, metric, tuple(members)) for (dataset, metric), members in found.items()]
 
 

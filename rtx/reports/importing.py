@@ -153,7 +153,7 @@ def _name(kind: str, arch: str, stem: str, end: str) -> str:
     short = {"resnet50": "R50", "resnet101": "R101", "resnext101_32x4d": "X101-32", "resnext101_64x4d": "X101-64"}
     parts = [kind, short.get(arch, arch), *(["DCN"] if "dconv" in stem else [])]
     if "stylised" in _TRAINING.get(end, ""):
-        parts.append(f"({_TRAINING[end]})")
+        parts.append("+ stylised" if " and " in _TRAINING[end] else "stylised only")
     elif end == "coco":  # a second run of a detector that is there without this ending, too
         parts.append("(second file)")
     return " ".join(parts) if kind != "unknown" else stem

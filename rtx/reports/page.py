@@ -46,7 +46,7 @@ class Content:
     against: Table | None
     doubts: tuple[str, ...]
     choices: Mapping[str, Sequence[Choice]]
-    examples: Mapping[str, Examples]
+    examples: Mapping[Path, Examples]
     figures: Path
     formats: tuple[str, ...]
     drawn: frozenset[Path]

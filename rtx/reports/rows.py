@@ -25,8 +25,9 @@ def results_csv(runs: Sequence[Run]) -> str:
 
 
 def metrics_csv(runs: Sequence[Run]) -> str:
-    """Every metric of every cell, in the same columns."""
-    return _write(COLUMNS, (_row(run, cell, m) for run in runs for m in run.metrics for cell in _cells(run)))
+    """Every metric of every cell, in the same columns; scores by class have a table of their own."""
+    plain = ((run, metric) for run in runs for metric in run.metrics if "/" not in metric)
+    return _write(COLUMNS, (_row(run, cell, metric) for run, metric in plain for cell in _cells(run)))
 
 
 def _cells(run: Run) -> Iterator[Cell]:

@@ -15,6 +15,7 @@ from rtx.corruptions import BENCHMARK, CORRUPTIONS, HELD_OUT
 from rtx.errors import BadValue
 from rtx.evaluation.metrics import Summary, summarise
 from rtx.evaluation.scores import Cell, CellFolder
+from rtx.reports.classes import with_classes
 from rtx.reports.intervals import Intervals, read_intervals
 from rtx.reports.naming import Source, dataset_of, method_of, source_of, unique_names
 from rtx.types import CLEAN, SEVERITIES, Condition
@@ -200,6 +201,7 @@ def load_run(folder: Path) -> Run:
     if not cells:
         raise BadValue(f"{folder}: no cell was evaluated yet; run: rtx corrupt_eval CONFIG CHECKPOINT --out {folder}")
     metric = _headline(folder, cells)
+    cells = with_classes(folder, metric, cells, card)
     labels = card.get("labels") or {}
     name = str(labels.get("name") or labels.get("run") or folder.name)
     return Run(name, folder, card, metric, cells, read_intervals(folder, metric, cells, card))

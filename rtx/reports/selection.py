@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from rtx.corruptions import BENCHMARK, CORRUPTIONS, FAMILIES
 from rtx.reports.examples import Choice, Example, Examples, quality
@@ -17,15 +18,15 @@ MODELS = 6
 
 
 def models_shown(
-    group: Group, examples: Mapping[str, Examples]
+    group: Group, examples: Mapping[Path, Examples]
 ) -> tuple[list[tuple[str, Examples]], list[tuple[str, str]]]:
     """Whose predictions the strips show, in the group's order; and who is left out, and why.
 
     One picture serves all rows, so only models that saw the same pixels can stand in one strip: those of the baseline,
     or of the first run with examples. Of more than six, the baseline, the best, the worst and some between are shown.
     """
-    left_out = [(run.name, "kept no examples (--keep-predictions)") for run in group.runs if run.name not in examples]
-    there = [run for run in group.runs if run.name in examples]
+    left_out = [(run.name, "kept no examples (--keep-predictions)") for run in group.runs if run.folder not in examples]
+    there = [run for run in group.runs if run.folder in examples]
     if not there:
         return [], left_out
     first = group.baseline if group.baseline in there else there[0]
@@ -40,11 +41,11 @@ def models_shown(
         more = f"not drawn: strips show {MODELS} models, from the best to the worst mPC"
         left_out += [(run.name, more) for run in alike if run not in kept]
         alike = [run for run in alike if run in kept]
-    return [(run.name, examples[run.name]) for run in alike], left_out
+    return [(run.name, examples[run.folder]) for run in alike], left_out
 
 
-def _pixels(run: Run, examples: Mapping[str, Examples]) -> tuple[object, ...]:
-    return (run.card.get("data_sha256"), run.card.get("corruption_engine_version"), examples[run.name].maker)
+def _pixels(run: Run, examples: Mapping[Path, Examples]) -> tuple[object, ...]:
+    return (run.card.get("data_sha256"), run.card.get("corruption_engine_version"), examples[run.folder].maker)
 
 
 def choose(runs: Sequence[Examples]) -> list[Choice]:

@@ -62,10 +62,11 @@ def verdict(group: Group, run: Run) -> Verdict:
         text = f"INCOMPLETE {where}: {mean}, clean {name} {percent(summary.P)}; missing: {missing_text(run)}."
         return Verdict(run.name, text, percent(summary.mPC), "partial, no mPC", run is group.baseline, incomplete)
     lead = "PREVIEW, " if run.preview else ""
+    sure = {key: run.intervals.of(key) for key in ("P", "mPC", "rPC")}
     parts = [
-        f"{lead}mPC {percent(summary.mPC)} {interval_text(run.intervals.of('mPC'))} {where}",
-        f"{percent(summary.rPC)} % {_optional(run.intervals.of('rPC'))}of its clean {name} of {percent(summary.P)} "
-        f"{interval_text(run.intervals.of('P'))}",
+        f"{lead}mPC {percent(summary.mPC)} {interval_text(sure['mPC'])} {where}",
+        f"{percent(summary.rPC)} % {_optional(sure['rPC'])}of its clean {name} of {percent(summary.P)} "
+        f"{_optional(sure['P'])}".rstrip(),
     ]
     ends = extremes(run)
     if ends:
@@ -76,9 +77,9 @@ def verdict(group: Group, run: Run) -> Verdict:
         )
     found = gain(group, run)
     if found:
-        sure = interval_text(found[1], sign=True)
+        spread = f" {interval_text(found[1], sign=True)}" if found[1] or any(sure.values()) else ""
         doubt = "" if found[1] is None or found[1][0] > 0 or found[1][1] < 0 else ", which includes no difference"
-        parts.append(f"{signed(found[0])} mPC against {group.baseline.name} {sure}{doubt}")
+        parts.append(f"{signed(found[0])} mPC against {group.baseline.name}{spread}{doubt}")
     label = "PREVIEW mPC" if run.preview else "mPC"
     return Verdict(run.name, "; ".join(parts) + ".", percent(summary.mPC), label, run is group.baseline, incomplete)
 

@@ -48,8 +48,8 @@ def _no_sizes(group: Group) -> str:
 
 def _no_classes(group: Group) -> str:
     return (
-        f"These cells hold no {metric_name(group.metric)} by class: a class's score is a metric named "
-        f"{group.metric}/<class> in the cell files."
+        f"No {metric_name(group.metric)} by class here: an evaluation writes by_class.json beside its cells; where it "
+        "is missing, the evidence must be there and small."
     )
 
 

@@ -108,6 +108,7 @@ def _draw(group: Group) -> Figure:
     ticks: list[tuple[float, str]] = []
     largest = max(d for run in runs for family in FAMILIES if (d := drop(run, family)) is not None)
     smallest = min(d for run in runs for family in FAMILIES if (d := drop(run, family)) is not None)
+    middles = []
     for family in FAMILIES:
         colour = family_colour(family)
         middle = top + block / 2
@@ -148,8 +149,7 @@ def _draw(group: Group) -> Figure:
                 text = percent(value, 0)
                 axes.annotate(text, place, (4, 0), textcoords="offset points", va="center", fontsize=5, color=INK)
             _difference(group, run, family, other, y, colour, marker)
-        if not few:
-            _ends(axes, group, family, middle)
+        middles.append((family, middle))
         top += block
         if family != FAMILIES[-1]:
             for panel in (axes, other):
@@ -158,6 +158,8 @@ def _draw(group: Group) -> Figure:
     axes.set(
         ylim=(top, 0), xlim=(min(0, 100 * smallest), 100 * largest * (1.14 if few else 1.04)), xlabel="drop, % of P"
     )
+    for family, middle in () if few else middles:
+        _ends(axes, group, family, middle)
     axes.set_yticks([t[0] for t in ticks], [t[1] for t in ticks], fontsize=5.2)
     axes.tick_params(axis="y", length=0, colors=INK)
     axes.grid(visible=False, axis="y")
@@ -193,7 +195,10 @@ def _ends(axes: Any, group: Group, family: str, y: float) -> None:
         return
     low, high = min(there, key=lambda r: r[0]), max(there, key=lambda r: r[0])
     # The smallest above its row and the largest below: two names side by side would run into each other.
+    left, right = axes.get_xlim()
     for (value, run), align, offset in ((low, "left", -0.1), (high, "right", 0.145)):
+        # A name that starts in the right half would leave the axes.
+        align = "right" if 100 * value > (left + right) / 2 else align
         axes.text(
             100 * value,
             y + offset,
