@@ -61,7 +61,7 @@ def convert(path: Path, target: str, out: Path, *, arch: str | None = None) -> d
     content = read_content(path)
     found = recognise(content.value, str(path))
     name = arch or guess_arch(found.state)
-    if name not in ARCHS:
+    if name is None or name not in ARCHS:
         raise WeightsMismatch(f"{path}: {name or 'an architecture that rtx cannot tell'}; known are {', '.join(ARCHS)}")
     if target == "detectron2" and ARCHS[name].family != "resnet":
         raise BadValue(f"detectron2 has no {name}, only ResNets; use rtx's backbone in mmdet or mmseg")
