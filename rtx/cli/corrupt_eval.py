@@ -81,6 +81,8 @@ def run(args: argparse.Namespace) -> int:
         with sigterm_raises():
             return _run(args, sweep)
     except KeyboardInterrupt as error:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)  # a launcher signals more than once, and this process ends now
         sweep.say_how_to_resume("interrupted", overwrite=args.overwrite)
         return exit_status(error)
     except RtxError as error:
@@ -191,15 +193,14 @@ class _Sweep:
 
     def say_how_to_resume(self, what: str, *, overwrite: bool) -> None:
         """Print the command that goes on; before the first image it may still have to overwrite."""
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)  # a launcher signals more than once
         if self.rank > 0:
             return
         command = resume_command(keep_overwrite=overwrite and not self.begun)
         kept = (
             f"finished cells are kept in {self.out}; go on" if self.begun else "nothing was evaluated yet; start again"
         )
-        print(f"\n{what}; {kept} with:\n  {command}", file=sys.stderr, flush=True)
+        job = " (inside the same srun)" if "SLURM_STEP_ID" in os.environ and "slurm" in command else ""
+        print(f"\n{what}; {kept} with{job}:\n  {command}", file=sys.stderr, flush=True)
 
 
 def resolve(config: str, checkpoint: str | None) -> tuple[str, Path]:

@@ -16,7 +16,7 @@ from rtx.evaluation import evidence as files
 from rtx.evaluation.bootstrap import Confidence, confidence
 from rtx.evaluation.evidence import Ranking
 from rtx.evaluation.miou import pixel_evidence
-from rtx.evaluation.resampled import COCO_POINTS, VOC_POINTS, draw
+from rtx.evaluation.resampled import COCO_POINTS, VOC_POINTS, draw, scores
 from rtx.evaluation.resampled_ap import class_sums
 from rtx.evaluation.runs import evidence_path, read_run, write_confidence
 from rtx.evaluation.scores import Cell, CellFolder
@@ -100,9 +100,26 @@ def test_an_undefined_score_has_a_reason_instead_of_an_interval(tmp_path: Path) 
     assert json.loads((out / "confidence.json").read_text())["cells"]["fog_3"]["low"] is None
 
 
+def test_corruptions_families_and_drops_have_intervals_over_the_same_draws(run: Path) -> None:
+    found = write_confidence(run, "mIoU", resamples=200)
+    weights, order = draw(9, 200, 0), (CLEAN, FOG, SNOW)
+    rows = {c: scores(pixel_evidence(pixel_world(n), 7), weights, "mIoU") for n, c in enumerate(order)}
+    weather, drop = (rows[FOG] + rows[SNOW]) / 2, 1 - rows[FOG] / rows[CLEAN]
+    assert (found.means["weather"].low, found.means["weather"].high) == pytest.approx(ends(weather))
+    assert (found.drops["fog"].low, found.drops["fog"].high) == pytest.approx(ends(drop))
+    assert set(found.means) == set(found.drops) == {"fog", "snow", "weather"}
+    evidence_path(run, FOG).unlink()
+    assert set(write_confidence(run, "mIoU", resamples=200).means) == {"snow"}, "a family without fog is another one"
+
+
+def ends(values: np.ndarray) -> tuple[float, float]:
+    return tuple(np.quantile(values, [0.025, 0.975]))
+
+
 def test_the_report_reads_them_as_they_are(run: Path) -> None:
     found = write_confidence(run, "mIoU", resamples=50)
-    read = read_intervals(run, "mIoU")
+    card, cells = read_run(run)
+    read = read_intervals(run, "mIoU", cells, card)
     assert read.of("P") == pytest.approx((found.P.low, found.P.high))
     assert read.cell(FOG) == pytest.approx((found.cells[FOG].low, found.cells[FOG].high))
 
@@ -142,11 +159,12 @@ def made_ranking(n_images: int = 30) -> Ranking:
     return Ranking(rng.integers(0, n_images, n), hits, ignored, np.zeros(n, bool), np.array([0, 70, n]), objects)
 
 
+@pytest.mark.parametrize("times", [20, pytest.param(300, marks=pytest.mark.slow)])  # 300 compiles wider draws
 @pytest.mark.parametrize("points", [VOC_POINTS, np.zeros(0)], ids=["11 points", "area"])
-def test_drawing_every_image_equally_often_changes_nothing_even_hundreds_of_times(points: np.ndarray) -> None:
+def test_drawing_every_image_so_many_times_as_often_changes_nothing(points: np.ndarray, times: int) -> None:
     ranking, weights = made_ranking(), draw(30, 200, 1)
     once, counted = class_sums(ranking, (0, 2), weights, points, 0.0)
-    often, _ = class_sums(ranking, (0, 2), weights * np.uint16(300), points, 0.0)
+    often, _ = class_sums(ranking, (0, 2), weights * np.uint16(times), points, 0.0)
     assert np.allclose(once, often, rtol=0, atol=1e-12) and (counted == 2).all() and once.std() > 0
 
 
