@@ -155,7 +155,7 @@ def protocol_card(
         "n_images": len(indices),
         "data_sha256": data_sha256(dataset, indices),
         "metric": dict(scorer_card),
-        "precision": precision(device, amp=amp, channels_last=channels_last),
+        "precision": precision(device, amp=amp, channels_last=channels_last, tf32=_tf32(device)),
         "weights_sha256": weights_sha256(model),
         "config_sha256": config_sha256(cfg),
         "source": backbone.get("source"),
@@ -170,14 +170,24 @@ def protocol_card(
     }
 
 
-def precision(device: str, *, amp: bool = False, channels_last: bool = False) -> str:
+def _tf32(device: str) -> bool:
+    if device != "cuda" or not torch.backends.cudnn.allow_tf32:
+        return False
+    return torch.cuda.get_device_capability() >= (8, 0)
+
+
+def precision(device: str, *, amp: bool = False, channels_last: bool = False, tf32: bool = False) -> str:
     """What the forward pass computes with, as the card names it.
 
     Example:
         >>> precision("cpu"), precision("cpu", amp=True), precision("cpu", channels_last=True)
         ('fp32', 'amp_bf16', 'fp32, channels_last')
+        >>> precision("cuda", tf32=True), precision("cuda", tf32=True, amp=True)
+        ('fp32, tf32 convolutions', 'amp_fp16')
     """
     name = ("amp_bf16" if device == "cpu" else "amp_fp16") if amp else "fp32"
+    # PyTorch's default on recent GPUs: 10 bits of mantissa in convolutions, whatever the tensors hold.
+    name = "fp32, tf32 convolutions" if tf32 and not amp else name
     return f"{name}, channels_last" if channels_last else name
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import socket
 import threading
 import time
 import uuid
@@ -26,6 +25,7 @@ from typing import Any
 
 from rtx.errors import BadValue, RunConflict
 from rtx.evaluation.files import cannot_write
+from rtx.evaluation.liveness import is_here, state_of, this_process
 from rtx.types import Condition
 
 log = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ class Claims:
         self.alive = self.folder / "alive"
         self.patience = patience
         self.owner = uuid.uuid4().hex
-        self.me = {**_machine(), "pid": os.getpid(), "start": _start_of(os.getpid()), "owner": self.owner}
+        self.me = {**this_process(), "owner": self.owner}
         self._beat = beat
         self._clock = clock
         self._held: set[str] = set()
@@ -135,7 +135,7 @@ class Claims:
             first = _read(path)
             who = _parsed(first or b"")
             while (life := _read(path)) is not None and _is_running(life) and not self._is_gone(who):
-                if _state(who) == "alive" or life != first:
+                if state_of(who) == "alive" or life != first:
                     raise RunConflict(
                         f"output folder {str(self.folder.parent)!r}: process {who.get('pid')} on {who.get('host')} is "
                         "evaluating there; stop it before --overwrite, or choose another --out"
@@ -196,7 +196,7 @@ class Claims:
         if owner == self.owner:
             return False
         life = _read(self._presence(owner))
-        if _is_here(who) and (life is None or _state(who) == "dead"):
+        if is_here(who) and (life is None or state_of(who) == "dead"):
             return True
         now = self._clock()
         before, since = self._watched.get(owner, (None, None))
@@ -273,7 +273,7 @@ def holders(root: Path) -> dict[Condition, Holder]:
             condition = Condition.from_key(path.stem)
             if content is not None and not (root / "cells" / path.name).is_file():
                 who = _parsed(content)
-                found[condition] = Holder(str(who.get("host", "?")), int(who.get("pid", 0)), _state(who))
+                found[condition] = Holder(str(who.get("host", "?")), int(who.get("pid", 0)), state_of(who))
     return found
 
 
@@ -305,33 +305,3 @@ def _parsed(content: bytes) -> dict[str, Any]:
 
 def _is_running(life: bytes) -> bool:
     return life.partition(b"\n")[2][:1] == b"r"
-
-
-def _machine() -> dict[str, str | None]:
-    """What process ids can be compared within: a boot of a machine, and one space of process ids on it."""
-    boot = space = None
-    with suppress(OSError):
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
-        space = os.readlink("/proc/self/ns/pid")
-    return {"host": socket.gethostname(), "boot": boot, "pids": space}
-
-
-def _is_here(who: Mapping[str, Any]) -> bool:
-    mine = _machine()
-    return None not in mine.values() and all(who.get(name) == value for name, value in mine.items())
-
-
-def _start_of(pid: int) -> int | None:
-    """When a process started, in ticks since boot; None where there is no such process (or no /proc)."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if fields[0] in "ZX" else int(fields[19])
-
-
-def _state(who: Mapping[str, Any]) -> str:
-    if not _is_here(who):
-        return "unknown"
-    start = _start_of(int(who.get("pid", 0)))
-    return "alive" if start is not None and start == who.get("start") else "dead"

@@ -78,6 +78,7 @@ def start(order: dict[str, Any]) -> int:
         status = 1
         try:
             os.setpgid(0, 0)
+            os.dup2(2, 1)  # half a line of a process that is killed must not come before an answer
             sweep(order)
             status = 0
         except BaseException:
