@@ -16,18 +16,18 @@ from mmengine.runner import Runner
 from torch import nn
 
 from rtx.corruptions import DEFAULT_ENGINE
-from rtx.errors import BadValue
+from rtx.errors import BadValue, RtxError
 from rtx.evaluation.by_class import write_classes
 from rtx.evaluation.card import choose, protocol_card
 from rtx.evaluation.conditions import grid
 from rtx.evaluation.events import OnEvent
 from rtx.evaluation.examples import write_examples
 from rtx.evaluation.repair import sound_cells
-from rtx.evaluation.runs import read_run
+from rtx.evaluation.runs import add_confidence, read_run
 from rtx.evaluation.scorers import build_scorer
 from rtx.evaluation.scores import Cell, CellFolder
 from rtx.evaluation.share import Share, default_share
-from rtx.evaluation.summary import percent, write_summary
+from rtx.evaluation.summary import with_interval, write_summary
 from rtx.evaluation.sweep import Job, run
 from rtx.targets.corrupt import insert_corrupt, usual_place
 from rtx.types import SEVERITIES, Condition
@@ -250,6 +250,11 @@ class CorruptionEvalHook(Hook):
         finally:
             for hook in averaged:
                 hook.after_test_epoch(runner)
+        if summary["preview"] and runner.rank == 0:  # a preview's numbers are not shown without their intervals
+            try:
+                summary = add_confidence(out, summary)
+            except RtxError as error:
+                runner.logger.warning("no intervals: %s", error)
         name = summary["metric"]
         line = {f"corrupted/{name}/{key}": summary[key] for key in ("P", "mPC", "rPC") if summary[key] is not None}
         runner.visualizer.add_scalars(line, step=runner.iter)
@@ -257,9 +262,9 @@ class CorruptionEvalHook(Hook):
             "%sunder corruption: %s P %s, %s %s, rPC %s (%s)",
             "PREVIEW " if summary["preview"] else "",
             name,
-            percent(summary["P"]),
+            with_interval(summary, "P"),
             summary["label"],
-            percent(summary["mPC"]),
-            percent(summary["rPC"]),
+            with_interval(summary, "mPC"),
+            with_interval(summary, "rPC"),
             out,
         )

@@ -134,6 +134,16 @@ def interval_text(ends: Sequence[float] | None) -> str:
     return "" if ends is None else f"[{percent(ends[0])}, {percent(ends[1])}]"
 
 
+def with_interval(summary: Mapping[str, Any], name: str) -> str:
+    """P, mPC or rPC of a summary in percent, followed by its interval where there is one.
+
+    Example:
+        >>> with_interval({"P": 0.3, "intervals": {"P": [0.25, 0.35]}}, "P")
+        '30.00 [25.00, 35.00]'
+    """
+    return _with_ends(summary[name], (summary.get("intervals") or {}).get(name))
+
+
 def markdown(summary: Mapping[str, Any]) -> str:
     """The tables of a summary as Markdown, scores in percent."""
     ends = summary.get("intervals") or {}

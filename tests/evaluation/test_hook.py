@@ -67,6 +67,14 @@ def test_after_training_the_run_folder_holds_the_scores(made_coco: Path, tmp_pat
     assert "corrupted/bbox_mAP/P" in scalars
 
 
+def test_a_preview_after_training_has_its_intervals(made_coco: Path, tmp_path: Path) -> None:
+    train(made_coco, tmp_path, epochs=1, limit=3)
+    folder = tmp_path / "corruption_eval"
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["preview"] and summary["n_images"] == 3 and len(summary["intervals"]["P"]) == 2
+    assert (folder / "confidence.json").is_file()
+
+
 def test_with_an_interval_every_epoch_has_its_own_folder_and_training_goes_on(made_coco: Path, tmp_path: Path) -> None:
     model = train(made_coco, tmp_path, epochs=3, interval=1)
     keys = [json.loads((tmp_path / f"corruption_eval/epoch_{n}/summary.json").read_text())["key"] for n in (1, 2, 3)]
