@@ -16,6 +16,7 @@ from rtx.evaluation.coco_backends import choose_backend, version
 from rtx.evaluation.coco_match import coco_evidence
 from rtx.evaluation.coco_truth import category_ids, encode_mask, read_truth
 from rtx.evaluation.evidence import DetectionEvidence
+from rtx.evaluation.mask_runs import encode_masks
 from rtx.evaluation.predictions import detections_to_bytes
 from rtx.evaluation.scorer_base import Scorer, array, floats, listed, refuse
 from rtx.evaluation.voc_evidence import voc_evidence
@@ -208,7 +209,11 @@ def _detections(sample: Any, *, with_masks: bool) -> tuple[coco.Detections, int]
     mask_scores = floats(pred.mask_scores) if "mask_scores" in pred else None
     masks: Any = None
     if with_masks and "masks" in pred:
-        masks = pred.masks if isinstance(pred.masks, list | tuple) else array(pred.masks)
+        masks = pred.masks
+        if getattr(masks, "is_cuda", False):
+            masks = encode_masks(masks)
+        elif not isinstance(masks, list | tuple):
+            masks = array(masks)
     good = np.ones(len(scores), bool)
     for values in (boxes, scores, mask_scores):
         if values is not None and len(values) == len(scores):  # else `Detections` says what does not fit
