@@ -4,7 +4,8 @@ For predictions made elsewhere on an exported corrupted set, and for those that 
 one entry for each condition: clean, fog_1 ... (or fog/1 ...), each a COCO result file or a folder of label maps. With
 --coco, result files (.json) and rtx's own (.npz) are scored; with --labels, label maps (.png) and rtx's own (.zip);
 with --voc, VOC's own result files (comp4_det_test_car.txt, boxes from 1), rtx's own (.npz), and .json lists of
-image_id, category (a name), bbox (left, top, width, height from 0) and score.
+image_id, category (a name), bbox (left, top, width, height from 0) and score; with --class-folders, rtx's own (.npz)
+and .csv files of image (its class folder and name), then the classes from the most likely one on.
 
 With --exported, every file of the exported set is compared with its manifest first, and must cover the ground truth.
 """
@@ -26,10 +27,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     truth.add_argument("--coco", metavar="FILE", help="COCO annotation file of the evaluated images")
     truth.add_argument("--labels", metavar="DIR", help="folder of label maps of the evaluated images")
     truth.add_argument("--voc", metavar="DIR", help="VOC folder of the evaluated images (VOCdevkit, VOC2007)")
+    truth.add_argument("--class-folders", metavar="DIR", help="class folders of the evaluated images")
     parser.add_argument("--out", required=True, help="output folder")
     parser.add_argument("--overwrite", action="store_true", help="replace scores of other predictions in --out")
     parser.add_argument("--kinds", nargs="+", choices=("bbox", "segm"), help="with --coco: what is scored")
-    parser.add_argument("--classes", nargs="+", metavar="NAME", help="with --coco, --voc: the classes that count")
+    parser.add_argument(
+        "--classes",
+        nargs="+",
+        metavar="NAME",
+        help="with --coco, --voc: the classes that count; with --class-folders: all classes of the model",
+    )
     parser.add_argument("--scorer", metavar="NAME", help="with --coco, --voc: pycocotools, faster-coco-eval or hotcoco")
     parser.add_argument("--split", metavar="NAME", help="with --voc: name of the split file; test, else val")
     parser.add_argument("--headline", metavar="NAME", help="with --voc: AP50_07 (default), AP50_area, AP_d2, AP_coco")
@@ -46,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Score, write and print the table."""
+    from rtx.evaluation.class_truth import ClassTruth
     from rtx.evaluation.rescore import check_exported, exported_settings, find_predictions, score_predictions
     from rtx.evaluation.runs import write_confidence
     from rtx.evaluation.summary import markdown, percent
@@ -59,6 +67,8 @@ def run(args: argparse.Namespace) -> int:
     elif args.voc:
         choices = {"split": args.split, "classes": args.classes, "backend": args.scorer}
         truth = VocFolder(Path(args.voc), headline=args.headline or "AP50_07", **choices)
+    elif args.class_folders:
+        truth = ClassTruth(Path(args.class_folders), classes=args.classes)
     else:
         if args.n_classes is None:
             raise BadValue("--labels needs --n-classes: label maps do not say how many classes there are")

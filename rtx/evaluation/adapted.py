@@ -11,9 +11,10 @@ from mmengine.registry import DATASETS, init_default_scope
 
 from rtx.errors import BadValue
 from rtx.evaluation.adapters import Adapter, Classifier, Detector, Segmenter, place_of
+from rtx.evaluation.class_listing import class_folders
 from rtx.evaluation.coco_truth import category_ids, read_truth
 from rtx.evaluation.loop import evaluate_corruptions
-from rtx.targets.class_folders import class_folders
+from rtx.targets.class_folders import ClassFolders
 from rtx.targets.data import layout_of, with_data
 from rtx.targets.images import with_checked_images
 
@@ -158,7 +159,9 @@ def _classes(
         *([dict(type="CenterCrop", crop_size=adapter.crop)] if adapter.crop else []),
         dict(type="PackInputs"),
     ]
-    dataset = dict(type="ClassFolders", data_root=str(root), metainfo=dict(classes=adapter.classes), pipeline=steps)
+    dataset = dict(
+        type=ClassFolders.__name__, data_root=str(root), metainfo=dict(classes=adapter.classes), pipeline=steps
+    )
     topk = (1, 5) if len(adapter.classes) >= 5 else (1,)
     return _config(adapter, dataset, dict(type="Accuracy", topk=topk, thrs=None)), adapter.classes
 

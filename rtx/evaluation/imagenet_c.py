@@ -26,6 +26,7 @@ from rtx.errors import BadValue, DataError, RunConflict
 from rtx.evaluation.adapted import config_for
 from rtx.evaluation.adapters import Adapter
 from rtx.evaluation.card import choose, protocol_card
+from rtx.evaluation.class_listing import SUFFIXES, class_folders, labelled_images
 from rtx.evaluation.mce import errors
 from rtx.evaluation.runs import read_run
 from rtx.evaluation.scorers import build_scorer
@@ -33,7 +34,7 @@ from rtx.evaluation.scores import Cell, CellFolder, write_atomic
 from rtx.evaluation.share import Share, default_share
 from rtx.evaluation.summary import write_summary
 from rtx.evaluation.sweep import Job, run
-from rtx.targets.class_folders import SUFFIXES, class_folders, labelled_images
+from rtx.targets.class_folders import ClassFolders
 from rtx.targets.corrupt import Corrupt, find_steps
 from rtx.types import CLEAN, SEVERITIES, Condition
 
@@ -317,7 +318,7 @@ def stored_dataset(cfg: Config, stored: StoredSet, images: str) -> dict[str, Any
         stored=kept,
     )
     meta = dict(classes=list(stored.classes))
-    return dict(type="ClassFolders", data_root=str(stored.base), metainfo=meta, pipeline=[step, *rest])
+    return dict(type=ClassFolders.__name__, data_root=str(stored.base), metainfo=meta, pipeline=[step, *rest])
 
 
 def _bare(step: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from types import SimpleNamespace
@@ -131,3 +132,39 @@ def test_what_does_not_fit_is_named() -> None:
     with pytest.raises(BadValue, match="top-20 accuracy of 12 classes"):
         scorer(samples(1), topk=(1, 20))
     assert image_name("/data/val/cat/1.b.jpg", "/data/val/") == "cat/1.b" and image_name("x/cat/1.jpg", "") == "cat/1"
+
+
+def test_kept_and_foreign_classifications_score_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from rtx.cli.main import main
+
+    rows = samples(40)
+    made = scorer(rows)
+    for row in rows:
+        path = tmp_path / row.img_path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+    for name in NAMES:
+        (tmp_path / "val" / name).mkdir(exist_ok=True)
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept/clean.npz").write_bytes(made.predictions()[1])
+    lines = [
+        f"{row.img_path[4:]},{','.join(str(int(n)) for n in row.pred_score.argsort(descending=True)[:5])}\n"
+        for row in rows
+    ]
+    (tmp_path / "csv").mkdir()
+    (tmp_path / "csv/clean.csv").write_text("".join(lines))
+    for kind in ("kept", "csv"):
+        command = ["score", str(tmp_path / kind), "--class-folders", str(tmp_path / "val"), "--resamples", "9"]
+        assert main([*command, "--out", str(tmp_path / f"out_{kind}")]) == 0
+        summary = json.loads((tmp_path / f"out_{kind}/summary.json").read_text())
+        assert summary["cells"]["clean"]["metrics"] == made.compute() and summary["metric"] == "accuracy_top1"
+    for text, message in (
+        (lines[0], "lacks 39 of the 40 evaluated images"),
+        ("x/1.jpg,0,1,2,3,4\n", "image 'x/1' is not in"),
+        (lines[0].replace(",", ",z", 1), "class 'z"),
+        (lines[0][:-3] + "\n", "needs 5 different classes behind it"),
+        (lines[0] * 2, "is there twice"),
+    ):
+        (tmp_path / "csv/clean.csv").write_text(text)
+        capsys.readouterr()
+        assert main([*command, "--out", str(tmp_path / "bad")]) == 2 and message in capsys.readouterr().err
