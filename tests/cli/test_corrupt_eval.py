@@ -243,6 +243,10 @@ def test_status_names_damaged_cells_and_counts_them_as_missing(
     assert "2 of 3 cells missing" in said
     assert "damaged   fog_1: fog_1.json: not an rtx cell file" in said
     assert "damaged   fog_2: fog_2.json: its content does not match" in said
+    alien = CellFolder(folder.root.parent / "alien", {**folder.card, "corruption_seed": 1})
+    alien.write(Cell(CLEAN, {"mIoU": 0.9}, 50, alien.card))
+    folder.path(CLEAN).write_text(alien.path(CLEAN).read_text())
+    assert "made under another protocol" in read_progress(folder.root).damaged[CLEAN]
     assert cli.main(["status", str(folder.root / "absent")]) == 2
     assert "is no folder" in capsys.readouterr().err
 
