@@ -31,7 +31,7 @@ def compiled(function: F) -> F:
         kernel = njit(cache=True, **options)(function)
         _renew_with_the_package(kernel)
         return cast(F, kernel)
-    except (RuntimeError, OSError) as error:
+    except (RuntimeError, OSError, AttributeError) as error:  # the last where a numba keeps its cache otherwise
         _say_once(error)
         return cast(F, njit(**options)(function))
 
