@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TextIO
 
-from rtx.cli.live import encodes
+from rtx.cli.words import encodes
 from rtx.corruptions import BENCHMARK, CORRUPTIONS, FAMILIES, HELD_OUT
 from rtx.evaluation.summary import interval_text, percent
 from rtx.types import SEVERITIES, Condition

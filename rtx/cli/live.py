@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TextIO
 
+from rtx.cli.words import duration, encodes, named
 from rtx.evaluation.events import CellDone, CellStarted, Event, Planned, Progress, Waiting
 from rtx.types import Condition
 
@@ -263,39 +264,3 @@ def display(*, limit: int | None = None, metric: str | None = None, quiet: bool 
     kind: type[Display] = (Silence if quiet else LiveLine) if live else PlainLines
     with kind(limit=limit, metric=metric) as shown:
         yield shown
-
-
-def encodes(stream: TextIO, text: str) -> bool:
-    """Whether a stream can show some characters."""
-    try:
-        text.encode(stream.encoding or "ascii")
-    except (UnicodeEncodeError, LookupError):
-        return False
-    return True
-
-
-def duration(seconds: float | None) -> str:
-    """Hours, minutes and seconds.
-
-    Example:
-        >>> duration(None), duration(9.2), duration(754), duration(36610)
-        ('?', '9 s', '12:34', '10:10:10')
-    """
-    if seconds is None:
-        return "?"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    hours, minutes = whole // 3600, whole % 3600 // 60
-    return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"
-
-
-def named(conditions: tuple[Condition, ...]) -> str:
-    """Some conditions in few words.
-
-    Example:
-        >>> named((Condition("fog", 1), Condition("fog", 2), Condition("snow", 1)))
-        '3 cells (fog_1, fog_2, ...)'
-    """
-    keys = ", ".join(condition.key for condition in conditions[:2]) + (", ..." if len(conditions) > 2 else "")
-    return f"{len(conditions)} cell{'s' if len(conditions) != 1 else ''} ({keys})"

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from rtx.cli.live import duration, encodes
+from rtx.cli.words import duration, encodes
 
 COMPLETE, INCOMPLETE = 0, 1
 _SHOWN = 8
@@ -91,9 +91,7 @@ def as_text(state: Any) -> str:
         for command in found[:3]:
             lines.append(f"  finish    cd {shlex.quote(command.folder)} && {shlex.join(command.words)}")
         if not found:
-            lines.append(
-                "  finish    the same command again, without --overwrite; it is not recorded in the folder"
-            )
+            lines.append("  finish    the same command again, without --overwrite; it is not recorded in the folder")
     return "\n".join(lines)
 
 

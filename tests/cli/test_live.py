@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from rtx.cli.live import LiveLine, PlainLines, Silence, display, duration
+from rtx.cli.live import LiveLine, PlainLines, Silence, display
+from rtx.cli.words import duration
 from rtx.evaluation.events import CellDone, CellStarted, Event, Planned, Progress, Waiting
 from rtx.evaluation.scores import Cell
 from rtx.types import CLEAN, Condition
