@@ -53,10 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Score, write and print the table."""
+    from rtx.cli.corrupt_eval import finish
     from rtx.evaluation.class_truth import ClassTruth
     from rtx.evaluation.rescore import check_exported, exported_settings, find_predictions, score_predictions
-    from rtx.evaluation.runs import write_confidence
-    from rtx.evaluation.summary import markdown, percent
     from rtx.evaluation.truths import CocoFile, LabelFolder, Truth
     from rtx.evaluation.voc_truth import VocFolder
 
@@ -81,14 +80,5 @@ def run(args: argparse.Namespace) -> int:
         found = find_predictions(Path(args.predictions), truth.suffixes)
         check_exported(Path(args.exported), found, truth.names, hashes=not args.skip_hashes)
     summary = score_predictions(Path(args.predictions), truth, out, stated=stated, overwrite=args.overwrite)
-    print(markdown(summary))
-    if args.resamples:
-        intervals = write_confidence(out, summary["metric"], resamples=args.resamples)
-        names = {"P": "P", "mPC": summary["label"], "rPC": "rPC"}
-        for name, title in names.items():
-            row = getattr(intervals, name)
-            if row is not None:
-                ends = f"{percent(row.low)} to {percent(row.high)}"
-                print(f"{title}: {percent(row.value)}, 95 % interval over {intervals.n_images} images {ends}")
-    print(f"summary: {out / 'summary.json'}   table: {out / 'table.md'}   cells: {out / 'cells.csv'}")
+    finish(out, summary, args.resamples, print)
     return 0

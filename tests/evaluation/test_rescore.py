@@ -77,7 +77,8 @@ def test_results_made_elsewhere_give_cells_summary_and_intervals(
     intervals = json.loads((out / "confidence.json").read_text())
     assert intervals["P"]["value"] == pytest.approx(summary["P"], abs=1e-12)
     assert intervals["mPC"]["low"] < summary["mPC"] < intervals["mPC"]["high"]
-    assert f"P: {100 * summary['P']:.2f}, 95 % interval over 6 images" in printed and "INCOMPLETE" in printed
+    ends = f"[{100 * intervals['P']['low']:.2f}, {100 * intervals['P']['high']:.2f}]"
+    assert f"{100 * summary['P']:.2f} {ends}" in " ".join(printed.split()) and "INCOMPLETE" in printed
 
 
 def test_kept_predictions_of_an_evaluation_score_alike(coco: Path) -> None:
