@@ -23,6 +23,10 @@ from rtx.types import Condition
 Request = tuple[Condition, int]
 
 
+class LoaderDied(RuntimeError):
+    """A loader process ended before its images had arrived."""
+
+
 class CorruptedView(Dataset):  # type: ignore[type-arg]
     """A data set asked for (condition, index) pairs, so that workers stay alive from cell to cell.
 
@@ -163,6 +167,7 @@ def stream(
 
     Raises:
         DataError: an image cannot be prepared; the message is the worker's own, without its traceback.
+        LoaderDied: a loader process was killed. PyTorch raises a RuntimeError of its own where it notices first.
     """
     loader = DataLoader(
         view,
@@ -181,6 +186,9 @@ def stream(
             return
         except RtxError as error:
             raise _plain(error) from None
+        except (OSError, EOFError) as error:
+            # Images come through sockets of the loader processes: one that was killed may show here first.
+            raise LoaderDied(f"a loader process is gone ({type(error).__name__}: {error})") from error
         count += 1
         yield condition, count % len(batches) == 0, batch
 

@@ -11,6 +11,7 @@ whole, and their content does not depend on who made them.
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -250,7 +251,9 @@ class Claims:
                     return True
                 except FileExistsError:
                     return False
-                except PermissionError:
+                except OSError as error:
+                    if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS):
+                        raise
                     return _create_plainly(path, content)  # a file system without hard links
                 finally:
                     temporary.unlink(missing_ok=True)

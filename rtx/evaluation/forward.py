@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from rtx.errors import DeviceError
-from rtx.evaluation.batches import CorruptedView, cut, shape_groups, stream
+from rtx.evaluation.batches import CorruptedView, LoaderDied, cut, shape_groups, stream
 from rtx.evaluation.events import OnEvent, Progress
 from rtx.evaluation.scoring import Scorer, Work, take
 from rtx.evaluation.shapes import padded
@@ -137,7 +137,7 @@ def evaluate(
 
 def loader_died(error: RuntimeError) -> bool:
     """Whether the system has killed a loader process: PyTorch raises that at any place in the main thread."""
-    return "DataLoader worker" in str(error)
+    return isinstance(error, LoaderDied) or "DataLoader worker" in str(error)
 
 
 class _Pace:

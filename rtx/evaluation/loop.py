@@ -179,16 +179,30 @@ def evaluate_corruptions(
     """
     plan = plan_evaluation(cfg, model, out, **options)
     share = share or default_share()
-    cells = run(plan.job, plan.conditions, overwrite=overwrite, share=share, on_cell=on_cell, on_event=on_event)
-    # Every process writes the same bytes, so that it does not matter which of them live to see the end. The card is the
-    # folder's, since the processes may run on different devices.
-    card, _ = read_run(out)
-    if share.rank == 0:
-        names = (getattr(plan.job.dataset, "metainfo", None) or {}).get("classes") or ()
-        write_classes(out, cells, plan.job.scorer.headline, card, names)
-        if plan.job.keep_predictions:
-            write_examples(out, plan.job.dataset, plan.job.indices, plan.conditions)
-    return write_summary(out, cells, plan.job.scorer.headline, card)
+    headline = plan.job.scorer.headline
+    summary: dict[str, Any] = {}
+
+    def complete(cells: dict[Condition, Cell]) -> None:
+        # Every process writes the same bytes, so that it does not matter which of them live to see the end. The card is
+        # the folder's, since the processes may run on different devices.
+        card, _ = read_run(out)
+        if share.rank == 0:
+            names = (getattr(plan.job.dataset, "metainfo", None) or {}).get("classes") or ()
+            write_classes(out, cells, headline, card, names)
+            if plan.job.keep_predictions:
+                write_examples(out, plan.job.dataset, plan.job.indices, plan.conditions)
+        summary.update(write_summary(out, cells, headline, card))
+
+    run(
+        plan.job,
+        plan.conditions,
+        overwrite=overwrite,
+        share=share,
+        on_cell=on_cell,
+        on_event=on_event,
+        complete=complete,
+    )
+    return summary
 
 
 @HOOKS.register_module()

@@ -50,11 +50,12 @@ def sound_cells(
 def remove_halves(root: Path) -> None:
     """Remove the temporary files of writers that were killed; only where no process is writing."""
     for part in (root, root / "cells", root / "predictions"):
-        for path in part.glob(".*.json.*") if part.is_dir() else ():
-            path.unlink(missing_ok=True)
-        for ending in ("npz", "zip", "md", "csv"):
-            for path in part.glob(f".*.{ending}.*") if part.is_dir() else ():
+        for ending in ("json", "npz", "zip", "md", "csv"):
+            for path in part.glob(f".*.{ending}.*"):
                 path.unlink(missing_ok=True)
+    for part in (root / "claims", root / "claims" / "alive"):
+        for path in part.glob(".*"):
+            path.unlink(missing_ok=True)
 
 
 def _set_aside(path: Path) -> None:

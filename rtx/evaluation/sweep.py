@@ -38,6 +38,7 @@ def run(
     share: Share | None = None,
     on_cell: OnCell | None = None,
     on_event: OnEvent | None = None,
+    complete: Callable[[dict[Condition, Cell]], None] | None = None,
     claims: Claims | None = None,
 ) -> dict[Condition, Cell]:
     """Evaluate the cells that are missing in `job.out`, together with whoever else works there, and return all of them.
@@ -49,6 +50,8 @@ def run(
         share: the ranks of one job; a single process when None.
         on_cell: called after each cell with (cell, number of cells done here, number of cells to do in all).
         on_event: called with what happens, see `rtx.evaluation.events`.
+        complete: called with all cells once they are there, while this process still counts as at work in the folder:
+            the place to write what is made of them.
         claims: this process's claims in `job.out`; made when None.
 
     Raises:
@@ -73,9 +76,12 @@ def run(
             state.open()
         place = scoring_place(job.scoring, job.scorer, n_images=len(job.indices) * len(state.todo), workers=job.workers)
         try:
-            return state.finish(share, batches, place)
+            cells = state.finish(share, batches, place)
         finally:
             place.close()
+        if complete:
+            complete(cells)
+        return cells
 
 
 @dataclass
@@ -126,29 +132,33 @@ class _State:
         order: Iterable[Condition] = share.claim(self.conditions)
         restarts, poll, told = 0, _FIRST_POLL, 0.0
         while True:
-            before = self.done
-            first = next(taken := self._taken(order), None)
-            order = self.conditions
-            if first is not None:
-                poll = _FIRST_POLL
-                try:
+            before, first = self.done, None
+            try:
+                self._drain(place)
+                first = next(taken := self._taken(order), None)
+                order = self.conditions
+                if first is not None:
+                    poll = _FIRST_POLL
                     self._pass(first, taken, batches, place)
-                except RuntimeError as error:
-                    if not loader_died(error):
-                        raise
-                    restarts = restarts + 1 if self.done == before else 1
-                    if restarts > MAX_RESTARTS:
-                        raise DataError(
-                            f"{first.key}: loader processes were killed {restarts} times in a row ({error}); that is "
-                            "usually the system running out of memory: use fewer --workers, or 0"
-                        ) from error
-                    log.warning("a loader process was killed (%s); its cell starts again", str(error).strip())
+                    continue
+            except RuntimeError as error:
+                if not loader_died(error):
+                    raise
+                restarts = restarts + 1 if self.done == before else 1
+                if restarts > MAX_RESTARTS:
+                    raise DataError(
+                        f"{first.key if first else 'sweep'}: loader processes were killed {restarts} times in a row "
+                        f"({error}); that is usually the system running out of memory: use fewer --workers, or 0"
+                    ) from error
+                log.warning("a loader process was killed (%s); its cell starts again", str(error).strip())
                 continue
             missing = tuple(c for c in self.conditions if not self.folder.path(c).is_file())
             if not missing:
                 with self.claims.lock("opening"):
                     cells = sound_cells(self.folder, self.conditions, with_evidence=False)
                     self.claims.tidy()
+                    if self.claims.alone():
+                        remove_halves(self.job.out)
                 if len(cells) == len(self.conditions):
                     return cells
                 continue
@@ -183,8 +193,13 @@ class _State:
                 self.handed.add(work.condition)
             for scored in place.results():
                 self._write(scored)
+        self._drain(place)
+
+    def _drain(self, place: Inline) -> None:
+        """Write every cell that was handed over; after an error, one that got lost on the way is nobody's again."""
         for scored in place.results(wait=True):
             self._write(scored)
+        self.handed.clear()
 
     def _write(self, scored: Scored) -> None:
         """Write a cell; it comes last: where it is, everything that belongs to it is."""

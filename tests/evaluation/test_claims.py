@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -189,3 +190,15 @@ def test_someone_who_clears_the_claims_away_disturbs_nobody(tmp_path: Path) -> N
             threading.Event().wait(0.02)
         assert claims.take(FOG)
         assert holders(tmp_path)[FOG].state == "alive"
+
+
+def test_without_hard_links_a_cell_still_has_one_owner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise OSError(errno.EOPNOTSUPP, "not supported")
+
+    monkeypatch.setattr(os, "link", refused)
+    with Claims(tmp_path) as first, Claims(tmp_path) as second:
+        assert first.take(FOG)
+        assert not second.take(FOG)
+        first.release(FOG)
+        assert second.take(FOG)
