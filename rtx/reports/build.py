@@ -17,6 +17,7 @@ from rtx.evaluation.scores import write_atomic
 from rtx.reports import fonts, page, paper_tables, rows, run_tables, tables
 from rtx.reports.examples import Choice, Examples, picture, read_examples
 from rtx.reports.figures import strip
+from rtx.reports.figures.breakdown import class_rows
 from rtx.reports.groups import Banner, Group, banners, group_runs, merged
 from rtx.reports.runs import Run
 from rtx.reports.selection import choose, models_shown
@@ -159,6 +160,8 @@ _PENDING: list[_Job] = []
 def _draw_all(jobs: list[_Job], kinds: tuple[str, ...]) -> set[Path]:
     """Draw and save every figure on all cores; which of them had something to draw."""
     _PENDING[:] = jobs
+    for job in jobs:
+        class_rows(job.group)  # kept in the runs, for all processes
     fonts.register()  # before the processes start, which inherit it
     # The longest first, so that no process is left with a long one at the end.
     order = sorted(range(len(jobs)), key=lambda i: (jobs[i].view is None, jobs[i].stem.name != "multiples", i))

@@ -113,12 +113,16 @@ def unlike(a: Run, b: Run) -> tuple[str, ...]:
 
 
 def identity(card: Mapping[str, Any]) -> dict[str, str]:
-    """The fields of a card that must agree, as text."""
-    return {
-        name: json.dumps(value, sort_keys=True, default=str)
-        for name, value in card.items()
-        if name not in CONTEXT_FIELDS | _OF_THE_MODEL
-    }
+    """The fields of a card that must agree, as text.
+
+    What else was scored beside the headline (`kinds`) does not touch it: the box AP of a detector with masks is
+    comparable with that of one without.
+    """
+    plain = {name: value for name, value in card.items() if name not in CONTEXT_FIELDS | _OF_THE_MODEL}
+    metric = plain.get("metric")
+    if isinstance(metric, Mapping):
+        plain["metric"] = {name: value for name, value in metric.items() if name != "kinds"}
+    return {name: json.dumps(value, sort_keys=True, default=str) for name, value in plain.items()}
 
 
 def banners(groups: Sequence[Group]) -> list[Banner]:

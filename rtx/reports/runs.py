@@ -108,6 +108,25 @@ class Run:
         grid = self.grid(metric)
         return summarise(grid, [*BENCHMARK, *(name for name in HELD_OUT if any(c.corruption == name for c in grid))])
 
+    def drop_of(self, metric: str) -> float | None:
+        """1 - mPC / P of any metric, kept: a figure and a table ask for that of every class."""
+        if metric not in self._drops:
+            self._drops[metric] = self._read_drop(metric)
+        return self._drops[metric]
+
+    @cached_property
+    def _drops(self) -> dict[str, float | None]:
+        return {}
+
+    def _read_drop(self, metric: str) -> float | None:
+        grid = self.grid(metric)
+        if any(condition not in grid for condition in BENCHMARK_CELLS):
+            return None
+        clean = grid[CLEAN]
+        # Every corruption has five severities, so the mean of means is the mean.
+        mean = math.fsum(grid[c] for c in BENCHMARK_CELLS[1:]) / (len(BENCHMARK_CELLS) - 1)
+        return 1 - mean / clean if clean > 0 else None
+
     @cached_property
     def missing(self) -> tuple[Condition, ...]:
         """Benchmark cells and the clean one that are not there."""

@@ -13,7 +13,7 @@ from rtx.reports.groups import Group
 from rtx.reports.runs import Run
 from rtx.types import CLEAN, SEVERITIES, Condition
 
-MODELS = 6
+MODELS = 4
 """Rows of a strip: more would be too small to see anything in."""
 
 
@@ -23,7 +23,7 @@ def models_shown(
     """Whose predictions the strips show, in the group's order; and who is left out, and why.
 
     One picture serves all rows, so only models that saw the same pixels can stand in one strip: those of the baseline,
-    or of the first run with examples. Of more than six, the baseline, the best, the worst and some between are shown.
+    or of the first run with examples. Of more than four, the baseline, the best, the worst and one between are shown.
     """
     left_out = [(run.name, "kept no examples (--keep-predictions)") for run in group.runs if run.folder not in examples]
     there = [run for run in group.runs if run.folder in examples]
@@ -52,7 +52,7 @@ def choose(runs: Sequence[Examples]) -> list[Choice]:
     """Which strips to show: the median drop, the worst drop, and the median one of each family.
 
     The drop of an image under a corruption is the clean quality minus the mean over severities, averaged over models.
-    Only images and corruptions that every model has are looked at; none is shown twice.
+    Only images and corruptions that every model has are looked at; none is shown twice, and images take turns.
     """
     drops: dict[tuple[str, str], float] = {}
     for image in sorted(set.intersection(*(set(run.images) for run in runs)) if runs else ()):
@@ -72,7 +72,10 @@ def choose(runs: Sequence[Examples]) -> list[Choice]:
         take(_median(drops), "median drop")
         take(max(drops, key=lambda k: drops[k]), "worst drop")
         for family in FAMILIES:
-            mine = {k: v for k, v in drops.items() if CORRUPTIONS[k[1]] == family and k not in taken}
+            # Among the images that were shown least, so that a few images do not stand for all.
+            shown = {image: sum(choice.image == image for choice in chosen) for image, _ in drops}
+            fewest = min(shown.values())
+            mine = {k: v for k, v in drops.items() if CORRUPTIONS[k[1]] == family and shown[k[0]] == fewest}
             take(_median(mine), f"median of {family}")
     return chosen
 

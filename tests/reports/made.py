@@ -80,11 +80,12 @@ def make_run(
     resamples: int = 0,
     flags: tuple[str, ...] = (),
     folder: str | None = None,
+    metric_card: dict[str, Any] | None = None,
     **card_fields: Any,
 ) -> Path:
     """Write one evaluation folder and return it."""
     out = root / (folder or name.replace("/", "_"))
-    fields = card(name, **card_fields)
+    fields = card(name, **card_fields, **({"metric": metric_card} if metric_card else {}))
     names = (*BENCHMARK, *(HELD_OUT if held_out else ()))
     wanted = conditions or (CLEAN, *(Condition(n, s) for n in names for s in SEVERITIES))
     folder_ = CellFolder(out, fields)

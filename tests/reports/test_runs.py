@@ -205,3 +205,14 @@ def test_the_card_of_another_place_is_not_needed(tmp_path: Path) -> None:
     (out / "summary.json").unlink()
     assert load_run(out).metric == "bbox_mAP"
     assert json.loads((out / "protocol.json").read_text())["labels"]["run"] == "m"
+
+
+def test_masks_beside_boxes_do_not_make_box_ap_another_metric(tmp_path: Path) -> None:
+    metric = {"scorer": "coco", "n_classes": 80, "kinds": ["bbox", "segm"]}
+    a, b = (
+        make_run(tmp_path, "faster", metric_card={**metric, "kinds": ["bbox"]}),
+        make_run(tmp_path, "mask", metric_card=metric),
+    )
+    other = make_run(tmp_path, "other", metric_card={**metric, "n_classes": 20})
+    one, two, three = (load_run(path) for path in (a, b, other))
+    assert unlike(one, two) == () and unlike(one, three) == ("metric definition or scorer",)

@@ -21,10 +21,7 @@ Row = tuple[str, list[float | None]]
 
 def metric_drop(run: Run, metric: str) -> float | None:
     """1 - mPC / P of any metric; None where it is undefined or its grid is not whole."""
-    if metric not in run.metrics:
-        return None
-    summary = run.summary_of(metric)
-    return summary.drop if summary.complete and not math.isnan(summary.drop) else None
+    return run.drop_of(metric) if metric in run.metrics else None
 
 
 def size_rows(group: Group) -> list[Row]:

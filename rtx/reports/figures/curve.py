@@ -60,14 +60,16 @@ def draw(group: Group) -> Figure | None:
 def _draw(group: Group, runs: Sequence[Run]) -> Figure:
     many = len(runs) > 8
     size = 4.6 if many else 5.8
-    names = [shorten(run.name, 24 if many else 22) for run in runs]
+    names = [shorten(run.name, 24 if many else 27) for run in runs]
     width = 0.3 + max(len(name) + 6 for name in names) * size * 0.62 / 72  # inches that lines and labels take
     figure = new_figure(max(2.35, 0.55 + 0.098 * len(runs)))
-    right = 1 - min(width / figure.get_figwidth(), 0.45)
+    right = 1 - min(width / figure.get_figwidth(), 0.5)
     bottom, top = 0.36 / figure.get_figheight(), 1 - 0.42 / figure.get_figheight()
     axes = figure.add_axes((0.105, bottom, right - 0.105 - 0.02, top - bottom))
     colours = model_colours(len(group.runs))
     highest = max(value for run in runs for _, value in points(run))
+    tops = [span[1] for run in runs for x, _ in points(run) if (span := run.intervals.severity(x))]
+    highest = max([highest, *tops])  # a cut band would look narrower than it is
     upper = 100 * highest * 1.06 or 1.0
     axes.set(xlim=(-0.12, 5.12), ylim=(0, upper), xticks=LEVELS, xlabel="severity (0 = clean)")
     axes.set_ylabel(f"{metric_name(group.metric)}, %, mean over 15 corruptions")

@@ -99,7 +99,7 @@ def _draw(group: Group) -> Figure:
     height = head + foot + block * len(FAMILIES)
     figure = new_figure(height)
     bottom, size = foot / height, 1 - (head + foot) / height
-    names = [shorten(run.name, 20) for run in runs]
+    names = [shorten(run.name, 22) for run in runs]
     left = 0.14 + (min(max(len(n) for n in names) * 5.2 * 0.58 / 72 / 3.4, 0.3) if few else 0)
     split = 0.66 if pairs else 0.97
     axes = figure.add_axes((left, bottom, split - left - 0.02, size))

@@ -58,7 +58,7 @@ def _draw(group: Group) -> Figure:
     size = 4.8 if many else 5.6
     figure = new_figure(max(2.7, 0.8 + 0.1 * len(runs)))
     height = figure.get_figheight()
-    names = [shorten(run.name, 22) for run in runs]
+    names = [shorten(run.name, 25) for run in runs]
     room = min((max(len(n) for n in names) + 7) * size * 0.6 / 72 / 3.4, 0.44)
     axes = figure.add_axes((0.115, 0.36 / height, 0.86 - room, 1 - 0.8 / height))
     xs = [100 * run.summary.P for run in runs]
@@ -68,6 +68,9 @@ def _draw(group: Group) -> Figure:
     line = trend_of(group)
     if line is not None:  # where a residual starts must be in the picture
         every_y = every_y + [100 * (line.slope * x / 100 + line.offset) for x in xs]
+    # Intervals are drawn whole: a cut one would look narrower than it is.
+    every_x = every_x + [100 * v for run in runs for v in run.intervals.of("P") or ()]
+    every_y = every_y + [100 * v for run in runs for v in run.intervals.of("mPC") or ()]
     pad_x = max(0.12 * (max(every_x) - min(every_x)), 1.0)
     pad_y = max(0.12 * (max(every_y) - min(every_y)), 1.0)
     low_x, high_x = min(every_x) - pad_x, max(every_x) + pad_x

@@ -41,7 +41,7 @@ def _draw(choice: Choice, runs: Sequence[tuple[str, Examples]]) -> Figure:
         )
         for column, condition in enumerate(conditions):
             axes = figure.add_axes(((0.3 + tile * column) / WIDE, bottom, (tile - 0.03) / WIDE, tall / height))
-            _tile(axes, example, condition)
+            _tile(axes, example, condition, first)
             if row == 0:
                 axes.set_title("clean" if condition == CLEAN else f"severity {condition.severity}", fontsize=6, pad=2)
     figure.text(
@@ -62,9 +62,9 @@ def _draw(choice: Choice, runs: Sequence[tuple[str, Examples]]) -> Figure:
     return figure
 
 
-def _tile(axes: Any, example: Example, condition: Condition) -> None:
+def _tile(axes: Any, example: Example, condition: Condition, seen: Example) -> None:
     view = example.views[condition]
-    axes.imshow(picture(example, condition), extent=(0, example.width, example.height, 0), interpolation="none")
+    axes.imshow(picture(seen, condition), extent=(0, example.width, example.height, 0), interpolation="none")
     axes.set_xticks([])
     axes.set_yticks([])
     axes.grid(visible=False)
