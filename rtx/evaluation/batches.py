@@ -7,6 +7,7 @@ be padded to one shape, so that the batch size moves a score by float rounding o
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from multiprocessing import ProcessError
 from typing import Any
 
 import cv2
@@ -186,9 +187,9 @@ def stream(
             return
         except RtxError as error:
             raise _plain(error) from None
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, ProcessError) as error:
             # Images come through sockets of the loader processes: one that was killed may show here first.
-            raise LoaderDied(f"a loader process is gone ({type(error).__name__}: {error})") from error
+            raise LoaderDied(f"{type(error).__name__}: {error}") from error
         count += 1
         yield condition, count % len(batches) == 0, batch
 

@@ -102,6 +102,7 @@ class _State:
     todo: tuple[Condition, ...] = ()
     handed: set[Condition] = field(default_factory=set)
     done: int = 0
+    _done_at_restart: int = -1
 
     def open(self, *, overwrite: bool = False) -> None:
         """Make the folder ready and list what is missing; one process at a time."""
@@ -131,11 +132,15 @@ class _State:
         # Ranks may have listed different cells as missing, so what is handed out are all of them.
         order: Iterable[Condition] = share.claim(self.conditions)
         restarts, poll, told = 0, _FIRST_POLL, 0.0
+        died: RuntimeError | None = None
         while True:
-            before, first = self.done, None
             try:
+                if died:
+                    # Handled in here: one death can be noticed twice, by its socket and by its signal.
+                    restarts, died = self._restarted(restarts, died), None
                 self._drain(place)
-                first = next(taken := self._taken(order), None)
+                taken = self._taken(order)
+                first = next(taken, None)
                 order = self.conditions
                 if first is not None:
                     poll = _FIRST_POLL
@@ -144,13 +149,7 @@ class _State:
             except RuntimeError as error:
                 if not loader_died(error):
                     raise
-                restarts = restarts + 1 if self.done == before else 1
-                if restarts > MAX_RESTARTS:
-                    raise DataError(
-                        f"{first.key if first else 'sweep'}: loader processes were killed {restarts} times in a row "
-                        f"({error}); that is usually the system running out of memory: use fewer --workers, or 0"
-                    ) from error
-                log.warning("a loader process was killed (%s); its cell starts again", str(error).strip())
+                died = error
                 continue
             missing = tuple(c for c in self.conditions if not self.folder.path(c).is_file())
             if not missing:
@@ -194,6 +193,19 @@ class _State:
             for scored in place.results():
                 self._write(scored)
         self._drain(place)
+
+    def _restarted(self, before: int, error: RuntimeError) -> int:
+        """Count restarts since the last cell that was written."""
+        restarts = before + 1 if self.done == self._done_at_restart else 1
+        self._done_at_restart = self.done
+        cell = next((c.key for c in self.conditions if not self.folder.path(c).is_file()), "sweep")
+        if restarts > MAX_RESTARTS:
+            raise DataError(
+                f"{cell}: loader processes were killed {restarts} times in a row ({error}); that is usually the system "
+                "running out of memory: use fewer --workers, or 0"
+            ) from error
+        log.warning("a loader process was killed (%s); its cell starts again", str(error).strip())
+        return restarts
 
     def _drain(self, place: Inline) -> None:
         """Write every cell that was handed over; after an error, one that got lost on the way is nobody's again."""
