@@ -16,7 +16,7 @@ from rtx.reports.runs import load_runs
 from tests.reports.browser import Browser, absent
 from tests.reports.made import HOSTILE, make_family, make_mixed
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(absent()), reason=absent())]
+pytestmark = [pytest.mark.slow, pytest.mark.ci, pytest.mark.skipif(bool(absent()), reason=absent())]
 HEAT = "document.querySelector('table.heat')"
 TAB, ENTER, SPACE = "\ue004", "\ue007", " "
 
