@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from rtx.errors import BadValue
 from rtx.reports.pixels import Maker, Pixels, made_again, maker_of, stored
+from rtx.reports.wording import percent
 from rtx.types import CLEAN, Condition
 
 EXAMPLES_FORMAT = "rtx.examples/1"
@@ -115,6 +116,13 @@ class Choice:
     corruption: str
     reason: str
     drop: float
+
+    @property
+    def cost(self) -> str:
+        """What the corruption costs the image, in words."""
+        points = percent(abs(self.drop), 0)
+        word = "gains" if self.drop < 0 and points != "0" else "loses"
+        return f"{word} {points} {'point' if points == '1' else 'points'} of quality on average"
 
 
 def read_examples(folder: Path, card: Mapping[str, Any] | None = None) -> Examples | None:

@@ -76,6 +76,9 @@ def choose(runs: Sequence[Examples]) -> list[Choice]:
             shown = {image: sum(choice.image == image for choice in chosen) for image, _ in drops}
             fewest = min(shown.values())
             mine = {k: v for k, v in drops.items() if CORRUPTIONS[k[1]] == family and shown[k[0]] == fewest}
+            mine = {k: v for k, v in mine.items() if k not in taken} or {
+                k: v for k, v in drops.items() if CORRUPTIONS[k[1]] == family and k not in taken
+            }
             take(_median(mine), f"median of {family}")
     return chosen
 

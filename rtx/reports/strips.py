@@ -24,7 +24,7 @@ from rtx.reports.examples import (
     read_map,
 )
 from rtx.reports.pixels import WIDTH, Pixels
-from rtx.reports.wording import corruption_name, percent
+from rtx.reports.wording import corruption_name
 from rtx.types import CLEAN, SEVERITIES, Condition
 
 BUDGET = 1_500_000
@@ -67,7 +67,7 @@ class Strip:
     def title(self) -> str:
         """The corruption, the image and what it cost."""
         name = corruption_name(self.choice.corruption)
-        return f"{name}, image “{self.choice.image}” loses {percent(self.choice.drop, 0)} points of quality on average"
+        return f"{name}, image “{self.choice.image}” {self.choice.cost}"
 
 
 @dataclass(frozen=True)

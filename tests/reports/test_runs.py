@@ -9,13 +9,16 @@ import pytest
 from rtx.corruptions import BENCHMARK
 from rtx.errors import BadValue, RunConflict
 from rtx.evaluation.runs import write_confidence
+from rtx.reports.examples import read_examples
+from rtx.reports.figures.transfer import eps_lines
 from rtx.reports.groups import banners, group_runs, merged, unlike
 from rtx.reports.intervals import Resamples, difference
 from rtx.reports.naming import source_of, unique_names
 from rtx.reports.runs import load_run, load_runs
+from rtx.reports.selection import choose, models_shown
 from rtx.reports.verdict import gain, verdict
 from rtx.types import CLEAN, SEVERITIES, Condition
-from tests.reports.made import card, make_evidence_run, make_family, make_run, score
+from tests.reports.made import card, make_evidence_run, make_examples, make_family, make_run, score
 
 FOG = (CLEAN, *(Condition("fog", s) for s in SEVERITIES))
 
@@ -216,3 +219,37 @@ def test_masks_beside_boxes_do_not_make_box_ap_another_metric(tmp_path: Path) ->
     other = make_run(tmp_path, "other", metric_card={**metric, "n_classes": 20})
     one, two, three = (load_run(path) for path in (a, b, other))
     assert unlike(one, two) == () and unlike(one, three) == ("metric definition or scorer",)
+
+
+def test_eps_lines_of_two_detectors_are_not_called_two_transfers(tmp_path: Path) -> None:
+    rows = [("a", "fasterrcnn_r50", "fixed", 0), ("b", "fasterrcnn_r50", "fixed", 3)]
+    rows += [("c", "maskrcnn_r50", "full", 0), ("d", "maskrcnn_r50", "full", 3)]
+    paths = [
+        make_run(tmp_path, n, source=f"resnet50_l2_eps{eps}", transfer=mode, labels={"run": n, "config": config})
+        for n, config, mode, eps in rows
+    ]
+    found = [line.mode for line in eps_lines(group_runs(load_runs(paths))[0])]
+    assert found == ["fixed (Faster R-CNN, resnet50)", "full (Mask R-CNN, resnet50)"]
+    assert [line.mode for line in eps_lines(group_runs(load_runs(paths[:2]))[0])] == ["fixed"]
+
+
+def test_strips_leave_out_models_that_saw_other_pixels(tmp_path: Path) -> None:
+    paths = [make_run(tmp_path, "a"), make_run(tmp_path, "b", corruption_seed=1), make_run(tmp_path, "c")]
+    for path in paths[:2]:
+        make_examples(path, robust=0.3)
+    runs = load_runs(paths)
+    examples = {run.folder: read_examples(run.folder, run.card) for run in runs[:2]}
+    shown, left_out = models_shown(group_runs(runs)[0], examples)  # type: ignore[arg-type]
+    assert [name for name, _ in shown] == ["a"] and {name for name, _ in left_out} == {"b", "c"}
+
+
+def test_strips_show_each_family_once(tmp_path: Path) -> None:
+    path = make_run(tmp_path, "a")
+    make_examples(path, robust=0.2)
+    found = read_examples(path)
+    assert found is not None
+    chosen = choose([found])
+    assert [c.reason for c in chosen[:2]] == ["median drop", "worst drop"]
+    assert len({(c.image, c.corruption) for c in chosen}) == len(chosen)
+    # Digital has one corruption with examples, all others as many as there are: every family is there.
+    assert {"median of noise", "median of blur", "median of weather", "median of digital"} <= {c.reason for c in chosen}

@@ -165,7 +165,7 @@ def _draw(group: Group) -> Figure:
     axes.grid(visible=False, axis="y")
     if other is not None:
         other.axvline(0, color=INK, linewidth=0.6)
-        other.set(ylim=(top, 0), xlabel=f"points vs {shorten(group.baseline.name, 14)}")
+        other.set(ylim=(top, 0), xlabel="points vs the baseline")
         limit = max(abs(v) for v in other.get_xlim())
         other.set_xlim(-limit * 1.1, limit * 1.1)
         other.set_yticks([])

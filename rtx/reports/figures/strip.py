@@ -56,7 +56,7 @@ def _draw(choice: Choice, runs: Sequence[tuple[str, Examples]]) -> Figure:
     title(
         figure.axes[0],
         f"{corruption_name(choice.corruption).capitalize()}, {choice.reason}: "
-        f"image {shorten(choice.image, 24)} loses {percent(choice.drop, 0)} points of quality on average",
+        f"image {shorten(choice.image, 24)} {choice.cost}",
         110,
     )
     return figure

@@ -24,7 +24,7 @@ class Line:
     """Runs that differ in eps only.
 
     Attributes:
-        mode: transfer mode.
+        mode: transfer mode; with the model where the lines of a figure are not of one model.
         norm: `l2` or `linf`.
         runs: in order of eps, at most one for each.
     """
@@ -49,10 +49,12 @@ def eps_lines(group: Group) -> list[Line]:
             row = found.setdefault(key, {})
             if float(run.source.eps or 0) not in row or run.source.norm:
                 row[float(run.source.eps or 0)] = run
+    kept = {key: row for key, row in found.items() if len(row) > 1}
+    # Lines of unlike models say so: between them lies more than the transfer.
+    unlike = len({(arch, method) for _, _, arch, method in kept}) > 1
     lines = [
-        Line(mode, norm, tuple(row[eps] for eps in sorted(row)))
-        for (mode, norm, _, _), row in found.items()
-        if len(row) > 1
+        Line(f"{mode} ({method}, {arch})" if unlike else mode, norm, tuple(row[eps] for eps in sorted(row)))
+        for (mode, norm, arch, method), row in kept.items()
     ]
     return sorted(lines, key=lambda line: (line.norm, _rank(line.mode), line.mode))
 
@@ -212,4 +214,5 @@ def _axes_figure(group: Group, pairs: Sequence[tuple[Run, float]]) -> Figure:
 
 
 def _rank(mode: str) -> int:
-    return MODE_ORDER.index(mode) if mode in MODE_ORDER else len(MODE_ORDER)
+    plain = mode.partition(" (")[0]
+    return MODE_ORDER.index(plain) if plain in MODE_ORDER else len(MODE_ORDER)
