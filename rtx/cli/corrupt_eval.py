@@ -147,23 +147,17 @@ def _run(args: argparse.Namespace, sweep: _Sweep) -> int:
             sweep.note(event)
             shown(event)
 
-        summary = evaluate_corruptions(cfg, model, sweep.out, overwrite=args.overwrite, on_event=on_event, **options)
+        options |= {"overwrite": args.overwrite, "resamples": args.resamples}
+        summary = evaluate_corruptions(cfg, model, sweep.out, on_event=on_event, **options)
     if sweep.rank == 0:
-        finish(sweep.out, summary, args.resamples, print)
+        show_result(sweep.out, summary, print)
     return 0
 
 
-def finish(out: Path, summary: dict[str, Any], resamples: int, say: Callable[[str], None]) -> None:
-    """Add the intervals and print the table."""
+def show_result(out: Path, summary: dict[str, Any], say: Callable[[str], None]) -> None:
+    """Print the table and where the files are."""
     from rtx.cli.final_table import final_table, look_of
-    from rtx.evaluation.runs import add_confidence
 
-    if resamples:
-        log.info("resampling the images %d times for intervals", resamples)
-        try:
-            summary = add_confidence(out, summary, resamples=resamples)
-        except RtxError as error:
-            log.warning("no intervals: %s", error)
     say(final_table(summary, look_of(sys.stdout)))
     names = ["summary.json", "table.md", "cells.csv", *(["confidence.json"] if summary.get("intervals") else [])]
     say(f"\n{out}: {', '.join(names)}   a page: rtx report {out} --out DIR")

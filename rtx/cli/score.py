@@ -53,9 +53,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Score, write and print the table."""
-    from rtx.cli.corrupt_eval import finish
+    from rtx.cli.corrupt_eval import show_result
     from rtx.evaluation.class_truth import ClassTruth
     from rtx.evaluation.rescore import check_exported, exported_settings, find_predictions, score_predictions
+    from rtx.evaluation.runs import add_confidence
     from rtx.evaluation.truths import CocoFile, LabelFolder, Truth
     from rtx.evaluation.voc_truth import VocFolder
 
@@ -80,5 +81,7 @@ def run(args: argparse.Namespace) -> int:
         found = find_predictions(Path(args.predictions), truth.suffixes)
         check_exported(Path(args.exported), found, truth.names, hashes=not args.skip_hashes)
     summary = score_predictions(Path(args.predictions), truth, out, stated=stated, overwrite=args.overwrite)
-    finish(out, summary, args.resamples, print)
+    if args.resamples:
+        summary = add_confidence(out, summary, resamples=args.resamples)
+    show_result(out, summary, print)
     return 0

@@ -17,6 +17,7 @@ from torch import nn
 
 from rtx.corruptions import DEFAULT_ENGINE
 from rtx.errors import BadValue, RtxError
+from rtx.evaluation.bootstrap import RESAMPLES
 from rtx.evaluation.by_class import write_classes
 from rtx.evaluation.card import choose, protocol_card
 from rtx.evaluation.conditions import grid
@@ -157,6 +158,7 @@ def evaluate_corruptions(
     share: Share | None = None,
     on_cell: Callable[[Cell, int, int], None] | None = None,
     on_event: OnEvent | None = None,
+    resamples: int = 0,
     **options: Any,
 ) -> dict[str, Any]:
     """Score a model on the clean and the corrupted test set of its config.
@@ -169,6 +171,7 @@ def evaluate_corruptions(
         share: how ranks share the cells; the running torch.distributed job when None.
         on_cell: called after each cell with (cell, number done here, number to do in all).
         on_event: called with what happens, see `rtx.evaluation.events`.
+        resamples: resamplings of the images for the intervals of the headline metric; 0 for none.
         options: see `plan_evaluation`.
 
     Returns:
@@ -192,6 +195,12 @@ def evaluate_corruptions(
             if plan.job.keep_predictions:
                 write_examples(out, plan.job.dataset, plan.job.indices, plan.conditions)
         summary.update(write_summary(out, cells, headline, card))
+        if resamples and share.rank == 0:
+            log.info("resampling the images %d times for intervals", resamples)
+            try:
+                summary.update(add_confidence(out, summary, resamples=resamples))
+            except RtxError as error:
+                log.warning("no intervals: %s", error)
 
     run(
         plan.job,
@@ -215,7 +224,8 @@ class CorruptionEvalHook(Hook):
 
     Args:
         interval: evaluate every so many epochs; 0 for once, after training.
-        options: passed on to `plan_evaluation` (corruptions, severities, seed, limit, batch_size, workers, ...).
+        options: passed on to `evaluate_corruptions` (corruptions, severities, seed, limit, batch_size, workers,
+            resamples, ...).
 
     Raises:
         BadValue: the interval is negative, or an option has no such name.
@@ -225,7 +235,7 @@ class CorruptionEvalHook(Hook):
     priority = "LOWEST"
 
     def __init__(self, interval: int = 0, **options: Any) -> None:
-        known = (set(plan_evaluation.__kwdefaults__ or ()) | {"overwrite"}) - {"checkpoint"}
+        known = (set(plan_evaluation.__kwdefaults__ or ()) | {"overwrite", "resamples"}) - {"checkpoint"}
         unknown = sorted(set(options) - known)
         if unknown:
             raise BadValue(f"CorruptionEvalHook has no option {', '.join(unknown)}; known: {', '.join(sorted(known))}")
@@ -258,17 +268,15 @@ class CorruptionEvalHook(Hook):
         averaged = [hook for hook in runner.hooks if isinstance(hook, EMAHook)]
         for hook in averaged:
             hook.before_test_epoch(runner)
+        # A preview's numbers are not shown without their intervals.
+        resamples = 0 if self.options.get("limit") is None else RESAMPLES
         try:
             # The weights have moved since an earlier run in this folder, so its cells give way.
-            summary = evaluate_corruptions(runner.cfg, model, out, **{"overwrite": True, **self.options})
+            options = {"overwrite": True, "resamples": resamples, **self.options}
+            summary = evaluate_corruptions(runner.cfg, model, out, **options)
         finally:
             for hook in averaged:
                 hook.after_test_epoch(runner)
-        if summary["preview"] and runner.rank == 0:  # a preview's numbers are not shown without their intervals
-            try:
-                summary = add_confidence(out, summary)
-            except RtxError as error:
-                runner.logger.warning("no intervals: %s", error)
         name = summary["metric"]
         line = {f"corrupted/{name}/{key}": summary[key] for key in ("P", "mPC", "rPC") if summary[key] is not None}
         runner.visualizer.add_scalars(line, step=runner.iter)

@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench_sweep import ROOT, build_config, save_weights
+from bench_sweep import ROOT, build_config, save_weights  # type: ignore[import-not-found]
 
 
 def hand_out(seconds: Sequence[float], ranks: int) -> float:

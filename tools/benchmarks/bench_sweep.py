@@ -128,12 +128,13 @@ def bare(cfg: Any, checkpoint: Path, cells: list[Any], args: argparse.Namespace)
     from mmengine.registry import DATASETS
 
     from rtx.evaluation.batches import CorruptedView, cut, shape_groups, stream
+    from rtx.evaluation.forward import padding_divisor
     from rtx.evaluation.model import load_model
     from rtx.targets.corrupt import insert_corrupt
 
-    model = load_model(cfg, checkpoint, args.device)
+    model: Any = load_model(cfg, checkpoint, args.device)
     dataset = DATASETS.build(insert_corrupt(cfg.test_dataloader.dataset, dict(type="Corrupt")))
-    plan = cut(shape_groups(dataset, range(len(dataset))), args.batch_size)
+    plan = cut(shape_groups(dataset, range(len(dataset)), padding_divisor(model)), args.batch_size)
     seconds = found = 0.0
     kind = torch.device(args.device).type
     dtype = torch.bfloat16 if kind == "cpu" else torch.float16
@@ -199,13 +200,14 @@ def measure(args: argparse.Namespace, work: Path) -> dict[str, Any]:
         seconds, found = bare(cfg, checkpoint, cells, args)
         times["bare"].append(seconds)
         print({name: [round(t, 1) for t in values] for name, values in times.items()}, file=sys.stderr, flush=True)
-    medians = {name: statistics.median(values) if values else None for name, values in times.items()}
+    stock_s = statistics.median(times["stock"]) if times["stock"] else None
+    rtx_s, bare_s = statistics.median(times["rtx"]), statistics.median(times["bare"])
     return {
-        "stock_s": medians["stock"],
-        "rtx_s": medians["rtx"],
-        "bare_s": medians["bare"],
-        "speedup": medians["stock"] / medians["rtx"] if medians["stock"] else None,
-        "overhead": medians["rtx"] / medians["bare"],
+        "stock_s": stock_s,
+        "rtx_s": rtx_s,
+        "bare_s": bare_s,
+        "speedup": stock_s / rtx_s if stock_s else None,
+        "overhead": rtx_s / bare_s,
         "all_s": times,
         "cells": len(cells),
         "images": len(list((Path(data_root) / "val2017").iterdir())),
