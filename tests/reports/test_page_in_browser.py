@@ -6,6 +6,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -162,7 +163,12 @@ def test_copy_and_fold(browser: Browser, pages: dict[str, Path]) -> None:
     assert '"corruption_seed"' in browser.run("return document.querySelector('#cards pre').textContent")
     browser.run("document.querySelector('details.source').open = true")
     browser.click("button.copy")
-    assert browser.run("return document.querySelector('button.copy').textContent") != "Copy LaTeX"
+    for _ in range(20):  # the clipboard answers when it likes
+        if browser.run("return document.querySelector('button.copy').textContent") != "Copy LaTeX":
+            break
+        time.sleep(0.1)
+    else:
+        pytest.fail("the button says nothing after a click")
 
 
 def test_prints_on_light_paper(browser: Browser, pages: dict[str, Path]) -> None:
