@@ -6,8 +6,9 @@ import json
 import logging
 import multiprocessing
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,14 @@ from rtx.reports.examples import Choice, Examples, picture, read_examples
 from rtx.reports.figures import strip
 from rtx.reports.figures.breakdown import class_rows
 from rtx.reports.groups import Banner, Group, banners, group_runs, merged
+from rtx.reports.pixels import Pixels
 from rtx.reports.runs import Run
 from rtx.reports.selection import choose, models_shown
 from rtx.reports.style import FORMATS, save
 from rtx.reports.trend import residual
 from rtx.reports.verdict import gain, verdict
 from rtx.reports.views import EVERY, TRANSFER, View, wants_transfer
+from rtx.types import CLEAN, SEVERITIES, Condition
 
 log = logging.getLogger(__name__)
 
@@ -83,18 +86,20 @@ def build(
     choices = {group.slug: _choices(group, examples) for group in groups}
     jobs = _jobs(groups, choices, examples, out)
     kinds = tuple(dict.fromkeys([*formats, "svg"]))
-    drawn = _draw_all(jobs, kinds)
-    files = [f"{job.stem.relative_to(out).as_posix()}.{kind}" for job in jobs if job.stem in drawn for kind in kinds]
-    made = {group.slug: run_tables.of_group(group) for group in groups}
-    shared = paper_tables.transfer_tables(groups)
-    against, doubts = paper_tables.paper_against_yours(runs)
-    for prefix, table in _named(groups, made, [*shared, *([against] if against else [])]):
-        for kind, write in (("md", tables.markdown), ("tex", tables.latex)):
-            name = f"tables/{prefix}{table.name}.{kind}"
-            write_atomic(out / name, write(table))
-            files.append(name)
-    write_atomic(out / "results.csv", rows.results_csv(runs))
-    write_atomic(out / "metrics.csv", rows.metrics_csv(runs))
+    files: list[str] = []
+    with _drawing(jobs, kinds) as finished:  # tables are made while other processes draw
+        made = {group.slug: run_tables.of_group(group) for group in groups}
+        shared = paper_tables.transfer_tables(groups)
+        against, doubts = paper_tables.paper_against_yours(runs)
+        for prefix, table in _named(groups, made, [*shared, *([against] if against else [])]):
+            for kind, write in (("md", tables.markdown), ("tex", tables.latex)):
+                name = f"tables/{prefix}{table.name}.{kind}"
+                write_atomic(out / name, write(table))
+                files.append(name)
+        write_atomic(out / "results.csv", rows.results_csv(runs))
+        write_atomic(out / "metrics.csv", rows.metrics_csv(runs))
+        drawn = finished()
+    files += [f"{job.stem.relative_to(out).as_posix()}.{kind}" for job in jobs if job.stem in drawn for kind in kinds]
     html = page.render(
         page.Content(
             title=title,
@@ -131,13 +136,7 @@ def stem_of(out: Path, groups: Sequence[Group], group: Group, name: str) -> Path
 
 
 def _choices(group: Group, examples: dict[Path, Examples]) -> list[Choice]:
-    shown = [found for _, found in models_shown(group, examples)[0]]
-    chosen = choose(shown)
-    for choice in chosen:  # made once, before the drawing processes start, which inherit what is cached
-        for condition in shown[0].images[choice.image].views:
-            if condition.corruption in ("clean", choice.corruption):
-                picture(shown[0].images[choice.image], condition)
-    return chosen
+    return choose([found for _, found in models_shown(group, examples)[0]])
 
 
 def _jobs(
@@ -157,30 +156,46 @@ def _jobs(
 _PENDING: list[_Job] = []
 
 
-def _draw_all(jobs: list[_Job], kinds: tuple[str, ...]) -> set[Path]:
-    """Draw and save every figure on all cores; which of them had something to draw."""
+@contextmanager
+def _drawing(jobs: list[_Job], kinds: tuple[str, ...]) -> Iterator[Callable[[], set[Path]]]:
+    """Draw and save every figure on all cores; gives what waits for them, and says which had something to draw."""
     _PENDING[:] = jobs
     for job in jobs:
         class_rows(job.group)  # kept in the runs, for all processes
     fonts.register()  # before the processes start, which inherit it
-    # The longest first, so that no process is left with a long one at the end.
+    # Strips last: their pictures are made here while the processes draw the charts. The longest chart first.
     order = sorted(range(len(jobs)), key=lambda i: (jobs[i].view is None, jobs[i].stem.name != "multiples", i))
     workers = min(os.cpu_count() or 1, 4, len(jobs))
+
+    def of(done: Sequence[bool]) -> set[Path]:
+        return {jobs[index].stem for index, drawn in zip(order, done, strict=True) if drawn}
+
     try:
         if workers == 1 or "fork" not in multiprocessing.get_all_start_methods():
-            done = [_draw(index, kinds) for index in order]
+            alone = [_draw(index, kinds, _pictures(jobs[index])) for index in order]
+            yield lambda: of(alone)
         else:
+            # All processes start at the first job, before anything here has started a thread.
             with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("fork")) as pool:
-                done = list(pool.map(_draw, order, [kinds] * len(order)))
+                waiting = [pool.submit(_draw, index, kinds, _pictures(jobs[index])) for index in order]
+                yield lambda: of([job.result() for job in waiting])
     finally:
         _PENDING.clear()
-    return {jobs[index].stem for index, drawn in zip(order, done, strict=True) if drawn}
 
 
-def _draw(index: int, kinds: tuple[str, ...]) -> bool:
+def _pictures(job: _Job) -> dict[Condition, Pixels]:
+    """What a strip shows: its image under clean and under each severity."""
+    if job.choice is None:
+        return {}
+    example = job.examples[0][1].images[job.choice.image]
+    shown = [CLEAN, *(Condition(job.choice.corruption, level) for level in SEVERITIES)]
+    return {condition: picture(example, condition) for condition in shown}
+
+
+def _draw(index: int, kinds: tuple[str, ...], pictures: dict[Condition, Pixels]) -> bool:
     job = _PENDING[index]
     if job.view is None:
-        figure = strip.draw(job.choice, job.examples) if job.choice else None
+        figure = strip.draw(job.choice, job.examples, pictures) if job.choice else None
     else:
         figure = job.view.draw(job.group)
     if figure is None:

@@ -1,7 +1,8 @@
 """The font of figures: Matplotlib's DejaVu Sans, cut once to Latin, Greek, Cyrillic and signs.
 
 Every PDF figure embeds the glyphs that it uses, and cutting them out of the whole font, with its 6000 glyphs and the
-rules for Arabic, takes longer than drawing. Letters outside the cut come from the whole font.
+rules for Arabic, takes longer than drawing. Letters outside the cut come from the whole font. Kerning is kept as a
+plain table: the layout rules that say the same take longer to cut, at every figure, than all the glyphs.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ def register() -> tuple[str, ...]:
     folder = Path(tempfile.mkdtemp(prefix="rtx-fonts-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     whole = Path(font_manager.findfont("DejaVu Sans")).parent
-    options = subset.Options(layout_features=["kern"], name_IDs=["*"], notdef_outline=True, legacy_kern=True)
-    options.drop_tables += ["FFTM"]
+    options = subset.Options(layout_features=[], name_IDs=["*"], notdef_outline=True, legacy_kern=True)
+    options.drop_tables += ["FFTM", "GDEF", "GPOS", "GSUB", "MATH"]
     for name in _FILES:
         font = subset.load_font(str(whole / name), options)
         cutter = subset.Subsetter(options)

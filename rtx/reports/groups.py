@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from rtx.evaluation.scores import CONTEXT_FIELDS
@@ -79,7 +80,7 @@ class Group:
         """Runs whose grid is whole."""
         return tuple(run for run in self.runs if run.summary.complete)
 
-    @property
+    @cached_property
     def comparable(self) -> tuple[Run, ...]:
         """Complete runs that may be compared with the baseline, the baseline among them."""
         return tuple(run for run in self.complete if not unlike(self.baseline, run))

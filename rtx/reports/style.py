@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 
 from rtx.corruptions import FAMILIES
 from rtx.reports import fonts
+from rtx.reports.pictures import compressed_once
 
 COLUMN = 3.4
 """Inches: the width of one column of a two-column paper."""
@@ -173,8 +174,9 @@ def save(figure: Figure, stem: Path, formats: Iterable[str] = FORMATS) -> None:
         "png": {"Software": None},
     }
     stem.parent.mkdir(parents=True, exist_ok=True)
-    for kind in formats:
-        stem.with_name(f"{stem.name}.{kind}").write_bytes(_bytes(figure, kind, metadata[kind]))
+    with compressed_once():
+        for kind in formats:
+            stem.with_name(f"{stem.name}.{kind}").write_bytes(_bytes(figure, kind, metadata[kind]))
 
 
 def _bytes(figure: Figure, kind: str, metadata: dict[str, Any]) -> bytes:
