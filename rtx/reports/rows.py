@@ -21,20 +21,25 @@ COLUMNS = (
 
 def results_csv(runs: Sequence[Run]) -> str:
     """The headline metric of every run: one row for each cell, values as fractions at full precision."""
-    return _write(COLUMNS, (_row(run, cell, run.metric) for run in runs for cell in _cells(run)))
+    return _write(COLUMNS, (row for run in runs for row in _rows(run, [run.metric])))
 
 
 def metrics_csv(runs: Sequence[Run]) -> str:
     """Every metric of every cell, in the same columns; scores by class have a table of their own."""
-    plain = ((run, metric) for run in runs for metric in run.metrics if "/" not in metric)
-    return _write(COLUMNS, (_row(run, cell, metric) for run, metric in plain for cell in _cells(run)))
+    plain = ((run, [metric for metric in run.metrics if "/" not in metric]) for run in runs)
+    return _write(COLUMNS, (row for run, metrics in plain for row in _rows(run, metrics)))
+
+
+def _rows(run: Run, metrics: Sequence[str]) -> Iterator[list[Any]]:
+    key = protocol_key(run.card)[:16]
+    return (_row(run, cell, metric, key) for metric in metrics for cell in _cells(run))
 
 
 def _cells(run: Run) -> Iterator[Cell]:
     return (run.cells[c] for c in EVERY_CONDITION if c in run.cells)
 
 
-def _row(run: Run, cell: Cell, metric: str) -> list[Any]:
+def _row(run: Run, cell: Cell, metric: str, key: str) -> list[Any]:
     card = run.card
     value = cell.metrics.get(metric, math.nan)
     span = run.intervals.cell(cell.condition) if metric == run.metric else None
@@ -64,7 +69,7 @@ def _row(run: Run, cell: Cell, metric: str) -> list[Any]:
         _text(card.get("precision")),
         _text(scorer.get("scorer_version") or scorer.get("scorer")),
         _text(card.get("rtx")),
-        protocol_key(card)[:16],
+        key,
     ]
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import matplotlib as mpl
+from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
 from rtx.corruptions import BENCHMARK
 from rtx.reports.groups import Group
@@ -55,13 +55,17 @@ def _draw(group: Group) -> Figure:
     axes.grid(visible=False)
     for spine in axes.spines.values():
         spine.set_visible(False)
+    corners, faces, edges = [], [], []
     for y, run in enumerate(group.runs):
         for number, (_, there, wanted) in enumerate(counts(run)):
             x = number + (0.3 if number else 0)
             colour = DONE if there == wanted else PART if there else NONE
-            axes.add_patch(Rectangle((x, y), 1, 1, facecolor=colour, edgecolor=PAPER if there else SOFT, lw=0.4))
+            corners.append([(x, y), (x + 1, y), (x + 1, y + 1), (x, y + 1)])
+            faces.append(colour)
+            edges.append(PAPER if there else SOFT)
             ink = PAPER if there == wanted else INK
             axes.text(x + 0.5, y + 0.53, str(there), ha="center", va="center", fontsize=4.6, color=ink)
+    axes.add_collection(PolyCollection(corners, facecolors=faces, edgecolors=edges, linewidths=0.4), autolim=False)
     axes.set_yticks([y + 0.5 for y in range(rows)], names, fontsize=5)
     columns = ["clean", *(corruption_name(name, short=True) for name in BENCHMARK)]
     axes.set_xticks([x + 0.5 + (0.3 if x else 0) for x in range(16)], columns, rotation=90, fontsize=5.2)

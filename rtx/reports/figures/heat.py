@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 
 import matplotlib as mpl
+from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
@@ -86,6 +87,7 @@ def _draw(group: Group) -> Figure:
     for spine in axes.spines.values():
         spine.set_visible(False)
     columns = [*BENCHMARK, "all"]
+    corners, faces = [], []
     for y, run in enumerate(group.runs):
         cells = [*values(run).values(), run.summary.rPC if run.summary.complete else None]
         for number, value in enumerate(cells):
@@ -94,7 +96,8 @@ def _draw(group: Group) -> Figure:
                 axes.add_patch(Rectangle((x, y), 1, 1, facecolor=PAPER, edgecolor=SOFT, hatch="////", lw=0.3))
                 continue
             colour = shade(value)
-            axes.add_patch(Rectangle((x, y), 1, 1, facecolor=colour, edgecolor=PAPER, lw=0.5))
+            corners.append([(x, y), (x + 1, y), (x + 1, y + 1), (x, y + 1)])
+            faces.append(colour)
             weight = "bold" if number == len(BENCHMARK) else "normal"
             axes.text(
                 x + 0.5,
@@ -106,6 +109,7 @@ def _draw(group: Group) -> Figure:
                 color=ink_on(colour),
                 weight=weight,
             )
+    axes.add_collection(PolyCollection(corners, facecolors=faces, edgecolors=PAPER, linewidths=0.5), autolim=False)
     axes.set_yticks([y + 0.5 for y in range(rows)], names, fontsize=5)
     axes.set_xticks(
         [x + 0.5 + (0.3 if x == 15 else 0) for x in range(16)],

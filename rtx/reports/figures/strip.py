@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
-from matplotlib.transforms import Bbox, TransformedBbox
 
 from rtx.reports.examples import IGNORED, Box, Choice, Example, Examples, judge, quality, read_map
 from rtx.reports.pixels import Pixels
@@ -33,11 +32,37 @@ class _Place:
     height: float
 
     def points(self, flat: Any, example: Example) -> Any:
-        """Pixels of an image as places in the figure: (n, 2)."""
-        x, y = np.reshape(flat, (-1, 2)).T
-        return np.column_stack(
-            [self.left + x / example.width * self.width, self.bottom + (1 - y / example.height) * self.height]
-        )
+        """Pixels of an image as places in the figure, none outside the tile: (n, 2)."""
+        x, y = np.clip(np.reshape(flat, (-1, 2)) / (example.width, example.height), 0, 1).T
+        return np.column_stack([self.left + x * self.width, self.bottom + (1 - y) * self.height])
+
+
+@dataclass
+class _Outlines:
+    """What is drawn in one style over all tiles of a figure: corners of boxes and rings of masks, each (n, 2)."""
+
+    colour: str
+    dashes: Any
+    boxes: list[Any] = field(default_factory=list)
+    masks: list[Any] = field(default_factory=list)
+
+    def add(self, place: _Place, example: Example, found: Sequence[Box]) -> None:
+        """Take the boxes of one tile."""
+        for box in found:
+            left, top, right, bottom = box.bbox
+            self.boxes.append(place.points((left, top, right, top, right, bottom, left, bottom), example))
+            self.masks += [place.points(ring, example) for ring in box.polygons]
+
+    def draw(self, axes: Any) -> None:
+        """A dark line underneath keeps an outline visible on any photo."""
+        line = {"edgecolors": self.colour, "linewidths": 0.8, "linestyles": self.dashes}
+        for shapes, style in (
+            (self.masks, {"facecolors": self.colour, "alpha": 0.25, "linewidths": 0}),
+            (self.boxes, {"facecolors": "none", "edgecolors": (0, 0, 0, 0.6), "linewidths": 1.4}),
+            (self.boxes, {"facecolors": "none", **line}),
+        ):
+            if shapes:
+                axes.add_collection(PolyCollection(shapes, **style), autolim=False)
 
 
 def draw(choice: Choice, runs: Sequence[tuple[str, Examples]], pictures: Mapping[Condition, Pixels]) -> Figure:
@@ -65,16 +90,19 @@ def _draw(choice: Choice, runs: Sequence[tuple[str, Examples]], pictures: Mappin
     axes.set_ylim(0, height)
     axes.autoscale(enable=False)
     conditions = [CLEAN, *(Condition(choice.corruption, level) for level in SEVERITIES)]
+    outlines = (_Outlines(MISS, (0, (3, 2))), _Outlines(ALARM, (0, (1, 1))), _Outlines(HIT, "-"))
     for row, (name, examples) in enumerate(runs):
         example = examples.images[choice.image]
         bottom = height - (0.5 + (tall + 0.16) * (row + 1) - 0.02)
         axes.text(0.06, bottom + tall / 2, shorten(name, 20), rotation=90, va="center", ha="left", fontsize=5.6)
         for column, condition in enumerate(conditions):
             place = _Place(0.3 + tile * column, bottom + 0.03, tile - 0.03, tall - 0.03)
-            _tile(axes, place, example, condition, pictures[condition])
+            _tile(axes, place, example, condition, pictures[condition], outlines)
             if row == 0:
                 words = "clean" if condition == CLEAN else f"severity {condition.severity}"
                 axes.text(place.left, bottom + tall + 0.03, words, fontsize=6, fontweight="bold", va="baseline")
+    for style in outlines:
+        style.draw(axes)
     axes.text(
         0.3,
         0.04,
@@ -93,11 +121,17 @@ def _draw(choice: Choice, runs: Sequence[tuple[str, Examples]], pictures: Mappin
     return figure
 
 
-def _tile(axes: Any, place: _Place, example: Example, condition: Condition, pixels: Pixels) -> None:
+def _tile(
+    axes: Any,
+    place: _Place,
+    example: Example,
+    condition: Condition,
+    pixels: Pixels,
+    outlines: Sequence[_Outlines],
+) -> None:
     view = example.views[condition]
     right, top = place.left + place.width, place.bottom + place.height
     axes.imshow(pixels, extent=(place.left, right, place.bottom, top), interpolation="none", aspect="auto")
-    inside = TransformedBbox(Bbox([(place.left, place.bottom), (right, top)]), axes.transData)
     if example.truth_map is not None and view.map is not None:
         truth, found = read_map(example.truth_map), read_map(view.map)
         wrong = ((truth != found) & (truth != IGNORED)).astype(float)
@@ -112,30 +146,10 @@ def _tile(axes: Any, place: _Place, example: Example, condition: Condition, pixe
         )
     else:
         verdicts = judge(example.truth, view.boxes)
-        for boxes, colour, dashes in (
-            ([example.truth[i] for i in verdicts.missed], MISS, (0, (3, 2))),
-            ([view.boxes[i] for i in verdicts.false_alarms], ALARM, (0, (1, 1))),
-            ([view.boxes[i] for i in verdicts.hits], HIT, "-"),
-        ):
-            for drawn in _outlines(place, example, boxes, colour, dashes):
-                axes.add_collection(drawn, autolim=False)
-                drawn.set_clip_box(inside)
+        missed, alarms, hits = outlines
+        missed.add(place, example, [example.truth[i] for i in verdicts.missed])
+        alarms.add(place, example, [view.boxes[i] for i in verdicts.false_alarms])
+        hits.add(place, example, [view.boxes[i] for i in verdicts.hits])
     value = quality(example, condition)
     middle = place.left + place.width / 2
     axes.text(middle, place.bottom - 0.03, f"{percent(value, 0)} %", fontsize=5, color=INK, ha="center", va="top")
-
-
-def _outlines(
-    place: _Place, example: Example, boxes: Sequence[Box], colour: str, dashes: Any
-) -> Sequence[PolyCollection]:
-    rings = [place.points(ring, example) for box in boxes for ring in box.polygons]
-    corners = []
-    for left, top, right, bottom in (box.bbox for box in boxes):
-        corners.append(place.points((left, top, right, top, right, bottom, left, bottom), example))
-    drawn = []
-    if rings:
-        drawn.append(PolyCollection(rings, facecolors=colour, alpha=0.25, linewidths=0))
-    if corners:  # a dark line underneath keeps the outline visible on any photo
-        drawn.append(PolyCollection(corners, facecolors="none", edgecolors=(0, 0, 0, 0.6), linewidths=1.4))
-        drawn.append(PolyCollection(corners, facecolors="none", edgecolors=colour, linewidths=0.8, linestyles=[dashes]))
-    return drawn
