@@ -1,4 +1,4 @@
-"""Pictures inside figure files: each is compressed once, however many files and rows it stands in."""
+"""Pictures inside figure files: each is compressed once a format, however many rows and figures it stands in."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ MOST = 512
 def compressed_once() -> Iterator[None]:
     """Within it, Pillow writes a picture that it has written before from memory.
 
-    Matplotlib compresses a picture again for each place and each format, an opaque one in PDF without and in SVG with
-    an alpha channel. A writer that asks for a level of its own, as for a whole figure, is left alone.
+    Matplotlib compresses a picture again for each place where it stands, in SVG an opaque one with an alpha channel,
+    which is left out here. In PDF it lies upside down and is another picture. A writer that asks for a level of its own, as for a whole figure, is left alone.
     """
     Image.init()
     before: Callable[..., None] = Image.SAVE["PNG"]

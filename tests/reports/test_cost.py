@@ -1,4 +1,4 @@
-"""What keeps a report quick: each picture is compressed once, and nothing heavy is imported for it."""
+"""What keeps a report quick: each picture is compressed once a format, and nothing heavy is imported for it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_a_picture_is_compressed_once_and_stays_what_it_was() -> None:
     assert pictures.encode.cache_info().currsize == 2  # Pillow is as before, outside
 
 
-def test_a_strip_of_three_models_compresses_its_six_pictures_once(tmp_path: Path) -> None:
+def test_a_strip_of_three_models_compresses_each_picture_once_a_format(tmp_path: Path) -> None:
     for robust in (0.1, 0.3, 0.6):
         (tmp_path / str(robust)).mkdir()
         make_examples(tmp_path / str(robust), robust=robust, images=1)
@@ -55,7 +55,8 @@ def test_a_strip_of_three_models_compresses_its_six_pictures_once(tmp_path: Path
     pictures.encode.cache_clear()
     save(figure, tmp_path / "strip", ("pdf", "svg"))
     assert (tmp_path / "strip.svg").read_text().count("<image ") == 18
-    assert 1 < pictures.encode.cache_info().misses <= 6
+    # Of 36 places: in PDF a picture lies upside down, so that each is compressed once for each format.
+    assert 6 < pictures.encode.cache_info().misses <= 12
 
 
 def test_a_report_imports_neither_torch_nor_a_detector_framework() -> None:
