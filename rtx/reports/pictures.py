@@ -21,7 +21,8 @@ def compressed_once() -> Iterator[None]:
     """Within it, Pillow writes a picture that it has written before from memory.
 
     Matplotlib compresses a picture again for each place where it stands, in SVG an opaque one with an alpha channel,
-    which is left out here. In PDF it lies upside down and is another picture. A writer that asks for a level of its own, as for a whole figure, is left alone.
+    which is left out here. In PDF it lies upside down and is another picture. A writer that asks for a level of its
+    own, as for a whole figure, is left alone.
     """
     Image.init()
     before: Callable[..., None] = Image.SAVE["PNG"]
