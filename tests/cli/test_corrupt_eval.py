@@ -42,6 +42,7 @@ def watch(command: list[str], until: Callable[[str], bool], number: int) -> tupl
     """Run on a terminal of 100 columns, signal once what is shown says so; all that was shown, and the exit status."""
     process_id, leader = pty.fork()
     if not process_id:  # pragma: no cover
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # as a terminal has it; tests in the background ignore it
         os.environ.clear()
         os.environ.update(environment(COLUMNS="100"))
         os.execv(command[0], command)
