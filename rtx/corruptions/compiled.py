@@ -14,10 +14,30 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from numba import njit
+from numba.core import event
 
 log = logging.getLogger(__name__)
 F = TypeVar("F", bound=Callable[..., Any])
 _said = False
+
+
+class _SayOnce(event.Listener):  # type: ignore[misc,unused-ignore]
+    """Explains the wait of a first use; numba sends this event for code that is not in its cache, and only for that."""
+
+    def __init__(self) -> None:
+        self.silent = False
+
+    def on_start(self, event: Any) -> None:
+        kernel = getattr((event.data or {}).get("dispatcher"), "py_func", None)
+        if not self.silent and str(getattr(kernel, "__module__", "")).startswith(__package__):
+            self.silent = True
+            log.warning("compiling corruption kernels for this machine, half a minute of one core, once")
+
+    def on_end(self, event: Any) -> None:
+        """Nothing to say."""
+
+
+event.register("numba:compile", _SayOnce())
 
 
 def compiled(function: F) -> F:
