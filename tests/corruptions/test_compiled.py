@@ -116,3 +116,10 @@ def test_a_new_process_compiles_nothing_again() -> None:
 def test_importing_the_names_does_not_import_numba() -> None:
     code = "import sys, rtx.corruptions; sys.exit('numba' in sys.modules or 'skimage' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_wait_of_a_first_use_is_explained_and_no_later_one(copied_package: Path, tmp_path: Path) -> None:
+    cache = {"NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    first, second = (counting_process(copied_package, cache) for _ in range(2))
+    assert first.stderr.count("compiling corruption kernels") == 1
+    assert "compiling" not in second.stderr
