@@ -7,10 +7,7 @@ accuracy of any k, its mean over classes and intervals all come from them.
 
 from __future__ import annotations
 
-import io
-import json
 import math
-import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rtx.errors import BadValue
+from rtx.evaluation.arrays import pack, reading, unpack
 from rtx.evaluation.evidence import RankEvidence
 
 CLASSES_FORMAT = "rtx.classes/1"
@@ -151,15 +148,12 @@ def guesses_to_bytes(found: Iterable[Guess], classes: Sequence[str]) -> bytes:
     """
     rows = sorted(found, key=lambda g: g.image)
     head = {"format": CLASSES_FORMAT, "classes": list(classes), "images": [g.image for g in rows]}
-    stream = io.BytesIO()
-    np.savez_compressed(
-        stream,
-        head=np.frombuffer(json.dumps(head).encode(), np.uint8),
-        counts=np.array([len(g.labels) for g in rows], np.int64),
-        labels=np.concatenate([g.labels for g in rows]).astype(np.uint32) if rows else np.zeros(0, np.uint32),
-        scores=np.concatenate([g.scores for g in rows]).astype(np.float32) if rows else np.zeros(0, np.float32),
-    )
-    return stream.getvalue()
+    arrays = {
+        "counts": np.array([len(g.labels) for g in rows], np.int64),
+        "labels": np.concatenate([g.labels for g in rows]).astype(np.uint32) if rows else np.zeros(0, np.uint32),
+        "scores": np.concatenate([g.scores for g in rows]).astype(np.float32) if rows else np.zeros(0, np.float32),
+    }
+    return pack(head, arrays)
 
 
 def read_guesses(path: Path) -> tuple[list[Guess], list[str]]:
@@ -168,16 +162,10 @@ def read_guesses(path: Path) -> tuple[list[Guess], list[str]]:
     Raises:
         BadValue: it is no such file.
     """
-    try:
-        with np.load(path, allow_pickle=False) as content:
-            arrays = {name: content[name] for name in content.files}
-        head = json.loads(arrays["head"].tobytes())
-        if head["format"] != CLASSES_FORMAT:
-            raise ValueError(f"format {head['format']!r}")
+    with reading(path, "file of guesses", "keep the predictions again"):
+        head, arrays = unpack(path, CLASSES_FORMAT)
         ends = np.cumsum(arrays["counts"])[:-1]
         labels = np.split(arrays["labels"].astype(np.int64), ends)
         scores = np.split(arrays["scores"], ends)
         rows = [Guess(*row) for row in zip(head["images"], labels, scores, strict=True)]
         return rows, [str(name) for name in head["classes"]]
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise BadValue(f"{path}: not an rtx file of guesses ({error}); keep the predictions again") from error

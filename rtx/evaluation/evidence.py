@@ -9,18 +9,16 @@ kilobytes for a thousand images.
 
 from __future__ import annotations
 
-import io
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rtx.errors import BadValue
+from rtx.evaluation.arrays import pack, reading, unpack
 from rtx.evaluation.files import write_whole
 
 EVIDENCE_FORMAT = "rtx.evidence/1"
@@ -174,10 +172,7 @@ def to_bytes(evidence: Evidence, *, key: str = "", condition: str = "") -> bytes
             arrays |= {f"{name}/{part}": _narrow(getattr(ranking, part)) for part in ("images", "hits", "ignored")}
             arrays |= {f"{name}/{part}": _narrow(getattr(ranking, part)) for part in ("starts", "objects")}
             arrays[f"{name}/tied"] = np.packbits(ranking.tied)
-    arrays["head"] = np.frombuffer(json.dumps(head).encode(), np.uint8)
-    stream = io.BytesIO()
-    np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]  # names never equal its own keywords
-    return stream.getvalue()
+    return pack(head, arrays)
 
 
 def save(path: Path, evidence: Evidence, *, key: str = "", condition: str = "") -> None:
@@ -195,15 +190,9 @@ def load(path: Path, *, key: str | None = None) -> Evidence:
     Raises:
         BadValue: it is no evidence file, or belongs to another protocol.
     """
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            content = {name: arrays[name] for name in arrays.files}
-        head = json.loads(content["head"].tobytes())
-        if head["format"] != EVIDENCE_FORMAT:
-            raise ValueError(f"format {head['format']!r}")
+    with reading(path, "evidence file", "delete its cell and run again"):
+        head, content = unpack(path, EVIDENCE_FORMAT)
         evidence = _from(head, content)
-    except (OSError, ValueError, KeyError, TypeError, BadZipFile, EOFError) as error:
-        raise BadValue(f"{path}: not an rtx evidence file ({error}); delete its cell and run again") from error
     if key is not None and head["key"] != key:
         raise BadValue(f"{path}: belongs to another protocol than its cell; delete both and run again")
     return evidence

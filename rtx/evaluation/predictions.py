@@ -20,6 +20,7 @@ from PIL import Image as PILImage
 from PIL import UnidentifiedImageError
 
 from rtx.errors import BadValue, DataError
+from rtx.evaluation.arrays import pack, reading, unpack
 from rtx.evaluation.coco import Detections
 from rtx.evaluation.coco_truth import CocoTruth, ImageId, Rle, image_size
 
@@ -59,10 +60,7 @@ def detections_to_bytes(
         arrays["mask_lengths"] = np.array([len(code) for code in codes], np.int64)
         arrays["mask_codes"] = np.frombuffer(b"".join(codes), np.uint8)
         arrays["mask_sizes"] = np.array([mask["size"] for mask in masks], np.int64).reshape(-1, 2)
-    arrays["head"] = np.frombuffer(json.dumps(head).encode(), np.uint8)
-    stream = io.BytesIO()
-    np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]  # names never equal its own keywords
-    return stream.getvalue()
+    return pack(head, arrays)
 
 
 def read_detections(path: Path) -> tuple[list[Detections], list[int | str]]:
@@ -71,12 +69,8 @@ def read_detections(path: Path) -> tuple[list[Detections], list[int | str]]:
     Raises:
         BadValue: it is no such file.
     """
-    try:
-        with np.load(path, allow_pickle=False) as content:
-            arrays = {name: content[name] for name in content.files}
-        head = json.loads(arrays["head"].tobytes())
-        if head["format"] != PREDICTIONS_FORMAT:
-            raise ValueError(f"format {head['format']!r}")
+    with reading(path, "file of detections", "keep the predictions again"):
+        head, arrays = unpack(path, PREDICTIONS_FORMAT)
         ends = np.concatenate([[0], np.cumsum(arrays["counts"])]).tolist()
         masks = _masks(arrays) if "mask_codes" in arrays else None
         found = []
@@ -88,14 +82,16 @@ def read_detections(path: Path) -> tuple[list[Detections], list[int | str]]:
                 Detections(image_id, boxes, arrays["scores"][part], labels, None if masks is None else masks[part], own)
             )
         return found, list(head["classes"])
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise BadValue(f"{path}: not an rtx file of detections ({error}); keep the predictions again") from error
 
 
 def lost_detections(path: Path) -> int:
-    """How many images of a file of detections lost some because they were NaN or infinite."""
-    with np.load(path, allow_pickle=False) as content:
-        return len(json.loads(content["head"].tobytes()).get("not_finite", []))
+    """How many images of a file of detections lost some because they were NaN or infinite.
+
+    Raises:
+        BadValue: it is no such file.
+    """
+    with reading(path, "file of detections", "keep the predictions again"):
+        return len(unpack(path, PREDICTIONS_FORMAT)[0].get("not_finite", []))
 
 
 def read_coco_results(
