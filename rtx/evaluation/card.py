@@ -132,7 +132,8 @@ def protocol_card(
         amp: whether the forward pass is autocast.
         channels_last: whether the model's weights are in that memory format.
         checkpoint: the file the weights came from, if any.
-        labels: names shown in tables (run, source, transfer, target); no part of the key.
+        labels: names shown in tables (run, source, transfer, target); no part of the key. The data's folder comes
+            by itself.
 
     Returns:
         A JSON-ready dict. Fields in `rtx.evaluation.scores.CONTEXT_FIELDS` are recorded only; all others make the key.
@@ -164,7 +165,7 @@ def protocol_card(
         "checkpoint_file": checkpoint.name if checkpoint else None,
         "checkpoint_sha256": file_sha256(checkpoint) if checkpoint else None,
         "device": torch.cuda.get_device_name() if device == "cuda" else device,
-        "labels": dict(labels or {}),
+        "labels": {**labels_of([("data", data_name(cfg))]), **dict(labels or {})},
         "versions": versions(),
         "rtx": rtx.__version__,
     }
@@ -249,6 +250,21 @@ def _map_classes(path: str | None) -> set[int]:
     if labels is None or labels.ndim != 2 or labels.dtype != np.uint8:
         return set()
     return set(np.flatnonzero(np.bincount(labels.reshape(-1), minlength=256)).tolist()) - {255}
+
+
+_LAYOUT_FOLDERS = frozenset({"", ".", "..", "data", "datasets", "VOCdevkit", "VOC2007", "VOC2012"})
+
+
+def data_name(cfg: Config) -> str | None:
+    """What the folder of the test set is called; None where only its layout names it.
+
+    Example:
+        >>> data_name(Config(dict(data_root="sets/fruits/VOCdevkit/")))
+        'fruits'
+    """
+    node = (plain(cfg.get("test_dataloader")) or {}).get("dataset") or {}
+    parts = Path(str(cfg.get("data_root") or node.get("data_root") or "")).parts
+    return next((part for part in reversed(parts) if part not in _LAYOUT_FOLDERS and part != "/"), None)
 
 
 def labels_of(values: Iterable[tuple[str, Any]]) -> dict[str, Any]:

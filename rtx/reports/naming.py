@@ -75,7 +75,14 @@ def source_of(card: Mapping[str, Any]) -> Source:
 
 
 def dataset_of(card: Mapping[str, Any], n_images: int | None) -> str:
-    """Name of the test set: the card's label, or what its size gives away, or the first digits of its hash."""
+    """Name of the test set: the card's label, what its size gives away, its folder's name, or digits of its hash.
+
+    A folder that is merely called like a published test set does not make its images that test set.
+
+    Example:
+        >>> dataset_of({"labels": {"data": "fruits"}}, 3), dataset_of({"labels": {"data": "coco_val2017"}}, 3)
+        ('fruits', 'data-unknown')
+    """
     labels = card.get("labels") or {}
     for name in ("dataset", "target"):
         if labels.get(name):
@@ -84,6 +91,9 @@ def dataset_of(card: Mapping[str, Any], n_images: int | None) -> str:
     known = _KNOWN_SETS.get((n_images or 0, metric.get("n_classes") or 0, str(metric.get("scorer"))))
     if known and card.get("limit") is None:
         return known
+    folder = str(labels.get("data") or "")
+    if folder and slug(folder) not in _KNOWN_SETS.values():
+        return folder
     return f"data-{str(card.get('data_sha256') or UNKNOWN)[:8]}"
 
 

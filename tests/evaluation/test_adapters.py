@@ -52,8 +52,7 @@ def test_a_function_gets_the_scores_of_the_same_model_in_openmmlabs_form(made_co
     mine = evaluate(detector, made_coco, tmp_path / "b", **FEW, keep_predictions=True)
     assert {k: c["metrics"] for k, c in mine["cells"].items()} == {k: c["metrics"] for k, c in theirs["cells"].items()}
     assert (
-        mine["protocol"]["labels"] == {"run": "by colour"}
-        and mine["protocol"]["corruption_at"] == "original_resolution"
+        mine["protocol"]["labels"]["run"] == "by colour" and mine["protocol"]["corruption_at"] == "original_resolution"
     )
     assert (tmp_path / "b/predictions/frost_3.npz").is_file() and mine["P"] > 0
     shuffled = (CLASSES[2], "unicorn", CLASSES[0], CLASSES[1])

@@ -13,7 +13,7 @@ from rtx.reports.examples import read_examples
 from rtx.reports.figures.transfer import eps_lines
 from rtx.reports.groups import banners, group_runs, merged, unlike
 from rtx.reports.intervals import Resamples, difference
-from rtx.reports.naming import source_of, unique_names
+from rtx.reports.naming import dataset_of, source_of, unique_names
 from rtx.reports.runs import load_run, load_runs
 from rtx.reports.selection import choose, models_shown
 from rtx.reports.verdict import gain, verdict
@@ -253,3 +253,15 @@ def test_strips_show_each_family_once(tmp_path: Path) -> None:
     assert len({(c.image, c.corruption) for c in chosen}) == len(chosen)
     # Digital has one corruption with examples, all others as many as there are: every family is there.
     assert {"median of noise", "median of blur", "median of weather", "median of digital"} <= {c.reason for c in chosen}
+
+
+def test_a_test_set_is_named_after_its_folder_only_where_nothing_better_names_it() -> None:
+    coco = {"metric": {"n_classes": 80, "scorer": "coco"}, "labels": {"data": "coco"}}
+    assert dataset_of(coco, 5000) == "coco_val2017"
+    assert dataset_of({"labels": {"data": "fruits", "dataset": "mine"}}, 3) == "mine"
+    assert dataset_of({"labels": {"data": "fruits"}}, 3) == "fruits"
+
+
+@pytest.mark.parametrize("folder", ["coco_val2017", "COCO val2017", "voc2007-test"])
+def test_a_folder_called_like_a_published_test_set_is_not_taken_for_it(folder: str) -> None:
+    assert dataset_of({"data_sha256": "abcdef0123", "labels": {"data": folder}}, 3) == "data-abcdef01"
