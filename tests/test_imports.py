@@ -46,8 +46,8 @@ LEVELS = {
 MM_EVALUATION = {
     f"rtx.evaluation.{name}"
     for name in (
-        *("adapted", "adapters", "batches", "card", "conditions", "forward", "imagenet_c", "loop", "model", "scorers"),
-        *("share", "source_classifier", "sweep"),
+        *("adapted", "adapters", "batches", "card", "completion", "forward", "imagenet_c", "loop"),
+        *("model", "scorers", "share", "source_classifier", "sweep"),
     )
 }
 # Sideways between pure rooms: names and families of corruptions have one home, and reports read scores.

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rtx.cli.resume import resume_command, resume_words
-from rtx.errors import BadValue, RtxError
-from rtx.evaluation.events import Event, Planned
-from rtx.evaluation.interrupt import exit_status, sigterm_raises
-from rtx.types import SEVERITIES, Condition
-
-log = logging.getLogger(__name__)
+from rtx.cli.sweeping import Sweep, check_resamples
+from rtx.errors import BadValue
+from rtx.evaluation.events import Event
+from rtx.types import SEVERITIES
 
 HELP = "score a trained model on clean and corrupted images (P, mPC, rPC)"
 
@@ -74,30 +69,12 @@ def run(args: argparse.Namespace) -> int:
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     conditions = grid(args.corruptions, args.severities)  # a wrong name fails before anything is loaded
-    if not 0 <= args.resamples <= 100_000:
-        raise BadValue(f"--resamples {args.resamples}: must be 0 (no intervals) to 100000")
-    sweep = _Sweep(conditions)
-    try:
-        with sigterm_raises():
-            return _run(args, sweep)
-    except KeyboardInterrupt as error:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)  # a launcher signals more than once, and this process ends now
-        sweep.say_how_to_resume("interrupted", overwrite=args.overwrite)
-        return exit_status(error)
-    except RtxError as error:
-        if not sweep.begun or os.environ.get("RTX_DEBUG"):
-            raise
-        print(f"{type(error).__name__}: {str(error).strip()}", file=sys.stderr)
-        sweep.say_how_to_resume("stopped", overwrite=args.overwrite)
-        return 2
-    except Exception:
-        if sweep.begun:
-            sweep.say_how_to_resume("stopped by the fault below", overwrite=args.overwrite)
-        raise
+    check_resamples(args.resamples)
+    sweep = Sweep(conditions, overwrite=args.overwrite)
+    return sweep.run(lambda: _run(args, sweep))
 
 
-def _run(args: argparse.Namespace, sweep: _Sweep) -> int:
+def _run(args: argparse.Namespace, sweep: Sweep) -> int:
     config_path, checkpoint = resolve(args.config, args.checkpoint)
     import torch
     from mmengine.dist import get_rank
@@ -161,40 +138,6 @@ def show_result(out: Path, summary: dict[str, Any], say: Callable[[str], None]) 
     say(final_table(summary, look_of(sys.stdout)))
     names = ["summary.json", "table.md", "cells.csv", *(["confidence.json"] if summary.get("intervals") else [])]
     say(f"\n{out}: {', '.join(names)}   a page: rtx report {out} --out DIR")
-
-
-class _Sweep:
-    """What must be known to say how to go on, however the sweep ends.
-
-    Args:
-        conditions: the cells that are wanted.
-    """
-
-    def __init__(self, conditions: tuple[Condition, ...]) -> None:
-        self.conditions = conditions
-        self.rank = 0
-        self.out: Path | None = None
-        self.begun = False
-
-    def note(self, event: Event) -> None:
-        """Leave the command in the folder once the sweep has one."""
-        if isinstance(event, Planned):
-            self.begun = True
-            if self.rank == 0 and self.out is not None:
-                from rtx.evaluation.command import note_command
-
-                note_command(self.out, resume_words(), Path.cwd(), self.conditions)
-
-    def say_how_to_resume(self, what: str, *, overwrite: bool) -> None:
-        """Print the command that goes on; before the first image it may still have to overwrite."""
-        if self.rank > 0:
-            return
-        command = resume_command(keep_overwrite=overwrite and not self.begun)
-        kept = (
-            f"finished cells are kept in {self.out}; go on" if self.begun else "nothing was evaluated yet; start again"
-        )
-        job = " (inside the same srun)" if "SLURM_STEP_ID" in os.environ and "slurm" in command else ""
-        print(f"\n{what}; {kept} with{job}:\n  {command}", file=sys.stderr, flush=True)
 
 
 def resolve(config: str, checkpoint: str | None) -> tuple[str, Path]:

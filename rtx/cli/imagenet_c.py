@@ -17,7 +17,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from rtx.cli.sweeping import Sweep, check_resamples
 from rtx.errors import BadValue
+from rtx.evaluation.events import Event
 from rtx.types import SEVERITIES
 
 HELP = "error, mCE and rPC of a classifier on ImageNet-C-style folders"
@@ -49,6 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=int, default=2, help="loader processes")
     parser.add_argument("--amp", action="store_true", help="autocast the forward pass; named in the protocol card")
     parser.add_argument("--keep-predictions", action="store_true", help="write predictions/ too")
+    parser.add_argument(
+        "--resamples", type=int, default=1000, metavar="N", help="resamplings of the images for intervals; 0 for none"
+    )
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ...; default: a GPU where there is one")
     parser.add_argument("--overwrite", action="store_true", help="evaluate again, and replace what --out holds")
     parser.add_argument("--source", metavar="NAME|ARCH:FILE", help="a published classifier of `rtx weights`")
@@ -61,20 +66,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate, and print the errors."""
+    from rtx.evaluation.conditions import grid
+
     if bool(args.config) == bool(args.source) or bool(args.config) != bool(args.checkpoint):
         raise BadValue("name the classifier: --source NAME, or --config FILE and --checkpoint FILE")
+    grid(args.corruptions, args.severities)  # a wrong name fails before anything is loaded
+    check_resamples(args.resamples)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    sweep = Sweep(overwrite=args.overwrite)
+    return sweep.run(lambda: _run(args, sweep))
+
+
+def _run(args: argparse.Namespace, sweep: Sweep) -> int:
     import torch
     from mmengine.dist import get_rank
 
     from rtx import config as configs
+    from rtx.cli.live import display
     from rtx.evaluation import share
-    from rtx.evaluation.imagenet_c import evaluate_stored, find_stored
+    from rtx.evaluation.imagenet_c import evaluate_stored
     from rtx.evaluation.model import load_model
     from rtx.evaluation.source_classifier import source_classifier
+    from rtx.evaluation.stored_files import find_stored
     from rtx.targets.images import with_checked_images
 
     stored = find_stored(Path(args.root), Path(args.clean) if args.clean else None, _lines(args.classes))
+    sweep.conditions = stored.wanted(args.corruptions, args.severities)
     device = args.device or (f"cuda:{args.local_rank}" if torch.cuda.is_available() else "cpu")
     options: dict[str, Any] = {}
     if args.source:
@@ -89,22 +106,26 @@ def run(args: argparse.Namespace) -> int:
         run_name = Path(args.checkpoint).parent.name
     for name in ("corruptions", "severities", "limit", "seed", "batch_size", "workers", "amp", "keep_predictions"):
         options[name] = getattr(args, name)
-    out = Path(args.out)
-    options |= {"images": args.stored, "labels": {"run": run_name}, "overwrite": args.overwrite, "on_cell": _line}
-    try:
-        summary = evaluate_stored(model, stored, out, **options)
-    except KeyboardInterrupt:
-        print(f"\ninterrupted; finished cells are kept in {out}; the same command goes on", file=sys.stderr)
-        return 130
-    if get_rank() == 0:
+    options |= {"images": args.stored, "labels": {"run": run_name}}
+    options |= {"overwrite": args.overwrite, "resamples": args.resamples}
+    sweep.out, sweep.rank = Path(args.out), get_rank()
+    with display(limit=args.limit, quiet=sweep.rank > 0) as shown:
+
+        def on_event(event: Event) -> None:
+            sweep.note(event)
+            shown(event)
+
+        summary = evaluate_stored(model, stored, sweep.out, on_event=on_event, **options)
+    if sweep.rank == 0:
         print(table(summary))
+        out = sweep.out
         print(f"errors: {out / 'imagenet_c.json'}   summary: {out / 'summary.json'}   cells: {out / 'cells.csv'}")
     return 0
 
 
 def table(summary: dict[str, Any]) -> str:
     """Errors and CE by corruption, and their means, as Markdown; percent."""
-    from rtx.evaluation.summary import percent
+    from rtx.evaluation.summary import percent, with_interval
 
     found = summary["imagenet_c"]
     lines = [f"**PREVIEW: {summary['n_images']} images only.**", ""] if summary["preview"] else []
@@ -117,16 +138,11 @@ def table(summary: dict[str, Any]) -> str:
     if not found["complete"]:
         lines.append(f"INCOMPLETE: {len(found['missing'])} of 75 cells are missing; {found['label']} is no mCE.")
     lines.append(
-        f"top-1 error on clean images {percent(found['clean_error'])}; top-1 accuracy P {percent(summary['P'])}, "
-        f"{summary['label']} {percent(summary['mPC'])}, rPC {percent(summary['rPC'])}; {summary['n_images']} images"
+        f"top-1 error on clean images {percent(found['clean_error'])}; top-1 accuracy P {with_interval(summary, 'P')}, "
+        f"{summary['label']} {with_interval(summary, 'mPC')}, rPC {with_interval(summary, 'rPC')}; "
+        f"{summary['n_images']} images"
     )
     return "\n".join(lines)
-
-
-def _line(cell: Any, done: int, todo: int) -> None:
-    flags = f"  [{', '.join(cell.flags)}]" if cell.flags else ""
-    print(f"cell {done}/{todo}  {cell.condition.key:<22} accuracy {100 * cell.metrics['accuracy_top1']:6.2f}{flags}",
-          file=sys.stderr, flush=True)  # fmt: skip
 
 
 def _lines(path: str | None) -> list[str] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,24 +15,20 @@ from mmengine.runner import Runner
 from torch import nn
 
 from rtx.corruptions import DEFAULT_ENGINE
-from rtx.errors import BadValue, RtxError
+from rtx.errors import BadValue
 from rtx.evaluation.bootstrap import RESAMPLES
-from rtx.evaluation.by_class import write_classes
 from rtx.evaluation.card import choose, protocol_card
+from rtx.evaluation.completion import complete
 from rtx.evaluation.conditions import grid
 from rtx.evaluation.events import OnEvent
-from rtx.evaluation.examples import write_examples
 from rtx.evaluation.repair import sound_cells
-from rtx.evaluation.runs import add_confidence, read_run
 from rtx.evaluation.scorers import build_scorer
 from rtx.evaluation.scores import Cell, CellFolder
 from rtx.evaluation.share import Share, default_share
-from rtx.evaluation.summary import with_interval, write_summary
+from rtx.evaluation.summary import with_interval
 from rtx.evaluation.sweep import Job, run
 from rtx.targets.corrupt import insert_corrupt, usual_place
 from rtx.types import SEVERITIES, Condition
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -182,26 +177,7 @@ def evaluate_corruptions(
     """
     plan = plan_evaluation(cfg, model, out, **options)
     share = share or default_share()
-    headline = plan.job.scorer.headline
     summary: dict[str, Any] = {}
-
-    def complete(cells: dict[Condition, Cell]) -> None:
-        # Every process writes the same bytes, so that it does not matter which of them live to see the end. The card is
-        # the folder's, since the processes may run on different devices.
-        card, _ = read_run(out)
-        if share.rank == 0:
-            names = (getattr(plan.job.dataset, "metainfo", None) or {}).get("classes") or ()
-            write_classes(out, cells, headline, card, names)
-            if plan.job.keep_predictions:
-                write_examples(out, plan.job.dataset, plan.job.indices, plan.conditions)
-        summary.update(write_summary(out, cells, headline, card))
-        if resamples and share.rank == 0:
-            log.info("resampling the images %d times for intervals", resamples)
-            try:
-                summary.update(add_confidence(out, summary, resamples=resamples))
-            except RtxError as error:
-                log.warning("no intervals: %s", error)
-
     run(
         plan.job,
         plan.conditions,
@@ -209,7 +185,9 @@ def evaluate_corruptions(
         share=share,
         on_cell=on_cell,
         on_event=on_event,
-        complete=complete,
+        complete=lambda cells: summary.update(
+            complete(plan.job, plan.conditions, cells, rank=share.rank, resamples=resamples)
+        ),
     )
     return summary
 

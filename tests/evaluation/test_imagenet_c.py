@@ -20,11 +20,13 @@ from rtx.cli.main import main  # noqa: E402
 from rtx.corruptions import BENCHMARK  # noqa: E402
 from rtx.errors import BadValue, DataError, RunConflict  # noqa: E402
 from rtx.evaluation.adapters import Classifier  # noqa: E402
-from rtx.evaluation.imagenet_c import evaluate_stored, find_stored  # noqa: E402
+from rtx.evaluation.command import read_commands  # noqa: E402
+from rtx.evaluation.imagenet_c import evaluate_stored  # noqa: E402
 from rtx.evaluation.mce import ALEXNET_ERRORS  # noqa: E402
 from rtx.evaluation.runs import run_confidence  # noqa: E402
+from rtx.evaluation.stored_files import find_stored  # noqa: E402
 from rtx.sources.archs import build_reference  # noqa: E402
-from rtx.types import SEVERITIES  # noqa: E402
+from rtx.types import SEVERITIES, Condition  # noqa: E402
 from tests.evaluation.class_folders import MEAN, NAMES, STD, class_config, make_folders, picture, train  # noqa: E402
 
 GROUPS = {"noise": BENCHMARK[:3], "blur": BENCHMARK[3:7], "weather": BENCHMARK[7:11], "digital": BENCHMARK[11:]}
@@ -131,6 +133,8 @@ def test_a_part_of_the_grid_is_no_mce(tmp_path: Path) -> None:
     assert list(found["CE"]) == ["snow"] and found["relative_mCE"] is None and summary["P"] is None
     with pytest.raises(DataError, match="none of the wanted conditions is there"):
         evaluate_stored(shade_model(), find_stored(tmp_path / "c"), tmp_path / "x", corruptions=["fog"])
+    with pytest.raises(DataError, match="none of the wanted conditions is there"):
+        find_stored(tmp_path / "c", tmp_path / "c/snow/1").wanted(["fog"], SEVERITIES)
     shutil.copytree(tmp_path / "c/snow", tmp_path / "c/weather/snow")
     with pytest.raises(DataError, match="snow is there twice"):
         find_stored(tmp_path / "c")
@@ -165,6 +169,10 @@ def test_a_config_with_its_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixt
             hits.append(int(logits.argmax()) == NAMES.index(path.parent.name))
         assert summary["cells"][f"contrast_{severity}"]["metrics"]["accuracy_top1"] == np.mean(hits)
     assert "mCE(1/15 corruptions)" in printed and "INCOMPLETE: 70 of 75 cells" in printed
+    low, high = summary["intervals"]["mPC"]
+    assert low <= summary["mPC"] <= high and f"[{100 * low:.2f}, {100 * high:.2f}]" in printed
+    (command,) = read_commands(tmp_path / "out")
+    assert command.conditions == tuple(Condition("contrast", s) for s in SEVERITIES), "what `rtx status` counts"
     cfg.test_dataloader.dataset.pipeline[2].crop_size = 80
     with pytest.raises(BadValue, match=r"is 64 x 64 pixels, the network takes 80; --stored resize"):
         evaluate_stored(model, find_stored(root), tmp_path / "b", cfg=cfg, workers=0)

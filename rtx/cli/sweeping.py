@@ -1,0 +1,95 @@
+"""Around a sweep, whichever command starts it: however it ends, a person reads how to go on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from rtx.cli.resume import resume_command, resume_words
+from rtx.errors import BadValue, RtxError
+from rtx.evaluation.events import Event, Planned
+from rtx.evaluation.interrupt import exit_status, sigterm_raises
+from rtx.types import Condition
+
+
+class Sweep:
+    """What must be known to say how to go on.
+
+    Attributes:
+        conditions: the cells that are wanted.
+        out: the output folder, once it is known.
+        rank: of this process; the first one speaks.
+        begun: cells are being evaluated.
+        overwrite: the command was told to.
+    """
+
+    def __init__(self, conditions: Sequence[Condition] = (), *, overwrite: bool = False) -> None:
+        self.conditions = tuple(conditions)
+        self.overwrite = overwrite
+        self.rank = 0
+        self.out: Path | None = None
+        self.begun = False
+
+    def note(self, event: Event) -> None:
+        """Leave the command in the folder once the sweep has one."""
+        if isinstance(event, Planned):
+            self.begun = True
+            if self.rank == 0 and self.out is not None:
+                from rtx.evaluation.command import note_command
+
+                note_command(self.out, resume_words(), Path.cwd(), self.conditions)
+
+    def run(self, work: Callable[[], int]) -> int:
+        """Do the work, and say how to go on where it does not come to its end.
+
+        Args:
+            work: evaluates; returns the exit status.
+
+        Returns:
+            The exit status: 130 after Ctrl-C, 143 after SIGTERM, 2 after an error of rtx's once cells were begun.
+
+        Raises:
+            RtxError: nothing was begun yet, or RTX_DEBUG is set.
+        """
+        try:
+            with sigterm_raises():
+                return work()
+        except KeyboardInterrupt as error:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_IGN)  # a launcher signals more than once, and this process ends now
+            self._say_how_to_resume("interrupted")
+            return exit_status(error)
+        except RtxError as error:
+            if not self.begun or os.environ.get("RTX_DEBUG"):
+                raise
+            print(f"{type(error).__name__}: {str(error).strip()}", file=sys.stderr)
+            self._say_how_to_resume("stopped")
+            return 2
+        except Exception:
+            if self.begun:
+                self._say_how_to_resume("stopped by the fault below")
+            raise
+
+    def _say_how_to_resume(self, what: str) -> None:
+        """Print the command that goes on; before the first image it may still have to overwrite."""
+        if self.rank > 0:
+            return
+        command = resume_command(keep_overwrite=self.overwrite and not self.begun)
+        kept = (
+            f"finished cells are kept in {self.out}; go on" if self.begun else "nothing was evaluated yet; start again"
+        )
+        job = " (inside the same srun)" if "SLURM_STEP_ID" in os.environ and "slurm" in command else ""
+        print(f"\n{what}; {kept} with{job}:\n  {command}", file=sys.stderr, flush=True)
+
+
+def check_resamples(count: int) -> None:
+    """Check `--resamples` before anything is loaded.
+
+    Raises:
+        BadValue: out of range.
+    """
+    if not 0 <= count <= 100_000:
+        raise BadValue(f"--resamples {count}: must be 0 (no intervals) to 100000")
