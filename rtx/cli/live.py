@@ -9,6 +9,7 @@ import os
 import shutil
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TextIO
@@ -21,7 +22,7 @@ REDRAW_SECONDS = 0.1
 WAITING_SECONDS = 300.0
 
 
-class Display:
+class Display(ABC):
     """Takes the events of a sweep and keeps count; a context manager around the sweep.
 
     Args:
@@ -57,6 +58,7 @@ class Display:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Leave the terminal as it was found."""
+        self.stream.flush()
 
     def __call__(self, event: Event) -> None:
         """Take one event."""
@@ -78,9 +80,9 @@ class Display:
                 self.now = None
         self.show(event)
 
+    @abstractmethod
     def show(self, event: Event) -> None:
         """Write what there is to say."""
-        raise NotImplementedError
 
     def left(self) -> float | None:
         """Seconds until all cells are there, by the pace of all processes so far; None before there is one."""

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -35,7 +36,7 @@ INPUTS = ("arrays", "tensor")
 Function = Callable[[Any], Any]
 
 
-class Adapter(nn.Module):
+class Adapter(nn.Module, ABC):
     """What all adapters share: the interface of a sweep around a function.
 
     Args:
@@ -126,8 +127,9 @@ class Adapter(nn.Module):
             self._fill(sample, row, (int(image.shape[1]), int(image.shape[2])))
         return samples
 
+    @abstractmethod
     def _fill(self, sample: Any, row: Any, size: tuple[int, int]) -> None:
-        raise NotImplementedError
+        """Put what the function returned for an image of (height, width) into its data sample."""
 
     def _fault(self, sample: Any, text: str) -> BadValue:
         return BadValue(f"image {str(sample.img_path)!r}: {self.name} returned {text}")
