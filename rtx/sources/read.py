@@ -62,7 +62,8 @@ def read_content(path: str | Path) -> Content:
     """
     path = Path(path)
     if not path.is_file():
-        raise WeightsError(f"{path}: {'is a folder, give a file in it' if path.is_dir() else 'there is no such file'}")
+        what = "is a folder, give a file in it" if path.is_dir() else "there is no such file; check the path"
+        raise WeightsError(f"{path}: {what} (`rtx weights fetch NAME` brings a published one)")
     kind = sniff(path)
     if kind.name not in READABLE:
         raise WeightsError(f"{path}: this is {kind.text}, not a checkpoint; {kind.remedy}")
