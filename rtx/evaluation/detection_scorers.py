@@ -19,6 +19,7 @@ from rtx.evaluation.evidence import DetectionEvidence
 from rtx.evaluation.mask_runs import encode_masks
 from rtx.evaluation.predictions import detections_to_bytes
 from rtx.evaluation.scorer_base import Scorer, array, floats, listed, refuse
+from rtx.evaluation.voc_counts import VocCounts
 from rtx.evaluation.voc_evidence import voc_evidence
 
 log = logging.getLogger(__name__)
@@ -162,6 +163,7 @@ class VocScorer(_DetectionScorer):
         self._n_classes = len(names)
         self._truth = {t.image_id: t for t in map(_voc_truth, map(dataset.get_data_info, range(len(dataset))))}
         self._told = False
+        self._counts: VocCounts | None = None
         log.info("scoring VOC AP over %d classes, headline %s", self._n_classes, self.headline)
 
     def process(self, data_samples: Sequence[Any]) -> None:
@@ -174,6 +176,12 @@ class VocScorer(_DetectionScorer):
         if absent:
             raise BadValue(f"image {absent[0]!r} is not in the test set that the scorer was built with")
         super().process(data_samples)
+        self._counts = None
+
+    def reset(self) -> None:
+        """Forget every prediction; the ground truth stays."""
+        super().reset()
+        self._counts = None
 
     def card(self) -> dict[str, Any]:
         """The definition of the numbers, for the protocol card."""
@@ -192,11 +200,18 @@ class VocScorer(_DetectionScorer):
         if absent and not self._told:  # a property of the images, so once and not beside each of 76 cells
             log.warning("AP_d2 counts %d of %d classes without objects as 0", absent, self._n_classes)
             self._told = True
-        return voc.voc_ap(truths, self._found, self._n_classes, backend=self._backend)
+        return voc.voc_scores(self._counted(), truths, self._found, backend=self._backend)
 
     def evidence(self) -> DetectionEvidence:
         """What AP is made of, under every definition."""
-        return voc_evidence((self._truth[i] for i in self._seen), self._found, self._n_classes)
+        truths = (self._truth[i] for i in self._seen)
+        return voc_evidence(truths, self._found, self._n_classes, counts=self._counted())
+
+    def _counted(self) -> VocCounts:
+        """The images processed since the last reset, matched once for scores and evidence."""
+        if self._counts is None:
+            self._counts = voc.count((self._truth[i] for i in self._seen), self._found, self._n_classes)
+        return self._counts
 
 
 def _detections(sample: Any, *, with_masks: bool) -> tuple[coco.Detections, int]:
