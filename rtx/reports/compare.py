@@ -136,7 +136,7 @@ def table(comparison: Comparison) -> Table:
                 )
             )
     run = comparison.a
-    images = f"{run.n_images} images" if run.n_images else "an unknown number of images"
+    images = f"{run.n_images} images" if run.n_images else "number of images not stated"
     what = f"{metric_name(run.metric)} on {dataset_name(run.dataset)}, {images}"
     title = f"{comparison.b.name} against {comparison.a.name}: {what}"
     notes = (

@@ -11,6 +11,7 @@ from typing import Any
 from rtx.evaluation.scores import CONTEXT_FIELDS
 from rtx.reports.naming import slug
 from rtx.reports.runs import BENCHMARK_CELLS, Run
+from rtx.reports.wording import dataset_name, metric_name
 from rtx.types import CLEAN
 
 # Two models differ in these by their nature; all else on the card must agree for their difference to mean anything.
@@ -130,7 +131,10 @@ def banners(groups: Sequence[Group]) -> list[Banner]:
     """Everything that must be said over a set of runs, the gravest first."""
     found = []
     if len(groups) > 1:
-        parts = [f"{g.dataset} ({g.metric}): {_some([run.name for run in g.runs])}" for g in groups]
+        parts = [
+            f"{dataset_name(g.dataset)} ({metric_name(g.metric)}): {_some([run.name for run in g.runs])}"
+            for g in groups
+        ]
         text = "; ".join(parts)
         found.append(Banner("note", f"{len(groups)} test sets or metrics", f"Shown apart and never compared. {text}."))
     for group in groups:
@@ -197,7 +201,8 @@ def _of_run(run: Run) -> list[Banner]:
         found.append(Banner("warn", f"Flagged: {run.name}", f"“{flag}” in {count} of {len(run.cells)} cells."))
     unknown = run.card.get("unknown")
     if unknown:
-        text = f"{run.card.get('origin', 'imported')}; not stated there: {', '.join(map(str, unknown))}."
+        origin = str(run.card.get("origin", "imported"))
+        text = f"{origin[:1].upper()}{origin[1:]}; not stated there: {', '.join(map(str, unknown))}."
         found.append(Banner("note", f"Imported: {run.name}", text))
     if run.n_images is not None and run.n_images < SMALL and run.intervals.of("mPC") is None:
         why = f" ({run.intervals.absent})" if run.intervals.absent else ""
@@ -219,12 +224,11 @@ def merged(found: Sequence[Banner], most: int = 4) -> list[Banner]:
         names = [banner.title.partition(": ")[2] for banner in members]
         commands = "\n".join(banner.command for banner in members if banner.command)
         texts = {banner.text for banner in members}
-        text = (
-            texts.pop()
-            if len(texts) == 1
-            else f"{members[0].text} And so on, see the completeness matrix and the cards."
-        )
-        result.append(Banner(level, f"{kind}: {len(members)} runs", f"{', '.join(names)}. {text}", commands))
+        who = ", ".join(names) if level == "stop" else _some(names)  # a reader must be able to find the gravest
+        text = f"{who}. {members[0].text}"
+        if len(texts) > 1:
+            text = f"{who}. The first: {members[0].text} For the others see the completeness matrix and the cards."
+        result.append(Banner(level, f"{kind}: {len(members)} runs", text, commands))
     return result
 
 

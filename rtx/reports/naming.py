@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,18 +83,41 @@ def dataset_of(card: Mapping[str, Any], n_images: int | None) -> str:
         >>> dataset_of({"labels": {"data": "fruits"}}, 3), dataset_of({"labels": {"data": "coco_val2017"}}, 3)
         ('fruits', 'data-unknown')
     """
+    stated = _stated(card, n_images)
+    if stated:
+        return stated
+    folder = str((card.get("labels") or {}).get("data") or "")
+    if folder and slug(folder) not in _KNOWN_SETS.values():
+        return folder
+    return f"data-{str(card.get('data_sha256') or UNKNOWN)[:8]}"
+
+
+def datasets_of(runs: Sequence[tuple[Mapping[str, Any], int | None]]) -> list[str]:
+    """Names of the test sets of several runs, given as card and number of images: the same data have one name.
+
+    Example:
+        >>> one, two = ({"data_sha256": "5e1", "labels": {"data": name}} for name in ("fruits", "copy_of_fruits"))
+        >>> datasets_of([(one, 3), (two, 3)])
+        ['fruits', 'fruits']
+    """
+    first: dict[tuple[str, int | None], str] = {}
+    for card, n_images in sorted(
+        runs, key=lambda run: (not _stated(*run), not (run[0].get("labels") or {}).get("data"))
+    ):
+        if card.get("data_sha256"):
+            first.setdefault((str(card["data_sha256"]), n_images), dataset_of(card, n_images))
+    return [_stated(*run) or first.get((str(run[0].get("data_sha256")), run[1])) or dataset_of(*run) for run in runs]
+
+
+def _stated(card: Mapping[str, Any], n_images: int | None) -> str:
+    """A name that the card states, or that its size gives away; "" without."""
     labels = card.get("labels") or {}
     for name in ("dataset", "target"):
         if labels.get(name):
             return str(labels[name])
     metric = card.get("metric") or {}
     known = _KNOWN_SETS.get((n_images or 0, metric.get("n_classes") or 0, str(metric.get("scorer"))))
-    if known and card.get("limit") is None:
-        return known
-    folder = str(labels.get("data") or "")
-    if folder and slug(folder) not in _KNOWN_SETS.values():
-        return folder
-    return f"data-{str(card.get('data_sha256') or UNKNOWN)[:8]}"
+    return known or "" if card.get("limit") is None else ""
 
 
 def method_of(card: Mapping[str, Any]) -> str:

@@ -10,7 +10,8 @@ from rtx.reports.figures.breakdown import class_rows, size_rows
 from rtx.reports.figures.completeness import counts
 from rtx.reports.figures.families import drop, drop_interval, paired
 from rtx.reports.groups import Group
-from rtx.reports.intervals import Interval
+from rtx.reports.intervals import Floats, Interval, Resamples, difference
+from rtx.reports.naming import UNKNOWN
 from rtx.reports.runs import Run
 from rtx.reports.tables import Entry, Table, best_of, row
 from rtx.reports.trend import residual, trend_of
@@ -38,41 +39,51 @@ def overall(group: Group) -> Table:
         ("mPC", lambda run: _defined(run.summary.mPC)),
         ("rPC", lambda run: _defined(run.summary.rPC)),
     ]
+    sure = any(run.intervals.of(name) for run in runs for name, _ in reads)
     columns = []
     for name, read in reads:
-        ranked = [read(run) if run in group.comparable and not run.preview else None for run in runs]
-        best = best_of(ranked)
+        best = _best(group, [read(run) for run in runs])
         columns.append(
             [
-                Entry(percent(read(run)), interval_text(run.intervals.of(name)), index in best)
+                Entry(percent(read(run)), _spread(run.intervals.of(name), said=sure), index in best)
                 for index, run in enumerate(runs)
             ]
         )
     has_trend = trend_of(group) is not None
+    about = {  # what no run states is no column
+        head: values
+        for head, values in (
+            ("source", [run.source.text for run in runs]),
+            ("transfer", [run.transfer for run in runs]),
+            ("images", [str(run.n_images or UNKNOWN) for run in runs]),
+        )
+        if set(values) != {UNKNOWN}
+    }
     rows = []
     for index, run in enumerate(runs):
-        images = str(run.n_images) if run.n_images else "unknown"
         cells = [columns[0][index], columns[1][index], columns[2][index]]
         if not run.summary.complete:  # never under the plain name
             text = f"{cells[1].text} = {run.summary.label}" if run.summary.cells else DASH
             cells = [cells[0], Entry(text), Entry(DASH)]
         extra = [signed(residual(group, run))] if has_trend else []
-        rows.append(row(run.name, run.source.text, run.transfer, images, *cells, *extra))
-    head = ("model", "source", "transfer", "images", "P", "mPC", "rPC", *(("above trend",) if has_trend else ()))
-    notes = [PERCENT, "Brackets: 95 % interval over images; “no interval” where none was computed."]
+        rows.append(row(run.name, *(values[index] for values in about.values()), *cells, *extra))
+    head = ("model", *about, "P", "mPC", "rPC", *(("above trend",) if has_trend else ()))
+    some = "Brackets: 95 % interval over images; “no interval” where none was computed."
+    notes = [PERCENT, some if sure else "No interval was computed for any of them."]
     if has_trend:
         line = trend_of(group)
         points = len(line.points) if line else 0
         doubt = ", fewer than 8: take it lightly" if line and line.few else ""
-        notes.append(f"Above trend: mPC minus what {points} published detectors give for this P{doubt}.")
+        far = f"; {DASH} where P is far from theirs" if any(residual(group, run) is None for run in runs) else ""
+        notes.append(f"Above trend: mPC minus what {points} published detectors give for this P{doubt}{far}.")
     title = f"{metric_name(group.metric)} on {dataset_name(group.dataset)}, clean and under corruption"
-    return Table("overall", title, head, tuple(rows), 3, tuple(notes))
+    return Table("overall", title, head, tuple(rows), 1 + len({"source", "transfer"} & set(about)), tuple(notes))
 
 
 def by_corruption(group: Group) -> Table:
     """What each corruption leaves of P."""
     values = [[run.corruption_ratio(name) for name in BENCHMARK] for run in group.runs]
-    best = [best_of([line[column] for line in values]) for column in range(len(BENCHMARK))]
+    best = [_best(group, [line[column] for line in values]) for column in range(len(BENCHMARK))]
     rows = []
     for index, run in enumerate(group.runs):
         cells = [Entry(percent(v, 0), "", index in best[column]) for column, v in enumerate(values[index])]
@@ -87,8 +98,8 @@ def by_family(group: Group) -> Table:
     rows = []
     drops = {family: [drop(run, family) for run in group.runs] for family in FAMILIES}
     whole = [_defined(run.summary.drop) if run.summary.complete else None for run in group.runs]
-    best = {family: best_of(values, low=True) for family, values in drops.items()}
-    best_whole = best_of(whole, low=True)
+    best = {family: _best(group, values, low=True) for family, values in drops.items()}
+    best_whole = _best(group, whole, low=True)
     for index, run in enumerate(group.runs):
         cells = [Entry(percent(drops[f][index]), _given(drop_interval(run, f)), index in best[f]) for f in FAMILIES]
         span = run.intervals.of("rPC")
@@ -99,10 +110,12 @@ def by_family(group: Group) -> Table:
         rows.append(row(run.name, *cells, percent(mean)))
         found = [paired(group, run, family) for family in FAMILIES]
         if any(found):
-            changes = [Entry(signed(f[0]), interval_text(f[1], sign=True)) if f else Entry(DASH) for f in found]
             both = whole[index], whole[group.runs.index(group.baseline)]
-            change = both[0] - both[1] if both[0] is not None and both[1] is not None else None
-            rows.append(row(f"  against {group.baseline.name}", *changes, signed(change), ""))
+            if both[0] is not None and both[1] is not None:
+                span = difference(group.baseline.intervals, run.intervals, _whole_drop)
+                found.append((both[0] - both[1], span))
+            changes = [Entry(signed(f[0]), _given(f[1], sign=True)) if f else Entry(DASH) for f in found]
+            rows.append(row(f"  against {group.baseline.name}", *changes, *[""] * (len(FAMILIES) + 2 - len(changes))))
     notes = (
         "Drop = 1 - score / P, in percent. Overall: every corruption weighs the same; the mean of the families "
         "is another number, because noise has three corruptions and the others four.",
@@ -148,7 +161,7 @@ def completeness(group: Group) -> Table:
 def _breakdown(group: Group, name: str, word: str, lines: Sequence[tuple[str, list[float | None]]]) -> Table:
     rows = []
     for text, values in lines:
-        best = best_of(values, low=True)
+        best = _best(group, values, low=True)
         rows.append(row(text, *(Entry(percent(v), "", i in best) for i, v in enumerate(values))))
     title = f"Drop of {metric_name(group.metric)} by {word}"
     return Table(
@@ -156,8 +169,27 @@ def _breakdown(group: Group, name: str, word: str, lines: Sequence[tuple[str, li
     )
 
 
-def _given(interval: Interval | None) -> str:
-    return interval_text(interval) if interval else ""
+def _best(group: Group, values: Sequence[float | None], *, low: bool = False) -> set[int]:
+    """Places of the best value among the runs that may be compared."""
+    ranked = [
+        value if run in group.comparable and not run.preview else None
+        for run, value in zip(group.runs, values, strict=True)
+    ]
+    return best_of(ranked, low=low)
+
+
+def _whole_drop(resamples: Resamples) -> Floats | None:
+    ratio = resamples.ratio()
+    return None if ratio is None else 1 - ratio
+
+
+def _spread(interval: Interval | None, *, said: bool) -> str:
+    """An interval; that there is none only where others in the table have one."""
+    return interval_text(interval) if said else ""
+
+
+def _given(interval: Interval | None, *, sign: bool = False) -> str:
+    return interval_text(interval, sign=sign) if interval else ""
 
 
 def _defined(value: float) -> float | None:

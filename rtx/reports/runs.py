@@ -17,7 +17,7 @@ from rtx.evaluation.metrics import Summary, summarise
 from rtx.evaluation.scores import Cell, CellFolder
 from rtx.reports.classes import with_classes
 from rtx.reports.intervals import Intervals, read_intervals
-from rtx.reports.naming import Source, dataset_of, method_of, source_of, unique_names
+from rtx.reports.naming import Source, dataset_of, datasets_of, method_of, source_of, unique_names
 from rtx.types import CLEAN, SEVERITIES, Condition
 
 log = logging.getLogger(__name__)
@@ -39,6 +39,7 @@ class Run:
         cells: every cell that was evaluated.
         intervals: what is known about the spread of `metric`.
         baseline: whether it was named as what others are compared with.
+        test_set: name of the test set; read off the card where it is empty.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Run:
     cells: Mapping[Condition, Cell]
     intervals: Intervals
     baseline: bool = False
+    test_set: str = ""
 
     @cached_property
     def n_images(self) -> int | None:
@@ -68,7 +70,7 @@ class Run:
     @cached_property
     def dataset(self) -> str:
         """Name of the test set."""
-        return dataset_of(self.card, self.n_images)
+        return self.test_set or dataset_of(self.card, self.n_images)
 
     @cached_property
     def method(self) -> str:
@@ -242,6 +244,8 @@ def load_runs(paths: Sequence[Path], *, names: Sequence[str] = (), baseline: str
     if twice:
         raise BadValue(f"evaluation {twice[0]!r} was given twice; name each one once")
     runs = [load_run(folder) for folder in folders]
+    sets = datasets_of([(run.card, run.n_images) for run in runs])
+    runs = [replace(run, test_set=name) for run, name in zip(runs, sets, strict=True)]
     if names and len(names) != len(runs):
         raise BadValue(f"{len(names)} names for {len(runs)} evaluations; give one for each, in order")
     given = list(names) or unique_names((run.name, *_distinguishing(run, runs), _parent(run.folder)) for run in runs)

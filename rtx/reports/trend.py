@@ -35,6 +35,13 @@ class Trend:
         return corrupted - (self.slope * clean + self.offset)
 
     @property
+    def reach(self) -> tuple[float, float]:
+        """P from and to which the line is believed: what its points span, and half of that on either side."""
+        clean = [p for _, p, _ in self.points]
+        slack = 0.5 * (max(clean) - min(clean))
+        return min(clean) - slack, max(clean) + slack
+
+    @property
     def few(self) -> bool:
         """Whether the line rests on fewer than eight detectors."""
         return len(self.points) < ENOUGH
@@ -63,8 +70,14 @@ def trend_of(group: Group) -> Trend | None:
 
 
 def residual(group: Group, run: Run) -> float | None:
-    """A run's mPC above the published trend; None without a trend, a whole grid or all images."""
+    """A run's mPC above the published trend; None without a trend there, a whole grid or all images."""
     line, summary = trend_of(group), run.summary
-    if line is None or not summary.complete or run.preview:
+    if line is None or not summary.complete or run.preview or outside(line, run):
         return None
     return line.residual(summary.P, summary.mPC)
+
+
+def outside(line: Trend, run: Run) -> bool:
+    """Whether a run's P lies where no published detector is near."""
+    low, high = line.reach
+    return not low <= run.summary.P <= high

@@ -54,7 +54,7 @@ def extremes(run: Run) -> tuple[tuple[str, float], tuple[str, float]] | None:
 def verdict(group: Group, run: Run) -> Verdict:
     """The verdict on one run."""
     summary, name = run.summary, metric_name(run.metric)
-    images = f"{run.n_images} images" if run.n_images else "an unknown number of images"
+    images = f"{run.n_images} images" if run.n_images else "number of images not stated"
     where = f"on {dataset_name(run.dataset)} ({images})"
     incomplete = not summary.complete or run.preview
     if not summary.complete:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from rtx.reports.intervals import Interval
 
@@ -113,14 +114,51 @@ def interval_text(interval: Interval | None, digits: int = 1, *, sign: bool = Fa
     return f"[{write(interval[0], digits)}, {write(interval[1], digits)}]"
 
 
-def shorten(text: str, most: int = 26) -> str:
-    """A name that fits a figure, its middle left out: both ends tell names apart.
+def shorten(text: str, most: int = 32) -> str:
+    """A name that fits a figure, its middle left out: both ends tell names apart. Words stay whole where they can.
 
     Example:
+        >>> shorten("Faster R-CNN R50 stylised only", 24)
+        'Faster … stylised only'
         >>> shorten("faster_rcnn_dconv_c3-c5_x101_32x4d", 16)
-        'faster_r…01_32x4d'
+        'faster_r…1_32x4d'
     """
     if len(text) <= most:
         return text
+    words = text.split()
+    cuts = [(" ".join(words[:n]), " ".join(words[m:])) for n in range(1, len(words)) for m in range(n + 1, len(words))]
+    fitting = [(head, tail) for head, tail in cuts if len(head) + len(tail) + 3 <= most]
+    if fitting:
+        return " … ".join(max(fitting, key=lambda cut: (min(map(len, cut)), sum(map(len, cut)))))
     half = (most - 1) // 2
     return f"{text[: most - 1 - half]}…{text[-half:]}"
+
+
+def shortened(names: Sequence[str], most: int = 26) -> list[str]:
+    """Names that fit a figure and stay apart where they were.
+
+    Example:
+        >>> shortened(["a long name with R50 in the midst", "a long name with R101 in the midst"], 16)
+        ['…ith R50 in the…', '…ith R101 in th…']
+    """
+    short = {name: shorten(name, most) for name in names}
+    for text in sorted({t for t in short.values() if list(short.values()).count(t) > 1}):
+        alike = [name for name in short if short[name] == text]
+        first = _shared(alike)
+        last = _shared([name[first:][::-1] for name in alike])
+        for name in alike:
+            start, stop = first, len(name) - last
+            while stop - start < most - 2:  # what tells them apart, and as much around it as fits, more of it before
+                before = start > 0 and (stop - first >= 2 * (first - start) or stop == len(name))
+                start, stop = (start - 1, stop) if before else (start, stop + 1)
+            short[name] = f"…{name[start:stop]}…"
+    if len(set(short.values())) < len(short):  # apart in more than fits
+        short = {name: f"{shorten(name, most - 4)} #{number}" for number, name in enumerate(short, 1)}
+    return [short[name] for name in names]
+
+
+def _shared(names: Sequence[str]) -> int:
+    """How many first letters all have in common."""
+    return next(
+        (n for n, letters in enumerate(zip(*names, strict=False)) if len(set(letters)) > 1), min(map(len, names))
+    )

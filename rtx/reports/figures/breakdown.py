@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from rtx.reports.groups import Group
 from rtx.reports.runs import Run
 from rtx.reports.style import INK, MARKERS, RC, RULE, SOFT, model_colours, new_figure, title
-from rtx.reports.wording import metric_name, percent, shorten
+from rtx.reports.wording import metric_name, percent, shorten, shortened
 
 SIZES = (("s", "small"), ("m", "medium"), ("l", "large"))
 MOST_CLASSES = 20
@@ -50,23 +50,25 @@ def _rows(group: Group, metrics: Sequence[tuple[str, str]]) -> list[Row]:
 
 def size_point(group: Group) -> str:
     """What the figure of sizes says."""
-    rows = [(word, _mean(values)) for word, values in size_rows(group)]
+    rows = _means(group, size_rows(group))
     if not rows:
         return "Drop by object size: no score by size in these cells"
     worst, best = max(rows, key=lambda r: r[1]), min(rows, key=lambda r: r[1])
     most, least = percent(worst[1], 0), percent(best[1], 0)
     name = metric_name(group.metric)
-    return f"{worst[0].capitalize()} objects lose most, {most} % of their clean {name}; {best[0]} ones {least} %"
+    text = f"{worst[0].capitalize()} objects lose most, {most} % of their clean {name}; {best[0]} ones {least} %"
+    return f"{text}{_on_average(group)}"
 
 
 def class_point(group: Group) -> str:
     """What the figure of classes says."""
-    rows = [(word, _mean(values)) for word, values in class_rows(group)]
+    rows = _means(group, class_rows(group))
     if not rows:
         return "Drop by class: no score by class in these cells"
     worst, best = max(rows, key=lambda r: r[1]), min(rows, key=lambda r: r[1])
     most, least = percent(worst[1], 0), percent(best[1], 0)
-    return f"{shorten(worst[0], 20)} loses most ({most} % of clean), {shorten(best[0], 20)} least ({least} %)"
+    first, last = shorten(worst[0], 24), shorten(best[0], 24)
+    return f"“{first}” loses most ({most} % of clean), “{last}” least ({least} %){_on_average(group)}"
 
 
 def draw_sizes(group: Group) -> Figure | None:
@@ -98,7 +100,7 @@ def _draw(group: Group, rows: list[Row], text: str) -> Figure:
     head, foot = 0.42, 0.36 + 0.105 * legend_rows
     height = head + foot + step * len(rows)
     figure = new_figure(height)
-    names = [shorten(word, 20) for word, _ in rows]
+    names = shortened([word for word, _ in rows], 20)
     left = 0.035 + max(len(n) for n in names) * 6.5 * 0.68 / 72 / 3.4
     axes = figure.add_axes((left, foot / height, 0.97 - left, 1 - (head + foot) / height))
     colours = model_colours(len(group.runs))
@@ -130,7 +132,7 @@ def _draw(group: Group, rows: list[Row], text: str) -> Figure:
     ]
     figure.legend(
         handles,
-        [shorten(run.name, 24 if columns == 3 else 36) for run in group.runs],
+        shortened([run.name for run in group.runs], 24 if columns == 3 else 36),
         loc="lower center",
         ncols=columns,
         fontsize=5.2,
@@ -143,6 +145,15 @@ def _draw(group: Group, rows: list[Row], text: str) -> Figure:
     return figure
 
 
-def _mean(values: Sequence[float | None]) -> float:
-    there = [v for v in values if v is not None]
-    return math.fsum(there) / len(there)
+def _means(group: Group, rows: Sequence[Row]) -> list[tuple[str, float]]:
+    """The mean drop of each row over the models that a sentence may be made of."""
+    found = []
+    for word, values in rows:
+        there = [v for run, v in zip(group.runs, values, strict=True) if v is not None and run in group.claimed]
+        if there:
+            found.append((word, math.fsum(there) / len(there)))
+    return found
+
+
+def _on_average(group: Group) -> str:
+    return f", mean of {len(group.claimed)} models" if len(group.claimed) > 1 else ""

@@ -10,7 +10,7 @@ from rtx.corruptions import BENCHMARK
 from rtx.reports.groups import Group
 from rtx.reports.runs import BENCHMARK_CELLS, Run
 from rtx.reports.style import INK, PAPER, RC, SOFT, new_figure, title
-from rtx.reports.wording import corruption_name, shorten
+from rtx.reports.wording import corruption_name, shorten, shortened
 from rtx.types import CLEAN, SEVERITIES, Condition
 
 DONE, PART, NONE = "#2f6f5e", "#e3b23c", PAPER
@@ -48,7 +48,7 @@ def _draw(group: Group) -> Figure:
     row_height, head, foot = 0.14, 0.44, 0.52
     height = head + foot + rows * row_height
     figure = new_figure(height)
-    names = [shorten(run.name, 23) for run in group.runs]
+    names = shortened([run.name for run in group.runs], 23)
     left = 0.02 + min(max(len(n) for n in names) * 5.0 * 0.6 / 72 / 3.4, 0.32)
     axes = figure.add_axes((left, foot / height, 0.985 - left, 1 - (head + foot) / height))
     axes.set(xlim=(0, 16.3), ylim=(rows, 0))
@@ -64,7 +64,7 @@ def _draw(group: Group) -> Figure:
             faces.append(colour)
             edges.append(PAPER if there else SOFT)
             ink = PAPER if there == wanted else INK
-            axes.text(x + 0.5, y + 0.53, str(there), ha="center", va="center", fontsize=4.6, color=ink)
+            axes.text(x + 0.5, y + 0.53, str(there), ha="center", va="center", fontsize=5, color=ink)
     axes.add_collection(PolyCollection(corners, facecolors=faces, edgecolors=edges, linewidths=0.4), autolim=False)
     axes.set_yticks([y + 0.5 for y in range(rows)], names, fontsize=5)
     columns = ["clean", *(corruption_name(name, short=True) for name in BENCHMARK)]

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from rtx.reports.groups import Group
 from rtx.reports.runs import Run
 from rtx.reports.style import DASHES, INK, MARKERS, RC, SOFT, model_colours, new_figure, spread, title
-from rtx.reports.wording import metric_name, percent, shorten
+from rtx.reports.wording import metric_name, percent, shorten, shortened
 
 LEVELS = (0, 1, 2, 3, 4, 5)
 
@@ -59,8 +59,8 @@ def draw(group: Group) -> Figure | None:
 
 def _draw(group: Group, runs: Sequence[Run]) -> Figure:
     many = len(runs) > 8
-    size = 4.6 if many else 5.8
-    names = [shorten(run.name, 24 if many else 27) for run in runs]
+    size = 5.0 if many else 5.8
+    names = shortened([run.name for run in runs], 27)
     width = 0.3 + max(len(name) + 6 for name in names) * size * 0.62 / 72  # inches that lines and labels take
     figure = new_figure(max(2.35, 0.55 + 0.098 * len(runs)))
     right = 1 - min(width / figure.get_figwidth(), 0.5)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -13,7 +13,7 @@ from rtx.reports.groups import Group
 from rtx.reports.intervals import Floats, Interval, Resamples, difference, interval
 from rtx.reports.runs import Run
 from rtx.reports.style import INK, MARKERS, PAPER, RC, SOFT, family_colour, new_figure, title
-from rtx.reports.wording import percent, shorten, signed
+from rtx.reports.wording import percent, shorten, shortened, signed
 
 FEW = 6
 _MEMBERS = {family: tuple(n for n in BENCHMARK if CORRUPTIONS[n] == family) for family in FAMILIES}
@@ -75,9 +75,9 @@ def point(group: Group) -> str:
     if changes:
         gain, run, family = min(changes, key=lambda row: row[0])
         if gain < -0.0005:
-            who = f"{shorten(run.name, 18)}, {family}, {signed(gain)} points"
-            return f"{text}; the largest gain over {shorten(group.baseline.name, 18)}: {who}"
-        return f"{text}; no model drops less than {shorten(group.baseline.name, 18)} in any family"
+            who = f"{shorten(run.name)}, {family}, {signed(gain)} points"
+            return f"{text}; the largest gain over {shorten(group.baseline.name)}: {who}"
+        return f"{text}; no model drops less than {shorten(group.baseline.name)} in any family"
     return text
 
 
@@ -95,11 +95,12 @@ def _draw(group: Group) -> Figure:
     pairs = few and any(paired(group, run, family) for run in runs for family in FAMILIES)
     step = 0.115
     block = step * len(runs) + 0.09 if few else 0.42
-    head, foot = 0.46, 0.34
+    legend_rows = 0 if few else -(-len(runs) // 2)
+    head, foot = 0.5, 0.34 + 0.105 * legend_rows
     height = head + foot + block * len(FAMILIES)
     figure = new_figure(height)
     bottom, size = foot / height, 1 - (head + foot) / height
-    names = [shorten(run.name, 22) for run in runs]
+    names = shortened([run.name for run in runs], 22)
     left = 0.14 + (min(max(len(n) for n in names) * 5.2 * 0.58 / 72 / 3.4, 0.3) if few else 0)
     split = 0.66 if pairs else 0.97
     axes = figure.add_axes((left, bottom, split - left - 0.02, size))
@@ -171,10 +172,31 @@ def _draw(group: Group) -> Figure:
         other.set_yticks([])
         other.spines["left"].set_visible(False)
         other.grid(visible=False, axis="y")
-        other.text(0.0, 1.01, "← drops less", transform=other.transAxes, fontsize=4.8, color=SOFT, ha="left")
-        other.text(1.0, 1.01, "more →", transform=other.transAxes, fontsize=4.8, color=SOFT, ha="right")
+        other.text(0.0, 1.01, "← drops less", transform=other.transAxes, fontsize=5, color=SOFT, ha="left")
+        other.text(1.0, 1.01, "more →", transform=other.transAxes, fontsize=5, color=SOFT, ha="right")
+    if not few:
+        _legend(figure, runs)
     title(axes, point(group))
     return figure
+
+
+def _legend(figure: Figure, runs: Sequence[Run]) -> None:
+    from matplotlib.lines import Line2D
+
+    figure.legend(
+        [
+            Line2D([], [], linestyle="", marker=MARKERS[i % len(MARKERS)], markersize=3, color=SOFT)
+            for i in range(len(runs))
+        ],
+        shortened([run.name for run in runs], 36),
+        loc="lower center",
+        ncols=2,
+        fontsize=5.2,
+        handletextpad=0.2,
+        columnspacing=1.2,
+        labelspacing=0.25,
+        borderpad=0.1,
+    )
 
 
 def _difference(group: Group, run: Run, family: str, axes: Any, y: float, colour: str, marker: str) -> None:
@@ -204,6 +226,6 @@ def _ends(axes: Any, group: Group, family: str, y: float) -> None:
             y + offset,
             f"{shorten(run.name, 24)} {percent(value, 0)}",
             ha=align,
-            fontsize=4.8,
+            fontsize=5,
             color=INK,
         )

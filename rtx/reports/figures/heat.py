@@ -13,7 +13,7 @@ from rtx.corruptions import BENCHMARK, CORRUPTIONS, FAMILIES
 from rtx.reports.groups import Group
 from rtx.reports.runs import Run
 from rtx.reports.style import INK, PAPER, RC, SOFT, family_colour, new_figure, title
-from rtx.reports.wording import corruption_name, metric_name, percent, shorten
+from rtx.reports.wording import corruption_name, metric_name, percent, shorten, shortened
 
 # Ends and middle of one perceptual ramp, light where much is left: dark cells are where a model breaks.
 _RAMP = (
@@ -79,7 +79,7 @@ def _draw(group: Group) -> Figure:
     row_height, head, foot = 0.145, 0.44, 0.6
     height = head + foot + rows * row_height
     figure = new_figure(height)
-    names = [shorten(run.name, 23) for run in group.runs]
+    names = shortened([run.name for run in group.runs], 23)
     left = 0.02 + min(max(len(n) for n in names) * 5.0 * 0.6 / 72 / figure.get_figwidth(), 0.32)
     axes = figure.add_axes((left, foot / height, 0.985 - left, 1 - (head + foot) / height))
     axes.set(xlim=(0, 16.3), ylim=(rows, 0))
@@ -105,7 +105,7 @@ def _draw(group: Group) -> Figure:
                 percent(value, 0),
                 ha="center",
                 va="center",
-                fontsize=4.9,
+                fontsize=5,
                 color=ink_on(colour),
                 weight=weight,
             )

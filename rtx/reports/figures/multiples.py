@@ -21,7 +21,7 @@ from rtx.reports.style import (
     tint,
     title,
 )
-from rtx.reports.wording import corruption_name, metric_name, percent, shorten
+from rtx.reports.wording import corruption_name, metric_name, percent, shorten, shortened
 from rtx.types import CLEAN, SEVERITIES, Condition
 
 COLUMNS, ROWS = 3, 5
@@ -127,7 +127,7 @@ def _legend(figure: Figure, group: Group, colours: list[str], columns: int, top:
         )
         for i in range(len(group.runs))
     ]
-    names = [shorten(run.name, 24 if columns == 3 else 36) for run in group.runs]
+    names = shortened([run.name for run in group.runs], 24 if columns == 3 else 36)
     figure.legend(
         handles,
         names,

@@ -9,7 +9,7 @@ from rtx.reports.groups import Group
 from rtx.reports.published import trend_points
 from rtx.reports.style import INK, MARKERS, RC, RULE, SOFT, model_colours, new_figure, spread, title
 from rtx.reports.trend import residual, trend_of
-from rtx.reports.wording import dataset_name, metric_name, percent, shorten, signed
+from rtx.reports.wording import dataset_name, metric_name, percent, shorten, shortened, signed
 
 
 def background(group: Group) -> tuple[list[tuple[str, float, float]], bool]:
@@ -55,10 +55,10 @@ def _draw(group: Group) -> Figure:
     behind, same = background(group)
     runs = group.complete
     many = len(runs) > 8
-    size = 4.8 if many else 5.6
+    size = 5.0 if many else 5.6
     figure = new_figure(max(2.7, 0.8 + 0.1 * len(runs)))
     height = figure.get_figheight()
-    names = [shorten(run.name, 25) for run in runs]
+    names = shortened([run.name for run in runs], 25)
     room = min((max(len(n) for n in names) + 7) * size * 0.6 / 72 / 3.4, 0.44)
     axes = figure.add_axes((0.115, 0.36 / height, 0.86 - room, 1 - 0.8 / height))
     xs = [100 * run.summary.P for run in runs]
@@ -67,7 +67,8 @@ def _draw(group: Group) -> Figure:
     every_x, every_y = (xs + bx, ys + by) if same or not behind else (xs, ys)
     line = trend_of(group)
     if line is not None:  # where a residual starts must be in the picture
-        every_y = every_y + [100 * (line.slope * x / 100 + line.offset) for x in xs]
+        near = [100 * run.summary.P for run in runs if residual(group, run) is not None]
+        every_y = every_y + [100 * (line.slope * x / 100 + line.offset) for x in near]
     # Intervals are drawn whole: a cut one would look narrower than it is.
     every_x = every_x + [100 * v for run in runs for v in run.intervals.of("P") or ()]
     every_y = every_y + [100 * v for run in runs for v in run.intervals.of("mPC") or ()]
@@ -84,8 +85,10 @@ def _draw(group: Group) -> Figure:
             bx, by, linestyle="", marker="o", markersize=3.2, color=RULE, markeredgecolor=SOFT, markeredgewidth=0.3
         )
     if line is not None:
-        ends = [low_x, high_x]
-        axes.plot(ends, [100 * (line.slope * x / 100 + line.offset) for x in ends], color=SOFT, linewidth=0.8)
+        believed = [100 * p for p in line.reach]
+        for ends, dashes in (((min(bx), max(bx)), "-"), (believed, (0, (1.5, 2)))):  # dotted where it is extrapolated
+            heights = [100 * (line.slope * x / 100 + line.offset) for x in ends]
+            axes.plot(ends, heights, color=SOFT, linewidth=0.8, linestyle=dashes, zorder=1)
     colours = model_colours(len(group.runs))
     gap = size * 1.25 / 72 / (height - 0.8) * (high_y - low_y)
     places = spread(ys, gap, low_y + gap / 2, high_y - gap / 2)
@@ -108,10 +111,10 @@ def _draw(group: Group) -> Figure:
     notes = []
     if same:
         count = f"{len(behind)} published {'detector' if len(behind) == 1 else 'detectors'}"
-        rest = "line: their trend" if line is not None else "too few for a trend"
+        rest = "line: their trend, as far as it reaches" if line is not None else "too few for a trend"
         notes.append(f"grey: {count}, {dataset_name(group.dataset)}; {rest}")
     elif behind:
         notes.append("no published detector on this test set: no trend, no residual")
-    figure.text(0.115, 1 - 0.42 / height, "; ".join(notes), fontsize=4.8, color=SOFT, va="bottom")
+    figure.text(0.115, 1 - 0.42 / height, "; ".join(notes), fontsize=5, color=SOFT, va="bottom")
     title(axes, point(group))
     return figure

@@ -14,7 +14,7 @@ from rtx.reports.intervals import Interval
 from rtx.reports.published import sources
 from rtx.reports.runs import Run
 from rtx.reports.style import DASHES, INK, MARKERS, RC, RULE, SOFT, model_colours, new_figure, spread, title
-from rtx.reports.wording import metric_name, percent, shorten
+from rtx.reports.wording import metric_name, percent, shorten, shortened
 
 MODE_ORDER = ("fixed", "full", "full_strict")
 
@@ -187,7 +187,7 @@ def draw_axes(group: Group) -> Figure | None:
 def _axes_figure(group: Group, pairs: Sequence[tuple[Run, float]]) -> Figure:
     height = max(2.4, 0.9 + 0.1 * len(pairs))
     figure = new_figure(height)
-    names = [f"{shorten(run.name, 24)}" for run, _ in pairs]
+    names = shortened([run.name for run, _ in pairs], 24)
     room = min((max(len(n) for n in names) + 2) * 5.4 * 0.6 / 72 / 3.4, 0.42)
     axes = figure.add_axes((0.105, 0.36 / height, 0.87 - room, 1 - 0.8 / height))
     xs, ys = [100 * value for _, value in pairs], [100 * run.summary.rPC for run, _ in pairs]
