@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from rtx.reports.figures.families import drop
@@ -29,7 +30,7 @@ def transfer_tables(groups: Sequence[Group]) -> list[Table]:
 
 def _salman(runs: Sequence[Run]) -> Table | None:
     """Table 1 of Salman et al.: mode and kind of source in rows, targets in columns, the best source of a kind."""
-    targets = list(dict.fromkeys((run.dataset, run.metric) for run in runs))
+    targets = list(dict.fromkeys((run.dataset, run.metric, _detector(run, runs)) for run in runs))
     modes = [mode for mode in ("fixed", "full") if any(run.transfer == mode for run in runs)]
     rows = []
     for mode in modes:
@@ -39,7 +40,7 @@ def _salman(runs: Sequence[Run]) -> Table | None:
                 mine = [
                     run
                     for run in runs
-                    if (run.dataset, run.metric) == target
+                    if (run.dataset, run.metric, _detector(run, runs)) == target
                     and run.transfer == mode
                     and run.source.eps is not None
                     and (run.source.eps > 0) == (kind == "robust")
@@ -54,7 +55,7 @@ def _salman(runs: Sequence[Run]) -> Table | None:
                 rows.append(row({"fixed": "Fixed-feature", "full": "Full-network"}[mode], kind.capitalize(), *cells))
     if not rows:
         return None
-    head = ("mode", "model", *(f"{dataset_name(d)}, {metric_name(m)}" for d, m in targets))
+    head = ("mode", "model", *(_target(*target) for target in targets))
     notes = (
         "Clean score, mPC in brackets, of the best eps of each kind; chosen on this very test set, as in the paper.",
     )
@@ -70,21 +71,23 @@ def _utrera(runs: Sequence[Run]) -> Table | None:
         "linf_eps8": "Linf, 8/255",
         "random": "scratch",
     }
-    columns: dict[str, dict[tuple[str, str, str], Run]] = {}
+    columns: dict[str, dict[tuple[str, str, str, str], list[Run]]] = {}
     for run in runs:
         recipe = run.source.recipe
         name = "in1k" if recipe.startswith("in1k") or recipe == "l2_eps0" else recipe
-        columns.setdefault(name, {})[run.dataset, run.metric, run.transfer] = run
+        key = (run.dataset, run.metric, _detector(run, runs), run.transfer)
+        columns.setdefault(name, {}).setdefault(key, []).append(run)
     present = [name for name in SOURCES if name in columns] + sorted(set(columns) - set(SOURCES))
     if len(present) < 2:
         return None
-    keys = list(dict.fromkeys((run.dataset, run.metric, run.transfer) for run in runs))
     rows = []
-    for key in keys:
-        values = [r.summary.P if (r := columns[name].get(key)) else None for name in present]
-        best = best_of(values)
-        cells = [Entry(percent(v, 2), "", i in best) for i, v in enumerate(values)]
-        rows.append(row(f"{dataset_name(key[0])}, {metric_name(key[1])}, {key[2]}", *cells))
+    for key in dict.fromkeys(key for held in columns.values() for key in held):
+        there = [columns[name].get(key, []) for name in present]
+        values = [math.fsum(run.summary.P for run in held) / len(held) if held else None for held in there]
+        best = best_of(values, digits=2)
+        counts = [f"mean of {len(held)}" if len(held) > 1 else "" for held in there]
+        cells = [Entry(percent(v, 2), counts[i], i in best) for i, v in enumerate(values)]
+        rows.append(row(f"{_target(*key[:3])}, {key[3]}", *cells))
     head = ("data", *(titles.get(name, name) for name in present))
     notes = ("Clean score in percent; natural stands for a source trained without adversary.",)
     return Table("layout_utrera", "Layout of Utrera et al. (2021), Table 7", head, tuple(rows), 1, notes)
@@ -94,16 +97,38 @@ def _yamada(group: Group) -> Table | None:
     """Tables 1 and 2 of Yamada & Otani: sources in rows, drop by family in columns."""
     rows = []
     runs = [run for run in group.comparable if not run.preview]
+    several = len({run.method for run in runs}) > 1
     for run in runs:
         cells = [percent(drop(run, family), 2) for family in FAMILY_ORDER]
-        rows.append(row(run.source.text, run.transfer, *cells, percent(run.summary.drop, 2)))
+        who = [run.method] if several else []
+        rows.append(row(run.source.text, *who, run.transfer, *cells, percent(run.summary.drop, 2)))
     if len(runs) < 2:
         return None
     title = f"Layout of Yamada & Otani (2022), Tables 1 and 2: drop of {metric_name(group.metric)}"
     notes = (
         f"Drop in percent on {dataset_name(group.dataset)}; overall over 15 corruptions, not the mean of the families.",
     )
-    return Table("layout_yamada", title, ("source", "transfer", *FAMILY_ORDER, "overall"), tuple(rows), 2, notes)
+    head = ("source", *(["model"] if several else []), "transfer", *FAMILY_ORDER, "overall")
+    return Table("layout_yamada", title, head, tuple(rows), 3 if several else 2, notes)
+
+
+def _detector(run: Run, runs: Sequence[Run]) -> str:
+    """The detector and backbone of a run where those of one test set and metric differ in it, else ""."""
+    alike = [other for other in runs if (other.dataset, other.metric) == (run.dataset, run.metric)]
+    parts = [read(run) for read in (_method, _arch) if len({read(other) for other in alike}) > 1]
+    return " ".join(parts)
+
+
+def _method(run: Run) -> str:
+    return run.method
+
+
+def _arch(run: Run) -> str:
+    return run.source.arch
+
+
+def _target(dataset: str, metric: str, detector: str) -> str:
+    return ", ".join(part for part in (dataset_name(dataset), metric_name(metric), detector) if part)
 
 
 def matching(run: Run) -> list[Record]:

@@ -83,7 +83,7 @@ def overall(group: Group) -> Table:
 def by_corruption(group: Group) -> Table:
     """What each corruption leaves of P."""
     values = [[run.corruption_ratio(name) for name in BENCHMARK] for run in group.runs]
-    best = [_best(group, [line[column] for line in values]) for column in range(len(BENCHMARK))]
+    best = [_best(group, [line[column] for line in values], digits=0) for column in range(len(BENCHMARK))]
     rows = []
     for index, run in enumerate(group.runs):
         cells = [Entry(percent(v, 0), "", index in best[column]) for column, v in enumerate(values[index])]
@@ -115,7 +115,7 @@ def by_family(group: Group) -> Table:
                 span = difference(group.baseline.intervals, run.intervals, _whole_drop)
                 found.append((both[0] - both[1], span))
             changes = [Entry(signed(f[0]), _given(f[1], sign=True)) if f else Entry(DASH) for f in found]
-            rows.append(row(f"  against {group.baseline.name}", *changes, *[""] * (len(FAMILIES) + 2 - len(changes))))
+            rows.append(row(f"↳ against {group.baseline.name}", *changes, *[""] * (len(FAMILIES) + 2 - len(changes))))
     notes = (
         "Drop = 1 - score / P, in percent. Overall: every corruption weighs the same; the mean of the families "
         "is another number, because noise has three corruptions and the others four.",
@@ -169,13 +169,13 @@ def _breakdown(group: Group, name: str, word: str, lines: Sequence[tuple[str, li
     )
 
 
-def _best(group: Group, values: Sequence[float | None], *, low: bool = False) -> set[int]:
+def _best(group: Group, values: Sequence[float | None], *, low: bool = False, digits: int = 1) -> set[int]:
     """Places of the best value among the runs that may be compared."""
     ranked = [
         value if run in group.comparable and not run.preview else None
         for run, value in zip(group.runs, values, strict=True)
     ]
-    return best_of(ranked, low=low)
+    return best_of(ranked, low=low, digits=digits)
 
 
 def _whole_drop(resamples: Resamples) -> Floats | None:

@@ -20,6 +20,7 @@ _TEX = {
     "–": "--",  # noqa: RUF001
     "±": r"$\pm$",
     "→": r"$\rightarrow$",
+    "↳": r"$\hookrightarrow$",
     "…": r"\dots{}",
     "<": r"\textless{}",
     ">": r"\textgreater{}",
@@ -126,15 +127,21 @@ def _md(text: str) -> str:
     return plain.replace("\\[", "[").replace("\\]", "]")
 
 
-def best_of(values: Sequence[float | None], *, low: bool = False) -> set[int]:
-    """Places of the best value, where there are at least two values.
+def best_of(values: Sequence[float | None], *, low: bool = False, digits: int = 1) -> set[int]:
+    """Places of the best value, where there are at least two that differ; what is printed alike is alike.
+
+    Args:
+        values: fractions, None where there is none.
+        low: whether the smallest is the best.
+        digits: how many are printed after the point, in percent.
 
     Example:
-        >>> best_of([0.1, None, 0.3])
-        {2}
+        >>> best_of([0.1, None, 0.3]), best_of([0.10001, 0.10002])
+        ({2}, set())
     """
-    there = [value for value in values if value is not None]
+    printed = [None if value is None else round(100 * value, digits) for value in values]
+    there = {value for value in printed if value is not None}
     if len(there) < 2:
         return set()
     best = min(there) if low else max(there)
-    return {index for index, value in enumerate(values) if value == best}
+    return {index for index, value in enumerate(printed) if value == best}
