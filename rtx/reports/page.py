@@ -28,10 +28,12 @@ from rtx.reports.style import FAMILY_COLOURS, TITLE_TINT, inline_svg, model_colo
 from rtx.reports.tables import Table, latex, markdown
 from rtx.reports.verdict import Verdict, verdict
 from rtx.reports.views import AFTER_STRIPS, BEFORE_STRIPS, COMPLETENESS, HEAT, TRANSFER, View, wants_transfer
-from rtx.reports.wording import corruption_name, dataset_name, metric_name, percent
+from rtx.reports.wording import corruption_name, dataset_name, metric_name, percent, unbroken
 from rtx.types import CLEAN, SEVERITIES, Condition
 
 FILES = Path(__file__).parent / "page_files"
+SHOWN_ABOVE = frozenset({"completeness"})
+"""Tables that the page holds as a view of its own, with the same numbers."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,7 @@ def render(content: Content) -> str:
             script=Markup(script),
             script_hash=digest,
             to_latex=latex,
+            unbroken=unbroken,
             to_markdown=markdown,
             n_runs=sum(len(group.runs) for group in content.groups),
         )
@@ -161,7 +164,14 @@ def _chapter(content: Content, group: Group, index: int) -> Chapter:
     sections.append(_section(content, group, COMPLETENESS, name))
     title = f"{dataset_name(group.dataset)}, {metric_name(group.metric)}"
     verdicts = tuple(verdict(group, run) for run in group.runs)
-    return Chapter(name, title, group, verdicts, tuple(sections), tuple(content.tables[group.slug]))
+    return Chapter(
+        name,
+        title,
+        group,
+        verdicts,
+        tuple(sections),
+        tuple(t for t in content.tables[group.slug] if t.name not in SHOWN_ABOVE),
+    )
 
 
 def _section(content: Content, group: Group, view: View, chapter: str) -> Section:
@@ -215,7 +225,9 @@ def _strips(content: Content, group: Group, chapter: str) -> Section:
     absent = ""
     if not there:
         absent = (
-            "No run keeps example images. Evaluations with --keep-predictions write them (a folder examples/ with "
+            "Imported results hold no images."
+            if all(run.card.get("origin") for run in group.runs)
+            else "No run keeps example images. Evaluations with --keep-predictions write them (a folder examples/ with "
             "index.json beside the cells)."
         )
     elif not content.choices[group.slug]:

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from rtx.corruptions import FAMILIES
 from rtx.reports import fonts
 from rtx.reports.pictures import compressed_once
+from rtx.reports.wording import unbroken
 
 COLUMN = 3.4
 """Inches: the width of one column of a two-column paper."""
@@ -118,7 +119,7 @@ def shade_dark(colour: str) -> str:
 def title(axes: Any, text: str, width: int = 55) -> None:
     """Say the figure's point over its axes, wrapped to the column."""
     axes.figure.text(
-        0.01, 0.995, wrap(text, width), ha="left", va="top", fontsize=7.2, fontweight="bold", linespacing=1.25
+        0.01, 0.995, wrap(unbroken(text), width), ha="left", va="top", fontsize=7.2, fontweight="bold", linespacing=1.25
     )
 
 
@@ -130,13 +131,13 @@ def wrap(text: str, width: int) -> str:
         'one two\nthree'
     """
     lines = [""]
-    for word in text.split():
+    for word in text.split(" "):
         candidate = f"{lines[-1]} {word}".strip()
         if len(candidate) <= width or not lines[-1]:
             lines[-1] = candidate
         else:
             lines.append(word)
-    return "\n".join(lines)
+    return "\n".join(lines).replace("\u00a0", " ")
 
 
 def spread(values: Sequence[float], gap: float, low: float, high: float) -> list[float]:

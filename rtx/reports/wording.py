@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
 from rtx.reports.intervals import Interval
@@ -112,6 +113,16 @@ def interval_text(interval: Interval | None, digits: int = 1, *, sign: bool = Fa
         return "(no interval)"
     write = signed if sign else percent
     return f"[{write(interval[0], digits)}, {write(interval[1], digits)}]"
+
+
+def unbroken(text: str) -> str:
+    r"""A sentence in which no line ends between a number and its unit.
+
+    Example:
+        >>> unbroken("49.5 % of it")
+        '49.5\xa0% of it'
+    """
+    return re.sub(r"(?<=\d) (?=%|mPC\b|images\b|points\b)", "\u00a0", text)
 
 
 def shorten(text: str, most: int = 32) -> str:

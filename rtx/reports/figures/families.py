@@ -100,8 +100,8 @@ def _draw(group: Group) -> Figure:
     height = head + foot + block * len(FAMILIES)
     figure = new_figure(height)
     bottom, size = foot / height, 1 - (head + foot) / height
-    names = shortened([run.name for run in runs], 22)
-    left = 0.14 + (min(max(len(n) for n in names) * 5.2 * 0.58 / 72 / 3.4, 0.3) if few else 0)
+    names = shortened([run.name for run in runs], 26)
+    left = 0.14 + (min(max(len(n) for n in names) * 5.2 * 0.58 / 72 / 3.4, 0.34) if few else 0)
     split = 0.66 if pairs else 0.97
     axes = figure.add_axes((left, bottom, split - left - 0.02, size))
     other = figure.add_axes((split + 0.02, bottom, 0.97 - split, size)) if pairs else None
