@@ -12,7 +12,7 @@ from typing import Any, TextIO
 
 from rtx.cli.words import encodes
 from rtx.corruptions import BENCHMARK, CORRUPTIONS, FAMILIES, HELD_OUT
-from rtx.evaluation.summary import interval_text, percent
+from rtx.evaluation.summary import ends_for, interval_text, percent, without_interval
 from rtx.types import SEVERITIES, Condition
 
 UNICODE_STEPS = "▁▂▃▄▅▆▇█"
@@ -67,7 +67,7 @@ def final_table(summary: Mapping[str, Any], look: Look) -> str:
     table = _corruption_lines(summary, look)
     if table:
         lines += ["", *table, *_extremes(summary, look)]
-    lines += _others(summary)
+    lines += _others(summary, look)
     flagged = {key: cell["flags"] for key, cell in summary["cells"].items() if cell["flags"]}
     if flagged:
         text = "; ".join(f"{key}: {', '.join(flags)}" for key, flags in list(flagged.items())[:6])
@@ -80,15 +80,23 @@ def _wrapped(text: str, look: Look) -> list[str]:
     return [line.replace(_TOGETHER, " ") for line in lines]
 
 
-def _others(summary: Mapping[str, Any]) -> list[str]:
-    """P, mPC and rPC of the other metrics; a preview leaves them to the files, for want of intervals."""
+def _others(summary: Mapping[str, Any], look: Look) -> list[str]:
+    """P, mPC and rPC of the other metrics; of a preview with intervals, in as many columns as the line has room for."""
     rows = {m: row for m, row in summary["metrics"].items() if m != summary["metric"] and row["label"] != "undefined"}
-    if summary["preview"] or not rows:
+    if not rows:
         return []
-    wide = max(map(len, rows))
-    lines = ["", f"  {'':<{wide}}{'P':>8}{'mPC' if summary['complete'] else 'mean':>8}{'rPC':>8}"]
+    preview = summary["preview"]
+    note, column = ("PREVIEW ", 24) if preview else ("", 8)
+    names = {m: m + without_interval(summary, m) for m in rows}
+    wide = max(map(len, names.values()))
+    keys = ("P", "mPC", "rPC")[: max(1, (look.width - wide - 2) // column)] if preview else ("P", "mPC", "rPC")
+    heads = {"P": "P", "mPC": "mPC" if summary["complete"] else "mean", "rPC": "rPC"}
+    lines = ["", f"  {'':<{wide}}" + "".join(f"{note + heads[key]:>{column}}" for key in keys)]
     for name, row in rows.items():
-        lines.append(f"  {name:<{wide}}" + "".join(f"{percent(row[key]):>8}" for key in ("P", "mPC", "rPC")))
+        sure = ends_for(summary, name) if preview else {}
+        lines.append(
+            f"  {names[name]:<{wide}}" + "".join(f"{_with_ends(row[key], sure, key):>{column}}" for key in keys)
+        )
     return lines
 
 
@@ -115,6 +123,8 @@ def _totals(summary: Mapping[str, Any], look: Look) -> list[str]:
         sure = interval_text(ends.get(key)) or (f"no interval: {why}" if why else "")
         lines.append(f"  {note + name:<{wide}}  {percent(summary[key]):>6}  " + look.paint(sure, _DIM))
     lines = [line.rstrip() for line in lines]
+    if summary["preview"] and not ends:
+        lines.append("  no intervals were computed")
     if ends:
         text = f"{100 * ends['level']:.0f} % intervals over images, {ends['resamples']} resamples"
         lines.append(look.paint(f"  [ ] {text}", _DIM))

@@ -6,13 +6,13 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from rtx.errors import RtxError
+from rtx.errors import BadValue, MissingConditions
 from rtx.evaluation.by_class import write_classes
 from rtx.evaluation.examples import write_examples
 from rtx.evaluation.forward import Job
 from rtx.evaluation.runs import add_confidence, read_run
 from rtx.evaluation.scores import Cell
-from rtx.evaluation.summary import write_summary
+from rtx.evaluation.summary import build_summary, write_summary
 from rtx.types import Condition
 
 log = logging.getLogger(__name__)
@@ -23,8 +23,8 @@ def complete(
 ) -> dict[str, Any]:
     """Write what is made of the cells, and return the summary.
 
-    Every process writes the same summary, so that it does not matter which of them live to see the end; what takes
-    longer is the first rank's.
+    Every process writes the same summary with its intervals, so that it does not matter which of them live to see the
+    end; the first one computes them and the others find them there. What else takes long is the first rank's.
 
     Args:
         job: what was evaluated.
@@ -43,11 +43,10 @@ def complete(
         write_classes(job.out, cells, headline, card, names)
         if job.keep_predictions:
             write_examples(job.out, job.dataset, job.indices, conditions)
-    summary = write_summary(job.out, cells, headline, card)
-    if resamples and rank == 0:
+    if resamples:
         log.info("resampling the images %d times for intervals", resamples)
         try:
-            summary |= add_confidence(job.out, summary, resamples=resamples)
-        except RtxError as error:
+            return add_confidence(job.out, build_summary(cells, headline, card), resamples=resamples)
+        except (BadValue, MissingConditions) as error:
             log.warning("no intervals: %s", error)
-    return summary
+    return write_summary(job.out, cells, headline, card)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,8 @@ Source = Mapping[Condition, Evidence | Path]
 """The evidence of each cell, or the files that hold it: files are read a few at a time."""
 Table = dict[Condition, Floats]
 """Condition -> the score itself, then that of each resampling."""
+
+NOT_KEPT = "the evidence does not hold it"
 
 COCO_POINTS = np.linspace(0, 1, 101).astype(np.float64)
 VOC_POINTS = np.arange(0, 1 + 1e-3, 0.1).astype(np.float64)  # with the rounding errors that both references have
@@ -79,9 +81,43 @@ def resampled_table(
         UnknownName: the evidence does not hold the metric.
         MissingConditions: there is no cell, or none without a fault.
     """
+    known = {condition: {metric: value} for condition, value in (expected or {}).items()}
+    found = None if faults is None else {metric: faults}
+    tables, n_images = resampled_tables(
+        source, (metric,), resamples, seed, expected=known, faults=found, key=key, seen=seen
+    )
+    return tables[metric], n_images
+
+
+def resampled_tables(
+    source: Source,
+    metrics: Sequence[str],
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    *,
+    expected: Mapping[Condition, Mapping[str, float]],
+    faults: Mapping[str, dict[Condition, str]] | None,
+    key: str | None = None,
+    seen: list[tuple[str, ...]] | None = None,
+) -> tuple[dict[str, Table], int]:
+    """The same for several metrics, reading each cell's evidence once.
+
+    Args:
+        source: as in `resampled_table`, like every argument that is not named here.
+        metrics: which metrics, the one that must not be missing first; of the others the table may be empty.
+        resamples: how many resamplings.
+        seed: of the draws.
+        expected: condition -> metric -> the score that the cell file holds.
+        faults: metric -> what takes the reasons.
+        key: the protocol that evidence files must belong to.
+        seen: image ids of what was resampled before.
+
+    Raises:
+        BadValue, UnknownName, MissingConditions: see `resampled_table`.
+    """
     seen = [] if seen is None else seen
     weights: Weights | None = None
-    table: Table = {}
+    tables: dict[str, Table] = {metric: {} for metric in metrics}
     for condition, evidence in _read_ahead(source, key):
         try:
             if isinstance(evidence, RtxError):
@@ -94,24 +130,39 @@ def resampled_table(
             if weights is None:
                 n_images = len(evidence.image_ids)
                 weights = np.concatenate([np.ones((1, n_images), np.uint16), draw(n_images, resamples, seed)])
-            row = scores(evidence, weights, metric)
-            value = (expected or {}).get(condition, row[0])
-            if not np.isclose(row[0], value, rtol=0, atol=1e-9, equal_nan=True):
-                raise BadValue(
-                    f"the evidence of {condition.key} gives {metric} {row[0]!r}, its cell {value!r}; "
-                    "delete both files and run again"
-                )
         except RtxError as error:
             if faults is None:
                 raise
-            faults[condition] = str(error)
+            for metric in metrics:
+                faults[metric][condition] = str(error)
             continue
         seen.append(evidence.image_ids)
-        table[condition] = row
-    if weights is None or not table:
-        reason = f" ({next(iter(faults.values()))})" if faults else ""
+        for metric in metrics:
+            if faults is not None and metric != metrics[0] and metric not in evidence.metrics:
+                faults[metric][condition] = NOT_KEPT
+                continue
+            value = expected.get(condition, {}).get(metric)
+            try:
+                tables[metric][condition] = _checked(scores(evidence, weights, metric), value, condition, metric)
+            except RtxError as error:
+                if faults is None:
+                    raise
+                faults[metric][condition] = str(error)
+    first = metrics[0]
+    if weights is None or not tables[first]:
+        reason = f" ({next(iter(faults[first].values()))})" if faults and faults[first] else ""
         raise MissingConditions(f"no cell with evidence: there is nothing to resample{reason}")
-    return table, weights.shape[1]
+    return tables, weights.shape[1]
+
+
+def _checked(row: Floats, value: float | None, condition: Condition, metric: str) -> Floats:
+    """A row of a table whose first number is the score in the cell file."""
+    if value is not None and not np.isclose(row[0], value, rtol=0, atol=1e-9, equal_nan=True):
+        raise BadValue(
+            f"the evidence of {condition.key} gives {metric} {row[0]!r}, its cell {value!r}; "
+            "delete both files and run again"
+        )
+    return row
 
 
 def _read_ahead(source: Source, key: str | None) -> Iterator[tuple[Condition, Evidence | RtxError]]:

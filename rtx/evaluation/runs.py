@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 from rtx.errors import BadValue, MissingConditions, RunConflict
 from rtx.evaluation.bootstrap import LEVEL, Confidence, confidence, intervals, paired
 from rtx.evaluation.files import write_atomic, write_whole
-from rtx.evaluation.resampled import RESAMPLES, Table, resampled_table
+from rtx.evaluation.resampled import RESAMPLES, Table, resampled_tables
 from rtx.evaluation.scores import Cell, CellFolder, protocol_key
 from rtx.evaluation.summary import grid_order, write_summary
 from rtx.types import Condition
@@ -95,29 +95,59 @@ def write_confidence(
         MissingConditions: no cell at all can be resampled.
         BadValue: a cell file is damaged.
     """
+    return write_confidences(root, (metric,), resamples=resamples, seed=seed, conditions=conditions)[metric]
+
+
+def write_confidences(
+    root: Path,
+    metrics: Sequence[str],
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    conditions: Iterable[Condition] | None = None,
+) -> dict[str, Confidence]:
+    """The same for several metrics in one pass over the evidence.
+
+    The first one is the headline: it is the top level of `confidence.json`, and alone in `resamples.npz`. The others
+    lie under `others`; `without` has the reason for those that have no interval at all.
+
+    Returns:
+        Metric -> intervals, the headline first; those of `without` are left out.
+
+    Raises:
+        MissingConditions, BadValue: see `write_confidence`.
+    """
+    metric = metrics[0]
     card, every = read_run(root)
     cells = {c: cell for c, cell in every.items() if conditions is None or c in set(conditions)}
     cells = {condition: cells[condition] for condition in sorted(cells, key=grid_order)}
-    made_from = _digest(root, cells, metric, resamples, seed)
+    made_from = _digest(root, cells, metrics, resamples, seed)
     path, table_path = root / "confidence.json", root / "resamples.npz"
     if kept := _kept(path, table_path, made_from):
         return kept
-    faults: dict[Condition, str] = {}
-    table, n_images = resampled_table(
+    faults: dict[str, dict[Condition, str]] = {name: {} for name in metrics}
+    tables, n_images = resampled_tables(
         {condition: evidence_path(root, condition) for condition in cells},
-        metric,
+        metrics,
         resamples,
         seed,
-        expected={condition: cell.metrics.get(metric, np.nan) for condition, cell in cells.items()},
+        expected={c: {name: cell.metrics.get(name, np.nan) for name in metrics} for c, cell in cells.items()},
         faults=faults,
         key=protocol_key(card),
     )
-    found = intervals(table, metric, n_images, seed=seed, missing=faults)
+    found = {
+        name: intervals(table, name, n_images, seed=seed, missing=faults[name])
+        for name, table in tables.items()
+        if table
+    }
     draws = f"{resamples} resamples of {n_images} images, seed {seed}, data {card.get('data_sha256')}"
-    write_whole(table_path, _table_bytes(table, metric, draws))
+    write_whole(table_path, _table_bytes(tables[metric], metric, draws))
     preview = card.get("limit") is not None
     head = {"format": CONFIDENCE_FORMAT, "preview": preview, "made_from": made_from}
-    write_atomic(path, json.dumps(head | found.to_dict(), indent=1) + "\n")
+    rest = {name: row.to_dict() for name, row in found.items() if name != metric}
+    without = {name: next(iter(faults[name].values())) for name in metrics if name not in found}
+    content = head | found[metric].to_dict() | {"others": rest, "without": without}
+    write_atomic(path, json.dumps(content, indent=1) + "\n")
     return found
 
 
@@ -129,27 +159,36 @@ def add_confidence(root: Path, summary: Mapping[str, Any], *, resamples: int = R
     """
     card, every = read_run(root)
     cells = {condition: cell for condition, cell in every.items() if condition.key in summary["cells"]}
-    found = write_confidence(root, summary["metric"], resamples=resamples, conditions=cells)
-    return write_summary(root, cells, summary["metric"], card, found)
+    headline = summary["metric"]
+    defined = [name for name, row in summary["metrics"].items() if row["label"] != "undefined"]
+    names = list(dict.fromkeys([headline, *defined]))
+    return write_summary(
+        root, cells, headline, card, write_confidences(root, names, resamples=resamples, conditions=cells)
+    )
 
 
-def _digest(root: Path, cells: Mapping[Condition, Cell], metric: str, resamples: int, seed: int) -> str:
+def _digest(root: Path, cells: Mapping[Condition, Cell], metrics: Iterable[str], resamples: int, seed: int) -> str:
     """Sha256 over everything that decides the intervals."""
-    digest = hashlib.sha256(f"{CONFIDENCE_FORMAT}|{metric}|{resamples}|{seed}|".encode())
+    names = tuple(metrics)
+    digest = hashlib.sha256(f"{CONFIDENCE_FORMAT}|{names}|{resamples}|{seed}|".encode())
     for condition, cell in cells.items():
         path = evidence_path(root, condition)
         content = path.read_bytes() if path.is_file() else b""
-        digest.update(f"{condition.key}|{cell.metrics.get(metric)!r}|{protocol_key(cell.protocol)}|".encode())
+        values = [cell.metrics.get(name) for name in names]
+        digest.update(f"{condition.key}|{values!r}|{protocol_key(cell.protocol)}|".encode())
         digest.update(hashlib.sha256(content).digest())
     return digest.hexdigest()
 
 
-def _kept(path: Path, table_path: Path, made_from: str) -> Confidence | None:
+def _kept(path: Path, table_path: Path, made_from: str) -> dict[str, Confidence] | None:
     if not table_path.is_file():
         return None
     try:
         row = json.loads(path.read_text(encoding="utf-8"))
-        return Confidence.from_dict(row) if row["made_from"] == made_from else None
+        if row["made_from"] != made_from:
+            return None
+        rows = {row["metric"]: row, **row["others"]}
+        return {name: Confidence.from_dict(part) for name, part in rows.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 

@@ -23,7 +23,10 @@ SUMMARY_FORMAT = "rtx.summary/1"
 
 
 def build_summary(
-    cells: Mapping[Condition, Cell], headline: str, card: Mapping[str, Any], confidence: Confidence | None = None
+    cells: Mapping[Condition, Cell],
+    headline: str,
+    card: Mapping[str, Any],
+    confidence: Mapping[str, Confidence] | None = None,
 ) -> dict[str, Any]:
     """Aggregate the cells of one evaluation.
 
@@ -31,13 +34,14 @@ def build_summary(
         cells: the cells that were evaluated, all under one card.
         headline: the metric that P, mPC and rPC are made of.
         card: the protocol card.
-        confidence: how sure the headline's numbers are, where that is known.
+        confidence: metric -> how sure its numbers are, where that is known.
 
     Returns:
         A JSON-ready dict; scores are fractions, NaN is null. `P`, `mPC`, `rPC`, `families` belong to `metric`;
         `metrics` has the same for every one. `complete` says whether all 15 corruptions at all 5 severities and the
         clean images are there; where it is false, `mPC` is the mean over what is there, and `label` says over what.
-        `intervals` holds the ends of those of `metric` ([low, high]) and is null where none were computed.
+        `intervals` holds the ends of those of `metric` ([low, high]), of every other metric that has some under
+        `others`, and is null where none were computed.
     """
     names = [headline, *sorted({name for cell in cells.values() for name in cell.metrics} - {headline})]
     every = {name: _aggregate({c: cell.metrics.get(name, math.nan) for c, cell in cells.items()}) for name in names}
@@ -50,7 +54,7 @@ def build_summary(
             **every[headline],
             "preview": preview,
             "n_images": card.get("n_images"),
-            "intervals": ends_of(confidence) if confidence else None,
+            "intervals": _all_ends(confidence, headline) if confidence else None,
             "metrics": every,
             "cells": {
                 c.key: {"metrics": cell.metrics, "n_images": cell.n_images, "flags": list(cell.flags)}
@@ -77,6 +81,20 @@ def ends_of(confidence: Confidence) -> dict[str, Any]:
         "drops": _pairs(confidence.drops),
         "missing": dict(confidence.missing),
     }
+
+
+def _all_ends(confidence: Mapping[str, Confidence], headline: str) -> dict[str, Any]:
+    rest = {name: ends_of(found) for name, found in confidence.items() if name != headline}
+    shown = ("P", "mPC", "rPC", "cells", "drops", "missing")
+    others = {name: {part: row[part] for part in shown if part in row} for name, row in rest.items()}
+    return {**ends_of(confidence[headline]), "others": others}
+
+
+def ends_for(summary: Mapping[str, Any], metric: str) -> Mapping[str, Any]:
+    """The intervals of one metric of a summary; empty where it has none."""
+    ends = summary.get("intervals") or {}
+    found: Mapping[str, Any] = ends if metric == summary["metric"] else ends.get("others", {}).get(metric, {})
+    return found
 
 
 def _pairs(rows: Mapping[str, Interval]) -> dict[str, list[float]]:
@@ -161,11 +179,12 @@ def markdown(summary: Mapping[str, Any]) -> str:
     for name, row in summary["metrics"].items():
         if row["label"] == "undefined":
             continue
-        headline = name == summary["metric"]
-        whole = [_with_ends(row[key], ends.get(key) if headline else None) for key in ("P", "mPC", "rPC")]
-        sure = shown.get("drops", {}) if headline else {}
+        mine = ends_for(summary, name)
+        whole = [_with_ends(row[key], mine.get(key)) for key in ("P", "mPC", "rPC")]
+        sure = mine.get("drops", {}) if summary["preview"] else {}
         drops = [_with_ends((row["families"].get(f) or {}).get("drop"), sure.get(f)) for f in _DROPS]
-        lines.append(_row(f"**{name}**" if headline else name, *whole, *drops))
+        title = f"**{name}**" if name == summary["metric"] else name
+        lines.append(_row(title + without_interval(summary, name), *whole, *drops))
     about = f"All numbers in percent; {summary['n_images']} images. {_interval_note(summary)}".strip()
     lines += ["", f"{about} {note}`{summary['metric']}` by corruption and severity:", ""]
     lines += [_row("corruption", *(f"{note}{s}" for s in SEVERITIES), f"{note}mean"), "|---" + "|---:" * 6 + "|"]
@@ -186,6 +205,12 @@ def markdown(summary: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def without_interval(summary: Mapping[str, Any], metric: str) -> str:
+    """What the row of a preview's metric says that has no interval at all; nothing for every other row."""
+    bare = summary["preview"] and not any(name in ends_for(summary, metric) for name in ("P", "mPC"))
+    return " (no interval)" if bare else ""
+
+
 _DROPS = ("noise", "blur", "weather", "digital")
 
 
@@ -200,10 +225,13 @@ def _with_ends(value: float | None, ends: Sequence[float] | None) -> str:
 def _interval_note(summary: Mapping[str, Any]) -> str:
     ends = summary.get("intervals")
     if not ends:
-        return ""
+        return "No intervals were computed." if summary["preview"] else ""
     text = f"In brackets {100 * ends['level']:.0f} % intervals over images ({ends['resamples']} resamples)."
     why = [f"{name}: {ends['missing'][name]}" for name in ("P", "mPC", "rPC") if name in ends["missing"]]
-    return text + (f" No interval for {'; '.join(why)}." if why else "")
+    if why:
+        text += f" No interval for {'; '.join(why)}."
+    bare = [name for name in summary["metrics"] if name != summary["metric"] and without_interval(summary, name)]
+    return text + (" Rows without are of metrics that the evidence does not hold." if bare else "")
 
 
 def protocol_line(card: Mapping[str, Any], key: str) -> str:
@@ -224,12 +252,11 @@ def long_csv(cells: Mapping[Condition, Cell], labels: Mapping[str, Any], summary
     head = ["metric", "corruption", "family", "severity", "value", "n_images", "flags", "key"]
     writer.writerow([*labels, *head, "label", "low", "high"])
     label = "PREVIEW" if summary["preview"] else ""
-    ends = (summary.get("intervals") or {}).get("cells", {})
     for condition, cell in sorted(cells.items(), key=lambda item: grid_order(item[0])):
         family = CORRUPTIONS.get(condition.corruption, "clean")
         fixed = [cell.n_images, ";".join(cell.flags), protocol_key(cell.protocol)[:16], label]
         for name, value in cell.metrics.items():
-            mine = ends.get(condition.key) if name == summary["metric"] else None
+            mine = ends_for(summary, name).get("cells", {}).get(condition.key)
             place = [name, condition.corruption, family, condition.severity]
             writer.writerow(
                 [*labels.values(), *place, _number(value), *fixed, *map(_number, mine or (math.nan, math.nan))]
@@ -246,7 +273,7 @@ def write_summary(
     cells: Mapping[Condition, Cell],
     headline: str,
     card: Mapping[str, Any],
-    confidence: Confidence | None = None,
+    confidence: Mapping[str, Confidence] | None = None,
 ) -> dict[str, Any]:
     """Write `summary.json`, `table.md` and `cells.csv` into `out` and return the summary.
 

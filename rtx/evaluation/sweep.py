@@ -50,8 +50,8 @@ def run(
         share: the ranks of one job; a single process when None.
         on_cell: called after each cell with (cell, number of cells done here, number of cells to do in all).
         on_event: called with what happens, see `rtx.evaluation.events`.
-        complete: called with all cells once they are there, while this process still counts as at work in the folder:
-            the place to write what is made of them.
+        complete: called with all cells once they are there, by one process after the other, while each still counts as
+            at work in the folder: the place to write what is made of them.
         claims: this process's claims in `job.out`; made when None.
 
     Raises:
@@ -80,7 +80,9 @@ def run(
         finally:
             place.close()
         if complete:
-            complete(cells)
+            # One after the other: what comes later keeps the intervals that are there instead of writing over them.
+            with claims.lock("summary"):
+                complete(cells)
         return cells
 
 

@@ -89,6 +89,8 @@ def test_a_preview_labels_every_number_and_shows_none_without_its_interval() -> 
     summary["intervals"]["rPC"] = [0.5, 0.55]
     summary["intervals"]["means"] = {name: [0.1, 0.2] for name in names}
     summary["intervals"]["drops"] = {name: [0.5, 0.6] for name in names}
+    sure = {"P": [0.55, 0.65], "mPC": [0.2, 0.22], "rPC": [0.3, 0.4]}
+    summary["intervals"]["others"] = {"bbox_mAP_50": sure}
     text = final_table(summary, Look())
     assert text.startswith("PREVIEW: 500 images only")
     for line in text.splitlines():
@@ -96,7 +98,15 @@ def test_a_preview_labels_every_number_and_shows_none_without_its_interval() -> 
         assert len(re.findall(r"\d+\.\d\d \[\d+\.\d\d, \d+\.\d\d\]|\d+\.\d\d  \[", line)) == len(scores), line
     for word in ("P", "mPC", "rPC", "mean", "drop", "worst", "best"):
         assert f"PREVIEW {word}" in text
-    assert "bbox_mAP_50" not in text
+    assert re.search(
+        r"^  bbox_mAP_50 +60.00 \[55.00, 65.00\] +21.10 \[20.00, 22.00\] +35.16 \[30.00, 40.00\]$", text, re.M
+    )
+    narrow = final_table(summary, Look(80)).splitlines()
+    assert re.fullmatch(r" +PREVIEW P +PREVIEW mPC", narrow[-2]), "what has no room stays in table.md"
+    del summary["intervals"]["others"]
+    assert re.search(r"^  bbox_mAP_50 \(no interval\) +60.00", final_table(summary, Look()), re.M), "its row says so"
+    summary["intervals"] = None
+    assert "no intervals were computed" in final_table(summary, Look())
 
 
 def test_what_is_missing_is_said_and_not_drawn() -> None:

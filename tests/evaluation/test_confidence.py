@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from rtx.evaluation.evidence import Ranking
 from rtx.evaluation.miou import pixel_evidence
 from rtx.evaluation.resampled import COCO_POINTS, VOC_POINTS, draw, scores
 from rtx.evaluation.resampled_ap import class_sums
-from rtx.evaluation.runs import evidence_path, read_run, write_confidence
+from rtx.evaluation.runs import evidence_path, read_run, write_confidence, write_confidences
 from rtx.evaluation.scores import Cell, CellFolder
 from rtx.evaluation.summary import write_summary
 from rtx.reports.intervals import read_intervals
@@ -35,9 +36,9 @@ def make_run(out: Path, *conditions: Condition, limit: int | None = None) -> Pat
     folder.open()
     for n, condition in enumerate(conditions):
         evidence = pixel_evidence(pixel_world(n), 7)
-        value = confidence({condition: evidence}, "mIoU", resamples=1).cells[condition].value
+        values = {name: float(scores(evidence, draw(9, 1) * 0 + 1, name)[0]) for name in ("mIoU", "aAcc")}
         files.save(evidence_path(out, condition), evidence, key=folder.key, condition=condition.key)
-        folder.write(Cell(condition, {"mIoU": value, "aAcc": 0.5}, 9, folder.card))
+        folder.write(Cell(condition, {**values, "speed": 0.25}, 9, folder.card))
     return out
 
 
@@ -63,7 +64,7 @@ def test_the_files_say_what_the_evidence_gives_byte_for_byte(run: Path) -> None:
 def test_what_is_there_is_kept_until_anything_it_is_made_of_changes(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = write_confidence(run, "mIoU", resamples=20)
     with monkeypatch.context() as patch:
-        patch.setattr("rtx.evaluation.runs.resampled_table", None)
+        patch.setattr("rtx.evaluation.runs.resampled_tables", None)
         assert write_confidence(run, "mIoU", resamples=20) == first
     assert write_confidence(run, "mIoU", resamples=21).resamples == 21
     assert write_confidence(run, "mIoU", resamples=20, conditions=[CLEAN, FOG]).mPC != first.mPC
@@ -128,25 +129,50 @@ def test_the_report_reads_them_as_they_are(run: Path) -> None:
 def test_tables_carry_intervals_and_a_preview_shows_no_bare_number(tmp_path: Path, limit: int | None) -> None:
     out = make_run(tmp_path, CLEAN, FOG, SPATTER, limit=limit)
     card, cells = read_run(out)
-    found = write_confidence(out, "mIoU", resamples=30)
-    summary = write_summary(out, cells, "mIoU", card, found)
+    every = write_confidences(out, ("mIoU", "aAcc", "speed"), resamples=30)
+    found = every["mIoU"]
+    summary = write_summary(out, cells, "mIoU", card, every)
     assert summary["intervals"]["P"] == [found.P.low, found.P.high] and summary["preview"] is (limit is not None)
     text = (out / "table.md").read_text()
     ends = f"[{100 * found.mPC.low:.2f}, {100 * found.mPC.high:.2f}]"
     assert f"{100 * summary['mPC']:.2f} {ends}" in text and "95 % intervals" in text
     rows = list(csv.DictReader((out / "cells.csv").open()))
-    fog = next(row for row in rows if row["corruption"] == "fog" and row["metric"] == "mIoU")
-    assert float(fog["low"]) == found.cells[FOG].low and float(fog["high"]) == found.cells[FOG].high
+    for name, known in every.items():
+        fog = next(row for row in rows if row["corruption"] == "fog" and row["metric"] == name)
+        assert float(fog["low"]) == known.cells[FOG].low and float(fog["high"]) == known.cells[FOG].high
+    assert {row["low"] for row in rows if row["metric"] == "speed"} == {""}, "the evidence does not hold it"
     marked = [line for line in text.splitlines() if line.startswith("| fog")]
     assert ("[" in marked[0]) is (limit is not None)
     assert {row["label"] for row in rows} == ({"PREVIEW"} if limit else {""})
     heads = [line for line in text.splitlines() if line.startswith(("| metric", "| corruption"))]
     assert all(("PREVIEW" in line) is (limit is not None) for line in heads)
+    bare = [line for line in text.splitlines() if re.search(r"\d\.\d\d (?!\[)", line)]
+    if limit:
+        assert all(line.startswith("| speed (no interval) |") for line in bare) and bare
+        assert "Rows without are of metrics that the evidence does not hold" in text
     before = (out / "summary.json").read_bytes()
     assert write_summary(out, cells, "mIoU", card) == summary, "the same scores keep their intervals"
     assert (out / "summary.json").read_bytes() == before
     cells[FOG] = replace(cells[FOG], metrics={**cells[FOG].metrics, "mIoU": 0.1})
     assert write_summary(out, cells, "mIoU", card)["intervals"] is None, "other scores do not"
+    assert ("No intervals were computed." in (out / "table.md").read_text()) is (limit is not None)
+
+
+def test_the_other_metrics_are_resampled_by_the_same_draws_and_kept_with_them(run: Path) -> None:
+    every = write_confidences(run, ("mIoU", "aAcc", "speed"), resamples=40)
+    assert list(every) == ["mIoU", "aAcc"]
+    for name, found in every.items():
+        source = {c: pixel_evidence(pixel_world(n), 7) for n, c in enumerate((CLEAN, FOG, SNOW))}
+        assert found == confidence(source, name, resamples=40)
+    row = json.loads((run / "confidence.json").read_text())
+    assert row["metric"] == "mIoU" and list(row["others"]) == ["aAcc"]
+    assert row["without"] == {"speed": "the evidence does not hold it"}
+    before = (run / "confidence.json").stat().st_mtime_ns
+    assert write_confidences(run, ("mIoU", "aAcc", "speed"), resamples=40) == every
+    assert (run / "confidence.json").stat().st_mtime_ns == before, "read, not computed again"
+    evidence_path(run, FOG).unlink()
+    again = write_confidences(run, ("mIoU", "aAcc"), resamples=40)
+    assert again["aAcc"].mPC is None and "fog_3" in again["aAcc"].missing
 
 
 def made_ranking(n_images: int = 30) -> Ranking:

@@ -35,7 +35,7 @@ KEYS = ["clean", "gaussian_noise_2", "fog_2"]
 
 
 def evaluate(root: Path, out: Path, model: PixelDetector | None = None, **options: Any) -> dict[str, Any]:
-    return evaluate_corruptions(coco_config(root), model or PixelDetector(), out, **{**FEW, **options})
+    return evaluate_corruptions(coco_config(root), model or PixelDetector(), out, **{**FEW, "resamples": 20, **options})
 
 
 class Watch:
@@ -70,6 +70,8 @@ def whole(made_coco: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
         ("fog_2.npz", "fsync"),
         ("fog_2.json", "fsync"),
         ("fog_2.json", "replace"),
+        ("confidence.json", "fsync"),
+        ("resamples.npz", "replace"),
         ("summary.json", "fsync"),
         ("table.md", "fsync"),
         ("cells.csv", "fsync"),
