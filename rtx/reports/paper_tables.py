@@ -174,7 +174,7 @@ def paper_against_yours(runs: Sequence[Run]) -> tuple[Table | None, tuple[str, .
             printed = Entry(percent(record.value, 2), f"± {percent(record.spread, 2)}" if record.spread else "")
             same = _alike(run, record)
             paper = f"{_short(record.paper)}, {record.place}"
-            what = f"{metric_name(record.metric)} {record.quantity}"
+            what = f"{metric_name(record.metric)} {record.quantity.replace(':', ' under ')}"
             setting = ", ".join(p for p in (record.backbone, record.source, record.transfer, record.note) if p)
             rows.append(
                 (

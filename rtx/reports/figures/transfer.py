@@ -13,7 +13,7 @@ from rtx.reports.groups import Group
 from rtx.reports.intervals import Interval
 from rtx.reports.published import sources
 from rtx.reports.runs import Run
-from rtx.reports.style import DASHES, INK, MARKERS, RC, RULE, SOFT, model_colours, new_figure, spread, title
+from rtx.reports.style import DASHES, INK, MARKERS, PAPER, RC, RULE, SOFT, model_colours, new_figure, spread, title
 from rtx.reports.wording import metric_name, percent, shorten, shortened
 
 MODE_ORDER = ("fixed", "full", "full_strict")
@@ -120,7 +120,8 @@ def _eps_figure(group: Group, lines: Sequence[Line]) -> Figure:
             xs = [max(run.source.eps or 0.0, floor) for run in line.runs]
             colour, marker = colours[line.mode], MARKERS[modes.index(line.mode) % len(MARKERS)]
             clean = [100 * run.summary.P for run in line.runs]
-            _with_band(left, xs, clean, [run.intervals.of("P") for run in line.runs], colour, "", DASHES[1])
+            spans = [run.intervals.of("P") for run in line.runs]
+            _with_band(left, xs, clean, spans, colour, marker, DASHES[1], hollow=True)
             corrupted = [100 * run.summary.mPC for run in line.runs]
             _with_band(left, xs, corrupted, [run.intervals.of("mPC") for run in line.runs], colour, marker, "-")
             drops = [100 * run.summary.drop for run in line.runs]
@@ -149,20 +150,22 @@ def _with_band(
     colour: str,
     marker: str,
     dashes: Any,
+    *,
+    hollow: bool = False,
 ) -> None:
     if all(spans):
         low, high = zip(*((100 * s[0], 100 * s[1]) for s in spans if s), strict=True)
         axes.fill_between(xs, low, high, color=colour, alpha=0.16, lw=0)
-    axes.plot(
-        xs, ys, color=colour, marker=marker or "o", markersize=3 if marker else 1.5, linestyle=dashes, linewidth=1
-    )
+    face = PAPER if hollow else colour
+    axes.plot(xs, ys, color=colour, marker=marker, markersize=3, markerfacecolor=face, linestyle=dashes, linewidth=1)
 
 
 def _eps_legend(figure: Figure, modes: list[str], colours: dict[str, str]) -> None:
     from matplotlib.lines import Line2D
 
     handles = [Line2D([], [], color=colours[m], marker=MARKERS[i % len(MARKERS)]) for i, m in enumerate(modes)]
-    handles += [Line2D([], [], color=SOFT, linestyle=DASHES[1]), Line2D([], [], color=SOFT)]
+    handles += [Line2D([], [], color=SOFT, marker="o", markersize=3, markerfacecolor=PAPER, linestyle=DASHES[1])]
+    handles += [Line2D([], [], color=SOFT, marker="o", markersize=3)]
     figure.legend(
         handles,
         [*modes, "clean (P)", "corrupted (mPC)"],
