@@ -6,7 +6,7 @@ be padded to one shape, so that the batch size moves a score by float rounding o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from multiprocessing import ProcessError
 from typing import Any
 
@@ -154,7 +154,7 @@ class _Requests:
 
 def stream(
     view: CorruptedView, conditions: Iterable[Condition], batches: list[list[int]], *, workers: int = 2
-) -> Iterator[tuple[Condition, bool, Any]]:
+) -> Generator[tuple[Condition, bool, Any], None, None]:
     """Prepared batches of all cells, in order, loaded ahead across cell borders.
 
     Args:
@@ -180,18 +180,23 @@ def stream(
     )
     iterator = iter(loader)
     count = 0
-    while True:
-        try:
-            condition, batch = next(iterator)
-        except StopIteration:
-            return
-        except RtxError as error:
-            raise _plain(error) from None
-        except (OSError, EOFError, ProcessError) as error:
-            # Images come through sockets of the loader processes: one that was killed may show here first.
-            raise LoaderDied(f"{type(error).__name__}: {error}") from error
-        count += 1
-        yield condition, count % len(batches) == 0, batch
+    try:
+        while True:
+            try:
+                condition, batch = next(iterator)
+            except StopIteration:
+                return
+            except RtxError as error:
+                raise _plain(error) from None
+            except (OSError, EOFError, ProcessError) as error:
+                # Images come through sockets of the loader processes: one that was killed may show here first.
+                raise LoaderDied(f"{type(error).__name__}: {error}") from error
+            count += 1
+            yield condition, count % len(batches) == 0, batch
+    finally:
+        # Left to the garbage collector, the queues may go before the processes are told, and each is waited for 5 s.
+        if workers:
+            iterator._shutdown_workers()  # type: ignore[attr-defined]
 
 
 def _plain(error: RtxError) -> RtxError:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,7 +85,7 @@ def plan_batches(job: Job) -> list[list[int]]:
 
 def evaluate(
     job: Job, conditions: Iterable[Condition], batches: list[list[int]], key: str, tell: OnEvent
-) -> Iterator[Work | None]:
+) -> Generator[Work | None, None, None]:
     """Put every image of every condition through the model.
 
     Args:
@@ -110,8 +110,9 @@ def evaluate(
     job.scorer.keep = job.keep_predictions
     job.scorer.reset()
     images, started = 0, time.perf_counter()
-    with _ready(job):
-        for condition, last, batch in stream(CorruptedView(job.dataset), conditions, batches, workers=job.workers):
+    loaded = stream(CorruptedView(job.dataset), conditions, batches, workers=job.workers)
+    with _ready(job), closing(loaded):
+        for condition, last, batch in loaded:
             samples = forward(batch, condition)
             job.scorer.process(samples)
             images += len(samples)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 
 from rtx.errors import BadValue, DataError
@@ -188,12 +189,13 @@ class _State:
             yield first
             yield from more
 
-        for work in evaluate(self.job, conditions(), batches, self.folder.key, self.tell):
-            if work is not None:
-                place.submit(work)
-                self.handed.add(work.condition)
-            for scored in place.results():
-                self._write(scored)
+        with closing(evaluate(self.job, conditions(), batches, self.folder.key, self.tell)) as works:
+            for work in works:
+                if work is not None:
+                    place.submit(work)
+                    self.handed.add(work.condition)
+                for scored in place.results():
+                    self._write(scored)
         self._drain(place)
 
     def _restarted(self, before: int, error: RuntimeError) -> int:

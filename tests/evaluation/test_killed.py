@@ -12,7 +12,7 @@ from tests.evaluation.sweeper import Sweeper
 from tests.evaluation.worlds import table
 
 Table = dict[str, object]
-GRID = dict(corruptions=["noise", "fog", "frost", "pixelate"], severities=[1, 3, 5])
+GRID = dict(corruptions=["noise", "fog", "frost", "pixelate"], severities=[1, 3, 5], resamples=20)
 
 
 @pytest.fixture(scope="module")

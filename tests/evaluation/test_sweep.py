@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import multiprocessing
 import shutil
 import threading
 from datetime import timedelta
@@ -178,6 +179,7 @@ def test_an_image_below_32_pixels_is_named_and_finished_cells_stay(made_coco: Pa
     with pytest.raises((BadValue, DataError), match=rf"{victim.name}.*31x40") as caught:
         evaluate(root, tmp_path / "out", workers=2)
     assert "Traceback" not in str(caught.value)
+    assert multiprocessing.active_children() == [], "loader processes end with the sweep, not with the garbage"
     assert (tmp_path / "out" / "cells" / f"{CLEAN.key}.json").is_file()
 
 
