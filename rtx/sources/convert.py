@@ -16,7 +16,7 @@ from rtx.errors import BadValue, WeightsMismatch, unknown_name
 from rtx.sources import swin_keys
 from rtx.sources.archs import ARCHS, reference_shapes
 from rtx.sources.catalog import CATALOG
-from rtx.sources.detectron2_keys import to_detectron2
+from rtx.sources.detectron2_keys import OPTIONS, to_detectron2
 from rtx.sources.guess import guess_arch
 from rtx.sources.layouts import recognise
 from rtx.sources.load import file_sha256, fit
@@ -88,8 +88,9 @@ def convert(path: Path, target: str, out: Path, *, arch: str | None = None) -> d
 def hint(target: str, arch: str, out: Path) -> str:
     """How to use a converted file."""
     if target == "detectron2":
+        network = ", ".join(f"MODEL.RESNETS.{name} {value}" for name, value in OPTIONS[arch].items())
         return (
-            f"MODEL.WEIGHTS {out}, INPUT.FORMAT RGB, MODEL.RESNETS.STRIDE_IN_1X1 False, "
+            f"MODEL.WEIGHTS {out}, INPUT.FORMAT RGB, {network}, MODEL.RESNETS.STRIDE_IN_1X1 False, "
             "MODEL.PIXEL_MEAN [123.675, 116.28, 103.53], MODEL.PIXEL_STD [58.395, 57.12, 57.375]"
         )
     if target == "torchvision":

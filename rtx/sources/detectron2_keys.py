@@ -1,4 +1,4 @@
-"""ResNet key names of detectron2."""
+"""ResNet key names of detectron2, and the options that build each network there."""
 
 from __future__ import annotations
 
@@ -6,6 +6,19 @@ import re
 from collections.abc import Mapping
 
 from torch import Tensor
+
+OPTIONS: Mapping[str, Mapping[str, int]] = {
+    "resnet18": {"DEPTH": 18, "RES2_OUT_CHANNELS": 64},
+    "resnet34": {"DEPTH": 34, "RES2_OUT_CHANNELS": 64},
+    "resnet50": {"DEPTH": 50},
+    "resnet101": {"DEPTH": 101},
+    "wide_resnet50_2": {"DEPTH": 50, "WIDTH_PER_GROUP": 128},
+    "wide_resnet50_4": {"DEPTH": 50, "WIDTH_PER_GROUP": 256},
+    "resnext50_32x4d": {"DEPTH": 50, "NUM_GROUPS": 32, "WIDTH_PER_GROUP": 4},
+    "resnext101_32x8d": {"DEPTH": 101, "NUM_GROUPS": 32, "WIDTH_PER_GROUP": 8},
+}
+"""Architecture -> what differs under MODEL.RESNETS from its defaults (NUM_GROUPS 1, WIDTH_PER_GROUP 64,
+RES2_OUT_CHANNELS 256). With other values its loader skips the weights that do not fit, and only warns."""
 
 
 def to_detectron2(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,22 @@ def test_mmpretrains_swin_gets_the_final_norm(swin, tmp_path):
     convert(swin[0], "mmpretrain", tmp_path / "out.pth")
     found = read_checkpoint(tmp_path / "out.pth")["state_dict"]
     assert torch.equal(found["backbone.norm3.weight"], swin[1]["norm.weight"])
+
+
+@pytest.mark.parametrize("arch", [name for name, arch in ARCHS.items() if arch.family == "resnet"])
+def test_detectron2_options_build_the_published_shapes(arch):
+    """Its own rule: a block is NUM_GROUPS * WIDTH_PER_GROUP wide inside, RES2_OUT_CHANNELS outside, 3 convolutions deep
+    where DEPTH is 50 or more, and DEPTH counts the convolutions of the blocks, the stem and the classifier."""
+    said = dict(re.findall(r"MODEL\.RESNETS\.(\w+) (\d+)", hint("detectron2", arch, Path("x.pkl"))))
+    option = {"NUM_GROUPS": 1, "WIDTH_PER_GROUP": 64, "RES2_OUT_CHANNELS": 256} | {k: int(v) for k, v in said.items()}
+    shapes = full_shapes(arch)
+    convolutions = [k for k in shapes if re.match(r"layer\d\.\d+\.conv\d\.weight", k)]
+    last = "conv3" if option["DEPTH"] >= 50 else "conv2"
+    inside = shapes["layer1.0.conv2.weight"]
+    assert option["DEPTH"] == len(convolutions) + 2
+    assert inside[0] == option["NUM_GROUPS"] * option["WIDTH_PER_GROUP"]
+    assert inside[1] * option["NUM_GROUPS"] == inside[0]
+    assert shapes[f"layer1.0.{last}.weight"][0] == option["RES2_OUT_CHANNELS"]
 
 
 def test_detectron2_names_are_those_of_its_own_converter(r18, tmp_path):
