@@ -81,7 +81,8 @@ class Cell:
         """Read a cell file's text.
 
         Raises:
-            BadValue: it is no cell file, or its key does not belong to its card; `place` is named.
+            BadValue: it is no cell file, its key does not belong to its card, or its checksum is not that of its
+                content or not there: a file without one may have been edited. `place` is named.
         """
         try:
             row = json.loads(text)
@@ -94,14 +95,14 @@ class Cell:
                 timing=row["timing"],
             )
             key = row["key"]
-            given = row.get("checksum")  # files written before there was one have none
+            given = row["checksum"]
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise BadValue(
                 f"{place}: not an rtx cell file ({error}); delete it and run the evaluation again"
             ) from error
         if key != protocol_key(cell.protocol):
             raise BadValue(f"{place}: its key does not match its protocol card, it was edited; delete it and run again")
-        if given is not None and given != _checksum(row):
+        if given != _checksum(row):
             raise BadValue(f"{place}: its content does not match its checksum, it was edited; delete it and run again")
         return cell
 
