@@ -11,7 +11,6 @@ whole, and their content does not depend on who made them.
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
 import os
@@ -25,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from rtx.errors import BadValue, RunConflict
-from rtx.evaluation.files import cannot_write
+from rtx.evaluation.files import create_new
 from rtx.evaluation.liveness import is_here, state_of, this_process
 from rtx.types import Condition
 
@@ -87,7 +86,7 @@ class Claims:
         self._thread: threading.Thread | None = None
 
     def __enter__(self) -> Claims:
-        self._create(self._presence(self.owner), self._life())
+        create_new(self._presence(self.owner), self._life())
         self._thread = threading.Thread(target=self._live, name="claims", daemon=True)
         self._thread.start()
         return self
@@ -158,7 +157,7 @@ class Claims:
     def _take(self, name: str) -> bool:
         path = self._path(name)
         for _ in range(5):
-            if self._create(path, (json.dumps(self.me) + "\n").encode()):
+            if create_new(path, (json.dumps(self.me) + "\n").encode()):
                 self._held.add(name)
                 return True
             if (content := _read(path)) is None:
@@ -235,36 +234,9 @@ class Claims:
                 os.close(handle)
         except FileNotFoundError:
             with suppress(OSError):  # somebody has cleaned up
-                self._create(self._presence(self.owner), self._life())
+                create_new(self._presence(self.owner), self._life())
         except OSError as error:
             log.debug("no sign of life written: %s", error)
-
-    def _create(self, path: Path, content: bytes) -> bool:
-        """Make a file whole, unless it is there already."""
-        temporary = path.with_name(f".{self.owner}.{threading.get_ident()}")
-        for attempt in range(5):
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                temporary.write_bytes(content)
-                try:
-                    os.link(temporary, path)
-                    return True
-                except FileExistsError:
-                    return False
-                except OSError as error:
-                    if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS):
-                        raise
-                    return _create_plainly(path, content)  # a file system without hard links
-                finally:
-                    temporary.unlink(missing_ok=True)
-            except FileNotFoundError as error:  # the last one out removed the folder in between
-                if attempt == 4:
-                    raise cannot_write(path, error) from error
-            except OSError as error:
-                with suppress(OSError):
-                    temporary.unlink(missing_ok=True)
-                raise cannot_write(path, error) from error
-        return False
 
 
 def holders(root: Path) -> dict[Condition, Holder]:
@@ -278,16 +250,6 @@ def holders(root: Path) -> dict[Condition, Holder]:
                 who = _parsed(content)
                 found[condition] = Holder(str(who.get("host", "?")), int(who.get("pid", 0)), state_of(who))
     return found
-
-
-def _create_plainly(path: Path, content: bytes) -> bool:
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-    except FileExistsError:
-        return False
-    with os.fdopen(handle, "wb") as stream:
-        stream.write(content)
-    return True
 
 
 def _read(path: Path) -> bytes | None:
