@@ -1,12 +1,15 @@
 """A process that runs one sweep by itself and then forks one for each line it reads, to be killed or left alone.
 
-Line in: JSON with `root` (data), `out`, `log`, `starts` (how many sweeps at once), `kill_after` (seconds until the
-first of them is killed, or null) and options of the evaluation. Line out: JSON with `status` (exit statuses, -9 when
-killed) and `seconds`. Each sweep is a process group of its own; the log gets one line for each cell that is taken.
+Line in: JSON with `root` (data), `out`, `log`, `starts` (how many sweeps at once), options of the evaluation, and
+what is done to the first sweep: `kill_after` (seconds until it is killed, or null), `kill_at` (how many cells are taken
+when it is killed, or null), `hold` (it stops for good at its first cell, the others start then); `read_only` mounts
+the data so for all. Line out: JSON with `status` (exit statuses, -9 when killed, `NOT_PERMITTED` where nothing may be
+mounted) and `seconds`. Each sweep is a process group of its own; the log gets one line for each cell that is taken.
 """
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import signal
@@ -14,11 +17,15 @@ import subprocess
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 PROJECT = Path(__file__).resolve().parents[2]
+NOT_PERMITTED = 77
+_NEW_MOUNTS, _NEW_USER = 0x20000, 0x10000000
+_READ_ONLY, _REMOUNT, _BIND, _RECURSIVE, _PRIVATE = 1, 32, 4096, 16384, 1 << 18
 
 
 class Sweeper:
@@ -35,12 +42,22 @@ class Sweeper:
         )
 
     def sweep(
-        self, root: Path, out: Path, *, kill_after: float | None = None, starts: int = 1, **options: Any
+        self,
+        root: Path,
+        out: Path,
+        *,
+        kill_after: float | None = None,
+        kill_at: int | None = None,
+        hold: bool = False,
+        read_only: bool = False,
+        starts: int = 1,
+        **options: Any,
     ) -> dict[str, Any]:
         """Run sweeps and say how they ended and which cells they took."""
         log = out.parent / f"{out.name}.log"
         log.write_text("")
         order = dict(root=str(root), out=str(out), log=str(log), kill_after=kill_after, starts=starts, options=options)
+        order |= dict(kill_at=kill_at, hold=hold, read_only=read_only)
         assert self.process.stdin and self.process.stdout
         self.process.stdin.write(json.dumps(order) + "\n")
         self.process.stdin.flush()
@@ -54,7 +71,7 @@ class Sweeper:
         self.process.wait(30)
 
 
-def sweep(order: dict[str, Any]) -> None:
+def sweep(order: dict[str, Any], number: int = 0) -> None:
     """One evaluation, in a process group of its own."""
     from rtx.evaluation.events import CellStarted
     from rtx.evaluation.loop import evaluate_corruptions
@@ -65,13 +82,36 @@ def sweep(order: dict[str, Any]) -> None:
     def note(event: Any) -> None:
         if isinstance(event, CellStarted):
             os.write(log, f"{event.condition.key}\n".encode())
+            while order["hold"] and number == 0:
+                time.sleep(1)
 
     evaluate_corruptions(
         coco_config(Path(order["root"])), PixelDetector(), Path(order["out"]), on_event=note, **order["options"]
     )
 
 
-def start(order: dict[str, Any]) -> int:
+def mount_read_only(root: str) -> bool:
+    """Give this process mounts of its own, in which a folder is read-only for everybody; False where it may not."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    place = root.encode()
+    steps: list[Callable[[], int]] = [
+        lambda: libc.unshare(_NEW_MOUNTS) and libc.unshare(_NEW_MOUNTS | _NEW_USER),
+        lambda: libc.mount(b"none", b"/", None, ctypes.c_ulong(_RECURSIVE | _PRIVATE), None),
+        lambda: libc.mount(place, place, None, ctypes.c_ulong(_BIND), None),
+        lambda: libc.mount(place, place, None, ctypes.c_ulong(_BIND | _REMOUNT | _READ_ONLY), None),
+    ]
+    for step in steps:
+        if step():
+            print(f"no mounts: {os.strerror(ctypes.get_errno())}", file=sys.stderr)
+            return False
+    try:
+        (Path(root) / "written").touch()
+    except OSError:
+        return True
+    raise AssertionError("the folder can still be written")
+
+
+def start(order: dict[str, Any], number: int) -> int:
     """Fork a sweep and return its process id."""
     pid = os.fork()
     if pid == 0:
@@ -79,8 +119,11 @@ def start(order: dict[str, Any]) -> int:
         try:
             os.setpgid(0, 0)
             os.dup2(2, 1)  # half a line of a process that is killed must not come before an answer
-            sweep(order)
-            status = 0
+            if order["read_only"] and not mount_read_only(order["root"]):
+                status = NOT_PERMITTED
+            else:
+                sweep(order, number)
+                status = 0
         except BaseException:
             traceback.print_exc()
         finally:
@@ -90,17 +133,35 @@ def start(order: dict[str, Any]) -> int:
     return pid
 
 
-def wait(pid: int, kill_after: float | None) -> int:
-    """Exit status of a child, killed with its group when time is up."""
-    end = None if kill_after is None else time.monotonic() + kill_after
+def wait(pid: int, due: Callable[[], bool] | None) -> int:
+    """Exit status of a child, killed with its group when it is due."""
     while True:
-        done, status = os.waitpid(pid, os.WNOHANG if end else 0)
+        done, status = os.waitpid(pid, os.WNOHANG if due else 0)
         if done:
             return os.waitstatus_to_exitcode(status)
-        if end is not None and time.monotonic() >= end:
+        if due is not None and due():
             os.killpg(pid, signal.SIGKILL)
             return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         time.sleep(0.002)
+
+
+def starts_of(order: dict[str, Any]) -> list[int]:
+    """Run what is ordered; the exit statuses."""
+    begun = time.monotonic()
+
+    def taken() -> int:
+        return len(Path(order["log"]).read_text().split())
+
+    pids = [start(order, 0)]
+    due: Callable[[], bool] | None = None
+    while order["hold"] and not taken():
+        time.sleep(0.002)
+    if order["kill_at"] is not None:
+        due = lambda: taken() >= order["kill_at"]  # noqa: E731
+    elif order["kill_after"] is not None:
+        due = lambda: time.monotonic() - begun >= order["kill_after"]  # noqa: E731
+    pids += [start(order, number) for number in range(1, order["starts"])]
+    return [wait(pid, None if number else due) for number, pid in enumerate(pids)]
 
 
 def main() -> None:
@@ -124,8 +185,7 @@ def main() -> None:
             gc.freeze()
             print(json.dumps({"status": [0], "seconds": time.monotonic() - started}), flush=True)
             continue
-        pids = [start(order) for _ in range(order["starts"])]
-        status = [wait(pid, None if n else order["kill_after"]) for n, pid in enumerate(pids)]
+        status = starts_of(order)
         print(json.dumps({"status": status, "seconds": time.monotonic() - started}), flush=True)
 
 
