@@ -38,6 +38,11 @@ class Browser:
             "--no-sandbox",
             "--disable-gpu",
             "--hide-scrollbars",
+            # A page that needs no network is tested by a browser that asks for none.
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
             f"--user-data-dir={profile}",
         ]
         wanted = {
