@@ -11,12 +11,13 @@ from typing import Any
 from rtx.evaluation.scores import CONTEXT_FIELDS
 from rtx.reports.naming import slug
 from rtx.reports.runs import BENCHMARK_CELLS, Run
-from rtx.reports.wording import dataset_name, metric_name
+from rtx.reports.wording import dataset_name, metric_name, shortened
 from rtx.types import CLEAN
 
 # Two models differ in these by their nature; all else on the card must agree for their difference to mean anything.
 _OF_THE_MODEL = frozenset({"weights_sha256", "config_sha256"})
 SMALL = 500
+TINY = 50
 _WORDS = {
     "corruption_engine": "corruption engine",
     "corruption_engine_version": "engine version",
@@ -85,6 +86,10 @@ class Group:
     def comparable(self) -> tuple[Run, ...]:
         """Complete runs that may be compared with the baseline, the baseline among them."""
         return tuple(run for run in self.complete if not unlike(self.baseline, run))
+
+    def called(self, run: Run, most: int = 32) -> str:
+        """A run's name for a figure, apart from the names of the others."""
+        return shortened([other.name for other in self.runs], most)[self.runs.index(run)]
 
     @property
     def claimed(self) -> tuple[Run, ...]:
@@ -204,6 +209,9 @@ def _of_run(run: Run) -> list[Banner]:
         origin = str(run.card.get("origin", "imported"))
         text = f"{origin[:1].upper()}{origin[1:]}; not stated there: {', '.join(map(str, unknown))}."
         found.append(Banner("note", f"Imported: {run.name}", text))
+    if run.n_images is not None and run.n_images < TINY and run.intervals.of("mPC") is not None:
+        text = f"{run.n_images} images: too few to trust the intervals, which are likely too narrow."
+        found.append(Banner("warn", f"Tiny test set: {run.name}", text))
     if run.n_images is not None and run.n_images < SMALL and run.intervals.of("mPC") is None:
         why = f" ({run.intervals.absent})" if run.intervals.absent else ""
         text = f"{run.n_images} images and no interval{why}: differences of a few points may be chance."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -119,6 +120,7 @@ def render(content: Content) -> str:
             script_hash=digest,
             to_latex=latex,
             unbroken=unbroken,
+            breakable=_breakable,
             to_markdown=markdown,
             n_runs=sum(len(group.runs) for group in content.groups),
         )
@@ -152,6 +154,11 @@ def _variables(counts_of_models: Sequence[int]) -> str:
         f"\n:root{{{one}}}\n@media screen and (prefers-color-scheme:dark){{:root:not([data-theme=light]){{{two}}}}}\n"
         f"@media screen{{:root[data-theme=dark]{{{two}}}}}\n"
     )
+
+
+def _breakable(name: str) -> Markup:
+    """A name, escaped, that may be broken after its underscores."""
+    return Markup("<wbr>").join(re.split(r"(?<=[_/…])", name))
 
 
 def _chapter(content: Content, group: Group, index: int) -> Chapter:
@@ -222,6 +229,9 @@ def _strips(content: Content, group: Group, chapter: str) -> Section:
         "Orange, dotted: false alarms. White, dashed: missed objects. Label maps: wrong pixels are striped. "
         f"Predictions with a score of 0.3 and above. {pool}Images are chosen by the drop of their quality, not by hand."
     )
+    hidden = len(group.runs) - len(there) - len(lacking)
+    if hidden:
+        about += f" Of {len(there) + hidden} models, the baseline, the best, the worst and one between are drawn."
     absent = ""
     if not there:
         absent = (
@@ -250,7 +260,7 @@ def _heat(group: Group) -> dict[str, Any]:
         whole = run.summary.rPC if run.summary.complete else None
         text = f"{run.name}: rPC over 15 corruptions; folder {run.folder}"
         cells.append(_heat_cell(None if whole is None or whole != whole else whole, text))
-        body.append({"name": run.name, "baseline": run is group.baseline, "cells": cells})
+        body.append({"name": run.name, "short": group.called(run, 26), "cells": cells})
     widths = [(family, sum(CORRUPTIONS[n] == family for n in BENCHMARK)) for family in FAMILIES]
     return {"columns": columns, "families": widths, "rows": body}
 
@@ -284,7 +294,15 @@ def _matrix(group: Group) -> dict[str, Any]:
             }
             for name, there, wanted in counts(run)
         ]
-        body.append({"name": run.name, "cells": cells, "images": run.n_images or "unknown", "flags": ", ".join(flags)})
+        body.append(
+            {
+                "name": run.name,
+                "short": group.called(run, 26),
+                "cells": cells,
+                "images": run.n_images or "unknown",
+                "flags": ", ".join(flags),
+            }
+        )
     return {"columns": columns, "rows": body}
 
 

@@ -72,9 +72,10 @@ def _utrera(runs: Sequence[Run]) -> Table | None:
         "random": "scratch",
     }
     columns: dict[str, dict[tuple[str, str, str, str], list[Run]]] = {}
+    natural = {run.source.recipe for run in runs if run.source.eps == 0}
     for run in runs:
-        recipe = run.source.recipe
-        name = "in1k" if recipe.startswith("in1k") or recipe == "l2_eps0" else recipe
+        # Several sources without adversary are several sources: each has its own column.
+        name = "in1k" if {run.source.recipe} == natural else run.source.recipe
         key = (run.dataset, run.metric, _detector(run, runs), run.transfer)
         columns.setdefault(name, {}).setdefault(key, []).append(run)
     present = [name for name in SOURCES if name in columns] + sorted(set(columns) - set(SOURCES))

@@ -115,11 +115,15 @@ def by_family(group: Group) -> Table:
                 span = difference(group.baseline.intervals, run.intervals, _whole_drop)
                 found.append((both[0] - both[1], span))
             changes = [Entry(signed(f[0]), _given(f[1], sign=True)) if f else Entry(DASH) for f in found]
-            rows.append(row(f"↳ against {group.baseline.name}", *changes, *[""] * (len(FAMILIES) + 2 - len(changes))))
+            rows.append(row("↳ minus baseline", *changes, *[""] * (len(FAMILIES) + 2 - len(changes))))
+    pairs = (
+        f"Minus baseline ({group.baseline.name}): difference of drops in points, paired over images where an interval "
+        "is given."
+    )
     notes = (
         "Drop = 1 - score / P, in percent. Overall: every corruption weighs the same; the mean of the families "
         "is another number, because noise has three corruptions and the others four.",
-        "Against: difference of drops in points, paired over images where an interval is given.",
+        *([pairs] if len(rows) > len(group.runs) else []),
     )
     head = ("model", *FAMILIES, "overall", "mean of families")
     return Table(
@@ -128,11 +132,12 @@ def by_family(group: Group) -> Table:
 
 
 def every_metric(group: Group) -> Table:
-    """P, mPC and rPC of every metric that the cells hold, classes left out."""
+    """P, mPC and rPC of every metric that the cells hold, classes and what no model defines left out."""
+    defined = {metric for run in group.runs for metric in run.metrics if run.grid(metric)}
     rows = []
     for run in group.runs:
         for metric in run.metrics:
-            if "/" in metric:
+            if "/" in metric or metric not in defined:
                 continue
             summary = run.summary_of(metric)
             undefined = len(run.grid(metric)) < len(run.cells)
@@ -159,14 +164,18 @@ def completeness(group: Group) -> Table:
 
 
 def _breakdown(group: Group, name: str, word: str, lines: Sequence[tuple[str, list[float | None]]]) -> Table:
-    rows = []
-    for text, values in lines:
+    cells = []
+    for _, values in lines:
         best = _best(group, values, low=True)
-        rows.append(row(text, *(Entry(percent(v), "", i in best) for i, v in enumerate(values))))
+        cells.append([Entry(percent(v), "", i in best) for i, v in enumerate(values)])
+    names, words = [run.name for run in group.runs], [text for text, _ in lines]
+    if len(words) <= len(names):  # what is fewer goes into columns
+        head, first, cells = ("model", *words), names, [list(column) for column in zip(*cells, strict=True)]
+    else:
+        head, first = (word, *names), words
     title = f"Drop of {metric_name(group.metric)} by {word}"
-    return Table(
-        name, title, (word, *(run.name for run in group.runs)), tuple(rows), 1, ("Drop in percent of the clean score.",)
-    )
+    rows = tuple(row(text, *entries) for text, entries in zip(first, cells, strict=True))
+    return Table(name, title, head, rows, 1, ("Drop in percent of the clean score.",))
 
 
 def _best(group: Group, values: Sequence[float | None], *, low: bool = False, digits: int = 1) -> set[int]:

@@ -20,7 +20,7 @@ MODELS = 4
 def models_shown(
     group: Group, examples: Mapping[Path, Examples]
 ) -> tuple[list[tuple[str, Examples]], list[tuple[str, str]]]:
-    """Whose predictions the strips show, in the group's order; and who is left out, and why.
+    """Whose predictions the strips show, in the group's order; and who cannot be shown, and why.
 
     One picture serves all rows, so only models that saw the same pixels can stand in one strip: those of the baseline,
     or of the first run with examples. Of more than four, the baseline, the best, the worst and one between are shown.
@@ -38,8 +38,6 @@ def models_shown(
         others = [run for run in ranked if run is not first]
         step = (len(others) - 1) / (MODELS - 2)
         kept += [others[round(step * place)] for place in range(MODELS - 1)]
-        more = f"not drawn: strips show {MODELS} models, from the best to the worst mPC"
-        left_out += [(run.name, more) for run in alike if run not in kept]
         alike = [run for run in alike if run in kept]
     return [(run.name, examples[run.folder]) for run in alike], left_out
 

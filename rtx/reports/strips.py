@@ -24,7 +24,7 @@ from rtx.reports.examples import (
     read_map,
 )
 from rtx.reports.pixels import WIDTH, Pixels
-from rtx.reports.wording import corruption_name
+from rtx.reports.wording import corruption_name, shortened
 from rtx.types import CLEAN, SEVERITIES, Condition
 
 BUDGET = 1_500_000
@@ -72,11 +72,12 @@ class Strip:
 
 @dataclass(frozen=True)
 class Strips:
-    """All strips, and the pictures that they share: name -> data URI."""
+    """All strips, the pictures that they share (name -> data URI), and what the models are called beside them."""
 
     strips: tuple[Strip, ...]
     pictures: dict[str, str]
     left_out: int
+    names: dict[str, str]
 
 
 def build(chosen: Sequence[Choice], runs: Sequence[tuple[str, Examples]]) -> Strips:
@@ -86,14 +87,15 @@ def build(chosen: Sequence[Choice], runs: Sequence[tuple[str, Examples]]) -> Str
     """
     pictures: dict[str, str] = {}
     strips: list[Strip] = []
+    names = dict(zip((name for name, _ in runs), shortened([name for name, _ in runs], 34), strict=True))
     for number, choice in enumerate(chosen):
         added: dict[str, str] = {}
         strip = _strip(number, choice, runs, added)
         if sum(map(len, pictures.values())) + sum(map(len, added.values())) > BUDGET:
-            return Strips(tuple(strips), pictures, len(chosen) - number)
+            return Strips(tuple(strips), pictures, len(chosen) - number, names)
         pictures |= added
         strips.append(strip)
-    return Strips(tuple(strips), pictures, 0)
+    return Strips(tuple(strips), pictures, 0, names)
 
 
 def _strip(number: int, choice: Choice, runs: Sequence[tuple[str, Examples]], pictures: dict[str, str]) -> Strip:

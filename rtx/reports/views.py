@@ -74,7 +74,8 @@ CURVE = View(
     "curve",
     "Severity curve",
     "Mean over the 15 corruptions at each severity; 0 is the clean images. "
-    "A band is a 95 % interval, no band means that none was computed.",
+    "A band is a 95 % interval; of more than four models it is drawn for the baseline, the best and the worst. No band "
+    "means that none was computed.",
     curve.draw,
     curve.point,
 )

@@ -125,6 +125,20 @@ def unbroken(text: str) -> str:
     return re.sub(r"(?<=\d) (?=%|mPC\b|images\b|points\b)", "\u00a0", text)
 
 
+def in_two_lines(name: str, most: int) -> str:
+    r"""A name broken after a space, a dash or the like near its middle, if it is longer than a line.
+
+    Example:
+        >>> in_two_lines("fasterrcnn…l2_eps0.5_fixed", 17)
+        'fasterrcnn…l2_\neps0.5_fixed'
+    """
+    ends = [found.end() for found in re.finditer(r"[ _…-]+", name)]
+    if len(name) <= most or not ends:
+        return name
+    place = min(ends, key=lambda end: abs(2 * end - len(name)))
+    return f"{name[:place].rstrip(' ')}\n{name[place:]}"
+
+
 def shorten(text: str, most: int = 32) -> str:
     """A name that fits a figure, its middle left out: both ends tell names apart. Words stay whole where they can.
 
@@ -132,27 +146,34 @@ def shorten(text: str, most: int = 32) -> str:
         >>> shorten("Faster R-CNN R50 stylised only", 24)
         'Faster … stylised only'
         >>> shorten("faster_rcnn_dconv_c3-c5_x101_32x4d", 16)
-        'faster_r…1_32x4d'
+        'faster…32x4d'
+        >>> shorten("nothing-but-one-long-word", 13)
+        'nothin…g-word'
     """
     if len(text) <= most:
         return text
-    words = text.split()
-    cuts = [(" ".join(words[:n]), " ".join(words[m:])) for n in range(1, len(words)) for m in range(n + 1, len(words))]
-    fitting = [(head, tail) for head, tail in cuts if len(head) + len(tail) + 3 <= most]
+    spaces = list(re.finditer(r"[ _…]+", text))
+    cuts = [(text[: one.start()], text[two.end() :]) for n, one in enumerate(spaces) for two in spaces[n:]]
+    gap = " … " if " " in text else "…"
+    fitting = [(head, tail) for head, tail in cuts if head and tail and len(head) + len(tail) + len(gap) <= most]
     if fitting:
-        return " … ".join(max(fitting, key=lambda cut: (min(map(len, cut)), sum(map(len, cut)))))
+        return gap.join(max(fitting, key=lambda cut: (min(map(len, cut)), sum(map(len, cut)))))
     half = (most - 1) // 2
     return f"{text[: most - 1 - half]}…{text[-half:]}"
 
 
 def shortened(names: Sequence[str], most: int = 26) -> list[str]:
-    """Names that fit a figure and stay apart where they were.
+    """Names that fit a figure and stay apart where they were; what all of them say goes first.
 
     Example:
+        >>> shortened(["faster_r18_fruits_eps0_fixed", "mask_r18_fruits_eps0.5_full"], 22)
+        ['faster…eps0_fixed', 'mask…eps0.5_full']
         >>> shortened(["a long name with R50 in the midst", "a long name with R101 in the midst"], 16)
         ['…ith R50 in the…', '…ith R101 in th…']
     """
-    short = {name: shorten(name, most) for name in names}
+    if max(map(len, names), default=0) <= most:
+        return list(names)
+    short = {name: shorten(told, most) for name, told in zip(names, _without_shared(names), strict=True)}
     for text in sorted({t for t in short.values() if list(short.values()).count(t) > 1}):
         alike = [name for name in short if short[name] == text]
         first = _shared(alike)
@@ -166,6 +187,18 @@ def shortened(names: Sequence[str], most: int = 26) -> list[str]:
     if len(set(short.values())) < len(short):  # apart in more than fits
         short = {name: f"{shorten(name, most - 4)} #{number}" for number, name in enumerate(short, 1)}
     return [short[name] for name in names]
+
+
+def _without_shared(names: Sequence[str]) -> list[str]:
+    """Names without the words that are in all of them, where enough is left to recognise them."""
+    words = [re.findall(r"[^ _]+", name) for name in names]
+    common = set.intersection(*map(set, words)) if len(set(names)) > 1 else set()
+    kept = []
+    for name, mine in zip(names, words, strict=True):
+        text = " ".join(word for word in mine if word not in common)
+        pattern = r"(?:(?<=[ _])|^)(?:" + "|".join(map(re.escape, sorted(common))) + r")(?:[ _]+|$)"
+        kept.append(re.sub(r"[ _]*…+[ _]*", "…", re.sub(pattern, "…", name)) if common and len(text) >= 8 else name)
+    return kept
 
 
 def _shared(names: Sequence[str]) -> int:

@@ -229,7 +229,7 @@ def test_eps_lines_of_two_detectors_are_not_called_two_transfers(tmp_path: Path)
         for n, config, mode, eps in rows
     ]
     found = [line.mode for line in eps_lines(group_runs(load_runs(paths))[0])]
-    assert found == ["fixed (Faster R-CNN, resnet50)", "full (Mask R-CNN, resnet50)"]
+    assert found == ["fixed (Faster R-CNN)", "full (Mask R-CNN)"]
     assert [line.mode for line in eps_lines(group_runs(load_runs(paths[:2]))[0])] == ["fixed"]
 
 

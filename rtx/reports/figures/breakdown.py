@@ -120,7 +120,8 @@ def _draw(group: Group, rows: list[Row], text: str) -> Figure:
                     color=colours[index],
                 )
     every = [100 * v for _, values in rows for v in values if v is not None]
-    axes.set(ylim=(len(rows) - 0.4, -0.6), xlim=(min(0.0, min(every) * 1.05), max(max(every) * 1.05, 1)))
+    pad = 0.03 * (max(every) - min(0.0, *every))
+    axes.set(ylim=(len(rows) - 0.4, -0.6), xlim=(min(0.0, min(every) - pad), max(max(every) + pad, 1)))
     axes.set_xlabel(f"drop of {metric_name(group.metric)}, % of its clean score")
     axes.set_yticks(range(len(rows)), names, fontsize=5.6 if len(rows) > 5 else 6.5)
     axes.tick_params(axis="y", length=0, colors=INK)

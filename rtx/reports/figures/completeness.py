@@ -10,7 +10,7 @@ from rtx.corruptions import BENCHMARK
 from rtx.reports.groups import Group
 from rtx.reports.runs import BENCHMARK_CELLS, Run
 from rtx.reports.style import INK, PAPER, RC, SOFT, new_figure, title
-from rtx.reports.wording import corruption_name, shorten, shortened
+from rtx.reports.wording import corruption_name, shortened
 from rtx.types import CLEAN, SEVERITIES, Condition
 
 DONE, PART, NONE = "#2f6f5e", "#e3b23c", PAPER
@@ -32,7 +32,7 @@ def point(group: Group) -> str:
     if not lacking:
         who = "The grid is" if len(group.runs) == 1 else f"All {len(group.runs)} grids are"
         return f"{who} whole: {total} of {total} cells{'' if len(group.runs) == 1 else ' each'}"
-    done = ", ".join(f"{shorten(run.name, 20)} {total - len(run.missing)}" for run in lacking[:3])
+    done = ", ".join(f"{group.called(run, 20)} {total - len(run.missing)}" for run in lacking[:3])
     more = f" and {len(lacking) - 3} more" if len(lacking) > 3 else ""
     return f"{len(lacking)} of {len(group.runs)} grids incomplete (of {total} cells: {done}{more})"
 
@@ -48,7 +48,7 @@ def _draw(group: Group) -> Figure:
     row_height, head, foot = 0.14, 0.44, 0.52
     height = head + foot + rows * row_height
     figure = new_figure(height)
-    names = shortened([run.name for run in group.runs], 23)
+    names = shortened([run.name for run in group.runs], 26)
     left = 0.02 + min(max(len(n) for n in names) * 5.0 * 0.6 / 72 / 3.4, 0.32)
     axes = figure.add_axes((left, foot / height, 0.985 - left, 1 - (head + foot) / height))
     axes.set(xlim=(0, 16.3), ylim=(rows, 0))

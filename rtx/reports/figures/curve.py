@@ -10,9 +10,10 @@ from matplotlib.figure import Figure
 from rtx.reports.groups import Group
 from rtx.reports.runs import Run
 from rtx.reports.style import DASHES, INK, MARKERS, RC, SOFT, model_colours, new_figure, spread, title
-from rtx.reports.wording import metric_name, percent, shorten, shortened
+from rtx.reports.wording import metric_name, percent, shortened
 
 LEVELS = (0, 1, 2, 3, 4, 5)
+MOST_BANDS = 4
 
 
 def drawn(group: Group) -> list[Run]:
@@ -40,12 +41,20 @@ def point(group: Group) -> str:
     worst = min(ends, key=lambda row: row[2] / row[1])
     kept = [percent(row[2] / row[1], 0) for row in (best, worst)]
     if len(ends) == 1:
-        whose = f"{shorten(best[0].name)}: at" if len(group.runs) > 1 else "At"
+        whose = f"{group.called(best[0])}: at" if len(group.runs) > 1 else "At"
         return f"{whose} severity 5, {kept[0]} % of the clean {name} is left ({percent(best[1])} → {percent(best[2])})"
     if kept[0] == kept[1]:
         return f"At severity 5, every model keeps about {kept[0]} % of its clean {name}"
-    first, last = shorten(best[0].name), shorten(worst[0].name)
+    first, last = group.called(best[0]), group.called(worst[0])
     return f"At severity 5, {first} keeps {kept[0]} % of its clean {name}, {last} {kept[1]} %"
+
+
+def _banded(group: Group, runs: Sequence[Run]) -> list[Run]:
+    """Whose bands are drawn: every run's, or those of the baseline, the best and the worst where many would overlap."""
+    if len(runs) <= MOST_BANDS:
+        return list(runs)
+    ranked = sorted((run for run in runs if run in group.claimed), key=lambda run: run.summary.mPC)
+    return [run for run in runs if run in (group.baseline, *ranked[:1], *ranked[-1:])]
 
 
 def draw(group: Group) -> Figure | None:
@@ -64,20 +73,21 @@ def _draw(group: Group, runs: Sequence[Run]) -> Figure:
     width = 0.3 + max(len(name) + 6 for name in names) * size * 0.62 / 72  # inches that lines and labels take
     figure = new_figure(max(2.35, 0.55 + 0.098 * len(runs)))
     right = 1 - min(width / figure.get_figwidth(), 0.5)
-    bottom, top = 0.36 / figure.get_figheight(), 1 - 0.42 / figure.get_figheight()
+    bottom, top = 0.36 / figure.get_figheight(), 1 - 0.46 / figure.get_figheight()
     axes = figure.add_axes((0.105, bottom, right - 0.105 - 0.02, top - bottom))
     colours = model_colours(len(group.runs))
     highest = max(value for run in runs for _, value in points(run))
-    tops = [span[1] for run in runs for x, _ in points(run) if (span := run.intervals.severity(x))]
+    banded = _banded(group, runs)
+    tops = [span[1] for run in banded for x, _ in points(run) if (span := run.intervals.severity(x))]
     highest = max([highest, *tops])  # a cut band would look narrower than it is
     upper = 100 * highest * 1.06 or 1.0
     axes.set(xlim=(-0.12, 5.12), ylim=(0, upper), xticks=LEVELS, xlabel="severity (0 = clean)")
-    axes.set_ylabel(f"{metric_name(group.metric)}, %, mean over 15 corruptions")
+    axes.set_ylabel(f"mean {metric_name(group.metric)}, %")
     ends = []
     for run in runs:
         index = group.runs.index(run)
         xs, ys = zip(*points(run), strict=True)
-        band = [(x, run.intervals.severity(x)) for x in xs]
+        band = [(x, run.intervals.severity(x)) for x in xs if run in banded]
         spans = [(x, b[0], b[1]) for x, b in band if b]
         if len(spans) > 1:
             bx, low, high = zip(*spans, strict=True)

@@ -12,8 +12,8 @@ from rtx.corruptions import BENCHMARK, CORRUPTIONS, FAMILIES
 from rtx.reports.groups import Group
 from rtx.reports.intervals import Floats, Interval, Resamples, difference, interval
 from rtx.reports.runs import Run
-from rtx.reports.style import INK, MARKERS, PAPER, RC, SOFT, family_colour, new_figure, title
-from rtx.reports.wording import percent, shorten, shortened, signed
+from rtx.reports.style import COLUMN, INK, MARKERS, PAPER, RC, SOFT, family_colour, new_figure, title
+from rtx.reports.wording import percent, shortened, signed
 
 FEW = 6
 _MEMBERS = {family: tuple(n for n in BENCHMARK if CORRUPTIONS[n] == family) for family in FAMILIES}
@@ -62,7 +62,7 @@ def point(group: Group) -> str:
         return "Drop by family: no family is complete"
     worst, best = max(means, key=lambda f: means[f]), min(means, key=lambda f: means[f])
     if len(group.claimed) == 1:
-        lead = f"{shorten(group.claimed[0].name)}: " if len(group.runs) > 1 else ""
+        lead = f"{group.called(group.claimed[0])}: " if len(group.runs) > 1 else ""
         most, least = percent(means[worst], 0), percent(means[best], 0)
         return f"{lead}{worst} costs most, {most} % of clean; {best} least, {least} %"
     changes = [
@@ -75,9 +75,9 @@ def point(group: Group) -> str:
     if changes:
         gain, run, family = min(changes, key=lambda row: row[0])
         if gain < -0.0005:
-            who = f"{shorten(run.name)}, {family}, {signed(gain)} points"
-            return f"{text}; the largest gain over {shorten(group.baseline.name)}: {who}"
-        return f"{text}; no model drops less than {shorten(group.baseline.name)} in any family"
+            who = f"{group.called(run)}, {family}, {signed(gain)} points"
+            return f"{text}; the largest gain over {group.called(group.baseline)}: {who}"
+        return f"{text}; no model drops less than {group.called(group.baseline)} in any family"
     return text
 
 
@@ -107,8 +107,10 @@ def _draw(group: Group) -> Figure:
     other = figure.add_axes((split + 0.02, bottom, 0.97 - split, size)) if pairs else None
     top = 0.0
     ticks: list[tuple[float, str]] = []
-    largest = max(d for run in runs for family in FAMILIES if (d := drop(run, family)) is not None)
-    smallest = min(d for run in runs for family in FAMILIES if (d := drop(run, family)) is not None)
+    reached = [d for run in runs for family in FAMILIES if (d := drop(run, family)) is not None]
+    if few:  # a cut interval would look narrower than it is
+        reached += [v for run in runs for family in FAMILIES for v in drop_interval(run, family) or ()]
+    largest, smallest = max(reached), min(reached)
     middles = []
     for family in FAMILIES:
         colour = family_colour(family)
@@ -130,7 +132,7 @@ def _draw(group: Group) -> Figure:
             if value is None:
                 continue
             low_high = drop_interval(run, family)
-            if low_high:
+            if few and low_high:  # on one line those of many models would cover each other
                 axes.plot([100 * v for v in low_high], [y, y], color=colour, linewidth=0.8)
             if few:
                 axes.plot([0, 100 * value], [y, y], color=colour, linewidth=2.4, alpha=0.35, solid_capstyle="butt")
@@ -157,7 +159,7 @@ def _draw(group: Group) -> Figure:
                 if panel is not None:
                     panel.axhline(top, color=SOFT, linewidth=0.3)
     axes.set(
-        ylim=(top, 0), xlim=(min(0, 100 * smallest), 100 * largest * (1.14 if few else 1.04)), xlabel="drop, % of P"
+        ylim=(top, 0), xlim=(min(0, 100 * smallest - 4), 100 * largest * (1.14 if few else 1.04)), xlabel="drop, % of P"
     )
     for family, middle in () if few else middles:
         _ends(axes, group, family, middle)
@@ -219,12 +221,15 @@ def _ends(axes: Any, group: Group, family: str, y: float) -> None:
     # The smallest above its row and the largest below: two names side by side would run into each other.
     left, right = axes.get_xlim()
     for (value, run), align, offset in ((low, "left", -0.1), (high, "right", 0.145)):
+        text = f"{group.called(run, 26)} {percent(value, 0)}"
         # A name that starts in the right half would leave the axes.
         align = "right" if 100 * value > (left + right) / 2 else align
+        wide = len(text) * 5 * 0.58 / 72 / (axes.get_position().width * COLUMN) * (right - left)
+        place = max(100 * value, left + wide) if align == "right" else min(100 * value, right - wide)
         axes.text(
-            100 * value,
+            place,
             y + offset,
-            f"{shorten(run.name, 24)} {percent(value, 0)}",
+            text,
             ha=align,
             fontsize=5,
             color=INK,

@@ -13,7 +13,7 @@ from rtx.corruptions import BENCHMARK, CORRUPTIONS, FAMILIES
 from rtx.reports.groups import Group
 from rtx.reports.runs import Run
 from rtx.reports.style import INK, PAPER, RC, SOFT, family_colour, new_figure, title
-from rtx.reports.wording import corruption_name, metric_name, percent, shorten, shortened
+from rtx.reports.wording import corruption_name, metric_name, percent, shortened
 
 # Ends and middle of one perceptual ramp, light where much is left: dark cells are where a model breaks.
 _RAMP = (
@@ -59,7 +59,7 @@ def point(group: Group) -> str:
     worst, best = min(medians, key=lambda n: medians[n]), max(medians, key=lambda n: medians[n])
     who = "leaves the median model"
     if len(group.claimed) == 1:
-        who = f"leaves {shorten(group.claimed[0].name)}" if len(group.runs) > 1 else "leaves"
+        who = f"leaves {group.called(group.claimed[0])}" if len(group.runs) > 1 else "leaves"
     return (
         f"{corruption_name(worst).capitalize()} {who} {percent(medians[worst], 0)} % of its clean "
         f"{metric_name(group.metric)}, {corruption_name(best)} {percent(medians[best], 0)} %"
@@ -79,7 +79,7 @@ def _draw(group: Group) -> Figure:
     row_height, head, foot = 0.145, 0.44, 0.6
     height = head + foot + rows * row_height
     figure = new_figure(height)
-    names = shortened([run.name for run in group.runs], 23)
+    names = shortened([run.name for run in group.runs], 26)
     left = 0.02 + min(max(len(n) for n in names) * 5.0 * 0.6 / 72 / figure.get_figwidth(), 0.32)
     axes = figure.add_axes((left, foot / height, 0.985 - left, 1 - (head + foot) / height))
     axes.set(xlim=(0, 16.3), ylim=(rows, 0))

@@ -21,7 +21,7 @@ from rtx.reports.style import (
     tint,
     title,
 )
-from rtx.reports.wording import corruption_name, metric_name, percent, shorten, shortened
+from rtx.reports.wording import corruption_name, metric_name, percent, shortened
 from rtx.types import CLEAN, SEVERITIES, Condition
 
 COLUMNS, ROWS = 3, 5
@@ -42,7 +42,7 @@ def point(group: Group) -> str:
         return f"{metric_name(group.metric)} under each corruption"
     worst, best = min(ends, key=lambda n: ends[n]), max(ends, key=lambda n: ends[n])
     return (
-        f"{shorten(run.name)} at severity 5: {percent(ends[worst] / clean, 0)} % of clean left under "
+        f"{group.called(run)} at severity 5: {percent(ends[worst] / clean, 0)} % of clean left under "
         f"{corruption_name(worst)}, {percent(ends[best] / clean, 0)} % under {corruption_name(best)}"
     )
 

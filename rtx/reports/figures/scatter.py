@@ -9,7 +9,7 @@ from rtx.reports.groups import Group
 from rtx.reports.published import trend_points
 from rtx.reports.style import INK, MARKERS, RC, RULE, SOFT, model_colours, new_figure, spread, title
 from rtx.reports.trend import residual, trend_of
-from rtx.reports.wording import dataset_name, metric_name, percent, shorten, shortened, signed
+from rtx.reports.wording import dataset_name, metric_name, percent, shortened, signed
 
 
 def background(group: Group) -> tuple[list[tuple[str, float, float]], bool]:
@@ -32,15 +32,15 @@ def point(group: Group) -> str:
         lead = "" if len(found) == 1 else "Farthest up: "
         line = trend_of(group)
         warn = f" (trend of only {len(line.points)})" if line is not None and line.few else ""
-        return f"{lead}{shorten(run.name)} lies {percent(abs(value))} {name} {word} the published trend{warn}"
+        return f"{lead}{group.called(run)} lies {percent(abs(value))} {name} {word} the published trend{warn}"
     if not complete:
         return "Clean against corrupted score: no model has its whole grid"
     best = max(complete, key=lambda run: run.summary.mPC)
     first = max(complete, key=lambda run: run.summary.P)
     if len(complete) == 1:
         return f"Clean against corrupted {name}; nothing comparable is published for this test set"
-    text = f"{shorten(best.name)} is best under corruption"
-    return f"{text} and on clean images" if best is first else f"{text}, {shorten(first.name)} on clean images"
+    text = f"{group.called(best)} is best under corruption"
+    return f"{text} and on clean images" if best is first else f"{text}, {group.called(first)} on clean images"
 
 
 def draw(group: Group) -> Figure | None:
@@ -56,11 +56,11 @@ def _draw(group: Group) -> Figure:
     runs = group.complete
     many = len(runs) > 8
     size = 5.0 if many else 5.6
-    figure = new_figure(max(2.7, 0.8 + 0.1 * len(runs)))
+    figure = new_figure(max(2.8, 0.9 + 0.1 * len(runs)))
     height = figure.get_figheight()
-    names = shortened([run.name for run in runs], 25)
+    names = shortened([run.name for run in runs], 26)
     room = min((max(len(n) for n in names) + 7) * size * 0.6 / 72 / 3.4, 0.44)
-    axes = figure.add_axes((0.115, 0.36 / height, 0.86 - room, 1 - 0.8 / height))
+    axes = figure.add_axes((0.115, 0.36 / height, 0.86 - room, 1 - 0.9 / height))
     xs = [100 * run.summary.P for run in runs]
     ys = [100 * run.summary.mPC for run in runs]
     bx, by = [100 * p for _, p, _ in behind], [100 * m for _, _, m in behind]
@@ -90,7 +90,7 @@ def _draw(group: Group) -> Figure:
             heights = [100 * (line.slope * x / 100 + line.offset) for x in ends]
             axes.plot(ends, heights, color=SOFT, linewidth=0.8, linestyle=dashes, zorder=1)
     colours = model_colours(len(group.runs))
-    gap = size * 1.25 / 72 / (height - 0.8) * (high_y - low_y)
+    gap = size * 1.25 / 72 / (height - 0.9) * (high_y - low_y)
     places = spread(ys, gap, low_y + gap / 2, high_y - gap / 2)
     for run, name, x, y, place in zip(runs, names, xs, ys, places, strict=True):
         index = group.runs.index(run)
@@ -115,6 +115,6 @@ def _draw(group: Group) -> Figure:
         notes.append(f"grey: {count}, {dataset_name(group.dataset)}; {rest}")
     elif behind:
         notes.append("no published detector on this test set: no trend, no residual")
-    figure.text(0.115, 1 - 0.42 / height, "; ".join(notes), fontsize=5, color=SOFT, va="bottom")
+    figure.text(0.115, 1 - 0.52 / height, "; ".join(notes), fontsize=5, color=SOFT, va="bottom")
     title(axes, point(group))
     return figure

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from rtx.reports.examples import IGNORED, Box, Choice, Example, Examples, judge, quality, read_map
 from rtx.reports.pixels import Pixels
 from rtx.reports.style import INK, RC, SOFT, new_figure, title
-from rtx.reports.wording import corruption_name, percent, shorten
+from rtx.reports.wording import corruption_name, in_two_lines, percent, shorten, shortened
 from rtx.types import CLEAN, SEVERITIES, Condition
 
 WIDE = 7.0
@@ -91,10 +91,11 @@ def _draw(choice: Choice, runs: Sequence[tuple[str, Examples]], pictures: Mappin
     axes.autoscale(enable=False)
     conditions = [CLEAN, *(Condition(choice.corruption, level) for level in SEVERITIES)]
     outlines = (_Outlines(MISS, (0, (3, 2))), _Outlines(ALARM, (0, (1, 1))), _Outlines(HIT, "-"))
-    for row, (name, examples) in enumerate(runs):
+    names = shortened([name for name, _ in runs], 34)
+    for row, (name, (_, examples)) in enumerate(zip(names, runs, strict=True)):
         example = examples.images[choice.image]
         bottom = height - (0.5 + (tall + 0.16) * (row + 1) - 0.02)
-        axes.text(0.06, bottom + tall / 2, shorten(name, 20), rotation=90, va="center", ha="left", fontsize=5.6)
+        axes.text(0.06, bottom + tall / 2, in_two_lines(name, 17), rotation=90, va="center", ha="left", fontsize=5.2)
         for column, condition in enumerate(conditions):
             place = _Place(0.3 + tile * column, bottom + 0.03, tile - 0.03, tall - 0.03)
             _tile(axes, place, example, condition, pictures[condition], outlines)

@@ -14,8 +14,9 @@ from rtx.reports.intervals import Interval
 from rtx.reports.published import sources
 from rtx.reports.runs import Run
 from rtx.reports.style import DASHES, INK, MARKERS, PAPER, RC, RULE, SOFT, model_colours, new_figure, spread, title
-from rtx.reports.wording import metric_name, percent, shorten, shortened
+from rtx.reports.wording import metric_name, percent, shortened
 
+MOST_BANDS = 2
 MODE_ORDER = ("fixed", "full", "full_strict")
 
 
@@ -51,9 +52,9 @@ def eps_lines(group: Group) -> list[Line]:
                 row[float(run.source.eps or 0)] = run
     kept = {key: row for key, row in found.items() if len(row) > 1}
     # Lines of unlike models say so: between them lies more than the transfer.
-    unlike = len({(arch, method) for _, _, arch, method in kept}) > 1
+    several = [len({key[place] for key in kept}) > 1 for place in (3, 2)]
     lines = [
-        Line(f"{mode} ({method}, {arch})" if unlike else mode, norm, tuple(row[eps] for eps in sorted(row)))
+        Line(_line_name(mode, (method, arch), several), norm, tuple(row[eps] for eps in sorted(row)))
         for (mode, norm, arch, method), row in kept.items()
     ]
     return sorted(lines, key=lambda line: (line.norm, _rank(line.mode), line.mode))
@@ -72,8 +73,13 @@ def source_axis(group: Group) -> list[tuple[Run, float]]:
 
 def eps_point(group: Group) -> str:
     """What the figure of eps says."""
+    lines = eps_lines(group)
+    if len(lines) > MOST_BANDS:
+        best_at = [max(line.runs, key=lambda run: run.summary.mPC).source.eps or 0.0 for line in lines]
+        eps = max(sorted(set(best_at)), key=best_at.count)
+        return f"mPC is highest at eps {eps:g} in {best_at.count(eps)} of {len(lines)} transfers"
     parts = []
-    for line in eps_lines(group)[:2]:
+    for line in lines:
         best = max(line.runs, key=lambda run: run.summary.mPC)
         value = percent(best.summary.mPC)
         parts.append(f"{line.mode}: mPC highest at eps {best.source.eps:g} ({value})")
@@ -88,8 +94,8 @@ def axis_point(group: Group) -> str:
     first = max(pairs, key=lambda row: row[1])[0]
     best = max(pairs, key=lambda row: row[0].summary.rPC)[0]
     if first is best:
-        return f"{shorten(best.name)} is the most robust on ImageNet-C and on the target"
-    return f"Most robust source: {shorten(first.name)}; most robust on the target: {shorten(best.name)}"
+        return f"{group.called(best)} is the most robust on ImageNet-C and on the target"
+    return f"Most robust source: {group.called(first)}; most robust on the target: {group.called(best)}"
 
 
 def draw_eps(group: Group) -> Figure | None:
@@ -104,29 +110,34 @@ def draw_eps(group: Group) -> Figure | None:
 def _eps_figure(group: Group, lines: Sequence[Line]) -> Figure:
     norms = list(dict.fromkeys(line.norm for line in lines))
     row = 1.55
-    height = 0.36 + row * len(norms) + 0.2
-    figure = new_figure(height)
     modes = list(dict.fromkeys(line.mode for line in sorted(lines, key=lambda li: _rank(li.mode))))
+    columns = len(modes) + 2 if sum(map(len, modes)) < 32 else 2
+    foot = 0.1 + 0.1 * -(-(len(modes) + 2) // columns)
+    height = 0.42 + row * len(norms) + foot
+    figure = new_figure(height)
     colours = dict(zip(modes, model_colours(max(len(modes), 2)), strict=False))
     for number, norm in enumerate(norms):
-        bottom = (0.2 + row * (len(norms) - 1 - number) + 0.36) / height
+        bottom = (foot + row * (len(norms) - 1 - number) + 0.36) / height
         size = (row - 0.5) / height
         left = figure.add_axes((0.1, bottom, 0.38, size))
         right = figure.add_axes((0.6, bottom, 0.385, size))
         mine = [line for line in lines if line.norm == norm]
         floor = min(run.source.eps for line in mine for run in line.runs if run.source.eps) / 3.0
         ticks = sorted({run.source.eps or 0.0 for line in mine for run in line.runs})
+        bands = len(mine) <= MOST_BANDS  # of more, none could be told from another
         for line in mine:
             xs = [max(run.source.eps or 0.0, floor) for run in line.runs]
             colour, marker = colours[line.mode], MARKERS[modes.index(line.mode) % len(MARKERS)]
             clean = [100 * run.summary.P for run in line.runs]
             spans = [run.intervals.of("P") for run in line.runs]
-            _with_band(left, xs, clean, spans, colour, marker, DASHES[1], hollow=True)
+            _with_band(left, xs, clean, spans, colour, marker, DASHES[1], hollow=True, bands=bands)
             corrupted = [100 * run.summary.mPC for run in line.runs]
-            _with_band(left, xs, corrupted, [run.intervals.of("mPC") for run in line.runs], colour, marker, "-")
+            _with_band(
+                left, xs, corrupted, [run.intervals.of("mPC") for run in line.runs], colour, marker, "-", bands=bands
+            )
             drops = [100 * run.summary.drop for run in line.runs]
             spans = [(1 - s[1], 1 - s[0]) if (s := run.intervals.of("rPC")) else None for run in line.runs]
-            _with_band(right, xs, drops, spans, colour, marker, "-")
+            _with_band(right, xs, drops, spans, colour, marker, "-", bands=bands)
         unit = "" if norm == "l2" else "/255"
         for axes, text in ((left, f"{metric_name(group.metric)}, %"), (right, "drop, % of P")):
             axes.set_xscale("log")
@@ -137,7 +148,7 @@ def _eps_figure(group: Group, lines: Sequence[Line]) -> Figure:
             )
             axes.set_ylabel(text)
             axes.set_ylim(0, axes.get_ylim()[1] * 1.04)
-    _eps_legend(figure, modes, colours)
+    _eps_legend(figure, modes, colours, columns)
     title(figure.axes[0], eps_point(group))
     return figure
 
@@ -152,15 +163,16 @@ def _with_band(
     dashes: Any,
     *,
     hollow: bool = False,
+    bands: bool,
 ) -> None:
-    if all(spans):
+    if all(spans) and bands:
         low, high = zip(*((100 * s[0], 100 * s[1]) for s in spans if s), strict=True)
         axes.fill_between(xs, low, high, color=colour, alpha=0.16, lw=0)
     face = PAPER if hollow else colour
     axes.plot(xs, ys, color=colour, marker=marker, markersize=3, markerfacecolor=face, linestyle=dashes, linewidth=1)
 
 
-def _eps_legend(figure: Figure, modes: list[str], colours: dict[str, str]) -> None:
+def _eps_legend(figure: Figure, modes: list[str], colours: dict[str, str], columns: int) -> None:
     from matplotlib.lines import Line2D
 
     handles = [Line2D([], [], color=colours[m], marker=MARKERS[i % len(MARKERS)]) for i, m in enumerate(modes)]
@@ -170,7 +182,7 @@ def _eps_legend(figure: Figure, modes: list[str], colours: dict[str, str]) -> No
         handles,
         [*modes, "clean (P)", "corrupted (mPC)"],
         loc="lower center",
-        ncols=len(handles),
+        ncols=columns,
         fontsize=5.4,
         handlelength=2,
         columnspacing=1.1,
@@ -190,7 +202,7 @@ def draw_axes(group: Group) -> Figure | None:
 def _axes_figure(group: Group, pairs: Sequence[tuple[Run, float]]) -> Figure:
     height = max(2.4, 0.9 + 0.1 * len(pairs))
     figure = new_figure(height)
-    names = shortened([run.name for run, _ in pairs], 24)
+    names = shortened([run.name for run, _ in pairs], 26)
     room = min((max(len(n) for n in names) + 2) * 5.4 * 0.6 / 72 / 3.4, 0.42)
     axes = figure.add_axes((0.105, 0.36 / height, 0.87 - room, 1 - 0.8 / height))
     xs, ys = [100 * value for _, value in pairs], [100 * run.summary.rPC for run, _ in pairs]
@@ -214,6 +226,11 @@ def _axes_figure(group: Group, pairs: Sequence[tuple[Run, float]]) -> Figure:
         axes.text(edge * 1.008, place, name, va="center", fontsize=5.4, color=INK, clip_on=False)
     title(axes, axis_point(group))
     return figure
+
+
+def _line_name(mode: str, model: tuple[str, str], several: Sequence[bool]) -> str:
+    parts = [part for part, told in zip(model, several, strict=True) if told]
+    return f"{mode} ({', '.join(parts)})" if parts else mode
 
 
 def _rank(mode: str) -> int:
