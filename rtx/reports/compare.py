@@ -9,7 +9,7 @@ from typing import Any
 
 from rtx.corruptions import BENCHMARK, CORRUPTIONS, FAMILIES
 from rtx.errors import RunConflict
-from rtx.reports.groups import missing_text, unlike
+from rtx.reports.groups import TINY, missing_text, unlike
 from rtx.reports.intervals import Floats, Interval, Resamples, difference
 from rtx.reports.runs import Run
 from rtx.reports.tables import Entry, Table, row
@@ -68,9 +68,9 @@ def compare(a: Run, b: Run) -> Comparison:
     Raises:
         RunConflict: their protocols or test sets differ, or a grid is not whole; every reason is named.
     """
-    reasons = [f"they differ in {', '.join(fields)}"] if (fields := unlike(a, b)) else []
-    if a.dataset != b.dataset:
-        reasons.append(f"their test sets are {a.dataset} and {b.dataset}")
+    reasons = [f"their test sets are {a.dataset} and {b.dataset}"] if a.dataset != b.dataset else []
+    if fields := unlike(a, b):
+        reasons.append(f"they differ in {', '.join(fields)}")
     for run in (a, b):
         if run.missing:
             reasons.append(f"{run.name} lacks {missing_text(run)} (make it with: {run.remedy()})")
@@ -113,10 +113,17 @@ def sentence(comparison: Comparison) -> str:
         doubt = f"{interval_text(line.interval, sign=True)} excludes no difference"
     most = max(comparison.corruptions, key=lambda row: abs(row.change))
     preview = "PREVIEW: " if comparison.a.preview else ""
+    few = comparison.a.n_images is not None and comparison.a.n_images < TINY and line.interval is not None
+    trust = "; so few images are too few to trust the intervals" if few else ""
     return (
-        f"{preview}{b} against {a}: mPC {signed(line.change)} points ({percent(line.a)} → {percent(line.b)}; {doubt}); "
-        f"largest change under {corruption_name(most.name)}, {signed(most.change)}"
+        f"{preview}{b} against {a}, {_what(comparison.a)}: mPC {signed(line.change)} points ({percent(line.a)} → {percent(line.b)}; {doubt}); "
+        f"largest change under {corruption_name(most.name)}, {signed(most.change)}{trust}"
     )
+
+
+def _what(run: Run) -> str:
+    images = f"{run.n_images} images" if run.n_images else "number of images not stated"
+    return f"{metric_name(run.metric)} on {dataset_name(run.dataset)} ({images})"
 
 
 def table(comparison: Comparison) -> Table:
@@ -135,15 +142,12 @@ def table(comparison: Comparison) -> Table:
                     Entry(signed(line.change, 2), interval_text(line.interval, 2, sign=True)),
                 )
             )
-    run = comparison.a
-    images = f"{run.n_images} images" if run.n_images else "number of images not stated"
-    what = f"{metric_name(run.metric)} on {dataset_name(run.dataset)}, {images}"
-    title = f"{comparison.b.name} against {comparison.a.name}: {what}"
+    title = f"{comparison.b.name} against {comparison.a.name}: {_what(comparison.a)}"
     notes = (
         "In percent; differences are second minus first, in points, paired over images where an interval is given.",
     )
     return Table(
-        "compare", title, ("", "family", comparison.a.name, comparison.b.name, "difference"), tuple(rows), 2, notes
+        "compare", title, ("score", "family", comparison.a.name, comparison.b.name, "difference"), tuple(rows), 2, notes
     )
 
 
