@@ -114,9 +114,10 @@ def sentence(comparison: Comparison) -> str:
     most = max(comparison.corruptions, key=lambda row: abs(row.change))
     preview = "PREVIEW: " if comparison.a.preview else ""
     few = comparison.a.n_images is not None and comparison.a.n_images < TINY and line.interval is not None
-    trust = "; so few images are too few to trust the intervals" if few else ""
+    trust = f"; {comparison.a.n_images} images are too few to trust the intervals" if few else ""
+    values = f"({percent(line.a)} → {percent(line.b)}; {doubt})"
     return (
-        f"{preview}{b} against {a}, {_what(comparison.a)}: mPC {signed(line.change)} points ({percent(line.a)} → {percent(line.b)}; {doubt}); "
+        f"{preview}{b} against {a}, {_what(comparison.a)}: mPC {signed(line.change)} points {values}; "
         f"largest change under {corruption_name(most.name)}, {signed(most.change)}{trust}"
     )
 
