@@ -76,7 +76,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _run(args: argparse.Namespace, sweep: Sweep) -> int:
     config_path, checkpoint = resolve(args.config, args.checkpoint)
-    import torch
     from mmengine.dist import get_rank
 
     from rtx import config as configs
@@ -87,12 +86,12 @@ def _run(args: argparse.Namespace, sweep: Sweep) -> int:
     from rtx.evaluation.model import load_model
     from rtx.targets.checks import check_data
 
+    device = args.device or share.default_device(args.local_rank)
     cfg = apply_config_arguments(configs.load(config_path), args)
     share.start(args.launcher, cfg.get("env_cfg", {}).get("dist_cfg"))
     sweep.rank = get_rank()
     if sweep.rank == 0:
         check_data(cfg, splits=("val",))
-    device = args.device or (f"cuda:{args.local_rank}" if torch.cuda.is_available() else "cpu")
     model = load_model(cfg, checkpoint, device)
     sweep.out = Path(args.out) if args.out else checkpoint.parent / "corruption_eval"
     options: dict[str, Any] = dict(

@@ -78,7 +78,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace, sweep: Sweep) -> int:
-    import torch
     from mmengine.dist import get_rank
 
     from rtx import config as configs
@@ -92,7 +91,7 @@ def _run(args: argparse.Namespace, sweep: Sweep) -> int:
 
     stored = find_stored(Path(args.root), Path(args.clean) if args.clean else None, _lines(args.classes))
     sweep.conditions = stored.wanted(args.corruptions, args.severities)
-    device = args.device or (f"cuda:{args.local_rank}" if torch.cuda.is_available() else "cpu")
+    device = args.device or share.default_device(args.local_rank)
     options: dict[str, Any] = {}
     if args.source:
         share.start(args.launcher)

@@ -81,7 +81,8 @@ class Sweep:
         kept = (
             f"finished cells are kept in {self.out}; go on" if self.begun else "nothing was evaluated yet; start again"
         )
-        job = " (inside the same srun)" if "SLURM_STEP_ID" in os.environ and "slurm" in command else ""
+        # Inside Slurm there is no one to type: the job goes on when it is submitted again.
+        job = " (or submit the same job again)" if "SLURM_JOB_ID" in os.environ else ""
         print(f"\n{what}; {kept} with{job}:\n  {command}", file=sys.stderr, flush=True)
 
 

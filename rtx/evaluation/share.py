@@ -18,7 +18,7 @@ from rtx.errors import BadValue, RunConflict
 from rtx.evaluation.claims import Holder, holders
 from rtx.types import Condition
 
-__all__ = ["Holder", "Share", "StoreShare", "default_share", "holders", "start"]
+__all__ = ["Holder", "Share", "StoreShare", "default_device", "default_share", "holders", "start"]
 
 log = logging.getLogger(__name__)
 
@@ -130,6 +130,23 @@ def default_share() -> Share:
     return StoreShare(store, dist.get_rank(), dist.get_world_size(), name=f"rtx/sweep{_SWEEPS}")
 
 
+def default_device(local_rank: int = 0, *, environ: Mapping[str, str] | None = None) -> str:
+    """The device of this process: the CPU, or one of the GPUs that it sees, by its place among those of its node.
+
+    Args:
+        local_rank: what a launcher said its place is.
+        environ: where Slurm says it, for the tasks of a plain `srun`; this process's environment when None.
+    """
+    import torch
+
+    if not torch.cuda.is_available():
+        return "cpu"
+    environ = os.environ if environ is None else environ
+    place = local_rank if "LOCAL_RANK" in environ else local_rank or int(environ.get("SLURM_LOCALID", 0))
+    # A task that was given one GPU of its own sees no other, whatever its place is.
+    return f"cuda:{place % torch.cuda.device_count()}"
+
+
 def start(launcher: str, dist_cfg: Mapping[str, Any] | None = None) -> None:
     """Join the job that a launcher started; nothing to do for "none" or when that was done already.
 
@@ -155,5 +172,8 @@ def start(launcher: str, dist_cfg: Mapping[str, Any] | None = None) -> None:
     absent = [name for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
     if launcher != "pytorch" or absent:
         what = f"{', '.join(absent)} not set" if launcher == "pytorch" else "there is no GPU"
-        raise BadValue(f"--launcher {launcher}: {what}; start with torchrun and --launcher pytorch")
+        raise BadValue(
+            f"--launcher {launcher}: {what}; start with torchrun and --launcher pytorch, or leave --launcher away: "
+            "processes that are started side by side share the output folder by themselves"
+        )
     dist.init_process_group("gloo")

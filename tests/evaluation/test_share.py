@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from rtx.errors import BadValue, RunConflict
-from rtx.evaluation.share import Share, StoreShare
+from rtx.evaluation.share import Share, StoreShare, default_device, start
 from rtx.types import Condition
 
 CELLS = [Condition("fog", s) for s in range(1, 6)] + [Condition("snow", s) for s in range(1, 6)]
@@ -83,3 +83,33 @@ def test_without_the_store_the_rest_is_left_to_the_folder() -> None:
             raise RuntimeError("connection reset")
 
     assert list(StoreShare(Gone(), 1, 2, name="s").claim(CELLS)) == []
+
+
+@pytest.mark.parametrize(
+    ("local_rank", "environ", "n_gpus", "device"),
+    [
+        (0, {}, 0, "cpu"),
+        (0, {}, 4, "cuda:0"),
+        (3, {"LOCAL_RANK": "3"}, 4, "cuda:3"),
+        (0, {"LOCAL_RANK": "0", "SLURM_LOCALID": "2"}, 4, "cuda:0"),
+        (0, {"SLURM_LOCALID": "2"}, 4, "cuda:2"),
+        (0, {"SLURM_LOCALID": "2"}, 1, "cuda:0"),
+    ],
+    ids=["no GPU", "alone", "torchrun", "torchrun in a task", "srun", "srun with a GPU each"],
+)
+def test_each_process_of_a_node_takes_the_gpu_of_its_place(
+    local_rank: int, environ: dict[str, str], n_gpus: int, device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: n_gpus > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: n_gpus)
+    assert default_device(local_rank, environ=environ) == device
+
+
+def test_a_launcher_without_a_gpu_is_told_what_works_instead(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(BadValue, match=r"--launcher slurm: there is no GPU.*leave --launcher away"):
+        start("slurm")
