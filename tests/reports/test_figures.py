@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,8 @@ CONFIGS = ("fasterrcnn_r50", "maskrcnn_r50")
 def _group(root: Path, count: int) -> Group:
     sources = ("resnet50_l2_eps0", "resnet50_l2_eps3", "resnet50_l2_eps1")
     folders = [
-        make_run(root, WORDS.format(n), folder=str(n), clean=0.36 + 0.01 * n, robust=0.1 + 0.05 * n, resamples=20,
+        make_run(root, WORDS.format(n), folder=str(n), clean=0.36 + 0.01 * n, robust=(0.1 + 0.05 * n, 1.6)[n % 2],
+                 resamples=20,
                  classes=("person", "car"), source=sources[n % 3], transfer=("full", "fixed")[n // 3 % 2],
                  labels={"run": WORDS.format(n), "config": CONFIGS[n // 6 % 2]})
         for n in range(count)
@@ -71,6 +73,14 @@ def test_the_point_of_a_figure_covers_no_axes(figures: list[tuple[View, Figure]]
         others = [text.get_window_extent() for text in _texts(figure) if text is not figure.texts[-1]]
         for box in [axes.get_window_extent() for axes in figure.axes] + others:
             assert not point.overlaps(box), (view.name, box)
+
+
+def test_no_text_lies_on_another(figures: list[tuple[View, Figure]]) -> None:
+    for view, figure in figures:
+        texts = _texts(figure)
+        boxes = [text.get_window_extent().padded(-0.5) for text in texts]
+        for (one, a), (two, b) in itertools.combinations(zip(texts, boxes, strict=True), 2):
+            assert not a.overlaps(b), (view.name, one.get_text(), two.get_text())
 
 
 def test_names_stay_apart_and_in_bounds() -> None:

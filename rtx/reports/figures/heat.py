@@ -13,7 +13,7 @@ from rtx.corruptions import BENCHMARK, CORRUPTIONS, FAMILIES
 from rtx.reports.groups import Group
 from rtx.reports.runs import Run
 from rtx.reports.style import INK, PAPER, RC, SOFT, family_colour, new_figure, title
-from rtx.reports.wording import corruption_name, metric_name, percent, shortened
+from rtx.reports.wording import corruption_name, in_two_lines, metric_name, percent, shortened
 
 # Ends and middle of one perceptual ramp, light where much is left: dark cells are where a model breaks.
 _RAMP = (
@@ -76,11 +76,13 @@ def draw(group: Group) -> Figure | None:
 
 def _draw(group: Group) -> Figure:
     rows = len(group.runs)
-    row_height, head, foot = 0.145, 0.44, 0.6
+    # Names in two lines leave the cells room for three digits.
+    names = [in_two_lines(name, 15) for name in shortened([run.name for run in group.runs], 26)]
+    row_height, head, foot = 0.18 if any("\n" in name for name in names) else 0.145, 0.44, 0.6
     height = head + foot + rows * row_height
     figure = new_figure(height)
-    names = shortened([run.name for run in group.runs], 26)
-    left = 0.02 + min(max(len(n) for n in names) * 5.0 * 0.6 / 72 / figure.get_figwidth(), 0.32)
+    longest = max(len(line) for name in names for line in name.split("\n"))
+    left = 0.02 + min(longest * 5.0 * 0.6 / 72 / figure.get_figwidth(), 0.26)
     axes = figure.add_axes((left, foot / height, 0.985 - left, 1 - (head + foot) / height))
     axes.set(xlim=(0, 16.3), ylim=(rows, 0))
     axes.grid(visible=False)

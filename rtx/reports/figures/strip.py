@@ -19,6 +19,7 @@ from rtx.types import CLEAN, SEVERITIES, Condition
 
 WIDE = 7.0
 """Inches: six columns of images need the width of the page."""
+HEAD = 0.34
 HIT, ALARM, MISS = "#36d0a3", "#ff9248", "#ffffff"
 
 
@@ -81,7 +82,7 @@ def _draw(choice: Choice, runs: Sequence[tuple[str, Examples]], pictures: Mappin
     first = runs[0][1].images[choice.image]
     tile = (WIDE - 0.35) / 6
     tall = tile * first.height / first.width
-    height = 0.5 + (tall + 0.16) * len(runs) + 0.18
+    height = HEAD + (tall + 0.16) * len(runs) + 0.18
     figure = new_figure(height, WIDE)
     # One pair of axes in inches for all tiles: one for each takes longer to lay out than its picture to draw.
     axes = figure.add_axes((0, 0, 1, 1))
@@ -94,7 +95,7 @@ def _draw(choice: Choice, runs: Sequence[tuple[str, Examples]], pictures: Mappin
     names = shortened([name for name, _ in runs], 34)
     for row, (name, (_, examples)) in enumerate(zip(names, runs, strict=True)):
         example = examples.images[choice.image]
-        bottom = height - (0.5 + (tall + 0.16) * (row + 1) - 0.02)
+        bottom = height - (HEAD + (tall + 0.16) * (row + 1) - 0.02)
         axes.text(0.06, bottom + tall / 2, in_two_lines(name, 17), rotation=90, va="center", ha="left", fontsize=5.2)
         for column, condition in enumerate(conditions):
             place = _Place(0.3 + tile * column, bottom + 0.03, tile - 0.03, tall - 0.03)
@@ -107,9 +108,9 @@ def _draw(choice: Choice, runs: Sequence[tuple[str, Examples]], pictures: Mappin
     axes.text(
         0.3,
         0.04,
-        "boxes: hit (green, solid), false alarm (orange, dotted), missed (white, dashed)"
+        "boxes: hit (green, solid), false alarm (orange, dotted), missed (white, dashed); below: F1 of the boxes"
         if first.truth_map is None
-        else "hatched: wrong label; grey: not labelled",
+        else "hatched: wrong label; grey: not labelled; below: mean IoU of the image",
         fontsize=5.6,
         color=SOFT,
     )
