@@ -16,6 +16,7 @@ from typing import TextIO
 
 from rtx.cli.words import duration, encodes, named
 from rtx.evaluation.events import CellDone, CellStarted, Event, Planned, Progress, Waiting
+from rtx.evaluation.summary import interval_text
 from rtx.types import Condition
 
 REDRAW_SECONDS = 0.1
@@ -97,9 +98,11 @@ class Display(ABC):
         return max(0.0, self.plan.todo - finished) * spent / finished
 
     def score(self, event: CellDone) -> str:
-        """The score of a cell, e.g. `bbox_mAP 36.30`."""
-        name = self.metric if self.metric in event.cell.metrics else next(iter(event.cell.metrics))
-        return f"{self.preview}{name} {100 * event.cell.metrics[name]:6.2f}"
+        """The score of a cell, e.g. `bbox_mAP  36.30`, and its interval where it is a preview's."""
+        wanted = (name for name in (self.metric, event.headline) if name in event.cell.metrics)
+        name = next(wanted, next(iter(event.cell.metrics)))
+        ends = f" {interval_text(event.ends)}" if event.ends and name == event.headline else ""
+        return f"{self.preview}{name} {100 * event.cell.metrics[name]:6.2f}{ends}"
 
 
 class PlainLines(Display):

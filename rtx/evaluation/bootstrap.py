@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtx.corruptions import BENCHMARK, CORRUPTIONS
-from rtx.errors import MissingConditions
+from rtx.errors import MissingConditions, RtxError
+from rtx.evaluation.evidence import Evidence
 from rtx.evaluation.resampled import RESAMPLES, Source, Table, draw, resampled_table
 from rtx.types import CLEAN, Condition
 
@@ -127,6 +128,16 @@ def confidence(
     """
     table, n_images = resampled_table(source, metric, resamples, seed, expected=expected)
     return intervals(table, metric, n_images, seed=seed, level=level)
+
+
+def ends_of_one(evidence: Evidence, metric: str) -> tuple[float, float] | None:
+    """The interval that a finished evaluation gives a cell with this evidence; None where it gives none."""
+    try:
+        found = confidence({CLEAN: evidence}, metric).cells[CLEAN]
+    except RtxError as error:
+        log.debug("no interval: %s", error)
+        return None
+    return None if np.isnan(found.low) else (found.low, found.high)
 
 
 def intervals(

@@ -59,12 +59,16 @@ class CellDone:
         done: cells that this process has written.
         todo: cells that were missing when it started.
         elsewhere: cells of `todo` that other processes have written since.
+        headline: the metric that P, mPC and rPC are made of.
+        ends: of its interval, where the cell is a preview's: such a number is not shown without.
     """
 
     cell: Cell
     done: int
     todo: int
     elsewhere: int
+    headline: str = ""
+    ends: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)

@@ -131,7 +131,8 @@ def evaluate(
             }
             if forward.limit is not None:
                 timing["batch_size_after_out_of_memory"] = forward.limit
-            yield Work(condition, take(job.scorer), images, key, job.keep_predictions, timing)
+            preview = job.card.get("limit") is not None
+            yield Work(condition, take(job.scorer), images, key, job.keep_predictions, timing, preview)
             forward.limit = None
             images, started = 0, time.perf_counter()
 

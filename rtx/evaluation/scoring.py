@@ -78,6 +78,7 @@ class Work:
         key: key of the protocol.
         keep: whether the predictions are wanted too.
         timing: what the forward passes took.
+        preview: whether the images are a subset, so that the score is not shown without its interval.
     """
 
     condition: Condition
@@ -86,6 +87,7 @@ class Work:
     key: str
     keep: bool
     timing: dict[str, Any]
+    preview: bool = False
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,7 @@ class Scored:
         flags: remarks.
         evidence: content of the evidence file.
         predictions: ending and content of the predictions file, where they are kept.
+        ends: of the headline's interval, for a preview.
     """
 
     condition: Condition
@@ -107,6 +110,7 @@ class Scored:
     flags: tuple[str, ...]
     evidence: bytes
     predictions: tuple[str, bytes] | None
+    ends: tuple[float, float] | None = None
 
 
 def take(scorer: Any) -> dict[str, Any]:
@@ -128,11 +132,19 @@ def score(scorer: Any, work: Work) -> Scored:
     scorer.keep = work.keep
     put(scorer, work.state)
     metrics = scorer.compute()
-    evidence = to_bytes(scorer.evidence(), key=work.key, condition=work.condition.key)
+    found = scorer.evidence()
+    evidence = to_bytes(found, key=work.key, condition=work.condition.key)
+    ends = _ends(found, scorer.headline) if work.preview else None
     predictions = scorer.predictions() if work.keep else None
     flags = tuple(scorer.flags())
     timing = {**work.timing, "scoring_seconds": time.perf_counter() - started}
-    return Scored(work.condition, work.n_images, timing, metrics, flags, evidence, predictions)
+    return Scored(work.condition, work.n_images, timing, metrics, flags, evidence, predictions, ends)
+
+
+def _ends(evidence: Evidence, headline: str) -> tuple[float, float] | None:
+    from rtx.evaluation.bootstrap import ends_of_one  # previews only
+
+    return ends_of_one(evidence, headline)
 
 
 class Inline:

@@ -231,7 +231,8 @@ class _State:
         self.done += 1
         if self.on_cell:
             self.on_cell(cell, self.done, len(self.todo))
-        self.tell(CellDone(cell, self.done, len(self.todo), self._elsewhere()))
+        headline = self.job.scorer.headline
+        self.tell(CellDone(cell, self.done, len(self.todo), self._elsewhere(), headline, scored.ends))
 
     def _elsewhere(self) -> int:
         return sum(self.folder.path(condition).is_file() for condition in self.todo) - self.done

@@ -102,6 +102,17 @@ def test_a_preview_is_called_one_and_a_limit_beyond_the_images_is_none() -> None
         assert told in stream.getvalue() and ("PREVIEW" in stream.getvalue()) is (limit == 100)
 
 
+def test_a_previews_score_comes_with_its_interval_and_the_headline_is_what_is_shown() -> None:
+    stream = io.StringIO()
+    shown = PlainLines(stream=stream, clock=Clock(), limit=100)
+    shown(Planned(todo=2, cached=0, total=2, n_images=100))
+    shown(CellDone(cell(FOG, limit=100), 1, 2, 0, "bbox_mAP_50", (0.41234, 0.6)))
+    shown(CellDone(cell(SNOW), 2, 2, 0, "bbox_mAP_50"))
+    first, second = stream.getvalue().splitlines()
+    assert "PREVIEW bbox_mAP_50  50.00 [41.23, 60.00]  " in first
+    assert "  bbox_mAP_50  50.00  " in second and "[" not in second
+
+
 def test_the_line_fits_the_terminal_and_falls_back_to_plain_characters() -> None:
     class Narrow(Tty):
         encoding = "ascii"  # type: ignore[assignment]

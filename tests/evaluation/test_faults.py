@@ -415,3 +415,14 @@ def test_events_tell_the_whole_story(made_coco: Path, tmp_path: Path) -> None:
     assert len(progress) <= 5 * spent + 2
     (done,) = [event for event in watch.events if isinstance(event, CellDone)]
     assert (done.cell.condition.key, done.done, done.todo, done.elsewhere) == ("gaussian_noise_2", 1, 1, 0)
+    assert (done.headline, done.ends) == ("bbox_mAP", None)
+
+
+@pytest.mark.parametrize("scoring", ["inline", "process"])
+def test_each_cell_of_a_preview_is_told_with_the_interval_that_it_ends_with(
+    made_coco: Path, tmp_path: Path, scoring: str
+) -> None:
+    watch = Watch()
+    summary = evaluate(made_coco, tmp_path, limit=3, resamples=1000, scoring=scoring, on_event=watch)
+    told = {e.cell.condition.key: list(e.ends) for e in watch.events if isinstance(e, CellDone) and e.ends}
+    assert told == summary["intervals"]["cells"] and set(told) == set(KEYS)
