@@ -78,7 +78,7 @@ def test_the_point_of_a_figure_covers_no_axes(figures: list[tuple[View, Figure]]
 def test_no_text_lies_on_another(figures: list[tuple[View, Figure]]) -> None:
     for view, figure in figures:
         texts = _texts(figure)
-        boxes = [text.get_window_extent().padded(-0.5) for text in texts]
+        boxes = [text.get_window_extent().padded(1.2, -0.5) for text in texts]
         for (one, a), (two, b) in itertools.combinations(zip(texts, boxes, strict=True), 2):
             assert not a.overlaps(b), (view.name, one.get_text(), two.get_text())
 
