@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -45,7 +46,9 @@ def load_model(cfg: Config, checkpoint: Path, device: str | torch.device = "cpu"
     init_default_scope(cfg.get("default_scope", "mmdet"))
     # mmpretrain keeps the statistics of the pixels beside the model; without them the network sees raw pixels.
     beside = cfg.get("data_preprocessor")
-    model = MODELS.build({"data_preprocessor": beside, **cfg.model} if beside else cfg.model)
+    # Some networks write into what they are built from (mmdet's DETR puts tensors there); the card needs it as it is.
+    own = copy.deepcopy(cfg.model)
+    model = MODELS.build({"data_preprocessor": copy.deepcopy(beside), **own} if beside else own)
     load_strictly(model, {k: v for k, v in state.items() if isinstance(v, torch.Tensor)}, str(checkpoint))
     if torch.device(device).type == "cpu":
         model = revert_sync_batchnorm(model)

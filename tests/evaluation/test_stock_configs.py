@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +52,10 @@ def test_a_stock_detector(name: str, made_coco: Path, tmp_path: Path) -> None:
         cfg.model.test_cfg.score_thr = 0.0  # weights that nothing has trained are never sure
     init_default_scope("mmdet")
     torch.manual_seed(0)
-    torch.save({"state_dict": MODELS.build(cfg.model).state_dict()}, tmp_path / "weights.pth")
+    torch.save({"state_dict": MODELS.build(copy.deepcopy(cfg.model)).state_dict()}, tmp_path / "weights.pth")
+    before = repr(cfg.to_dict())
     model = load_model(cfg, tmp_path / "weights.pth")
+    assert repr(cfg.to_dict()) == before, "what the protocol card is made of"
     options: dict[str, Any] = dict(corruptions=["contrast"], severities=[5], workers=0)
     one = evaluate_corruptions(cfg, model, tmp_path / "a", **options)
     assert not one["cells"]["clean"]["flags"] and set(one["cells"]) == {"clean", "contrast_5"}
