@@ -163,17 +163,18 @@ def shorten(text: str, most: int = 32) -> str:
 
 
 def shortened(names: Sequence[str], most: int = 26) -> list[str]:
-    """Names that fit a figure and stay apart where they were; what all of them say goes first.
+    """Names that fit a figure and stay apart where they were; of file names, what all of them say goes first.
 
     Example:
-        >>> shortened(["faster_r18_fruits_eps0_fixed", "mask_r18_fruits_eps0.5_full"], 22)
-        ['faster…eps0_fixed', 'mask…eps0.5_full']
+        >>> shortened(["mask_r18_fruits_eps0.5_full", "mask_r18_fruits_eps3_full"], 16)
+        ['mask…eps0.5…', 'mask…eps3…']
         >>> shortened(["a long name with R50 in the midst", "a long name with R101 in the midst"], 16)
         ['…ith R50 in the…', '…ith R101 in th…']
     """
     if max(map(len, names), default=0) <= most:
         return list(names)
-    short = {name: shorten(told, most) for name, told in zip(names, _without_shared(names), strict=True)}
+    files = not any(" " in name for name in names)
+    short = {n: shorten(t, most) for n, t in zip(names, _without_shared(names) if files else names, strict=True)}
     for text in sorted({t for t in short.values() if list(short.values()).count(t) > 1}):
         alike = [name for name in short if short[name] == text]
         first = _shared(alike)
@@ -190,15 +191,13 @@ def shortened(names: Sequence[str], most: int = 26) -> list[str]:
 
 
 def _without_shared(names: Sequence[str]) -> list[str]:
-    """Names without the words that are in all of them, where enough is left to recognise them."""
+    """Names without the words that are in all of them, but for the first one."""
     words = [re.findall(r"[^ _]+", name) for name in names]
     common = set.intersection(*map(set, words)) if len(set(names)) > 1 else set()
-    kept = []
-    for name, mine in zip(names, words, strict=True):
-        text = " ".join(word for word in mine if word not in common)
-        pattern = r"(?:(?<=[ _])|^)(?:" + "|".join(map(re.escape, sorted(common))) + r")(?:[ _]+|$)"
-        kept.append(re.sub(r"[ _]*…+[ _]*", "…", re.sub(pattern, "…", name)) if common and len(text) >= 8 else name)
-    return kept
+    if not common:
+        return list(names)
+    pattern = r"(?<=[ _])(?:" + "|".join(map(re.escape, sorted(common))) + r")(?:[ _]+|$)"
+    return [re.sub(r"[ _]*…+[ _]*", "…", re.sub(pattern, "…", name)) for name in names]
 
 
 def _shared(names: Sequence[str]) -> int:

@@ -142,5 +142,5 @@ def _draw(group: Group) -> Figure:
             weight="bold",
         )
         start += width
-    title(axes, point(group) + " (% of P)")
+    title(axes, point(group) + "")
     return figure

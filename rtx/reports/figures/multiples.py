@@ -66,7 +66,7 @@ def _draw(group: Group) -> Figure:
     grid = figure.add_gridspec(
         ROWS,
         COLUMNS,
-        left=0.085,
+        left=0.1,
         right=0.985,
         bottom=foot / height,
         top=1 - (head + 0.12) / height,
