@@ -226,7 +226,8 @@ def merged(found: Sequence[Banner], most: int = 4) -> list[Banner]:
         kinds.setdefault((banner.level, banner.title.partition(":")[0]), []).append(banner)
     result = []
     for (level, kind), members in kinds.items():
-        if len(members) <= most or (level == "stop" and kind.startswith("Mixed")):
+        told_once = len(members) > 1 and len({banner.text for banner in members}) == 1
+        if (len(members) <= most and not told_once) or (level == "stop" and kind.startswith("Mixed")):
             result += members
             continue
         names = [banner.title.partition(": ")[2] for banner in members]

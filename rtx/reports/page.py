@@ -16,12 +16,10 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from rtx.corruptions import BENCHMARK, CORRUPTIONS, FAMILIES
 from rtx.evaluation.scores import protocol_key
 from rtx.reports import strips
 from rtx.reports.examples import Choice, Examples
-from rtx.reports.figures import heat
-from rtx.reports.figures.completeness import counts
+from rtx.reports.grids import completeness_grid, heat_grid
 from rtx.reports.groups import Banner, Group, missing_text
 from rtx.reports.runs import Run
 from rtx.reports.selection import models_shown
@@ -29,8 +27,7 @@ from rtx.reports.style import FAMILY_COLOURS, TITLE_TINT, inline_svg, model_colo
 from rtx.reports.tables import Table, latex, markdown
 from rtx.reports.verdict import Verdict, verdict
 from rtx.reports.views import AFTER_STRIPS, BEFORE_STRIPS, COMPLETENESS, HEAT, TRANSFER, View, wants_transfer
-from rtx.reports.wording import corruption_name, dataset_name, metric_name, percent, unbroken
-from rtx.types import CLEAN, SEVERITIES, Condition
+from rtx.reports.wording import dataset_name, metric_name, percent, unbroken
 
 FILES = Path(__file__).parent / "page_files"
 SHOWN_ABOVE = frozenset({"completeness"})
@@ -192,7 +189,11 @@ def _section(content: Content, group: Group, view: View, chapter: str) -> Sectio
         models = max(len(group.runs), 2) if view in TRANSFER else len(group.runs)
         # The text is Matplotlib's: every name in it was drawn as outlines, none is in it as text.
         svg = Markup(inline_svg(text, f"{chapter}-{view.name}", escape(f"{view.title}. {point}", quote=True), models))
-    data = {"heat": _heat, "matrix": _matrix}[kind](group) if kind != "chart" else _curve_numbers(group, view)
+    data = (
+        {"heat": heat_grid, "matrix": completeness_grid}[kind](group)
+        if kind != "chart"
+        else _curve_numbers(group, view)
+    )
     missing = tuple((run.name, missing_text(run), run.remedy()) for run, _ in view.missing(group))
     absent = "" if drawn else view.absent(group) or "No run has the cells for it."
     return Section(
@@ -245,65 +246,6 @@ def _strips(content: Content, group: Group, chapter: str) -> Section:
     built = strips.build(content.choices[group.slug], there) if there else None
     rows = tuple((name, why, "") for name, why in lacking) if there else ()
     return Section(f"{chapter}-strips", "strips", "Example strips", "", about, Markup(""), (), rows, absent, built)
-
-
-def _heat(group: Group) -> dict[str, Any]:
-    columns = [
-        {"name": corruption_name(n), "short": corruption_name(n, short=True), "family": CORRUPTIONS[n]}
-        for n in BENCHMARK
-    ]
-    body = []
-    for run in group.runs:
-        cells = []
-        for name, value in heat.values(run).items():
-            cells.append(_heat_cell(value, _hover(run, name)))
-        whole = run.summary.rPC if run.summary.complete else None
-        text = f"{run.name}: rPC over 15 corruptions; folder {run.folder}"
-        cells.append(_heat_cell(None if whole is None or whole != whole else whole, text))
-        body.append({"name": run.name, "short": group.called(run, 26), "cells": cells})
-    widths = [(family, sum(CORRUPTIONS[n] == family for n in BENCHMARK)) for family in FAMILIES]
-    return {"columns": columns, "families": widths, "rows": body}
-
-
-def _heat_cell(value: float | None, hover: str) -> dict[str, Any]:
-    if value is None:
-        return {"text": percent(None), "value": "", "back": "", "ink": "", "hover": hover}
-    colour = heat.shade(value)
-    return {"text": percent(value, 0), "value": repr(value), "back": colour, "ink": heat.ink_on(colour), "hover": hover}
-
-
-def _hover(run: Run, corruption: str) -> str:
-    scores = [percent(run.score(Condition(corruption, level))) for level in SEVERITIES]
-    return (
-        f"{run.name}, {corruption_name(corruption)}: clean {percent(run.score(CLEAN))}; severities 1 to 5: "
-        f"{', '.join(scores)}; cells/{corruption}_1.json to _5.json"
-    )
-
-
-def _matrix(group: Group) -> dict[str, Any]:
-    columns = [{"name": "clean", "short": "clean"}]
-    columns += [{"name": corruption_name(n), "short": corruption_name(n, short=True)} for n in BENCHMARK]
-    body = []
-    for run in group.runs:
-        flags = sorted({flag for cell in run.cells.values() for flag in cell.flags})
-        cells = [
-            {
-                "text": f"{there}/{wanted}",
-                "state": "done" if there == wanted else "part" if there else "none",
-                "name": name,
-            }
-            for name, there, wanted in counts(run)
-        ]
-        body.append(
-            {
-                "name": run.name,
-                "short": group.called(run, 26),
-                "cells": cells,
-                "images": run.n_images or "unknown",
-                "flags": ", ".join(flags),
-            }
-        )
-    return {"columns": columns, "rows": body}
 
 
 def _curve_numbers(group: Group, view: View) -> Any:

@@ -9,6 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from rtx.reports.figures import families
 from rtx.reports.groups import Group, group_runs
 from rtx.reports.runs import load_runs
 from rtx.reports.trend import fit, residual
@@ -100,3 +101,11 @@ def test_the_trend_is_not_asked_far_from_its_points(tmp_path: Path) -> None:
     assert residual(group, near) is not None and residual(group, far) is None
     line = fit([("a", 0.2, 0.1), ("b", 0.3, 0.2), ("c", 0.4, 0.3)])
     assert line is not None and line.reach == pytest.approx((0.1, 0.5))
+
+
+def test_a_gain_that_may_be_chance_says_so(tmp_path: Path) -> None:
+    root = tmp_path / "runs"
+    sure = [make_run(root, "base", robust=0.1, resamples=30), make_run(root, "better", robust=0.4, resamples=30)]
+    assert "chance" not in families.point(group_runs(load_runs(sure))[0])
+    plain = [make_run(root, "bare", robust=0.1), make_run(root, "other", robust=0.4)]
+    assert families.point(group_runs(load_runs(plain))[0]).endswith("points (may be chance)")

@@ -14,6 +14,7 @@ from rtx.reports.figures.transfer import eps_lines
 from rtx.reports.groups import banners, group_runs, merged, unlike
 from rtx.reports.intervals import Resamples, difference
 from rtx.reports.naming import dataset_of, source_of, unique_names
+from rtx.reports.run_tables import of_group
 from rtx.reports.runs import load_run, load_runs
 from rtx.reports.selection import choose, models_shown
 from rtx.reports.verdict import gain, verdict
@@ -265,3 +266,26 @@ def test_a_test_set_is_named_after_its_folder_only_where_nothing_better_names_it
 @pytest.mark.parametrize("folder", ["coco_val2017", "COCO val2017", "voc2007-test"])
 def test_a_folder_called_like_a_published_test_set_is_not_taken_for_it(folder: str) -> None:
     assert dataset_of({"data_sha256": "abcdef0123", "labels": {"data": folder}}, 3) == "data-abcdef01"
+
+
+def test_runs_on_the_same_images_share_a_group_whatever_their_folder_is_called(tmp_path: Path) -> None:
+    names = ("fruits", "copy_of_fruits", None)
+    runs = [make_run(tmp_path, f"m{n}", n_images=7, labels={"run": f"m{n}", "data": d}) for n, d in enumerate(names)]
+    assert [(g.dataset, len(g.runs)) for g in group_runs(load_runs(runs))] == [("fruits", 3)]
+    other = make_run(tmp_path, "other", n_images=7, data_sha256="f" * 64, labels={"run": "other", "data": "fruits"})
+    assert "images or annotations (data hash)" in unlike(load_run(runs[0]), load_run(other))
+
+
+def test_intervals_over_few_images_are_not_trusted(tmp_path: Path) -> None:
+    few = make_run(tmp_path, "few", n_images=3, resamples=20)
+    many = make_run(tmp_path, "many", n_images=4000, resamples=20)
+    found = banners(group_runs(load_runs([few, many])))
+    assert [b.title for b in found if b.level == "warn"] == ["Tiny test set: few"]
+
+
+def test_the_best_is_looked_for_among_comparable_runs_only(tmp_path: Path) -> None:
+    rows = [("a", 0.1, {}), ("b", 0.2, {}), ("amp", 0.6, {"precision": "amp_bf16"}), ("part", 0.5, {"limit": 50})]
+    group = group_runs(load_runs([make_run(tmp_path, n, robust=r, **more) for n, r, more in rows]))[0]
+    for table in of_group(group):
+        bold = {row[0].text for row in table.rows for entry in row[1:] if entry.best}
+        assert bold <= {"a", "b"}, table.name

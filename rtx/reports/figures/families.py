@@ -66,19 +66,24 @@ def point(group: Group) -> str:
         most, least = percent(means[worst], 0), percent(means[best], 0)
         return f"{lead}{worst} costs most, {most} % of clean; {best} least, {least} %"
     changes = [
-        (found[0], run, family)
+        (not _surely_less(found[1]), found[0], run, family)
         for run in group.runs
         for family in FAMILIES
         if (found := paired(group, run, family)) is not None
     ]
     text = f"{worst.capitalize()} costs most and {best} least"
     if changes:
-        gain, run, family = min(changes, key=lambda row: row[0])
+        unsure, gain, run, family = min(changes, key=lambda row: row[:2])
         if gain < -0.0005:
-            who = f"{group.called(run)}, {family}, {signed(gain)} points"
+            chance = " (may be chance)" if unsure else ""
+            who = f"{group.called(run)}, {family}, {signed(gain)} points{chance}"
             return f"{text}; the largest gain over {group.called(group.baseline)}: {who}"
         return f"{text}; no model drops less than {group.called(group.baseline)} in any family"
     return text
+
+
+def _surely_less(spread: Interval | None) -> bool:
+    return spread is not None and spread[1] < 0
 
 
 def draw(group: Group) -> Figure | None:
