@@ -54,6 +54,19 @@ def test_no_error_and_nothing_wider_than_the_screen(
     assert cut == []
 
 
+def test_tables_fit_a_laptop_and_leave_a_phone_room_for_numbers(browser: Browser, pages: dict[str, Path]) -> None:
+    browser.emulate(1280)
+    browser.open(pages["four"])
+    wide = "return [...document.querySelectorAll('.scroll')].filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.ariaLabel)"
+    assert browser.run(wide) == []
+    browser.emulate(390)
+    browser.open(pages["four"])
+    heads = browser.run(
+        "return [...document.querySelectorAll('.scroll tbody tr:first-child th')].map(e => e.getBoundingClientRect().width)"
+    )
+    assert heads and max(heads) <= 0.4 * 390
+
+
 def test_a_hostile_name_runs_nothing(browser: Browser, pages: dict[str, Path]) -> None:
     browser.open(pages["mixed"])
     assert browser.run("return document.scripts.length") == 1
