@@ -80,11 +80,17 @@ class Intervals:
         single: intervals by name, those of cells under `cells`.
         resamples: what they are made of.
         absent: why there is none.
+        others: metric beside the headline -> its intervals, named as in `single`.
     """
 
     single: Mapping[str, Any] = field(default_factory=dict)
     resamples: Resamples | None = None
     absent: str = ""
+    others: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def of_other(self, metric: str, name: str) -> Interval | None:
+        """Interval of `P`, `mPC` or `rPC` of a metric beside the headline."""
+        return self.others.get(metric, {}).get(name)
 
     def of(self, name: str) -> Interval | None:
         """Interval of `P`, `mPC` or `rPC`."""
@@ -154,12 +160,15 @@ def read_intervals(folder: Path, metric: str, cells: Mapping[Condition, Cell], c
     absent = ""
     if path.is_file():
         try:
-            known = Confidence.from_dict(json.loads(path.read_text(encoding="utf-8")))
+            content = json.loads(path.read_text(encoding="utf-8"))
+            known = Confidence.from_dict(content)
+            others = {name: Confidence.from_dict(row) for name, row in content.get("others", {}).items()}
         except (ValueError, AttributeError, TypeError, KeyError) as error:
             raise BadValue(f"{path}: not readable as intervals ({error}); delete it or make it again") from error
         absent = _unfit(known, metric, cells)
         if not absent:
-            return Intervals(_single(known, cells), _read_resamples(folder / "resamples.npz", metric))
+            beside = {n: _single(row, cells) for n, row in others.items() if not _unfit(row, n, cells)}
+            return Intervals(_single(known, cells), _read_resamples(folder / "resamples.npz", metric), others=beside)
         log.warning("%s: left out, %s", path, absent)
     return _from_evidence(folder, metric, cells, card, absent)
 

@@ -18,6 +18,7 @@ from rtx.reports.trend import residual, trend_of
 from rtx.reports.wording import DASH, corruption_name, dataset_name, interval_text, metric_name, percent, signed
 
 PERCENT = "All numbers in percent."
+_QUANTITIES = ("P", "mPC", "rPC")
 
 
 def of_group(group: Group) -> list[Table]:
@@ -148,9 +149,17 @@ def every_metric(group: Group) -> Table:
                 if summary.complete
                 else f"{percent(summary.mPC)} = {summary.label}"
             )
-            ratio = percent(summary.rPC) if summary.complete and not undefined else DASH
-            rows.append(row(run.name, metric_name(metric), percent(summary.P), mean, ratio))
-    return Table("metrics", "Every metric", ("model", "metric", "P", "mPC", "rPC"), tuple(rows), 2, (PERCENT,))
+            whole = summary.complete and not undefined
+            ratio = percent(summary.rPC) if whole else DASH
+            spans = [_given(_interval_of(run, metric, name)) if whole or name == "P" else "" for name in _QUANTITIES]
+            cells = [Entry(text, span) for text, span in zip((percent(summary.P), mean, ratio), spans, strict=True)]
+            rows.append(row(run.name, metric_name(metric), *cells))
+    notes = [PERCENT, *(["Brackets: 95 % interval over images."] if any(e.below for r in rows for e in r) else [])]
+    return Table("metrics", "Every metric", ("model", "metric", "P", "mPC", "rPC"), tuple(rows), 2, tuple(notes))
+
+
+def _interval_of(run: Run, metric: str, name: str) -> Interval | None:
+    return run.intervals.of(name) if metric == run.metric else run.intervals.of_other(metric, name)
 
 
 def completeness(group: Group) -> Table:

@@ -289,3 +289,19 @@ def test_the_best_is_looked_for_among_comparable_runs_only(tmp_path: Path) -> No
     for table in of_group(group):
         bold = {row[0].text for row in table.rows for entry in row[1:] if entry.best}
         assert bold <= {"a", "b"}, table.name
+
+
+def test_intervals_beside_the_headline_belong_to_their_own_scores(tmp_path: Path) -> None:
+    out = make_run(tmp_path, "m", resamples=20)
+    path = out / "confidence.json"
+    known = json.loads(path.read_text())
+
+    def times(row: dict[str, float], factor: float) -> dict[str, float]:
+        return {name: value if value is None else value * factor for name, value in row.items()}
+
+    other = {**known, "metric": "bbox_mAP_50", "P": times(known["P"], 1.55), "mPC": times(known["mPC"], 1.55)}
+    for factor, expected in ((1.55, 1.55 * known["mPC"]["low"]), (1.5, None)):
+        other["cells"] = {key: times(row, factor) for key, row in known["cells"].items()}
+        path.write_text(json.dumps({**known, "others": {"bbox_mAP_50": other}}))
+        found = load_run(out).intervals.of_other("bbox_mAP_50", "mPC")
+        assert found is None if expected is None else found is not None and found[0] == pytest.approx(expected)
