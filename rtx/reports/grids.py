@@ -9,7 +9,7 @@ from rtx.reports.figures import heat
 from rtx.reports.figures.completeness import counts
 from rtx.reports.groups import Group
 from rtx.reports.runs import Run
-from rtx.reports.wording import corruption_name, percent
+from rtx.reports.wording import corruption_name, percent, shortened
 from rtx.types import CLEAN, SEVERITIES, Condition
 
 
@@ -20,14 +20,14 @@ def heat_grid(group: Group) -> dict[str, Any]:
         for n in BENCHMARK
     ]
     body = []
-    for run in group.runs:
+    for run, short in zip(group.runs, shortened([run.name for run in group.runs], 26), strict=True):
         cells = []
         for name, value in heat.values(run).items():
             cells.append(_heat_cell(value, _hover(run, name)))
         whole = run.summary.rPC if run.summary.complete else None
         text = f"{run.name}: rPC over 15 corruptions; folder {run.folder}"
         cells.append(_heat_cell(None if whole is None or whole != whole else whole, text))
-        body.append({"name": run.name, "short": group.called(run, 26), "cells": cells})
+        body.append({"name": run.name, "short": short, "cells": cells})
     widths = [(family, sum(CORRUPTIONS[n] == family for n in BENCHMARK)) for family in FAMILIES]
     return {"columns": columns, "families": widths, "rows": body}
 
@@ -52,7 +52,7 @@ def completeness_grid(group: Group) -> dict[str, Any]:
     columns = [{"name": "clean", "short": "clean"}]
     columns += [{"name": corruption_name(n), "short": corruption_name(n, short=True)} for n in BENCHMARK]
     body = []
-    for run in group.runs:
+    for run, short in zip(group.runs, shortened([run.name for run in group.runs], 26), strict=True):
         flags = sorted({flag for cell in run.cells.values() for flag in cell.flags})
         cells = [
             {
@@ -65,7 +65,7 @@ def completeness_grid(group: Group) -> dict[str, Any]:
         body.append(
             {
                 "name": run.name,
-                "short": group.called(run, 26),
+                "short": short,
                 "cells": cells,
                 "images": run.n_images or "unknown",
                 "flags": ", ".join(flags),
