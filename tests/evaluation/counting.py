@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -52,3 +54,16 @@ class Lambda(Counting):
     def __init__(self) -> None:
         super().__init__()
         self.odd = lambda: None
+
+
+class Gated(Counting):
+    """Waits for a file before it scores."""
+
+    def __init__(self, gate: Path) -> None:
+        super().__init__()
+        self.gate = gate
+
+    def compute(self) -> dict[str, float]:
+        while not self.gate.exists():
+            time.sleep(0.01)
+        return super().compute()
