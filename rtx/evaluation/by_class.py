@@ -1,7 +1,7 @@
 """The score of each class in each cell, from the evidence: who breaks, without a metric for each class in the cells.
 
-`by_class.json` beside the cells: `{"format": "rtx.by_class/1", "metric": "bbox_mAP", "key": <protocol>, "classes":
-[...], "cells": {"fog_3": [0.31, null, ...]}}`; null where a class has no object.
+`by_class.json` beside the cells: `{"format": "rtx.by_class/1", "metric": "bbox_mAP", "key": <protocol>,
+"preview": false, "classes": [...], "cells": {"fog_3": [0.31, null, ...]}}`; null where a class has no object.
 """
 
 from __future__ import annotations
@@ -104,5 +104,6 @@ def write_classes(
         log.warning("%s: evidence of %d classes, the data set names %d", root, found, len(classes))
         return
     cells = {c.key: [None if np.isnan(v) else float(v) for v in row] for c, row in rows.items()}
-    table = {"format": FORMAT, "metric": metric, "key": key, "classes": list(map(str, classes)), "cells": cells}
+    head = {"format": FORMAT, "metric": metric, "key": key, "preview": card.get("limit") is not None}
+    table = {**head, "classes": list(map(str, classes)), "cells": cells}
     write_atomic(root / FILE, json.dumps(table) + "\n")
