@@ -24,18 +24,19 @@ CONFIGS = ("fasterrcnn_r50", "maskrcnn_r50")
 
 
 def _group(root: Path, count: int) -> Group:
+    words = WORDS if count != 5 else "m{}"  # short names leave less room than is thought
     sources = ("resnet50_l2_eps0", "resnet50_l2_eps3", "resnet50_l2_eps1")
     folders = [
-        make_run(root, WORDS.format(n), folder=str(n), clean=0.36 + 0.01 * n, robust=(0.1 + 0.05 * n, 1.6)[n % 2],
+        make_run(root, words.format(n), folder=str(n), clean=0.36 + 0.01 * n, robust=(0.1 + 0.05 * n, 1.6)[n % 2],
                  resamples=20,
                  classes=("person", "car"), source=sources[n % 3], transfer=("full", "fixed")[n // 3 % 2],
-                 labels={"run": WORDS.format(n), "config": CONFIGS[n // 6 % 2]})
+                 labels={"run": words.format(n), "config": CONFIGS[n // 6 % 2]})
         for n in range(count)
     ]  # fmt: skip
     return group_runs(load_runs(folders))[0]
 
 
-@pytest.fixture(scope="module", params=[2, 12], ids=lambda n: f"{n} models")
+@pytest.fixture(scope="module", params=[2, 5, 12], ids=lambda n: f"{n} models")
 def figures(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[tuple[View, Figure]]:
     group = _group(tmp_path_factory.mktemp("figures"), request.param)
     drawn = [(view, figure) for view in EVERY if (figure := view.draw(group)) is not None]

@@ -106,7 +106,7 @@ def _draw(group: Group) -> Figure:
     figure = new_figure(height)
     bottom, size = foot / height, 1 - (head + foot) / height
     names = shortened([run.name for run in runs], 26)
-    left = 0.14 + (min(max(len(n) for n in names) * 5.2 * 0.58 / 72 / 3.4, 0.34) if few else 0)
+    left = 0.16 + (min(max(len(n) for n in names) * 5.2 * 0.58 / 72 / 3.4, 0.34) if few else 0)
     split = 0.66 if pairs else 0.97
     axes = figure.add_axes((left, bottom, split - left - 0.02, size))
     other = figure.add_axes((split + 0.02, bottom, 0.97 - split, size)) if pairs else None

@@ -59,7 +59,7 @@ def _draw(group: Group) -> Figure:
     figure = new_figure(max(2.8, 0.9 + 0.1 * len(runs)))
     height = figure.get_figheight()
     names = shortened([run.name for run in runs], 26)
-    room = min((max(len(n) for n in names) + 7) * size * 0.6 / 72 / 3.4, 0.44)
+    room = min((max(len(n) for n in names) + 11) * size * 0.6 / 72 / 3.4, 0.44)
     axes = figure.add_axes((0.115, 0.36 / height, 0.86 - room, 1 - 0.9 / height))
     xs = [100 * run.summary.P for run in runs]
     ys = [100 * run.summary.mPC for run in runs]
