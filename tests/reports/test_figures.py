@@ -109,4 +109,6 @@ def test_a_gain_that_may_be_chance_says_so(tmp_path: Path) -> None:
     sure = [make_run(root, "base", robust=0.1, resamples=30), make_run(root, "better", robust=0.4, resamples=30)]
     assert "chance" not in families.point(group_runs(load_runs(sure))[0])
     plain = [make_run(root, "bare", robust=0.1), make_run(root, "other", robust=0.4)]
-    assert families.point(group_runs(load_runs(plain))[0]).endswith("points (may be chance)")
+    assert families.point(group_runs(load_runs(plain))[0]).endswith("points (no interval)")
+    close = [sure[0], make_run(root, "close", robust=0.1012, resamples=30)]
+    assert families.point(group_runs(load_runs(close))[0]).endswith("points (may be chance)")

@@ -66,16 +66,16 @@ def point(group: Group) -> str:
         most, least = percent(means[worst], 0), percent(means[best], 0)
         return f"{lead}{worst} costs most, {most} % of clean; {best} least, {least} %"
     changes = [
-        (not _surely_less(found[1]), found[0], run, family)
+        (not _surely_less(found[1]), found[0], found[1], run, family)
         for run in group.runs
         for family in FAMILIES
         if (found := paired(group, run, family)) is not None
     ]
     text = f"{worst.capitalize()} costs most and {best} least"
     if changes:
-        unsure, gain, run, family = min(changes, key=lambda row: row[:2])
+        unsure, gain, spread, run, family = min(changes, key=lambda row: row[:2])
         if gain < -0.0005:
-            chance = " (may be chance)" if unsure else ""
+            chance = ("" if not unsure else " (may be chance)") if spread else " (no interval)"
             who = f"{group.called(run)}, {family}, {signed(gain)} points{chance}"
             return f"{text}; the largest gain over {group.called(group.baseline)}: {who}"
         return f"{text}; no model drops less than {group.called(group.baseline)} in any family"
