@@ -30,7 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", help="output folder; default: corruption_eval/ beside the checkpoint")
     parser.add_argument("--seed", type=int, default=0, help="corruption seed")
     parser.add_argument("--batch-size", type=int, default=1, help="images a forward pass")
-    parser.add_argument("--workers", type=int, default=2, help="loader processes")
+    parser.add_argument(
+        "--workers", type=int, help="loader processes; default: 2, or 0 on a CPU of fewer than 4 processors"
+    )
     parser.add_argument("--engine", choices=sorted(ENGINES), default=DEFAULT_ENGINE, help="what makes the pixels")
     parser.add_argument(
         "--channel-order", choices=("rgb", "bgr_legacy"), default="rgb", help="what corruptions are given"

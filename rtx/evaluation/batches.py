@@ -6,6 +6,7 @@ be padded to one shape, so that the batch size moves a score by float rounding o
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from multiprocessing import ProcessError
 from typing import Any
@@ -127,6 +128,30 @@ def cut(groups: Iterable[list[int]], batch_size: int) -> list[list[int]]:
     if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
         raise BadValue(f"batch size {batch_size!r}: must be a whole number, 1 or more")
     return [group[i : i + batch_size] for group in groups for i in range(0, len(group), batch_size)]
+
+
+def loaders(asked: int | None, model: Any) -> int:
+    """How many loader processes to use.
+
+    Args:
+        asked: what was asked for; None for what suits the machine: 2, or 0 where model and loaders would share fewer
+            than four processors, since waiting for each other costs more there than loading between the passes.
+        model: on its device.
+
+    Raises:
+        BadValue: fewer than none were asked for.
+    """
+    if asked is not None:
+        if asked < 0:
+            raise BadValue(f"--workers {asked}: must be 0 (load in the process itself) or more")
+        return asked
+    parameter = next(model.parameters(), None)
+    on_gpu = parameter is not None and parameter.device.type != "cpu"
+    return 2 if on_gpu or _processors() >= 4 else 0
+
+
+def _processors() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _collate(items: list[tuple[Condition, dict[str, Any]]]) -> tuple[Condition, Any]:

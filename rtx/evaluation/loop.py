@@ -16,6 +16,7 @@ from torch import nn
 
 from rtx.corruptions import DEFAULT_ENGINE
 from rtx.errors import BadValue
+from rtx.evaluation.batches import loaders
 from rtx.evaluation.bootstrap import RESAMPLES
 from rtx.evaluation.card import choose, protocol_card
 from rtx.evaluation.completion import complete
@@ -62,7 +63,7 @@ def plan_evaluation(
     seed: int = 0,
     limit: int | None = None,
     batch_size: int = 1,
-    workers: int = 2,
+    workers: int | None = None,
     amp: bool = False,
     channels_last: bool = False,
     engine: str = DEFAULT_ENGINE,
@@ -85,7 +86,7 @@ def plan_evaluation(
         seed: decides the pixels and the subset of `limit`.
         limit: evaluate a seeded subset of this many images; every number is then labelled PREVIEW.
         batch_size: images a forward pass; a batch holds images of one padded shape.
-        workers: loader processes.
+        workers: loader processes; what suits the machine when None, see `rtx.evaluation.batches.loaders`.
         amp: autocast the forward pass.
         channels_last: the model's weights in that memory format, which some devices compute faster with.
         engine: which implementation makes the pixels.
@@ -135,7 +136,7 @@ def plan_evaluation(
         out,
         indices,
         batch_size=batch_size,
-        workers=workers,
+        workers=loaders(workers, model),
         amp=amp,
         channels_last=channels_last,
         keep_predictions=keep_predictions,

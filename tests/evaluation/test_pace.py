@@ -11,7 +11,8 @@ import torch
 from mmcv.transforms import BaseTransform
 from mmengine.registry import TRANSFORMS
 
-from rtx.errors import RunConflict
+from rtx.errors import BadValue, RunConflict
+from rtx.evaluation.batches import loaders
 from rtx.evaluation.events import CellDone, CellStarted, Event
 from rtx.evaluation.loop import evaluate_corruptions
 from rtx.evaluation.scoring import Beside, Work
@@ -66,6 +67,19 @@ def test_loaders_live_for_all_cells_and_load_the_next_one_before_a_cell_is_score
     ]
     fog, noise = Condition("fog", 2), Condition("gaussian_noise", 2)
     assert told.index((CellStarted, fog)) < told.index((CellDone, noise)), told
+
+
+@pytest.mark.parametrize(
+    ("asked", "device", "cores", "workers"),
+    [(3, "cpu", 2, 3), (0, "meta", 8, 0), (None, "meta", 2, 2), (None, "cpu", 2, 0), (None, "cpu", 4, 2)],
+)
+def test_loaders_by_default_leave_a_small_cpu_to_the_model(
+    asked: int | None, device: str, cores: int, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rtx.evaluation.batches._processors", lambda: cores)
+    assert loaders(asked, torch.nn.Linear(1, 1, device=device)) == workers
+    with pytest.raises(BadValue, match="--workers -1"):
+        loaders(-1, torch.nn.Linear(1, 1))
 
 
 def test_a_cell_is_scored_while_the_next_one_is_evaluated(tmp_path: Path) -> None:
