@@ -26,7 +26,7 @@ from rtx.reports.selection import models_shown
 from rtx.reports.style import FAMILY_COLOURS, TITLE_TINT, inline_svg, model_colours, shade_dark, tint
 from rtx.reports.tables import Table, latex, markdown
 from rtx.reports.verdict import Verdict, verdict
-from rtx.reports.views import AFTER_STRIPS, BEFORE_STRIPS, COMPLETENESS, HEAT, TRANSFER, View, wants_transfer
+from rtx.reports.views import AFTER_STRIPS, BEFORE_STRIPS, COMPLETENESS, EVERY, HEAT, TRANSFER, View, wants_transfer
 from rtx.reports.wording import dataset_name, metric_name, percent, unbroken
 
 FILES = Path(__file__).parent / "page_files"
@@ -97,9 +97,7 @@ def render(content: Content) -> str:
     chapters = tuple(_chapter(content, group, index) for index, group in enumerate(content.groups))
     script = (FILES / "report.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    counts_of_models = sorted(
-        {max(len(group.runs), 2) for group in content.groups} | {len(g.runs) for g in content.groups}
-    )
+    counts_of_models = sorted({view.colours(group) for group in content.groups for view in EVERY})
     return (
         _environment()
         .get_template("report.html.j2")
@@ -186,9 +184,9 @@ def _section(content: Content, group: Group, view: View, chapter: str) -> Sectio
     svg = Markup("")
     if drawn and kind == "chart":
         text = stem.with_name(f"{stem.name}.svg").read_text(encoding="utf-8")
-        models = max(len(group.runs), 2) if view in TRANSFER else len(group.runs)
         # The text is Matplotlib's: every name in it was drawn as outlines, none is in it as text.
-        svg = Markup(inline_svg(text, f"{chapter}-{view.name}", escape(f"{view.title}. {point}", quote=True), models))
+        label = escape(f"{view.title}. {point}", quote=True)
+        svg = Markup(inline_svg(text, f"{chapter}-{view.name}", label, view.colours(group)))
     data = (
         {"heat": heat_grid, "matrix": completeness_grid}[kind](group)
         if kind != "chart"

@@ -26,6 +26,7 @@ class View:
         point: what the figure says, one sentence from the data.
         required: the cells that it needs of every run.
         absent: what to say where it cannot be drawn though every cell is there.
+        colours: how many colours its lines have, for the page to give them those of its theme.
     """
 
     name: str
@@ -35,6 +36,7 @@ class View:
     point: Callable[[Group], str]
     required: tuple[Condition, ...] = BENCHMARK_CELLS
     absent: Callable[[Group], str] = lambda group: ""
+    colours: Callable[[Group], int] = lambda group: len(group.runs)
 
     def missing(self, group: Group) -> list[tuple[Run, tuple[Condition, ...]]]:
         """Runs that lack cells which this view needs, with those cells."""
@@ -133,6 +135,7 @@ EPS = View(
     transfer.draw_eps,
     transfer.eps_point,
     absent=_no_eps,
+    colours=transfer.eps_colours,
 )
 SOURCE_AXIS = View(
     "source_axis",
@@ -141,6 +144,7 @@ SOURCE_AXIS = View(
     transfer.draw_axes,
     transfer.axis_point,
     absent=_no_axis,
+    colours=transfer.axis_colours,
 )
 COMPLETENESS = View(
     "completeness",

@@ -98,6 +98,16 @@ def axis_point(group: Group) -> str:
     return f"Most robust source: {group.called(first)}; most robust on the target: {group.called(best)}"
 
 
+def eps_colours(group: Group) -> int:
+    """How many colours the figure of eps has: one for each transfer."""
+    return max(2, len({line.mode for line in eps_lines(group)}))
+
+
+def axis_colours(group: Group) -> int:
+    """How many colours the figure of the two axes has: one for each transfer mode."""
+    return max(2, len({run.transfer for run, _ in source_axis(group)}))
+
+
 def draw_eps(group: Group) -> Figure | None:
     """Score (clean and corrupted) and drop against eps, or None where no two radii can be compared."""
     lines = eps_lines(group)
@@ -115,7 +125,7 @@ def _eps_figure(group: Group, lines: Sequence[Line]) -> Figure:
     foot = 0.1 + 0.1 * -(-(len(modes) + 2) // columns)
     height = 0.42 + row * len(norms) + foot
     figure = new_figure(height)
-    colours = dict(zip(modes, model_colours(max(len(modes), 2)), strict=False))
+    colours = dict(zip(modes, model_colours(eps_colours(group)), strict=False))
     for number, norm in enumerate(norms):
         bottom = (foot + row * (len(norms) - 1 - number) + 0.36) / height
         size = (row - 0.5) / height
@@ -213,7 +223,7 @@ def _axes_figure(group: Group, pairs: Sequence[tuple[Run, float]]) -> Figure:
     gap = 5.4 * 1.3 / 72 / (height - 0.8) * (high - low)
     edge = axes.get_xlim()[1]
     modes = sorted({run.transfer for run, _ in pairs}, key=_rank)
-    colours = dict(zip(modes, model_colours(max(2, len(modes))), strict=False))
+    colours = dict(zip(modes, model_colours(axis_colours(group)), strict=False))
     for (run, _), name, x, y, place in zip(
         pairs, names, xs, ys, spread(ys, gap, low + gap / 2, high - gap / 2), strict=True
     ):
