@@ -58,6 +58,19 @@ def test_it_is_the_score_of_all_pixels_and_not_the_mean_over_images() -> None:
     assert abs(per_image - scores(total(pairs, 8))["mIoU"]) > 1e-3
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_any_parts_in_any_order_give_the_same_bits(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    pairs = maps(seed, 6, 12)
+    whole = scores(total(pairs, 6))
+    for _ in range(5):
+        parts = [count(*pairs[n], 6) for n in rng.permutation(len(pairs))]
+        while len(parts) > 1:
+            first = parts.pop(int(rng.integers(len(parts))))
+            parts.append(first + parts.pop(int(rng.integers(len(parts)))))
+        assert scores(parts[0]) == whole, "equal to the last bit"
+
+
 def test_counts_stay_exact_beyond_single_precision() -> None:
     """2**24 + 1 pixels: the float32 sums that mmseg uses lose the last one."""
     many = PixelCounts(*(np.array([2**24, 0]) for _ in range(3)))
