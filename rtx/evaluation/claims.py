@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 BEAT_SECONDS = 5.0
 PATIENCE_SECONDS = 60.0
 _COUNT_DIGITS = 12
+_LONGEST_POLL = 1.0
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,7 @@ class Claims:
         """Within, no other process is within; a lock of a process that is gone is taken over."""
         while not self._take(name):
             time.sleep(poll)
+            poll = min(1.5 * poll, _LONGEST_POLL)  # many processes may wait on one file system
         try:
             yield
         finally:
