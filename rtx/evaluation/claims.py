@@ -127,6 +127,11 @@ class Claims:
         self._mark = "r"
         self._write_life()
 
+    def done(self) -> None:
+        """Say that this process writes nothing more; call it within a lock that all take before they leave."""
+        self._mark = "d"
+        self._write_life()
+
     def refuse_others(self, *, poll: float = 0.5) -> None:
         """Check that no other process works in this folder; one on another machine is watched for a while first.
 
@@ -136,7 +141,7 @@ class Claims:
         for path in self._presences():
             first = _read(path)
             who = _parsed(first or b"")
-            while (life := _read(path)) is not None and _is_running(life) and not self._is_gone(who):
+            while (life := _read(path)) is not None and _mark_of(life) == b"r" and not self._is_gone(who):
                 if state_of(who) == "alive" or life != first:
                     raise RunConflict(
                         f"output folder {str(self.folder.parent)!r}: process {who.get('pid')} on {who.get('host')} is "
@@ -146,8 +151,9 @@ class Claims:
                 time.sleep(poll)
 
     def alone(self) -> bool:
-        """Whether no other process is here, as far as can be told at once."""
-        return all(self._is_gone(_parsed(life)) for path in self._presences() if (life := _read(path)) is not None)
+        """Whether no other process is here that may still write, as far as can be told at once."""
+        lives = [life for path in self._presences() if (life := _read(path)) is not None]
+        return all(_mark_of(life) == b"d" or self._is_gone(_parsed(life)) for life in lives)
 
     def tidy(self) -> None:
         """Remove what processes that are gone have left behind."""
@@ -270,5 +276,6 @@ def _parsed(content: bytes) -> dict[str, Any]:
     return row if isinstance(row, dict) else {}
 
 
-def _is_running(life: bytes) -> bool:
-    return life.partition(b"\n")[2][:1] == b"r"
+def _mark_of(life: bytes) -> bytes:
+    """What a process said last: `w` it waits to begin, `r` it relies on the folder, `d` it is done."""
+    return life.partition(b"\n")[2][:1]

@@ -80,10 +80,14 @@ def run(
             cells = state.finish(share, batches, place)
         finally:
             place.close()
-        if complete:
-            # One after the other: what comes later keeps the intervals that are there instead of writing over them.
-            with claims.lock("summary"):
+        # One after the other: what comes later keeps the intervals that are there instead of writing over them, and the
+        # last one to leave sees that it is.
+        with claims.lock("summary"):
+            if complete:
                 complete(cells)
+            claims.done()
+            if claims.alone():
+                remove_halves(job.out)
         return cells
 
 

@@ -164,6 +164,15 @@ def test_overwriting_waits_to_see_whether_another_machine_still_works(tmp_path: 
         beat.join()
 
 
+def test_who_is_done_is_no_company(tmp_path: Path) -> None:
+    with Claims(tmp_path) as first, Claims(tmp_path) as second:
+        first.run_now()
+        assert not second.alone()
+        first.done()
+        assert second.alone() and not first.alone()
+        second.refuse_others()
+
+
 def test_finished_cells_and_locks_are_nobodys(tmp_path: Path) -> None:
     elsewhere(tmp_path)
     with Claims(tmp_path) as claims, claims.lock("opening"):
