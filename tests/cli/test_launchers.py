@@ -27,7 +27,7 @@ CELLS = 10
 
 
 def words(root: Path, data: Path, out: str) -> list[str]:
-    config, checkpoint = write_world(root / "world", data, delay=0.1)
+    config, checkpoint = write_world(root / "world", data)
     return [str(config), str(checkpoint), "--out", str(root / out), *GRID, "--workers", "0"]
 
 
@@ -59,7 +59,7 @@ def test_a_rank_that_is_killed_under_torchrun_costs_its_job_the_cells_in_flight(
 ) -> None:
     command = [*TORCHRUN, *words(tmp_path, made_coco, "two"), "--launcher", "pytorch"]
     out = tmp_path / "two"
-    job = begin(command)
+    job = begin(command, MADE_MODEL_DELAY="0.5")  # both have begun long before one is through
     deadline = time.monotonic() + 300
     while True:
         ranks = {holder.pid for holder in holders(out).values()}
@@ -95,7 +95,7 @@ def test_tasks_of_slurm_share_the_folder_without_a_launcher(
 ) -> None:
     command = [*TOOL, *words(tmp_path, made_coco, "tasks")]
     more = {"SLURM_JOB_ID": "9", "SLURM_NTASKS": "2", "SLURM_NODELIST": "node[1-2]"}
-    jobs = [begin(command, **task, **more) for task in tasks]
+    jobs = [begin(command, **task, **more, MADE_MODEL_DELAY="0.1") for task in tasks]
     ends = [job.communicate(timeout=300) for job in jobs]
     assert [job.returncode for job in jobs] == [0, 0], ends[0][1][-2000:]
     said = [lines(error) for _, error in ends]
