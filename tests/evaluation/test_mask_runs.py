@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from pycocotools import mask as codec
 
 from rtx.evaluation.coco_truth import encode_mask
 from rtx.evaluation.mask_runs import encode_masks
@@ -18,7 +19,10 @@ def test_they_are_what_pycocotools_gives(shape: tuple[int, int], dtype: torch.dt
     rows, columns = np.mgrid[: shape[0], : shape[1]]
     discs = [(rows - r) ** 2 + (columns - c) ** 2 < 300 for r, c in [(0, 0), (40, 60), (96, 130)]]
     masks = np.stack(noise + discs)
-    assert encode_masks(torch.from_numpy(masks).to(dtype)) == [encode_mask(mask) for mask in masks]
+    theirs = [dict(codec.encode(np.asfortranarray(mask.astype(np.uint8)))) for mask in masks]
+    assert encode_masks(torch.from_numpy(masks).to(dtype)) == theirs
+    for form in (masks, masks.astype(np.uint8), masks.astype(float), np.ascontiguousarray(masks[:, ::-1])[:, ::-1]):
+        assert [encode_mask(mask) for mask in form] == theirs
 
 
 def test_no_mask_gives_no_runs() -> None:
