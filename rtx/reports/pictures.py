@@ -21,18 +21,19 @@ def compressed_once() -> Iterator[None]:
     """Within it, Pillow writes a picture that it has written before from memory.
 
     Matplotlib compresses a picture again for each place where it stands, in SVG an opaque one with an alpha channel,
-    which is left out here. In PDF it lies upside down and is another picture. A writer that asks for a level of its
-    own, as for a whole figure, is left alone.
+    which is left out here. In PDF it lies upside down and is another picture. A whole figure, for which its writer asks
+    for a level, loses its alpha channel too where it is opaque.
     """
     Image.init()
     before: Callable[..., None] = Image.SAVE["PNG"]
 
     def save(image: Image.Image, stream: IO[bytes], name: str | bytes, *rest: Any) -> None:
-        if image.mode not in ("RGB", "RGBA") or getattr(image, "encoderinfo", None):
-            before(image, stream, name, *rest)
-            return
         opaque = image.mode == "RGBA" and image.getchannel("A").getextrema() == (255, 255)
         plain = image.convert("RGB") if opaque else image
+        if image.mode not in ("RGB", "RGBA") or getattr(image, "encoderinfo", None):
+            plain.encoderinfo, plain.encoderconfig = image.encoderinfo, image.encoderconfig
+            before(plain, stream, name, *rest)
+            return
         stream.write(encode(plain.mode, plain.size, plain.tobytes()))
 
     Image.register_save("PNG", save)
