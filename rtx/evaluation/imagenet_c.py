@@ -20,6 +20,7 @@ from torch import nn
 from rtx.errors import BadValue, DataError
 from rtx.evaluation.adapted import config_for
 from rtx.evaluation.adapters import Adapter
+from rtx.evaluation.bootstrap import RESAMPLES
 from rtx.evaluation.card import choose, protocol_card
 from rtx.evaluation.completion import complete
 from rtx.evaluation.events import OnEvent
@@ -100,7 +101,7 @@ def evaluate_stored(
     share: Share | None = None,
     on_cell: OnCell | None = None,
     on_event: OnEvent | None = None,
-    resamples: int = 0,
+    resamples: int = RESAMPLES,
     **options: Any,
 ) -> dict[str, Any]:
     """Score a classifier on stored corrupted images.
