@@ -134,11 +134,11 @@ def by_family(group: Group) -> Table:
 
 def every_metric(group: Group) -> Table:
     """P, mPC and rPC of every metric that the cells hold, classes and what no model defines left out."""
-    defined = {metric for run in group.runs for metric in run.metrics if run.grid(metric)}
+    defined = {metric for run in group.runs for metric in run.metrics if "/" not in metric and run.grid(metric)}
     rows = []
     for run in group.runs:
         for metric in run.metrics:
-            if "/" in metric or metric not in defined:
+            if metric not in defined:
                 continue
             summary = run.summary_of(metric)
             undefined = len(run.grid(metric)) < len(run.cells)

@@ -106,9 +106,16 @@ class Run:
         return self.summary_of(self.metric)
 
     def summary_of(self, metric: str) -> Summary:
-        """Aggregates of one metric; held-out corruptions count as asked for only where they were evaluated."""
-        grid = self.grid(metric)
-        return summarise(grid, [*BENCHMARK, *(name for name in HELD_OUT if any(c.corruption == name for c in grid))])
+        """Aggregates of one metric, kept; held-out corruptions count as asked for only where they were evaluated."""
+        if metric not in self._summaries:
+            grid = self.grid(metric)
+            held_out = [name for name in HELD_OUT if any(c.corruption == name for c in grid)]
+            self._summaries[metric] = summarise(grid, [*BENCHMARK, *held_out])
+        return self._summaries[metric]
+
+    @cached_property
+    def _summaries(self) -> dict[str, Summary]:
+        return {}
 
     def drop_of(self, metric: str) -> float | None:
         """1 - mPC / P of any metric, kept: a figure and a table ask for that of every class."""
@@ -121,12 +128,13 @@ class Run:
         return {}
 
     def _read_drop(self, metric: str) -> float | None:
-        grid = self.grid(metric)
-        if any(condition not in grid for condition in BENCHMARK_CELLS):
+        cells = [self.cells.get(condition) for condition in BENCHMARK_CELLS]
+        values = [math.nan if cell is None else cell.metrics.get(metric, math.nan) for cell in cells]
+        if any(map(math.isnan, values)):
             return None
-        clean = grid[CLEAN]
+        clean, *corrupted = values
         # Every corruption has five severities, so the mean of means is the mean.
-        mean = math.fsum(grid[c] for c in BENCHMARK_CELLS[1:]) / (len(BENCHMARK_CELLS) - 1)
+        mean = math.fsum(corrupted) / len(corrupted)
         return 1 - mean / clean if clean > 0 else None
 
     @cached_property
