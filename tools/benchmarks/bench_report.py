@@ -28,7 +28,7 @@ CONDITIONS = (CLEAN, *(Condition(name, level) for name in BENCHMARK for level in
 RESAMPLES, CLASSES, IMAGES = 1000, 80, 8
 
 
-def make_run(root: Path, number: int) -> Path:
+def make_run(root: Path, number: int, *, examples: bool = True) -> Path:
     """A generated evaluation folder as a sweep leaves it: cells, intervals, resamples, scores by class, examples."""
     rng = np.random.default_rng(number)
     out = root / f"model_{number}"
@@ -84,7 +84,8 @@ def make_run(root: Path, number: int) -> Path:
     table = {c: np.concatenate([points[n : n + 1], values[:, n]]) for n, c in enumerate(cells)}
     head = {"format": CONFIDENCE_FORMAT, "preview": False, "made_from": "made"}
     (out / "confidence.json").write_text(json.dumps(head | intervals(table, "bbox_mAP", 5000).to_dict()))
-    write_examples(out, rng)
+    if examples:
+        write_examples(out, rng)
     return out
 
 
@@ -113,10 +114,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--models", type=int, nargs="+", default=[1, 20])
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument(
+        "--no-examples", action="store_true", help="runs as a sweep without --keep-predictions leaves them: no strips"
+    )
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        runs = [str(make_run(root, number)) for number in range(max(args.models))]
+        runs = [str(make_run(root, number, examples=not args.no_examples)) for number in range(max(args.models))]
         print(f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}")
         print("| models | cells | wall s | processor s | page MB |")
         print("|---:|---:|---:|---:|---:|")
