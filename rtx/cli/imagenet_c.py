@@ -48,7 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--limit", type=int, help="a seeded subset of this many images (labelled PREVIEW)")
     parser.add_argument("--seed", type=int, default=0, help="of that subset")
     parser.add_argument("--batch-size", type=int, default=32, help="images a forward pass")
-    parser.add_argument("--workers", type=int, default=2, help="loader processes")
+    parser.add_argument(
+        "--workers", type=int, help="loader processes; default: 2, or 0 on a CPU of fewer than 4 processors"
+    )
     parser.add_argument("--amp", action="store_true", help="autocast the forward pass; named in the protocol card")
     parser.add_argument("--keep-predictions", action="store_true", help="write predictions/ too")
     parser.add_argument(

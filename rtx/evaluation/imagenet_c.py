@@ -20,6 +20,7 @@ from torch import nn
 from rtx.errors import BadValue, DataError
 from rtx.evaluation.adapted import config_for
 from rtx.evaluation.adapters import Adapter
+from rtx.evaluation.batches import loaders
 from rtx.evaluation.bootstrap import RESAMPLES
 from rtx.evaluation.card import choose, protocol_card
 from rtx.evaluation.completion import complete
@@ -171,6 +172,7 @@ def _job(
     amp: bool = False,
     checkpoint: Path | None = None,
     labels: dict[str, Any] | None = None,
+    workers: int | None = None,
     **running: Any,
 ) -> Job:
     own = copy.deepcopy(cfg)
@@ -196,7 +198,7 @@ def _job(
     )
     card |= {name: "unstated" for name in ("corruption_engine_version", "corruption_seed", "channel_order")}
     card |= {"corruption_engine": "stored_files", "corruption_at": f"stored_files_{images}"}
-    return Job(model, dataset, scorer, card, out, indices, amp=amp, **running)
+    return Job(model, dataset, scorer, card, out, indices, amp=amp, workers=loaders(workers, model), **running)
 
 
 def stored_dataset(cfg: Config, stored: StoredSet, images: str) -> dict[str, Any]:

@@ -173,6 +173,8 @@ def test_a_config_with_its_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixt
     assert low <= summary["mPC"] <= high and f"[{100 * low:.2f}, {100 * high:.2f}]" in printed
     (command,) = read_commands(tmp_path / "out")
     assert command.conditions == tuple(Condition("contrast", s) for s in SEVERITIES), "what `rtx status` counts"
+    with pytest.raises(BadValue, match=r"--workers -1: must be 0"):
+        evaluate_stored(model, find_stored(root), tmp_path / "b", cfg=cfg, workers=-1)
     cfg.test_dataloader.dataset.pipeline[2].crop_size = 80
     with pytest.raises(BadValue, match=r"is 64 x 64 pixels, the network takes 80; --stored resize"):
         evaluate_stored(model, find_stored(root), tmp_path / "b", cfg=cfg, workers=0)
