@@ -16,7 +16,7 @@ from typing import Any
 
 from rtx.errors import BadValue, RunConflict
 from rtx.evaluation.scores import write_atomic
-from rtx.reports import fonts, page, paper_tables, rows, run_tables, tables
+from rtx.reports import fonts, page, paper_tables, rows, run_tables, strips, tables
 from rtx.reports.examples import Choice, Examples, picture, read_examples
 from rtx.reports.figures import strip
 from rtx.reports.figures.breakdown import class_rows
@@ -65,9 +65,11 @@ def _seldom_collected() -> Iterator[None]:
     """Drawing makes millions of objects and few cycles: looking for those often takes a tenth of the time."""
     before = gc.get_threshold()
     gc.set_threshold(100_000, *before[1:])
+    gc.freeze()  # what is there stays: looking at it in every process would copy its memory, too
     try:
         yield
     finally:
+        gc.unfreeze()
         gc.set_threshold(*before)
 
 
@@ -111,6 +113,9 @@ def build(
                 files.append(name)
         write_atomic(out / "results.csv", rows.results_csv(runs))
         write_atomic(out / "metrics.csv", rows.metrics_csv(runs))
+        models = {group.slug: [_model(group, run) for run in group.runs] for group in groups}
+        laid_out = _laid_out(groups, choices, examples)
+        page.template()
         drawn = finished()
     files += [f"{job.stem.relative_to(out).as_posix()}.{kind}" for job in jobs if job.stem in drawn for kind in kinds]
     html = page.render(
@@ -124,6 +129,7 @@ def build(
             doubts=doubts,
             choices=choices,
             examples=examples,
+            strips=laid_out,
             figures=out,
             formats=kinds,
             drawn=frozenset(job.stem for job in jobs if job.stem in drawn),
@@ -135,7 +141,7 @@ def build(
         )
     write_atomic(out / "report.html", html)
     files += ["report.html", "results.csv", "metrics.csv", "summary.json"]
-    summary = _summary(groups, said, sorted(files))
+    summary = _summary(groups, models, said, sorted(files))
     write_atomic(out / "summary.json", json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
     for name in sorted(before - set(files)):
         (out / name).unlink(missing_ok=True)
@@ -150,6 +156,13 @@ def stem_of(out: Path, groups: Sequence[Group], group: Group, name: str) -> Path
 
 def _choices(group: Group, examples: dict[Path, Examples]) -> list[Choice]:
     return choose([found for _, found in models_shown(group, examples)[0]])
+
+
+def _laid_out(
+    groups: Sequence[Group], choices: dict[str, list[Choice]], examples: dict[Path, Examples]
+) -> dict[str, strips.Strips]:
+    shown = {group.slug: models_shown(group, examples)[0] for group in groups}
+    return {slug: strips.build(choices[slug], there) for slug, there in shown.items() if there}
 
 
 def _jobs(
@@ -237,7 +250,9 @@ def _written_before(out: Path) -> set[str]:
     return {name for name in names if not Path(name).is_absolute() and ".." not in Path(name).parts}
 
 
-def _summary(groups: Sequence[Group], said: Sequence[Banner], files: list[str]) -> dict[str, Any]:
+def _summary(
+    groups: Sequence[Group], models: dict[str, list[dict[str, Any]]], said: Sequence[Banner], files: list[str]
+) -> dict[str, Any]:
     return {
         "format": REPORT_FORMAT,
         "unit": "fraction",
@@ -246,7 +261,7 @@ def _summary(groups: Sequence[Group], said: Sequence[Banner], files: list[str]) 
                 "dataset": group.dataset,
                 "metric": group.metric,
                 "baseline": group.baseline.name,
-                "models": [_model(group, run) for run in group.runs],
+                "models": models[group.slug],
             }
             for group in groups
         ],

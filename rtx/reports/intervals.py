@@ -13,6 +13,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,14 @@ class Resamples:
         """Resampled scores of a condition, None where it was not evaluated."""
         column = self.columns.get(condition)
         return None if column is None else self.values[:, column]
+
+    @cached_property
+    def by_condition(self) -> Mapping[Condition, Interval | None]:
+        """The interval of every condition, all read in one go: a long form asks for each cell of each run."""
+        if np.isfinite(self.values).all() and len(self.values):
+            low, high = np.quantile(self.values, QUANTILES, axis=0)
+            return {c: (float(low[column]), float(high[column])) for c, column in self.columns.items()}
+        return {condition: interval(self.of(condition)) for condition in self.columns}
 
     def mean(self, corruptions: tuple[str, ...] = BENCHMARK) -> Floats | None:
         """Resampled mean over corruptions at severities 1 to 5; None unless every cell is there."""
@@ -107,7 +116,7 @@ class Intervals:
 
     def cell(self, condition: Condition) -> Interval | None:
         """Interval of one cell."""
-        found = interval(self.resamples.of(condition)) if self.resamples else None
+        found = self.resamples.by_condition.get(condition) if self.resamples else None
         return found or (self.single.get("cells") or {}).get(condition.key)
 
     def severity(self, level: int) -> Interval | None:

@@ -47,6 +47,7 @@ class Content:
     doubts: tuple[str, ...]
     choices: Mapping[str, Sequence[Choice]]
     examples: Mapping[Path, Examples]
+    strips: Mapping[str, strips.Strips]
     figures: Path
     formats: tuple[str, ...]
     drawn: frozenset[Path]
@@ -98,33 +99,30 @@ def render(content: Content) -> str:
     script = (FILES / "report.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     counts_of_models = sorted({view.colours(group) for group in content.groups for view in EVERY})
-    return (
-        _environment()
-        .get_template("report.html.j2")
-        .render(
-            title=content.title,
-            chapters=chapters,
-            banners=content.banners,
-            shared_tables=content.shared_tables,
-            against=content.against,
-            doubts=content.doubts,
-            cards=[_card(run) for group in content.groups for run in group.runs],
-            # These two are ours, and are put in as they are; everything else is escaped.
-            style=Markup((FILES / "report.css").read_text(encoding="utf-8") + _variables(counts_of_models)),
-            script=Markup(script),
-            script_hash=digest,
-            to_latex=latex,
-            unbroken=unbroken,
-            breakable=_breakable,
-            to_markdown=markdown,
-            n_runs=sum(len(group.runs) for group in content.groups),
-        )
+    return template().render(
+        title=content.title,
+        chapters=chapters,
+        banners=content.banners,
+        shared_tables=content.shared_tables,
+        against=content.against,
+        doubts=content.doubts,
+        cards=[_card(run) for group in content.groups for run in group.runs],
+        # These two are ours, and are put in as they are; everything else is escaped.
+        style=Markup((FILES / "report.css").read_text(encoding="utf-8") + _variables(counts_of_models)),
+        script=Markup(script),
+        script_hash=digest,
+        to_latex=latex,
+        unbroken=unbroken,
+        breakable=_breakable,
+        to_markdown=markdown,
+        n_runs=sum(len(group.runs) for group in content.groups),
     )
 
 
 @cache
-def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
+def template() -> jinja2.Template:
+    """The page without its content."""
+    environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(FILES),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
@@ -132,6 +130,7 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    return environment.get_template("report.html.j2")
 
 
 def _variables(counts_of_models: Sequence[int]) -> str:
@@ -241,7 +240,7 @@ def _strips(content: Content, group: Group, chapter: str) -> Section:
         )
     elif not content.choices[group.slug]:
         absent = "No image has the clean condition and all five severities of a corruption in every run with examples."
-    built = strips.build(content.choices[group.slug], there) if there else None
+    built = content.strips.get(group.slug)
     rows = tuple((name, why, "") for name, why in lacking) if there else ()
     return Section(f"{chapter}-strips", "strips", "Example strips", "", about, Markup(""), (), rows, absent, built)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -10,8 +11,8 @@ from typing import IO, Any
 
 from PIL import Image
 
-LEVEL = 1
-"""Of zlib: a tenth larger than its default, in a third of the time."""
+PACKED = {"compress_level": 1, "compress_type": zlib.Z_RLE}
+"""Of zlib: only runs of equal bytes are packed; as small for charts and photos, in half of the time."""
 MOST = 512
 """Pictures kept: more than the strips of one report hold."""
 
@@ -53,5 +54,5 @@ def encode(mode: str, size: tuple[int, int], data: bytes) -> bytes:
         data: its bytes, row by row.
     """
     stream = io.BytesIO()
-    Image.frombytes(mode, size, data).save(stream, "PNG", compress_level=LEVEL)
+    Image.frombytes(mode, size, data).save(stream, "PNG", **PACKED)
     return stream.getvalue()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from matplotlib.figure import Figure
 
 from rtx.corruptions import FAMILIES
 from rtx.reports import fonts
-from rtx.reports.pictures import compressed_once
+from rtx.reports.pictures import PACKED, compressed_once
 from rtx.reports.wording import unbroken
 
 COLUMN = 3.4
@@ -176,7 +175,7 @@ def save(figure: Figure, stem: Path, formats: Iterable[str] = FORMATS) -> None:
         "png": {"Software": None},
     }
     stem.parent.mkdir(parents=True, exist_ok=True)
-    with compressed_once():
+    with compressed_once(), fonts.looked_up_once():
         for kind in formats:
             stem.with_name(f"{stem.name}.{kind}").write_bytes(_bytes(figure, kind, metadata[kind]))
 
@@ -184,9 +183,7 @@ def save(figure: Figure, stem: Path, formats: Iterable[str] = FORMATS) -> None:
 def _bytes(figure: Figure, kind: str, metadata: dict[str, Any]) -> bytes:
     stream = io.BytesIO()
     with mpl.rc_context(RC):
-        # Only runs of equal bytes are packed: as small for charts and photos, in half of the time.
-        packed = {"compress_level": 1, "compress_type": zlib.Z_RLE}
-        options: dict[str, Any] = {"pil_kwargs": packed} if kind == "png" else {}
+        options: dict[str, Any] = {"pil_kwargs": PACKED} if kind == "png" else {}
         figure.savefig(stream, format=kind, metadata=metadata, dpi=220, **options)
     return stream.getvalue()
 

@@ -32,9 +32,11 @@ def point(group: Group) -> str:
     if not lacking:
         who = "The grid is" if len(group.runs) == 1 else f"All {len(group.runs)} grids are"
         return f"{who} whole: {total} of {total} cells{'' if len(group.runs) == 1 else ' each'}"
-    done = ", ".join(f"{group.called(run, 20)} {total - len(run.missing)}" for run in lacking[:3])
-    more = f" and {len(lacking) - 3} more" if len(lacking) > 3 else ""
-    return f"{len(lacking)} of {len(group.runs)} grids incomplete (of {total} cells: {done}{more})"
+    first, *others = lacking[:3]
+    done = f"{group.called(first, 20)} has {total - len(first.missing)} of {total} cells"
+    done += "".join(f", {group.called(run, 20)} has {total - len(run.missing)}" for run in others)
+    more = f", and {len(lacking) - 3} more" if len(lacking) > 3 else ""
+    return f"{len(lacking)} of {len(group.runs)} grids incomplete: {done}{more}"
 
 
 def draw(group: Group) -> Figure:
@@ -45,7 +47,7 @@ def draw(group: Group) -> Figure:
 
 def _draw(group: Group) -> Figure:
     rows = len(group.runs)
-    row_height, head, foot = 0.14, 0.44, 0.52
+    row_height, head, foot = 0.14, 0.44, 0.6
     height = head + foot + rows * row_height
     figure = new_figure(height)
     names = shortened([run.name for run in group.runs], 26)
@@ -63,12 +65,15 @@ def _draw(group: Group) -> Figure:
             corners.append([(x, y), (x + 1, y), (x + 1, y + 1), (x, y + 1)])
             faces.append(colour)
             edges.append(PAPER if there else SOFT)
-            ink = PAPER if there == wanted else INK
-            axes.text(x + 0.5, y + 0.53, str(there), ha="center", va="center", fontsize=5, color=ink)
+            if there < wanted:  # a number in every cell would hide those that lack something
+                words = f"{there}/{wanted}"
+                axes.text(x + 0.5, y + 0.53, words, ha="center", va="center", fontsize=5, color=INK)
     axes.add_collection(PolyCollection(corners, facecolors=faces, edgecolors=edges, linewidths=0.4), autolim=False)
     axes.set_yticks([y + 0.5 for y in range(rows)], names, fontsize=5)
     columns = ["clean", *(corruption_name(name, short=True) for name in BENCHMARK)]
     axes.set_xticks([x + 0.5 + (0.3 if x else 0) for x in range(16)], columns, rotation=90, fontsize=5.2)
     axes.tick_params(length=0, pad=2, colors=INK)
+    words = "dark: clean score, or all five severities of the corruption"
+    figure.text(0.985, 0.02 / height, words, ha="right", va="bottom", fontsize=5.2, color=SOFT)
     title(axes, point(group))
     return figure
