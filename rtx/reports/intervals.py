@@ -3,8 +3,9 @@
 `confidence.json` holds intervals of single numbers, `resamples.npz` what they are made of: `conditions` (keys of the
 columns), `draws` (names the resampled images: their number, seed and data hash) and for the metric an array
 (resamples, conditions). Two runs with the same `draws` saw the same images in each resample, so the difference of their
-rows is a paired one. Both files count only where they belong to the scores beside them. Without them, evidence is
-resampled here as long as it is small; nothing is invented where there is none.
+rows is a paired one. `confidence.json` counts only where its values are those of the cells, `resamples.npz` only where
+it gives those intervals. Without them, evidence is resampled here as long as it is small; nothing is invented where
+there is none.
 """
 
 from __future__ import annotations
@@ -177,7 +178,7 @@ def read_intervals(folder: Path, metric: str, cells: Mapping[Condition, Cell], c
         absent = _unfit(known, metric, cells)
         if not absent:
             beside = {n: _single(row, cells) for n, row in others.items() if not _unfit(row, n, cells)}
-            return Intervals(_single(known, cells), _read_resamples(folder / "resamples.npz", metric), others=beside)
+            return Intervals(_single(known, cells), _resamples_of(folder, metric, known), others=beside)
         log.warning("%s: left out, %s", path, absent)
     return _from_evidence(folder, metric, cells, card, absent)
 
@@ -194,6 +195,36 @@ def _unfit(known: Confidence, metric: str, cells: Mapping[Condition, Cell]) -> s
             cell.metrics.get(metric, np.nan), found.value, rtol=0, atol=1e-9, equal_nan=True
         ):
             return f"confidence.json belongs to other scores ({condition.key} differs)"
+    return ""
+
+
+def _resamples_of(folder: Path, metric: str, known: Confidence) -> Resamples | None:
+    """The resamples that the intervals were read from; a file that gives others is left out."""
+    path = folder / "resamples.npz"
+    found = _read_resamples(path, metric)
+    why = "" if found is None else _strange(found, known)
+    if why:
+        log.warning(
+            "%s: left out, so no difference is paired: %s; delete it and give the evaluation's command again, which "
+            "keeps the cells",
+            path,
+            why,
+        )
+    return None if why else found
+
+
+def _strange(resamples: Resamples, known: Confidence) -> str:
+    """Why resamples are not those of the intervals; "" where they are."""
+    if set(resamples.columns) != set(known.cells):
+        return "it holds other cells than confidence.json"
+    for condition, found in resamples.by_condition.items():
+        stated = _ends(known.cells[condition])
+        if found is None or stated is None:
+            same = found is stated
+        else:
+            same = all(abs(one - two) <= 1e-9 for one, two in zip(found, stated, strict=True))
+        if not same:
+            return f"it does not give the intervals of confidence.json ({condition.key} differs)"
     return ""
 
 
