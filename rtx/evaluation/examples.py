@@ -109,8 +109,11 @@ def _row(root: Path, number: int, info: Mapping[str, Any], *, maps: bool) -> dic
         row["truth_map"] = f"{number:02d}_truth.png"
         write_whole(root / row["truth_map"], encode_map(truth_map(info).astype(np.int64)))
     else:
-        boxes = [box for box in info.get("instances", ()) if not box.get("ignore_flag")]
-        row["truth"] = [_truth(box, (int(height), int(width))) for box in boxes]
+        boxes = info.get("instances", ())
+        row["truth"] = [_truth(box, (int(height), int(width))) for box in boxes if not box.get("ignore_flag")]
+        crowds = [{"bbox": _rounded(b["bbox"]), "label": int(b["bbox_label"])} for b in boxes if b.get("ignore_flag")]
+        if crowds:
+            row["ignored"] = crowds
     return {**row, "conditions": {}}
 
 

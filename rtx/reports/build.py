@@ -16,7 +16,7 @@ from typing import Any
 
 from rtx.errors import BadValue, RunConflict
 from rtx.evaluation.scores import write_atomic
-from rtx.reports import fonts, page, paper_tables, rows, run_tables, strips, tables
+from rtx.reports import fitting, fonts, page, paper_tables, rows, run_tables, strips, tables
 from rtx.reports.examples import Choice, Examples, picture, read_examples
 from rtx.reports.figures import strip
 from rtx.reports.figures.breakdown import class_rows
@@ -24,7 +24,7 @@ from rtx.reports.groups import Banner, Group, banners, group_runs, merged
 from rtx.reports.pixels import Pixels
 from rtx.reports.runs import Run
 from rtx.reports.selection import choose, models_shown
-from rtx.reports.style import FORMATS, save
+from rtx.reports.style import FORMATS, save, settings
 from rtx.reports.trend import residual
 from rtx.reports.verdict import gain, verdict
 from rtx.reports.views import EVERY, TRANSFER, View, wants_transfer
@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 
 REPORT_FORMAT = "rtx.report/1"
 SMALL_ENOUGH = 3_000_000
+_OURS = ("report.html", "summary.json", "results.csv", "metrics.csv", "figures", "tables")
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ def _seldom_collected() -> Iterator[None]:
 
 
 @_seldom_collected()
+@settings()
 def build(
     runs: Sequence[Run], out: Path, *, title: str = "Robustness report", formats: Sequence[str] = FORMATS
 ) -> Report:
@@ -85,9 +87,11 @@ def build(
         title: heading of the page.
         formats: which files of each figure; `svg` is always among them, the page is made of it.
 
+    A page that would be larger than 3 MB holds fewer strips and then fewer charts; their files are all there.
+
     Raises:
-        BadValue: there is no run, or the page would be larger than 3 MB.
-        RunConflict: `out` is the folder of an evaluation, whose files the report would overwrite.
+        BadValue: there is no run, or the page would be larger than 3 MB without a strip and a chart.
+        RunConflict: `out` holds an evaluation or files of somebody else, which the report would overwrite.
     """
     if not runs:
         raise BadValue("a report over no run: give at least one evaluation folder")
@@ -95,10 +99,17 @@ def build(
         raise RunConflict(f"report folder {str(out)!r} is a file or holds an evaluation; choose another --out")
     groups = group_runs(runs)
     said = tuple(merged(banners(groups)))
-    out.mkdir(parents=True, exist_ok=True)
     before = _written_before(out)
+    foreign = [] if before is not None else [name for name in _OURS if (out / name).exists()]
+    if foreign:
+        raise RunConflict(f"report folder {str(out)!r} holds {foreign[0]} of no report; choose another --out")
     examples = {run.folder: found for run in runs if (found := read_examples(run.folder, run.card)) is not None}
     choices = {group.slug: _choices(group, examples) for group in groups}
+    out.mkdir(parents=True, exist_ok=True)
+    # From here on the folder is a report's, and has no page until the new one is whole.
+    unfinished = {"format": REPORT_FORMAT, "unfinished": True, "files": sorted(before or ())}
+    write_atomic(out / "summary.json", json.dumps(unfinished, indent=1) + "\n")
+    (out / "report.html").unlink(missing_ok=True)
     jobs = _jobs(groups, choices, examples, out)
     kinds = tuple(dict.fromkeys([*formats, "svg"]))
     files: list[str] = []
@@ -118,32 +129,27 @@ def build(
         page.template()
         drawn = finished()
     files += [f"{job.stem.relative_to(out).as_posix()}.{kind}" for job in jobs if job.stem in drawn for kind in kinds]
-    html = page.render(
-        page.Content(
-            title=title,
-            groups=tuple(groups),
-            banners=said,
-            tables=made,
-            shared_tables=tuple(shared),
-            against=against,
-            doubts=doubts,
-            choices=choices,
-            examples=examples,
-            strips=laid_out,
-            figures=out,
-            formats=kinds,
-            drawn=frozenset(job.stem for job in jobs if job.stem in drawn),
-        )
+    content = page.Content(
+        title=title,
+        groups=tuple(groups),
+        banners=said,
+        tables=made,
+        shared_tables=tuple(shared),
+        against=against,
+        doubts=doubts,
+        choices=choices,
+        examples=examples,
+        strips=laid_out,
+        figures=out,
+        formats=kinds,
+        drawn=frozenset(job.stem for job in jobs if job.stem in drawn),
     )
-    if len(html.encode()) > SMALL_ENOUGH:
-        raise BadValue(
-            f"the page of {len(runs)} runs would have {len(html) / 1e6:.1f} MB, 3 is the most; report over fewer runs"
-        )
+    html = fitting.render_within(content, SMALL_ENOUGH)
     write_atomic(out / "report.html", html)
     files += ["report.html", "results.csv", "metrics.csv", "summary.json"]
     summary = _summary(groups, models, said, sorted(files))
     write_atomic(out / "summary.json", json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
-    for name in sorted(before - set(files)):
+    for name in sorted((before or set()) - set(files)):
         (out / name).unlink(missing_ok=True)
     log.info("report: %s (%.1f MB, %d files)", out / "report.html", len(html.encode()) / 1e6, len(files))
     return Report(out / "report.html", summary, said)
@@ -241,12 +247,15 @@ def _named(
     return found
 
 
-def _written_before(out: Path) -> set[str]:
+def _written_before(out: Path) -> set[str] | None:
+    """Files of an earlier report; None where there was none."""
     try:
         old = json.loads((out / "summary.json").read_text(encoding="utf-8"))
-        names = set(old["files"]) if old["format"] == REPORT_FORMAT else set()
+        if old["format"] != REPORT_FORMAT:
+            return None
+        names = set(map(str, old["files"]))
     except (OSError, ValueError, KeyError, TypeError):
-        return set()
+        return None
     return {name for name in names if not Path(name).is_absolute() and ".." not in Path(name).parts}
 
 

@@ -5,6 +5,7 @@ An evaluation folder may hold `examples/index.json`, with the image files beside
     {"format": "rtx.examples/1", "task": "detection" | "segmentation", "classes": ["person", ...], "evaluated": 5000,
      "images": [{"id": "000000000139", "original": "00.jpg", "width": 640, "height": 426,
                  "truth": [{"bbox": [x1, y1, x2, y2], "label": 0, "polygons": [[x, y, ...]]}],   # detection
+                 "ignored": [{"bbox": [x1, y1, x2, y2], "label": 0}],   # crowds, difficult objects; may be left out
                  "truth_map": "139_truth.png",                                                   # segmentation
                  "conditions": {"clean": {"image": "139_clean.jpg",
                                           "predictions": [{"bbox": [...], "label": 0, "score": 0.9, "polygons": [...]}],
@@ -80,6 +81,7 @@ class Example:
     views: Mapping[Condition, View]
     original: Path | None = None
     maker: Maker = NOTHING_KNOWN
+    ignored: tuple[Box, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -166,7 +168,9 @@ def _example(row: Mapping[str, Any], root: Path, maker: Maker) -> Example:
     }
     truth_map = _file(root, row["truth_map"]) if row.get("truth_map") else None
     truth = tuple(_box(b) for b in row.get("truth", ()))
-    return Example(str(row["id"]), int(row["width"]), int(row["height"]), truth, truth_map, views, original, maker)
+    ignored = tuple(_box(b) for b in row.get("ignored", ()))
+    size = int(row["width"]), int(row["height"])
+    return Example(str(row["id"]), *size, truth, truth_map, views, original, maker, ignored)
 
 
 def picture(example: Example, condition: Condition) -> Pixels:
@@ -191,10 +195,11 @@ def _box(row: Mapping[str, Any]) -> Box:
     return Box((left, top, right, bottom), int(row["label"]), float(row.get("score", 1.0)), polygons)
 
 
-def judge(truth: Sequence[Box], found: Sequence[Box]) -> Verdicts:
+def judge(truth: Sequence[Box], found: Sequence[Box], ignored: Sequence[Box] = ()) -> Verdicts:
     """Match predictions to objects of their class, the most certain first, at IoU 0.5.
 
-    Predictions below a score of 0.3 are left out, as a reader would not see them.
+    Predictions below a score of 0.3 are left out, as a reader would not see them. Those that match no object and lie
+    at least half within a crowd or a difficult object of their class are neither right nor wrong, as for the scorers.
     """
     free = set(range(len(truth)))
     hits, alarms = [], []
@@ -207,7 +212,7 @@ def judge(truth: Sequence[Box], found: Sequence[Box]) -> Verdicts:
         if best >= MATCH_IOU:
             free.remove(-place)
             hits.append(index)
-        else:
+        elif not any(box.label == area.label and within(box.bbox, area.bbox) >= MATCH_IOU for area in ignored):
             alarms.append(index)
     return Verdicts(tuple(sorted(hits)), tuple(sorted(alarms)), tuple(sorted(free)))
 
@@ -224,6 +229,19 @@ def iou(a: Sequence[float], b: Sequence[float]) -> float:
     both = width * height
     union = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both
     return both / union if union > 0 else 0.0
+
+
+def within(a: Sequence[float], b: Sequence[float]) -> float:
+    """The part of box `a` that lies in box `b`.
+
+    Example:
+        >>> within((0, 0, 2, 2), (1, 0, 9, 9))
+        0.5
+    """
+    width = max(0.0, min(a[2], b[2]) - max(a[0], b[0]))
+    height = max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
+    area = (a[2] - a[0]) * (a[3] - a[1])
+    return width * height / area if area > 0 else 0.0
 
 
 def read_map(path: Path) -> Labels:
@@ -252,4 +270,4 @@ def quality(example: Example, condition: Condition) -> float | None:
         return None
     if example.truth_map is not None and view.map is not None:
         return map_quality(read_map(example.truth_map), read_map(view.map))
-    return judge(example.truth, view.boxes).quality
+    return judge(example.truth, view.boxes, example.ignored).quality

@@ -54,7 +54,8 @@ def cut(root: Path) -> Path:
     except OSError:
         if not folder.is_dir():  # else another process was there first
             raise
-        shutil.rmtree(making, ignore_errors=True)
+    finally:
+        shutil.rmtree(making, ignore_errors=True)  # of that name only where it was not renamed
     return folder
 
 
@@ -85,7 +86,7 @@ def looked_up_once() -> Iterator[None]:
     """
     manager, name = font_manager.fontManager, "_find_fonts_by_props"
     find = getattr(manager, name, None)
-    if find is None:  # another Matplotlib looks fonts up otherwise
+    if find is None or name in vars(manager):  # another Matplotlib looks fonts up otherwise; or within another one
         yield
         return
     vars(manager)[name] = lru_cache(maxsize=256)(find)

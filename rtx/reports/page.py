@@ -51,6 +51,7 @@ class Content:
     figures: Path
     formats: tuple[str, ...]
     drawn: frozenset[Path]
+    only_files: frozenset[Path] = frozenset()  # charts that the page has no room for
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ class Chapter:
 
 
 def render(content: Content) -> str:
-    """The page as text."""
+    """The page as text, however large it becomes."""
     chapters = tuple(_chapter(content, group, index) for index, group in enumerate(content.groups))
     script = (FILES / "report.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -181,7 +182,7 @@ def _section(content: Content, group: Group, view: View, chapter: str) -> Sectio
     kind = {HEAT.name: "heat", COMPLETENESS.name: "matrix"}.get(view.name, "chart")
     point = view.point(group) if drawn else ""
     svg = Markup("")
-    if drawn and kind == "chart":
+    if drawn and kind == "chart" and stem not in content.only_files:
         text = stem.with_name(f"{stem.name}.svg").read_text(encoding="utf-8")
         # The text is Matplotlib's: every name in it was drawn as outlines, none is in it as text.
         label = escape(f"{view.title}. {point}", quote=True)
@@ -193,6 +194,8 @@ def _section(content: Content, group: Group, view: View, chapter: str) -> Sectio
     )
     missing = tuple((run.name, missing_text(run), run.remedy()) for run, _ in view.missing(group))
     absent = "" if drawn else view.absent(group) or "No run has the cells for it."
+    if stem in content.only_files:
+        absent = f"Too large for this page: see figures/{stem.name}.svg."
     return Section(
         f"{chapter}-{view.name}",
         kind,

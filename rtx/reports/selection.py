@@ -23,7 +23,8 @@ def models_shown(
     """Whose predictions the strips show, in the group's order; and who cannot be shown, and why.
 
     One picture serves all rows, so only models that saw the same pixels can stand in one strip: those of the baseline,
-    or of the first run with examples. Of more than four, the baseline, the best, the worst and one between are shown.
+    or of the first run with examples. Of more than four, the baseline, the best, the worst and one between are shown,
+    runs with all cells before others.
     """
     left_out = [(run.name, "kept no examples (--keep-predictions)") for run in group.runs if run.folder not in examples]
     there = [run for run in group.runs if run.folder in examples]
@@ -32,14 +33,19 @@ def models_shown(
     first = group.baseline if group.baseline in there else there[0]
     alike = [run for run in there if _pixels(run, examples) == _pixels(first, examples)]
     left_out += [(run.name, f"saw other pixels than {first.name}") for run in there if run not in alike]
-    ranked = sorted(alike, key=lambda run: (-run.summary.mPC if run.summary.complete else math.inf, run.name))
-    if len(ranked) > MODELS:
-        kept = [first]
-        others = [run for run in ranked if run is not first]
+    if len(alike) > MODELS:
+        others = sorted((run for run in alike if run is not first), key=_rank)
+        whole = [run for run in others if run.summary.complete]
+        if len(whole) >= MODELS - 1:  # the mPC of a grid with holes is no worst one
+            others = whole
         step = (len(others) - 1) / (MODELS - 2)
-        kept += [others[round(step * place)] for place in range(MODELS - 1)]
+        kept = [first, *(others[round(step * place)] for place in range(MODELS - 1))]
         alike = [run for run in alike if run in kept]
     return [(run.name, examples[run.folder]) for run in alike], left_out
+
+
+def _rank(run: Run) -> tuple[float, str]:
+    return (-run.summary.mPC if run.summary.complete else math.inf, run.name)
 
 
 def _pixels(run: Run, examples: Mapping[Path, Examples]) -> tuple[object, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
@@ -36,10 +36,7 @@ class Mark:
     """One drawn box: where, what it is and what it is called."""
 
     kind: str  # hit, alarm, miss
-    x: float
-    y: float
-    width: float
-    height: float
+    place: tuple[str, ...]  # left, top, width, height in pixels of the image
     polygons: tuple[str, ...]
     text: str
 
@@ -78,6 +75,12 @@ class Strips:
     pictures: dict[str, str]
     left_out: int
     names: dict[str, str]
+
+    def without_last(self) -> Strips:
+        """One strip fewer, and the pictures of it."""
+        number = len(self.strips) - 1
+        kept = {name: data for name, data in self.pictures.items() if not name.startswith(f"ex{number}-")}
+        return replace(self, strips=self.strips[:-1], pictures=kept, left_out=self.left_out + 1)
 
 
 def build(chosen: Sequence[Choice], runs: Sequence[tuple[str, Examples]]) -> Strips:
@@ -122,23 +125,23 @@ def _tile(
         truth, found = read_map(example.truth_map), read_map(view.map)
         pictures[map_key] = _error_map(truth, found)
         return Tile(key, map_key, (), f"IoU {100 * map_quality(truth, found):.0f} %")
-    verdicts = judge(example.truth, view.boxes)
-    marks = [_mark("miss", example.truth[i], classes) for i in verdicts.missed]
-    marks += [_mark("alarm", view.boxes[i], classes) for i in verdicts.false_alarms]
-    marks += [_mark("hit", view.boxes[i], classes) for i in verdicts.hits]
+    verdicts = judge(example.truth, view.boxes, example.ignored)
+    marks = [_mark("miss", example.truth[i], classes, example.width) for i in verdicts.missed]
+    marks += [_mark("alarm", view.boxes[i], classes, example.width) for i in verdicts.false_alarms]
+    marks += [_mark("hit", view.boxes[i], classes, example.width) for i in verdicts.hits]
     text = f"{len(verdicts.hits)} hits, {len(verdicts.false_alarms)} false alarms, {len(verdicts.missed)} missed"
     return Tile(key, "", tuple(marks), f"{text}; F1 {100 * (quality(example, condition) or 0):.0f} %")
 
 
-def _mark(kind: str, box: Box, classes: Sequence[str]) -> Mark:
-    left, top, right, bottom = box.bbox
+def _mark(kind: str, box: Box, classes: Sequence[str], wide: int) -> Mark:
+    digits = 0 if wide >= WIDTH else 1  # a tile shows no more
+    left, top, right, bottom = (round(v, digits) for v in box.bbox)
     label = box.label
     name = classes[label] if 0 <= label < len(classes) else f"class {label}"
-    rings = tuple(" ".join(f"{v:.1f}" for v in ring) for ring in box.polygons)
+    rings = tuple(" ".join(f"{round(v, digits):g}" for v in ring) for ring in box.polygons)
     word = {"hit": "hit", "alarm": "false alarm", "miss": "missed"}[kind]
-    return Mark(
-        kind, round(left, 1), round(top, 1), round(right - left, 1), round(bottom - top, 1), rings, f"{word}: {name}"
-    )
+    place = tuple(f"{round(v, digits):g}" for v in (left, top, right - left, bottom - top))
+    return Mark(kind, place, rings, f"{word}: {name}")
 
 
 def _photo(pixels: Pixels) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,7 @@ RC = {
     "grid.color": RULE,
     "grid.linewidth": 0.35,
     "text.color": INK,
+    "text.parse_math": False,  # a name with two dollar signs is a name
     "xtick.color": SOFT,
     "ytick.color": SOFT,
     "xtick.labelsize": 6,
@@ -77,6 +79,14 @@ RC = {
     "pdf.compression": 6,
     "path.simplify": True,
 }
+
+
+@contextmanager
+def settings() -> Iterator[None]:
+    """Within it, Matplotlib is as it was made, whatever a user's matplotlibrc says: same input, same bytes."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        yield
 
 
 def new_figure(height: float, width: float = COLUMN) -> Figure:

@@ -78,6 +78,7 @@ def test_boxes_truth_and_original(tmp_path: Path) -> None:
     assert set(found.images) == {"scene_0", "scene_2", "scene_3"}  # the empty one cannot show anything
     example = found.images["scene_3"]
     assert [box.label for box in example.truth] == [1] and example.truth[0].polygons  # crowds are no objects
+    assert [box.bbox for box in example.ignored] == [(0, 0, 80, 60)]  # and what is found in them is not wrong
     assert set(example.views) == {CLEAN, FOG}
     assert [(box.label, box.score) for box in example.views[FOG].boxes] == [(1, 0.9)]
 

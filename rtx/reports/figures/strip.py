@@ -151,7 +151,7 @@ def _tile(
             hatches=["////"],
         )
     else:
-        verdicts = judge(example.truth, view.boxes)
+        verdicts = judge(example.truth, view.boxes, example.ignored)
         missed, alarms, hits = outlines
         missed.add(place, example, [example.truth[i] for i in verdicts.missed])
         alarms.add(place, example, [view.boxes[i] for i in verdicts.false_alarms])
