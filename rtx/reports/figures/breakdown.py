@@ -30,17 +30,23 @@ def size_rows(group: Group) -> list[Row]:
 
 
 def class_rows(group: Group) -> list[Row]:
-    """Drop of each class for each run, the largest drop of the baseline first."""
+    """Drop of each class for each run, the largest drop of the baseline first (of the first run that has any)."""
     prefix = f"{group.metric}/"
     names = sorted({m for run in group.runs for m in run.metrics if m.startswith(prefix)})
     rows = _rows(group, [(name[len(prefix) :], name) for name in names])
-    column = group.runs.index(group.baseline)
+    column = _leading(group, rows)
 
     def place(row: Row) -> tuple[float, str]:
         value = row[1][column]
         return (math.inf if value is None else -value, row[0])
 
     return sorted(rows, key=place)
+
+
+def _leading(group: Group, rows: Sequence[Row]) -> int:
+    """Place of the run that orders the rows: the baseline, or the first that has a value where it has none."""
+    order = [group.runs.index(group.baseline), *range(len(group.runs))]
+    return next((n for n in order if any(values[n] is not None for _, values in rows)), 0)
 
 
 def _rows(group: Group, metrics: Sequence[tuple[str, str]]) -> list[Row]:
@@ -50,25 +56,24 @@ def _rows(group: Group, metrics: Sequence[tuple[str, str]]) -> list[Row]:
 
 def size_point(group: Group) -> str:
     """What the figure of sizes says."""
-    rows = _means(group, size_rows(group))
-    if not rows:
-        return "Drop by object size: no score by size in these cells"
-    worst, best = max(rows, key=lambda r: r[1]), min(rows, key=lambda r: r[1])
+    ranked = _ranking(group, size_rows(group), "sizes")
+    if ranked is None:
+        return "Drop by object size: no size that the compared models all have a score for"
+    worst, best, of = ranked
     most, least = percent(worst[1], 0), percent(best[1], 0)
     name = metric_name(group.metric)
-    text = f"{worst[0].capitalize()} objects lose most, {most} % of their clean {name}; {best[0]} ones {least} %"
-    return f"{text}{_on_average(group)}"
+    return f"{worst[0].capitalize()} objects lose most, {most} % of their clean {name}; {best[0]} ones {least} %{of}"
 
 
 def class_point(group: Group) -> str:
     """What the figure of classes says."""
-    rows = _means(group, class_rows(group))
-    if not rows:
-        return "Drop by class: no score by class in these cells"
-    worst, best = max(rows, key=lambda r: r[1]), min(rows, key=lambda r: r[1])
+    ranked = _ranking(group, class_rows(group), "classes")
+    if ranked is None:
+        return "Drop by class: no class that the compared models all have a score for"
+    worst, best, of = ranked
     most, least = percent(worst[1], 0), percent(best[1], 0)
     first, last = shorten(worst[0], 24), shorten(best[0], 24)
-    return f"“{first}” loses most ({most} % of clean), “{last}” least ({least} %){_on_average(group)}"
+    return f"“{first}” loses most ({most} % of clean), “{last}” least ({least} %){of}"
 
 
 def draw_sizes(group: Group) -> Figure | None:
@@ -79,6 +84,10 @@ def draw_sizes(group: Group) -> Figure | None:
 def draw_classes(group: Group) -> Figure | None:
     """Drop by class, or None without such scores; of many classes, those with the largest and smallest drops."""
     rows = class_rows(group)
+    if len(rows) > MOST_CLASSES:
+        # Rows that the order says nothing about stand last, and are not those with the smallest drops.
+        column = _leading(group, rows)
+        rows = [row for row in rows if row[1][column] is not None]
     if len(rows) > MOST_CLASSES:
         rows = [*rows[: MOST_CLASSES // 2], ("…", [None] * len(group.runs)), *rows[-MOST_CLASSES // 2 :]]
     return _figure(group, rows, class_point(group))
@@ -146,15 +155,29 @@ def _draw(group: Group, rows: list[Row], text: str) -> Figure:
     return figure
 
 
-def _means(group: Group, rows: Sequence[Row]) -> list[tuple[str, float]]:
-    """The mean drop of each row over the models that a sentence may be made of."""
+Mean = tuple[str, float]
+
+
+def _ranking(group: Group, rows: Sequence[Row], word: str) -> tuple[Mean, Mean, str] | None:
+    """The rows of the largest and of the smallest mean drop, and which models and rows that rests on.
+
+    Counted are the models that a sentence may be made of and that have any such score. Ranked are the rows that all of
+    them have: means over different models say nothing about the rows.
+    """
+    claimed = [n for n, run in enumerate(group.runs) if run in group.claimed]
+    counted = [n for n in claimed if any(values[n] is not None for _, values in rows)]
     found = []
-    for word, values in rows:
-        there = [v for run, v in zip(group.runs, values, strict=True) if v is not None and run in group.claimed]
-        if there:
-            found.append((word, math.fsum(there) / len(there)))
-    return found
-
-
-def _on_average(group: Group) -> str:
-    return f", mean of {len(group.claimed)} models" if len(group.claimed) > 1 else ""
+    for text, values in rows:
+        there = [value for n in counted if (value := values[n]) is not None]
+        if there and len(there) == len(counted):
+            found.append((text, math.fsum(there) / len(there)))
+    if not found:
+        return None
+    of = ""
+    if len(counted) > 1:
+        some = f"{len(counted)} of {len(claimed)}" if len(counted) < len(claimed) else f"{len(counted)}"
+        of = f", mean of {some} models"
+    elif len(group.runs) > 1:
+        of = f", in {group.called(group.runs[counted[0]], 24)}"
+    of += f"; {len(found)} of {len(rows)} {word}" if len(found) < len(rows) else ""
+    return max(found, key=lambda row: row[1]), min(found, key=lambda row: row[1]), of
