@@ -110,6 +110,9 @@ def build(
     unfinished = {"format": REPORT_FORMAT, "unfinished": True, "files": sorted(before or ())}
     write_atomic(out / "summary.json", json.dumps(unfinished, indent=1) + "\n")
     (out / "report.html").unlink(missing_ok=True)
+    lacking = fonts.not_drawn(text for run in runs for text in (run.name, run.dataset, *run.metrics))
+    if lacking:
+        log.warning("figures show boxes for %s, which their font does not have; the page and tables are whole", lacking)
     jobs = _jobs(groups, choices, examples, out)
     kinds = tuple(dict.fromkeys([*formats, "svg"]))
     files: list[str] = []

@@ -12,7 +12,7 @@ import hashlib
 import logging
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache, lru_cache
 from pathlib import Path
@@ -76,6 +76,12 @@ def _cut_into(folder: Path) -> None:
                 text = record.toUnicode().replace("DejaVu Sans", NAME).replace("DejaVuSans", NAME.replace(" ", ""))
                 record.string = text.encode("utf_16_be" if record.isUnicode() else "latin-1")
         subset.save_font(font, str(folder / name), options)
+
+
+def not_drawn(texts: Iterable[str]) -> str:
+    """The letters of texts that the font does not have; in a figure they are boxes."""
+    known = font_manager.get_font(font_manager.findfont("DejaVu Sans")).get_charmap()
+    return "".join(sorted({letter for text in texts for letter in text if letter.isprintable()} - set(map(chr, known))))
 
 
 @contextmanager

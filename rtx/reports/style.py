@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -185,7 +186,8 @@ def save(figure: Figure, stem: Path, formats: Iterable[str] = FORMATS) -> None:
         "png": {"Software": None},
     }
     stem.parent.mkdir(parents=True, exist_ok=True)
-    with compressed_once(), fonts.looked_up_once():
+    with compressed_once(), fonts.looked_up_once(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)  # a report says that once
         for kind in formats:
             stem.with_name(f"{stem.name}.{kind}").write_bytes(_bytes(figure, kind, metadata[kind]))
 

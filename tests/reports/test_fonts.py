@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import matplotlib as mpl
@@ -10,7 +11,10 @@ from matplotlib import font_manager
 from matplotlib.figure import Figure
 
 from rtx.reports import fonts
+from rtx.reports.build import build
+from rtx.reports.runs import load_runs
 from rtx.reports.style import RC, new_figure, save
+from tests.reports.made import make_run
 
 
 def test_fonts_are_cut_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,3 +72,13 @@ def test_a_remembered_font_is_the_font_that_would_be_found(tmp_path: Path) -> No
     save(_figure(), tmp_path / "after", ("svg", "pdf"))
     for kind in ("svg", "pdf"):
         assert (tmp_path / f"within.{kind}").read_bytes() == (tmp_path / f"after.{kind}").read_bytes()
+
+
+def test_letters_that_figures_cannot_show_are_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert fonts.not_drawn(["Größe, β ≤ 1, жар", "a\n"]) == ""
+    folder = make_run(tmp_path, "plain", classes=("水果", "坚果", "fig"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        build(load_runs([folder]), tmp_path / "report", formats=("svg",))
+    (said,) = (record.getMessage() for record in caplog.records if "boxes" in record.getMessage())
+    assert "坚果水" in said
