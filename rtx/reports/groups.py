@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,6 +18,7 @@ from rtx.types import CLEAN
 
 # Two models differ in these by their nature; all else on the card must agree for their difference to mean anything.
 _OF_THE_MODEL = frozenset({"weights_sha256", "config_sha256"})
+_OF_THE_SUBSET = frozenset({"subset", "n_images", "data_sha256"})
 SMALL = 500
 TINY = 50
 _WORDS = {
@@ -27,6 +30,9 @@ _WORDS = {
     "image_key": "what seeds an image",
     "precision": "precision",
     "limit": "subset (--limit)",
+    "subset": "how the subset was drawn",
+    "origin": "who evaluated",
+    "unknown": "what is not stated",
     "n_images": "number of images",
     "data_sha256": "images or annotations (data hash)",
     "metric": "metric definition or scorer",
@@ -59,23 +65,39 @@ class Group:
         dataset: name of the test set.
         metric: the headline metric.
         runs: in the order they were given.
+        hashed: whether its file names need a hash, as another group's name has the same letters.
     """
 
     dataset: str
     metric: str
     runs: tuple[Run, ...]
+    hashed: bool = False
 
     @property
     def slug(self) -> str:
-        """For file names."""
-        return slug(f"{self.dataset}_{self.metric}")
+        """For file names; no other group of the report has the same."""
+        plain = slug(f"{self.dataset}_{self.metric}")
+        if not self.hashed:
+            return plain
+        return f"{plain}_{hashlib.sha256(repr((self.dataset, self.metric)).encode()).hexdigest()[:8]}"
 
-    @property
+    @cached_property
     def baseline(self) -> Run:
-        """What others are compared with: the run named so, else the first from a standard source, else the first."""
+        """What others are compared with.
+
+        The run named so; else the first that has all cells of all images, from a standard source, under a protocol
+        that another such run shares, as far as there is one, in this order of importance.
+        """
         named = [run for run in self.runs if run.baseline]
-        standard = [run for run in self.runs if run.source.eps == 0]
-        return (named or standard or list(self.runs))[0]
+        if named:
+            return named[0]
+        whole = [run for run in self.complete if not run.preview]
+
+        def lack(run: Run) -> tuple[bool, bool, bool]:
+            alone = not any(other is not run and not unlike(other, run) for other in whole)
+            return run not in whole, run.source.eps != 0, alone
+
+        return min(self.runs, key=lack)
 
     @property
     def complete(self) -> tuple[Run, ...]:
@@ -105,11 +127,22 @@ def group_runs(runs: Sequence[Run]) -> list[Group]:
     found: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
         found.setdefault((run.dataset, run.metric), []).append(run)
-    for (dataset, _), members in found.items():
-        short = [run.name.removesuffix(f" {dataset}") for run in members]
-        if len(found) > 1 and len(set(short)) == len(short):
+    held = {key: {_without_set(run) for run in members} for key, members in found.items()}
+    for key, members in found.items():
+        elsewhere = set().union(*(names for other, names in held.items() if other != key))
+        short = [name if (name := _without_set(run)) in elsewhere else run.name for run in members]
+        if len(set(short)) == len(short):
             members[:] = [replace(run, name=name) for run, name in zip(members, short, strict=True)]
-    return [Group(dataset, metric, tuple(members)) for (dataset, metric), members in found.items()]
+    groups = [Group(dataset, metric, tuple(members)) for (dataset, metric), members in found.items()]
+    often = Counter(group.slug for group in groups)
+    return [replace(group, hashed=often[group.slug] > 1) for group in groups]
+
+
+def _without_set(run: Run) -> str:
+    """A run's name without the test set at its end, where that was put behind what the run itself is called."""
+    labels = run.card.get("labels") or {}
+    own = str(labels.get("name") or labels.get("run") or run.folder.name)
+    return run.name.removesuffix(f" {run.dataset}") if run.name.startswith(f"{own} ") else run.name
 
 
 def unlike(a: Run, b: Run) -> tuple[str, ...]:
@@ -151,14 +184,15 @@ def banners(groups: Sequence[Group]) -> list[Banner]:
 
 
 def _mixed(group: Group) -> list[Banner]:
-    cards = {run.name: identity(run.card) for run in group.runs}
-    fields = sorted({name for card in cards.values() for name in card})
-    if len({card.get("limit") for card in cards.values()}) > 1:
-        fields = [name for name in fields if name not in ("n_images", "data_sha256")]  # these follow from the subset
+    cards = [(run.name, identity(run.card)) for run in group.runs]
+    # What an imported file leaves open is in its own banner.
+    fields = sorted({name for _, card in cards for name in card if name != "unknown"})
+    if len({card.get("limit") for _, card in cards}) > 1:
+        fields = [name for name in fields if name not in _OF_THE_SUBSET]
     found = []
     for name in fields:
         values: dict[str, list[str]] = {}
-        for run_name, card in cards.items():
+        for run_name, card in cards:
             values.setdefault(card.get(name, "not stated"), []).append(run_name)
         if len(values) > 1:
             parts = [f"{_short(_value(name, value))}: {_some(names)}" for value, names in values.items()]
@@ -260,6 +294,8 @@ def _some(names: list[str], most: int = 4) -> str:
 
 
 def _value(field: str, text: str) -> str:
+    if text == "not stated" and field == "origin":
+        return "rtx"
     return "all images" if field == "limit" and text == "null" else text.strip('"')
 
 
