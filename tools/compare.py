@@ -1,9 +1,7 @@
 #!/usr/bin/env python3
 """The same as `rtx compare`."""
 
-import sys
-
-from rtx.cli.main import main
+from rtx.cli.main import entry
 
 if __name__ == "__main__":
-    raise SystemExit(main(["compare", *sys.argv[1:]]))
+    entry("compare")

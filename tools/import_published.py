@@ -1,9 +1,7 @@
 #!/usr/bin/env python3
 """The same as `rtx import_published`."""
 
-import sys
-
-from rtx.cli.main import main
+from rtx.cli.main import entry
 
 if __name__ == "__main__":
-    raise SystemExit(main(["import_published", *sys.argv[1:]]))
+    entry("import_published")

@@ -1,8 +1,6 @@
 #!/usr/bin/env python3
 """The same as `rtx score`."""
 
-import sys
+from rtx.cli.main import entry
 
-from rtx.cli.main import main
-
-raise SystemExit(main(["score", *sys.argv[1:]]))
+entry("score")

@@ -1,6 +1,7 @@
 """`rtx compare A B`: the paired difference of two evaluations, with an exit code for CI.
 
-Exit codes: 0 passes, 1 a --fail-if limit is exceeded, 2 the two cannot be compared.
+Exit codes: 0 passes, 1 a --fail-if limit is exceeded, 2 the two cannot be compared or a limit cannot be judged,
+3 a fault of rtx's own.
 """
 
 from __future__ import annotations
@@ -10,6 +11,13 @@ import json
 import math
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rtx.reports.compare import Line
+
+EXCEEDED = 1
+UNJUDGED = 2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +29,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fail-if-rpc-drops", type=_points, metavar="POINTS", help="exit with 1 if rPC falls by more")
     parser.add_argument("--fail-if-clean-drops", type=_points, metavar="POINTS", help="exit with 1 if P falls by more")
     parser.add_argument(
-        "--only-if-sure", action="store_true", help="fail only where the whole 95 %% interval lies below the limit"
+        "--only-if-sure",
+        action="store_true",
+        help="fail only where the whole paired 95 %% interval lies beyond the limit; where there is none, the "
+        "difference itself decides, and that is said",
     )
     parser.add_argument(
         "--markdown", metavar="FILE", help="write the table as Markdown; - prints it instead of the text"
@@ -53,24 +64,44 @@ def run(args: argparse.Namespace) -> int:
             write_atomic(Path(args.markdown), text)
     if args.json:
         write_atomic(Path(args.json), json.dumps(comparing.to_dict(comparison), indent=1) + "\n")
-    limits = (("mPC", args.fail_if_mpc_drops), ("rPC", args.fail_if_rpc_drops), ("P", args.fail_if_clean_drops))
-    failed = 0
-    for name, points in limits:
-        if points is None:
-            continue
-        line = comparison.line(name)
-        if comparing.drops_more(line, points, surely=args.only_if_sure):
-            print(f"FAIL: {name} changes by {100 * line.change:+.2f} points, {points:g} is the limit", file=sys.stderr)
-            failed = 1
-        elif args.only_if_sure and line.interval is None:
-            print(f"note: {name} has no paired interval; the difference itself was judged", file=sys.stderr)
-    return failed
+    limits = (
+        ("mPC", "mpc", args.fail_if_mpc_drops),
+        ("rPC", "rpc", args.fail_if_rpc_drops),
+        ("P", "clean", args.fail_if_clean_drops),
+    )
+    return max(
+        (_judge(comparison.line(name), option, points, args) for name, option, points in limits if points is not None),
+        default=0,
+    )
+
+
+def _judge(line: Line, option: str, points: float, args: argparse.Namespace) -> int:
+    """Whether a limit is exceeded, as an exit code; said where it is, or where it cannot be judged."""
+    from rtx.reports.compare import drops_more
+
+    if math.isnan(line.change):
+        which = " and ".join(repr(given) for given, value in ((args.a, line.a), (args.b, line.b)) if math.isnan(value))
+        print(
+            f"--fail-if-{option}-drops cannot be judged: {line.name} of {which} is undefined, as its P is 0; "
+            "mend that model, or judge by --fail-if-mpc-drops",
+            file=sys.stderr,
+        )
+        return UNJUDGED
+    failed = drops_more(line, points, surely=args.only_if_sure)
+    if failed:
+        print(f"FAIL: {line.name} changes by {100 * line.change:+.2f} points, {points:g} is the limit", file=sys.stderr)
+    if args.only_if_sure and line.interval is None:
+        print(f"note: {line.name} has no paired interval; the difference itself was judged", file=sys.stderr)
+    return EXCEEDED if failed else 0
 
 
 def _points(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
     if not math.isfinite(value) or value < 0:
-        raise argparse.ArgumentTypeError(f"{text!r}: a fall in points, 0 or more")
+        raise argparse.ArgumentTypeError(f"{text!r}: a fall in points, 0 or more, e.g. 0.5")
     return value
 
 

@@ -7,10 +7,12 @@ are absent or broken.
 from __future__ import annotations
 
 import argparse
+import codecs
 import importlib
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -55,6 +57,11 @@ COMMANDS: dict[str, Command] = {
 
 INTERRUPTED = 130
 BAD_INPUT = 2
+# Apart from 1, which commands give a meaning of their own: a limit that was exceeded, a cell that is missing.
+CRASHED = 3
+CLOSED_PIPE = 141  # as a shell counts SIGPIPE
+# What a terminal of few letters shows instead of the ones it lacks; a lost minus would be another number.
+_PLAIN = {"−": "-", "–": "-", "→": "->", "…": "...", "↳": ">", "“": '"', "”": '"', "×": "x", "\u00a0": " "}  # noqa: RUF001
 
 
 def find(name: str) -> tuple[str, Command]:
@@ -82,6 +89,8 @@ def overview() -> str:
             "commands:",
             *(f"  {name:<{width}}  {command.summary}" for name, command in COMMANDS.items()),
             "",
+            "Exit status: 0, or what the command's own help says; 2 for an error that you can mend, 3 for a fault of",
+            "rtx's own, 130 after Ctrl-C.",
             "RTX_DEBUG=1 shows the traceback of an error that is otherwise only its message.",
         ]
     )
@@ -156,16 +165,35 @@ def _log_to_stderr() -> Iterator[None]:
         logger.propagate = propagate
 
 
-def entry() -> None:
-    """The console script `rtx`."""
+def entry(*first: str) -> None:
+    """The console script `rtx`, or with its name one command.
+
+    Args:
+        first: arguments before the ones that were typed.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="rtx.plain")  # a letter that is not there must not end a command
     try:
-        status = main(sys.argv[1:])
+        status = main([*first, *sys.argv[1:]])
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader (head, less) went away; point stdout at nothing so that the interpreter's last flush is silent.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 1
+        status = CLOSED_PIPE
+    except Exception as error:
+        traceback.print_exc()
+        status = BAD_INPUT if isinstance(error, RtxError) else CRASHED
     sys.exit(status)
+
+
+def _plain_letters(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(_PLAIN.get(letter, "?") for letter in error.object[error.start : error.end]), error.end
+
+
+codecs.register_error("rtx.plain", _plain_letters)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,9 @@ from rtx.reports.tables import Entry, Table, row
 from rtx.reports.wording import corruption_name, dataset_name, interval_text, metric_name, percent, signed
 from rtx.types import CLEAN
 
+ROUNDING = 1e-9
+"""Fractions that are taken for equal: far below what is printed, far above what float rounding does."""
+
 
 @dataclass(frozen=True)
 class Line:
@@ -98,7 +101,8 @@ def drops_more(line: Line, points: float, *, surely: bool = False) -> bool:
         surely: count it only where the whole interval lies below; without an interval the difference decides.
     """
     change = line.interval[1] if surely and line.interval else line.change
-    return not change >= -points / 100  # NaN fails
+    # A fall of just so many points passes, whatever its float rounding; NaN fails.
+    return not change >= -points / 100 - ROUNDING
 
 
 def sentence(comparison: Comparison) -> str:

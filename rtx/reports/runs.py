@@ -224,6 +224,9 @@ def load_run(folder: Path) -> Run:
         card = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(card, dict):
             raise ValueError("no protocol card")
+        for field in ("labels", "metric", "versions", "freeze_map"):
+            if not isinstance(card.get(field) or {}, dict):
+                raise ValueError(f"{field} is {json.dumps(card[field])[:40]}, no object")
     except ValueError as error:
         raise BadValue(f"{path}: not readable as a protocol card ({error}); evaluate again with --overwrite") from error
     cells = CellFolder(folder, card).read(EVERY_CONDITION)
