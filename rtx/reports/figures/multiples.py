@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import matplotlib as mpl
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from rtx.corruptions import BENCHMARK, CORRUPTIONS
 from rtx.reports.groups import Group
 from rtx.reports.runs import Run
 from rtx.reports.style import (
-    DASHES,
     INK,
     MARKERS,
     RC,
@@ -25,6 +25,8 @@ from rtx.reports.wording import corruption_name, metric_name, percent, shortened
 from rtx.types import CLEAN, SEVERITIES, Condition
 
 COLUMNS, ROWS = 3, 5
+MOST = 8
+"""Models that are told apart in a panel; of more, those that stand out, the others in grey."""
 
 
 def points(run: Run, corruption: str) -> list[tuple[int, float]]:
@@ -47,6 +49,14 @@ def point(group: Group) -> str:
     )
 
 
+def standing_out(group: Group) -> list[Run]:
+    """The runs that are told apart: all, or of many the baseline, the best and the worst."""
+    if len(group.runs) <= MOST:
+        return list(group.runs)
+    ranked = sorted((run for run in group.runs if run in group.claimed), key=lambda run: run.summary.mPC)
+    return [run for run in group.runs if run in (group.baseline, *ranked[:1], *ranked[-1:])]
+
+
 def draw(group: Group) -> Figure | None:
     """The figure, or None where no corrupted cell was evaluated."""
     if not any(condition != CLEAN for run in group.runs for condition in run.grid()):
@@ -56,9 +66,10 @@ def draw(group: Group) -> Figure | None:
 
 
 def _draw(group: Group) -> Figure:
-    many = len(group.runs) > 8
-    legend_columns = 3 if max(len(run.name) for run in group.runs) <= 18 else 2
-    legend_rows = -(-len(group.runs) // legend_columns)
+    told = standing_out(group)
+    others = [run for run in group.runs if run not in told]
+    legend_columns = 3 if max(len(run.name) for run in told) <= 18 and not others else 2
+    legend_rows = -(-(len(told) + bool(others)) // legend_columns)
     foot = 0.36 + 0.105 * legend_rows
     head = 0.4
     height = head + foot + ROWS * 0.72
@@ -92,45 +103,51 @@ def _draw(group: Group) -> Figure:
         clean = group.baseline.score(CLEAN)
         if clean is not None:
             axes.axhline(100 * clean, color=SOFT, linewidth=0.5, linestyle=(0, (1, 1.5)))
-        for index, run in enumerate(group.runs):
+        lines = [[(x, 100 * y) for x, y in points(run, name)] for run in others]
+        axes.add_collection(LineCollection(lines, colors=SOFT, linewidths=0.3, alpha=0.7, zorder=1.5), autolim=False)
+        for run in told:
             cells = points(run, name)
             if not cells:
                 continue
+            index = group.runs.index(run)
             axes.plot(
                 [x for x, _ in cells],
                 [100 * y for _, y in cells],
                 color=colours[index],
                 marker=MARKERS[index % len(MARKERS)],
-                markersize=1.2 if many else 1.9,
-                linewidth=0.5 if many else 0.9,
-                linestyle=DASHES[0] if not many else DASHES[index // 3 % len(DASHES)],
+                markersize=1.9,
+                linewidth=0.9,
             )
-    _legend(figure, group, colours, legend_columns, foot / height, many=many)
+    _legend(figure, group, told, len(others), legend_columns)
     figure.text(0.5, (foot - 0.24) / height, "severity (0 = clean)", ha="center", fontsize=6, color=INK)
     figure.text(0.006, 0.55, f"{metric_name(group.metric)}, %", rotation=90, va="center", fontsize=6, color=INK)
     title(figure.axes[0], point(group))
     return figure
 
 
-def _legend(figure: Figure, group: Group, colours: list[str], columns: int, top: float, *, many: bool) -> None:
+def _legend(figure: Figure, group: Group, told: list[Run], others: int, columns: int) -> None:
     from matplotlib.lines import Line2D
 
+    colours = model_colours(len(group.runs))
+    places = [group.runs.index(run) for run in told]
     handles = [
-        Line2D(
-            [],
-            [],
-            color=colours[i],
-            marker=MARKERS[i % len(MARKERS)],
-            markersize=2.2,
-            linewidth=0.9,
-            linestyle=DASHES[0] if not many else DASHES[i // 3 % len(DASHES)],
-        )
-        for i in range(len(group.runs))
+        Line2D([], [], color=colours[i], marker=MARKERS[i % len(MARKERS)], markersize=2.2, linewidth=0.9)
+        for i in places
     ]
     names = shortened([run.name for run in group.runs], 24 if columns == 3 else 36)
+    labels = [names[i] for i in places]
+    if others:
+        ranked = sorted((run for run in told if run in group.claimed), key=lambda run: run.summary.mPC)
+        roles = {
+            id(run): word for run, word in zip(ranked[:1] + ranked[-1:], ("lowest mPC", "highest mPC"), strict=False)
+        }
+        roles[id(group.baseline)] = "baseline"
+        labels = [f"{label} ({roles[id(run)]})" for label, run in zip(labels, told, strict=True)]
+        handles.append(Line2D([], [], color=SOFT, linewidth=0.3, alpha=0.7))
+        labels.append("1 other" if others == 1 else f"{others} others")
     figure.legend(
         handles,
-        names,
+        labels,
         loc="lower center",
         ncols=columns,
         bbox_to_anchor=(0.5, 0.0),
