@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from rtx.reports.figures.families import drop
 from rtx.reports.groups import Group
+from rtx.reports.models import (
+    Model,
+    mean_of,
+    mode_of,
+    mode_titles,
+    model_of,
+    model_titles,
+    radius,
+    repeats,
+    source_key,
+    source_titles,
+)
 from rtx.reports.published import PAPERS, Record, all_records
 from rtx.reports.published.utrera import SOURCES
 from rtx.reports.published.yamada import FAMILY_ORDER
@@ -16,6 +27,9 @@ from rtx.reports.wording import DASH, dataset_name, metric_name, percent, signed
 
 # A metric of ours and the metric of a paper that mean the same thing.
 _SAME_METRIC = {"AP50_07": "AP50", "AP50_area": "AP50"}
+
+
+_Target = tuple[str, str, Model]
 
 
 def transfer_tables(groups: Sequence[Group]) -> list[Table]:
@@ -30,36 +44,55 @@ def transfer_tables(groups: Sequence[Group]) -> list[Table]:
 
 def _salman(runs: Sequence[Run]) -> Table | None:
     """Table 1 of Salman et al.: mode and kind of source in rows, targets in columns, the best source of a kind."""
-    targets = list(dict.fromkeys((run.dataset, run.metric, _detector(run, runs)) for run in runs))
-    modes = [mode for mode in ("fixed", "full") if any(run.transfer == mode for run in runs)]
+    targets = _targets(runs)
+    modes = {key: title for key, title in mode_titles(runs).items() if key[0] in ("fixed", "full")}
     rows = []
-    for mode in modes:
+    for mode, mode_title in sorted(modes.items()):
         for kind in ("robust", "standard"):
             cells = []
             for target in targets:
                 mine = [
                     run
                     for run in runs
-                    if (run.dataset, run.metric, _detector(run, runs)) == target
-                    and run.transfer == mode
+                    if (run.dataset, run.metric, model_of(run)) == target
+                    and mode_of(run) == mode
                     and run.source.eps is not None
                     and (run.source.eps > 0) == (kind == "robust")
                 ]
-                best = max(mine, key=lambda run: run.summary.P, default=None)
-                cells.append(
-                    Entry(percent(best.summary.P, 2), f"({percent(best.summary.mPC, 2)}) eps {best.source.eps:g}")
-                    if best
-                    else Entry(DASH)
-                )
+                cells.append(_best_setup(mine))
             if any(cell.text != DASH for cell in cells):
-                rows.append(row({"fixed": "Fixed-feature", "full": "Full-network"}[mode], kind.capitalize(), *cells))
+                word = mode_title.replace("fixed", "Fixed-feature", 1).replace("full", "Full-network", 1)
+                rows.append(row(word, kind.capitalize(), *cells))
     if not rows:
         return None
-    head = ("mode", "model", *(_target(*target) for target in targets))
+    head = ("mode", "model", *targets.values())
     notes = (
         "Clean score, mPC in brackets, of the best eps of each kind; chosen on this very test set, as in the paper.",
     )
     return Table("layout_salman", "Layout of Salman et al. (2020), Table 1", head, tuple(rows), 2, notes)
+
+
+def _targets(runs: Sequence[Run]) -> dict[_Target, str]:
+    """Test set, metric and model of the runs, with what a table calls them."""
+    found = {}
+    for dataset, metric in dict.fromkeys((run.dataset, run.metric) for run in runs):
+        names = model_titles([run for run in runs if (run.dataset, run.metric) == (dataset, metric)])
+        for model, name in names.items():
+            parts = (dataset_name(dataset), metric_name(metric), name)
+            found[dataset, metric, model] = ", ".join(part for part in parts if part)
+    return found
+
+
+def _best_setup(runs: Sequence[Run]) -> Entry:
+    """The source with the highest clean score; repeats of one experiment count as their mean."""
+    best = max(repeats(runs), key=lambda held: mean_of(held, _clean), default=())
+    if not best:
+        return Entry(DASH)
+    eps = radius(best[0])
+    if len({source_key(run) for run in runs if radius(run) == eps}) > 1:
+        eps = source_titles(runs)[source_key(best[0])]
+    count = f", mean of {len(best)}" if len(best) > 1 else ""
+    return Entry(percent(mean_of(best, _clean), 2), f"({percent(mean_of(best, _corrupted), 2)}) {eps}{count}")
 
 
 def _utrera(runs: Sequence[Run]) -> Table | None:
@@ -71,38 +104,58 @@ def _utrera(runs: Sequence[Run]) -> Table | None:
         "linf_eps8": "Linf, 8/255",
         "random": "scratch",
     }
-    columns: dict[str, dict[tuple[str, str, str, str], list[Run]]] = {}
-    natural = {run.source.recipe for run in runs if run.source.eps == 0}
+    targets, modes = _targets(runs), mode_titles(runs)
+    columns: dict[str, dict[tuple[_Target, tuple[str, str]], list[Run]]] = {}
+    natural = {source_key(run) for run in runs if run.source.eps == 0}
     for run in runs:
         # Several sources without adversary are several sources: each has its own column.
-        name = "in1k" if {run.source.recipe} == natural else run.source.recipe
-        key = (run.dataset, run.metric, _detector(run, runs), run.transfer)
+        name = "in1k" if {source_key(run)} == natural else source_key(run)
+        key = ((run.dataset, run.metric, model_of(run)), mode_of(run))
         columns.setdefault(name, {}).setdefault(key, []).append(run)
     present = [name for name in SOURCES if name in columns] + sorted(set(columns) - set(SOURCES))
     if len(present) < 2:
         return None
     rows = []
-    for key in dict.fromkeys(key for held in columns.values() for key in held):
-        there = [columns[name].get(key, []) for name in present]
-        values = [math.fsum(run.summary.P for run in held) / len(held) if held else None for held in there]
+    for target, mode in dict.fromkeys(key for held in columns.values() for key in held):
+        there = [repeats(columns[name].get((target, mode), [])) for name in present]
+        values = [mean_of(held[0], _clean) if len(held) == 1 else None for held in there]
         best = best_of(values, digits=2)
-        counts = [f"mean of {len(held)}" if len(held) > 1 else "" for held in there]
-        cells = [Entry(percent(v, 2), counts[i], i in best) for i, v in enumerate(values)]
-        rows.append(row(f"{_target(*key[:3])}, {key[3]}", *cells))
-    head = ("data", *(titles.get(name, name) for name in present))
+        cells = [_repeated(held, index in best) for index, held in enumerate(there)]
+        rows.append(row(f"{targets[target]}, {modes[mode]}", *cells))
+    head = ("data", *({**source_titles(runs), **titles}.get(name, name) for name in present))
     notes = ("Clean score in percent; natural stands for a source trained without adversary.",)
     return Table("layout_utrera", "Layout of Utrera et al. (2021), Table 7", head, tuple(rows), 1, notes)
+
+
+def _repeated(held: Sequence[Sequence[Run]], best: bool) -> Entry:
+    """The mean of repeats of one experiment; unlike experiments side by side."""
+    counts = [len(runs) for runs in held]
+    below = f"mean of {counts[0]}" if len(held) == 1 and counts[0] > 1 else ""
+    if len(held) > 1:
+        below = f"unlike setups of {' and '.join(map(str, counts))} runs, not averaged"
+    return Entry(", ".join(percent(mean_of(runs, _clean), 2) for runs in held) or DASH, below, best)
+
+
+def _clean(run: Run) -> float:
+    return run.summary.P
+
+
+def _corrupted(run: Run) -> float:
+    return run.summary.mPC
 
 
 def _yamada(group: Group) -> Table | None:
     """Tables 1 and 2 of Yamada & Otani: sources in rows, drop by family in columns."""
     rows = []
     runs = [run for run in group.comparable if not run.preview]
-    several = len({run.method for run in runs}) > 1
+    models, sources, modes = model_titles(runs), source_titles(runs), mode_titles(runs)
+    several = len(models) > 1
+    plain = len({run.source.text for run in runs}) == len({(source_key(run), run.source.arch) for run in runs})
     for run in runs:
         cells = [percent(drop(run, family), 2) for family in FAMILY_ORDER]
-        who = [run.method] if several else []
-        rows.append(row(run.source.text, *who, run.transfer, *cells, percent(run.summary.drop, 2)))
+        who = [models[model_of(run)]] if several else []
+        source = run.source.text if plain else sources[source_key(run)]
+        rows.append(row(source, *who, modes[mode_of(run)], *cells, percent(run.summary.drop, 2)))
     if len(runs) < 2:
         return None
     title = f"Layout of Yamada & Otani (2022), Tables 1 and 2: drop of {metric_name(group.metric)}"
@@ -111,25 +164,6 @@ def _yamada(group: Group) -> Table | None:
     )
     head = ("source", *(["model"] if several else []), "transfer", *FAMILY_ORDER, "overall")
     return Table("layout_yamada", title, head, tuple(rows), 3 if several else 2, notes)
-
-
-def _detector(run: Run, runs: Sequence[Run]) -> str:
-    """The detector and backbone of a run where those of one test set and metric differ in it, else ""."""
-    alike = [other for other in runs if (other.dataset, other.metric) == (run.dataset, run.metric)]
-    parts = [read(run) for read in (_method, _arch) if len({read(other) for other in alike}) > 1]
-    return " ".join(parts)
-
-
-def _method(run: Run) -> str:
-    return run.method
-
-
-def _arch(run: Run) -> str:
-    return run.source.arch
-
-
-def _target(dataset: str, metric: str, detector: str) -> str:
-    return ", ".join(part for part in (dataset_name(dataset), metric_name(metric), detector) if part)
 
 
 def matching(run: Run) -> list[Record]:
