@@ -76,7 +76,7 @@ def compare(a: Run, b: Run) -> Comparison:
         reasons.append(f"they differ in {', '.join(fields)}")
     for run in (a, b):
         if run.missing:
-            reasons.append(f"{run.name} lacks {missing_text(run)} (make it with: {run.remedy()})")
+            reasons.append(f"{run.name} lacks {missing_text(run)} ({run.remedy()})")
     if reasons:
         raise RunConflict(f"{a.name!r} and {b.name!r} cannot be compared: {'; '.join(reasons)}")
     one, two = a.summary, b.summary

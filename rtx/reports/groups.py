@@ -14,7 +14,7 @@ from rtx.evaluation.scores import CONTEXT_FIELDS
 from rtx.reports.naming import slug
 from rtx.reports.runs import BENCHMARK_CELLS, Run
 from rtx.reports.wording import dataset_name, metric_name, shortened
-from rtx.types import CLEAN
+from rtx.types import CLEAN, Condition
 
 # Two models differ in these by their nature; all else on the card must agree for their difference to mean anything.
 _OF_THE_MODEL = frozenset({"weights_sha256", "config_sha256"})
@@ -276,9 +276,18 @@ def merged(found: Sequence[Banner], most: int = 4) -> list[Banner]:
 
 
 def missing_text(run: Run) -> str:
-    """The missing cells of a run in words, whole corruptions and severities together."""
+    """The cells of a run without a score in words, whole corruptions and severities together, undefined ones apart."""
+    parts = _in_words([c for c in run.missing if c not in run.undefined])
+    if run.undefined:
+        parts.append(
+            f"{', '.join(_in_words(run.undefined))} (evaluated, but {metric_name(run.metric)} is undefined there)"
+        )
+    return ", ".join(parts)
+
+
+def _in_words(cells: Sequence[Condition]) -> list[str]:
     by_name: dict[str, list[int]] = {}
-    for condition in run.missing:
+    for condition in cells:
         by_name.setdefault(condition.corruption, []).append(condition.severity)
     parts = []
     for name, levels in by_name.items():
@@ -286,7 +295,7 @@ def missing_text(run: Run) -> str:
             parts.append("the clean images")
         else:
             parts.append(name if len(levels) == 5 else f"{name} {','.join(map(str, levels))}")
-    return ", ".join(parts)
+    return parts
 
 
 def _some(names: list[str], most: int = 4) -> str:

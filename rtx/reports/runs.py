@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,6 +19,7 @@ from rtx.evaluation.scores import Cell, CellFolder
 from rtx.reports.classes import with_classes
 from rtx.reports.intervals import Intervals, read_intervals
 from rtx.reports.naming import Source, dataset_of, datasets_of, method_of, source_of, unique_names
+from rtx.reports.remedy import remedy
 from rtx.types import CLEAN, SEVERITIES, Condition
 
 log = logging.getLogger(__name__)
@@ -139,8 +141,13 @@ class Run:
 
     @cached_property
     def missing(self) -> tuple[Condition, ...]:
-        """Benchmark cells and the clean one that are not there."""
+        """Benchmark cells and the clean one without a score: not evaluated, or undefined there."""
         return tuple(c for c in BENCHMARK_CELLS if c not in self.grid())
+
+    @cached_property
+    def undefined(self) -> tuple[Condition, ...]:
+        """Those of `missing` that were evaluated: their images hold nothing that defines the metric."""
+        return tuple(c for c in self.missing if c in self.cells)
 
     def score(self, condition: Condition) -> float | None:
         """The headline metric in one cell."""
@@ -162,30 +169,15 @@ class Run:
         return math.fsum(values) / len(values) / clean if clean and len(values) == len(SEVERITIES) else None
 
     def remedy(self, *, whole: bool = False) -> str:
-        """The command that evaluates what is missing; cells that are there are kept.
+        """The command that evaluates what is missing, or why there is none; cells that are there are kept.
 
         Args:
             whole: of a preview, evaluate all images, into a folder beside it.
         """
-        if self.card.get("origin"):
-            return "not in the imported file, nothing to run"
-        labels = self.card.get("labels") or {}
-        config = labels.get("config")
-        limit = self.card.get("limit")
-        words = [
-            "rtx corrupt_eval",
-            f"{config}.py" if config else "CONFIG",
-            str(self.card.get("checkpoint_file") or "CHECKPOINT"),
-            f"--out {self.folder}{'_whole' if whole else ''}",
-            f"--seed {self.card.get('corruption_seed', 0)}",
-        ]
-        words += [f"--limit {limit}"] if limit is not None and not whole else []
-        words += ["--amp"] if str(self.card.get("precision", "")).startswith("amp") else []
-        if self.card.get("channel_order") not in (None, "rgb"):
-            words.append(f"--channel-order {self.card['channel_order']}")
-        if self.card.get("corruption_engine"):
-            words.append(f"--engine {self.card['corruption_engine']}")
-        return " ".join(words)
+        wanted = BENCHMARK_CELLS if whole else [c for c in self.missing if c not in self.cells]
+        if not wanted:
+            return f"nothing to run: {self.metric} is undefined there"
+        return remedy(self.folder, self.card, wanted, whole=whole)
 
 
 BENCHMARK_CELLS = (CLEAN, *(Condition(name, level) for name in BENCHMARK for level in SEVERITIES))
@@ -205,10 +197,11 @@ def find_evaluations(path: Path) -> list[Path]:
     found = [p for p in below if (p / "protocol.json").is_file()]
     found += [p / "corruption_eval" for p in below if (p / "corruption_eval" / "protocol.json").is_file()]
     if not found:
-        state = "has no protocol.json, and none is one level below it" if path.is_dir() else "is no folder"
-        raise BadValue(
-            f"evaluation {str(path)!r} {state}; make one with: rtx corrupt_eval CONFIG CHECKPOINT --out {path}"
-        )
+        if path.is_file():
+            raise BadValue(f"evaluation {str(path)!r} is a file; give the output folder of an evaluation")
+        state = "has no protocol.json, and none is one level below it" if path.is_dir() else "does not exist"
+        made = f"rtx corrupt_eval CONFIG CHECKPOINT --out {shlex.quote(str(path))}"
+        raise BadValue(f"evaluation {str(path)!r} {state}; make one with: {made}")
     return found
 
 
@@ -231,7 +224,7 @@ def load_run(folder: Path) -> Run:
         raise BadValue(f"{path}: not readable as a protocol card ({error}); evaluate again with --overwrite") from error
     cells = CellFolder(folder, card).read(EVERY_CONDITION)
     if not cells:
-        raise BadValue(f"{folder}: no cell was evaluated yet; run: rtx corrupt_eval CONFIG CHECKPOINT --out {folder}")
+        raise BadValue(f"{folder}: no cell was evaluated yet; run: {remedy(folder, card, BENCHMARK_CELLS)}")
     metric = _headline(folder, cells)
     cells = with_classes(folder, metric, cells, card)
     labels = card.get("labels") or {}

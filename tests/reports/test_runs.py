@@ -96,7 +96,7 @@ def test_a_partial_grid_never_says_mpc(tmp_path: Path) -> None:
     assert gain(group, runs[1]) is None
     (banner,) = [b for b in banners([group]) if b.title == "Incomplete: part"]
     assert banner.level == "stop" and "gaussian_noise" in banner.text and "fog" not in banner.text
-    assert banner.command.startswith("rtx corrupt_eval maskrcnn_r50_coco.py epoch_12.pth --out ")
+    assert banner.command.startswith("rtx corrupt_eval PATH/TO/maskrcnn_r50_coco.py PATH/TO/epoch_12.pth --out ")
 
 
 def test_a_preview_is_named_everywhere(tmp_path: Path) -> None:
