@@ -2,62 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from rtx.reports.doubt import bracketed, doubt
+from rtx.reports.eps_lines import MANY, Line, eps_lines, eps_notes, eps_point, rank
 from rtx.reports.groups import Group
-from rtx.reports.intervals import Interval
+from rtx.reports.intervals import Resamples
+from rtx.reports.models import NORMS
 from rtx.reports.published import sources
 from rtx.reports.runs import Run
-from rtx.reports.style import DASHES, INK, MARKERS, PAPER, RC, RULE, SOFT, model_colours, new_figure, spread, title
-from rtx.reports.wording import metric_name, percent, shortened
+from rtx.reports.style import (
+    DASHES,
+    INK,
+    MARKERS,
+    PAPER,
+    RC,
+    RULE,
+    SOFT,
+    model_colours,
+    new_figure,
+    spread,
+    title,
+    wrap,
+)
+from rtx.reports.wording import metric_name, shortened
 
-MOST_BANDS = 2
-MODE_ORDER = ("fixed", "full", "full_strict")
+__all__ = ["axis_point", "draw_axes", "draw_eps", "eps_lines", "eps_point", "source_axis"]
+
+NOTE_WIDTH = 92
+TITLE_WIDTH = 55
 
 
-@dataclass(frozen=True)
-class Line:
-    """Runs that differ in eps only.
-
-    Attributes:
-        mode: transfer mode; with the model where the lines of a figure are not of one model.
-        norm: `l2` or `linf`.
-        runs: in order of eps, at most one for each.
-    """
-
-    mode: str
-    norm: str
-    runs: tuple[Run, ...]
+def _clean(run: Run) -> float:
+    return run.summary.P
 
 
-def eps_lines(group: Group) -> list[Line]:
-    """Complete, comparable runs by transfer mode and norm, where at least two radii are there.
+def _corrupted(run: Run) -> float:
+    return run.summary.mPC
 
-    A source trained without adversary stands at eps 0 of every norm.
-    """
-    found: dict[tuple[str, str, str, str], dict[float, Run]] = {}
-    runs = [run for run in group.comparable if run.source.eps is not None and not run.preview]
-    norms = sorted({run.source.norm for run in runs if run.source.norm})
-    for run in runs:
-        for norm in [run.source.norm] if run.source.norm else norms:
-            key = (run.transfer, str(norm), run.source.arch, run.method)
-            # Two standard sources (in1k_v1 and l2_eps0) both stand at 0; the one of the same recipe is the fair one.
-            row = found.setdefault(key, {})
-            if float(run.source.eps or 0) not in row or run.source.norm:
-                row[float(run.source.eps or 0)] = run
-    kept = {key: row for key, row in found.items() if len(row) > 1}
-    # Lines of unlike models say so: between them lies more than the transfer.
-    several = [len({key[place] for key in kept}) > 1 for place in (3, 2)]
-    lines = [
-        Line(_line_name(mode, (method, arch), several), norm, tuple(row[eps] for eps in sorted(row)))
-        for (mode, norm, arch, method), row in kept.items()
-    ]
-    return sorted(lines, key=lambda line: (line.norm, _rank(line.mode), line.mode))
+
+def _dropped(run: Run) -> float:
+    return run.summary.drop
 
 
 def source_axis(group: Group) -> list[tuple[Run, float]]:
@@ -65,25 +54,10 @@ def source_axis(group: Group) -> list[tuple[Run, float]]:
     known = sources.corrupted_top1()
     found = []
     for run in group.comparable:
-        recipe = "in1k" if run.source.recipe.startswith("in1k") else run.source.recipe
+        recipe = "in1k" if run.source.recipe == "in1k_v1" else run.source.recipe  # other ImageNet recipes are others
         if recipe in known and run.source.arch == "resnet50" and not run.preview:
             found.append((run, known[recipe]))
     return found
-
-
-def eps_point(group: Group) -> str:
-    """What the figure of eps says."""
-    lines = eps_lines(group)
-    if len(lines) > MOST_BANDS:
-        best_at = [max(line.runs, key=lambda run: run.summary.mPC).source.eps or 0.0 for line in lines]
-        eps = max(sorted(set(best_at)), key=best_at.count)
-        return f"mPC is highest at eps {eps:g} in {best_at.count(eps)} of {len(lines)} transfers"
-    parts = []
-    for line in lines:
-        best = max(line.runs, key=lambda run: run.summary.mPC)
-        value = percent(best.summary.mPC)
-        parts.append(f"{line.mode}: mPC highest at eps {best.source.eps:g} ({value})")
-    return "; ".join(parts)
 
 
 def axis_point(group: Group) -> str:
@@ -93,9 +67,17 @@ def axis_point(group: Group) -> str:
         return "Source robustness against target robustness"
     first = max(pairs, key=lambda row: row[1])[0]
     best = max(pairs, key=lambda row: row[0].summary.rPC)[0]
+    sure = bracketed(doubt(best, [run for run, _ in pairs], Resamples.ratio))
     if first is best:
-        return f"{group.called(best)} is the most robust on ImageNet-C and on the target"
-    return f"Most robust source: {group.called(first)}; most robust on the target: {group.called(best)}"
+        return f"{group.called(best)} is the most robust on ImageNet-C and on the target{sure}"
+    return f"Most robust source: {group.called(first)}; most robust on the target: {group.called(best)}{sure}"
+
+
+def axis_notes(group: Group) -> list[str]:
+    """Comparable runs that are not in the figure of the two axes."""
+    there = {run.name for run, _ in source_axis(group)}
+    left_out = [group.called(run) for run in group.comparable if not run.preview and run.name not in there]
+    return [f"Not drawn (no published ImageNet-C accuracy of their source): {', '.join(left_out)}."] if left_out else []
 
 
 def eps_colours(group: Group) -> int:
@@ -120,10 +102,13 @@ def draw_eps(group: Group) -> Figure | None:
 def _eps_figure(group: Group, lines: Sequence[Line]) -> Figure:
     norms = list(dict.fromkeys(line.norm for line in lines))
     row = 1.55
-    modes = list(dict.fromkeys(line.mode for line in sorted(lines, key=lambda li: _rank(li.mode))))
+    modes = list(dict.fromkeys(line.mode for line in sorted(lines, key=lambda li: rank(li.mode))))
     columns = len(modes) + 2 if sum(map(len, modes)) < 32 else 2
-    foot = 0.1 + 0.1 * -(-(len(modes) + 2) // columns)
-    height = 0.42 + row * len(norms) + foot
+    notes = [part for note in eps_notes(group) for part in wrap(note, NOTE_WIDTH).split("\n")]
+    below = 0.085 * len(notes)
+    foot = 0.1 + 0.1 * -(-(len(modes) + 2) // columns) + below
+    heading = max(0.42, 0.06 + 0.125 * len(wrap(eps_point(group), TITLE_WIDTH).split("\n")))
+    height = heading + row * len(norms) + foot
     figure = new_figure(height)
     colours = dict(zip(modes, model_colours(eps_colours(group)), strict=False))
     for number, norm in enumerate(norms):
@@ -132,57 +117,50 @@ def _eps_figure(group: Group, lines: Sequence[Line]) -> Figure:
         left = figure.add_axes((0.1, bottom, 0.38, size))
         right = figure.add_axes((0.6, bottom, 0.385, size))
         mine = [line for line in lines if line.norm == norm]
-        floor = min(run.source.eps for line in mine for run in line.runs if run.source.eps) / 3.0
-        ticks = sorted({run.source.eps or 0.0 for line in mine for run in line.runs})
-        bands = len(mine) <= MOST_BANDS  # of more, none could be told from another
+        radii = sorted({point.eps for line in mine for point in line.points})
+        floor = min(eps for eps in radii if eps) / 3.0
+        bands = len(mine) <= MANY  # of more, none could be told from another
         for line in mine:
-            xs = [max(run.source.eps or 0.0, floor) for run in line.runs]
-            colour, marker = colours[line.mode], MARKERS[modes.index(line.mode) % len(MARKERS)]
-            clean = [100 * run.summary.P for run in line.runs]
-            spans = [run.intervals.of("P") for run in line.runs]
-            _with_band(left, xs, clean, spans, colour, marker, DASHES[1], hollow=True, bands=bands)
-            corrupted = [100 * run.summary.mPC for run in line.runs]
-            _with_band(
-                left, xs, corrupted, [run.intervals.of("mPC") for run in line.runs], colour, marker, "-", bands=bands
-            )
-            drops = [100 * run.summary.drop for run in line.runs]
-            spans = [(1 - s[1], 1 - s[0]) if (s := run.intervals.of("rPC")) else None for run in line.runs]
-            _with_band(right, xs, drops, spans, colour, marker, "-", bands=bands)
-        unit = "" if norm == "l2" else "/255"
+            look = (colours[line.mode], MARKERS[modes.index(line.mode) % len(MARKERS)])
+            for axes, read, name in ((left, _clean, "P"), (left, _corrupted, "mPC"), (right, _dropped, "rPC")):
+                _with_band(axes, line, read, name, floor, look, bands=bands)
         for axes, text in ((left, f"{metric_name(group.metric)}, %"), (right, "drop, % of P")):
             axes.set_xscale("log")
-            axes.set_xticks([max(t, floor) for t in ticks], [f"{t:g}" if t else "0" for t in ticks], fontsize=5)
+            axes.set_xticks([max(t, floor) for t in radii], [f"{t:g}" if t else "0" for t in radii], fontsize=5)
             axes.minorticks_off()
-            axes.set_xlabel(
-                f"eps of the source, {norm.upper() if norm == 'l2' else 'Linf'}{unit} (0: standard)", fontsize=5.6
-            )
+            unit = "" if norm == "l2" else "/255"
+            axes.set_xlabel(f"eps of the source, {NORMS[norm]}{unit} (0: standard)", fontsize=5.6)
             axes.set_ylabel(text)
             axes.set_ylim(0, axes.get_ylim()[1] * 1.04)
-    _eps_legend(figure, modes, colours, columns)
-    title(figure.axes[0], eps_point(group))
+    _eps_legend(figure, modes, colours, columns, below / height)
+    _write_notes(figure, notes)
+    title(figure.axes[0], eps_point(group), TITLE_WIDTH)
     return figure
 
 
 def _with_band(
-    axes: Any,
-    xs: list[float],
-    ys: list[float],
-    spans: Sequence[Interval | None],
-    colour: str,
-    marker: str,
-    dashes: Any,
-    *,
-    hollow: bool = False,
-    bands: bool,
+    axes: Any, line: Line, read: Callable[[Run], float], name: str, floor: float, look: tuple[str, str], *, bands: bool
 ) -> None:
+    """One quantity of a line; its interval is that of `name`, for the drop that of rPC from the other side."""
+    colour, marker = look
+    xs = [max(point.eps, floor) for point in line.points]
+    ys = [100 * point.mean(read) for point in line.points]
+    # A mean over repeats has no interval over images.
+    spans = [point.runs[0].intervals.of(name) if len(point.runs) == 1 else None for point in line.points]
     if all(spans) and bands:
-        low, high = zip(*((100 * s[0], 100 * s[1]) for s in spans if s), strict=True)
-        axes.fill_between(xs, low, high, color=colour, alpha=0.16, lw=0)
-    face = PAPER if hollow else colour
+        ends = [(1 - s[1], 1 - s[0]) if name == "rPC" else s for s in spans if s]
+        axes.fill_between(
+            xs, [100 * low for low, _ in ends], [100 * high for _, high in ends], color=colour, alpha=0.16, lw=0
+        )
+    face, dashes = (PAPER, DASHES[1]) if name == "P" else (colour, "-")
     axes.plot(xs, ys, color=colour, marker=marker, markersize=3, markerfacecolor=face, linestyle=dashes, linewidth=1)
+    for x, point in zip(xs, line.points, strict=True):
+        if len(point.runs) > 1:
+            values = [100 * read(run) for run in point.runs]
+            axes.plot([x] * len(values), values, color=colour, linestyle="", marker=".", markersize=2, alpha=0.7)
 
 
-def _eps_legend(figure: Figure, modes: list[str], colours: dict[str, str], columns: int) -> None:
+def _eps_legend(figure: Figure, modes: list[str], colours: dict[str, str], columns: int, bottom: float) -> None:
     from matplotlib.lines import Line2D
 
     handles = [Line2D([], [], color=colours[m], marker=MARKERS[i % len(MARKERS)]) for i, m in enumerate(modes)]
@@ -192,6 +170,7 @@ def _eps_legend(figure: Figure, modes: list[str], colours: dict[str, str], colum
         handles,
         [*modes, "clean (P)", "corrupted (mPC)"],
         loc="lower center",
+        bbox_to_anchor=(0.5, bottom),
         ncols=columns,
         fontsize=5.4,
         handlelength=2,
@@ -210,19 +189,21 @@ def draw_axes(group: Group) -> Figure | None:
 
 
 def _axes_figure(group: Group, pairs: Sequence[tuple[Run, float]]) -> Figure:
-    height = max(2.4, 0.9 + 0.1 * len(pairs))
+    notes = [part for note in axis_notes(group) for part in wrap(note, NOTE_WIDTH).split("\n")]
+    below = 0.085 * len(notes)
+    height = max(2.4, 0.9 + 0.1 * len(pairs)) + below
     figure = new_figure(height)
     names = shortened([run.name for run, _ in pairs], 26)
     room = min((max(len(n) for n in names) + 2) * 5.4 * 0.6 / 72 / 3.4, 0.42)
-    axes = figure.add_axes((0.105, 0.36 / height, 0.87 - room, 1 - 0.8 / height))
+    axes = figure.add_axes((0.105, (0.36 + below) / height, 0.87 - room, 1 - (0.8 + below) / height))
     xs, ys = [100 * value for _, value in pairs], [100 * run.summary.rPC for run, _ in pairs]
     pad_x, pad_y = max(0.1 * (max(xs) - min(xs)), 1), max(0.12 * (max(ys) - min(ys)), 1)
     axes.set(xlim=(min(xs) - pad_x, max(xs) + pad_x), ylim=(min(ys) - pad_y, max(ys) + pad_y))
     axes.set(xlabel="source: top-1 on ImageNet-C, % (published, ResNet-50)", ylabel="target: rPC, %")
     low, high = axes.get_ylim()
-    gap = 5.4 * 1.3 / 72 / (height - 0.8) * (high - low)
+    gap = 5.4 * 1.3 / 72 / (height - 0.8 - below) * (high - low)
     edge = axes.get_xlim()[1]
-    modes = sorted({run.transfer for run, _ in pairs}, key=_rank)
+    modes = sorted({run.transfer for run, _ in pairs}, key=rank)
     colours = dict(zip(modes, model_colours(axis_colours(group)), strict=False))
     for (run, _), name, x, y, place in zip(
         pairs, names, xs, ys, spread(ys, gap, low + gap / 2, high - gap / 2), strict=True
@@ -234,15 +215,11 @@ def _axes_figure(group: Group, pairs: Sequence[tuple[Run, float]]) -> Figure:
         axes.plot([x], [y], linestyle="", marker=marker, markersize=4.5, color=colours[run.transfer], zorder=3)
         axes.plot([x, edge, edge * 1.005], [y, place, place], color=RULE, linewidth=0.35, clip_on=False, zorder=0)
         axes.text(edge * 1.008, place, name, va="center", fontsize=5.4, color=INK, clip_on=False)
+    _write_notes(figure, notes)
     title(axes, axis_point(group))
     return figure
 
 
-def _line_name(mode: str, model: tuple[str, str], several: Sequence[bool]) -> str:
-    parts = [part for part, told in zip(model, several, strict=True) if told]
-    return f"{mode} ({', '.join(parts)})" if parts else mode
-
-
-def _rank(mode: str) -> int:
-    plain = mode.partition(" (")[0]
-    return MODE_ORDER.index(plain) if plain in MODE_ORDER else len(MODE_ORDER)
+def _write_notes(figure: Figure, notes: Sequence[str]) -> None:
+    for number, note in enumerate(reversed(notes)):
+        figure.text(0.01, (0.02 + 0.085 * number) / figure.get_figheight(), note, fontsize=5, color=SOFT, va="bottom")
