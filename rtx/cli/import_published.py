@@ -16,16 +16,19 @@ def run(args: argparse.Namespace) -> int:
     """Write one evaluation folder for each file."""
     from rtx.evaluation.scores import CellFolder
     from rtx.evaluation.summary import write_summary
-    from rtx.reports.importing import import_folder
+    from rtx.reports.importing import import_folder, named
+    from rtx.reports.wording import percent
 
-    for found in import_folder(Path(args.folder)):
-        dataset = found.card["labels"]["dataset"]
-        out = Path(args.out) / f"{dataset}_{found.name.removesuffix('_results')}"
+    root = Path(args.out)
+    # All are read before any is written: a file that cannot be taken leaves no half of its neighbours behind.
+    for name, found in named(import_folder(Path(args.folder))).items():
+        out = root / name
         folder = CellFolder(out, found.card, overwrite=True)
         folder.open()
         for cell in found.cells.values():
             folder.write(cell)
         summary = write_summary(out, found.cells, found.headline, folder.card)
-        numbers = ", ".join(f"{name} {100 * summary[name]:.1f}" for name in ("P", "mPC", "rPC"))
-        print(f"{out}: {found.headline} {numbers}")
+        numbers = f"P {percent(summary['P'])}, {summary['label']} {percent(summary['mPC'])}"
+        whole = f", rPC {percent(summary['rPC'])}" if summary["complete"] else ""
+        print(f"{out}: {found.headline} {numbers}{whole}")
     return 0

@@ -6,15 +6,16 @@ import hashlib
 import logging
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rtx.errors import BadValue
+from rtx.corruptions import CORRUPTIONS
+from rtx.errors import BadValue, unknown_name
 from rtx.evaluation.published import read_class_grids, read_result_file
 from rtx.evaluation.scores import Cell
-from rtx.types import Condition
+from rtx.types import CLEAN, Condition
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +49,8 @@ VOC_CLASSES = (
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog",
     "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
 )  # fmt: skip
+UNDEFINED = -1.0
+"""What pycocotools writes for a statistic that no object defines, e.g. the AP of small objects where there is none."""
 UNKNOWN = (
     "number of images",
     "corruption seed",
@@ -65,12 +68,14 @@ class Imported:
 
     Attributes:
         name: the file's name without its ending.
+        path: the file.
         headline: the metric that P and mPC are made of.
         cells: every condition of the file.
         card: what is known, and what is not.
     """
 
     name: str
+    path: Path
     headline: str
     cells: Mapping[Condition, Cell]
     card: dict[str, Any]
@@ -85,29 +90,71 @@ def import_folder(root: Path) -> Iterator[Imported]:
     paths = [root] if root.is_file() else sorted(root.rglob("*_results.json"))
     if not paths:
         raise BadValue(f"{str(root)!r} holds no *_results.json; give the folder of the published results")
+    others = [] if root.is_file() else sorted(set(root.rglob("*.json")) - set(paths))
+    if others:
+        some = ", ".join(str(path.relative_to(root)) for path in others[:8])
+        more = f" and {len(others) - 8} more" if len(others) > 8 else ""
+        log.info("left out, as their names do not end in _results.json: %s%s", some, more)
     for path in paths:
         yield import_file(path)
+
+
+def named(found: Iterable[Imported]) -> dict[str, Imported]:
+    """Detectors by the name of their output folder: test set and file.
+
+    Raises:
+        BadValue: two files would be written to one folder.
+    """
+    folders: dict[str, Imported] = {}
+    for one in found:
+        name = f"{one.card['labels']['dataset']}_{one.name.removesuffix('_results')}"
+        if name in folders:
+            raise BadValue(
+                f"{folders[name].path} and {one.path} would both be written to {name!r}; "
+                "rename one, or import their folders one by one, each with its own --out"
+            )
+        folders[name] = one
+    return folders
 
 
 def import_file(path: Path) -> Imported:
     """Read one result file.
 
     Raises:
-        BadValue: it is none.
+        BadValue: it is none, or holds a score that is no fraction.
+        UnknownName: it holds a corruption that is none of the benchmark's.
     """
     grids = read_result_file(path)
     headline = "bbox_mAP" if "bbox_mAP" in grids else next(iter(grids))
+    for condition in grids[headline]:
+        if condition != CLEAN and condition.corruption not in CORRUPTIONS:
+            raise unknown_name(
+                f"{path}: corruption", condition.corruption, place="rtx.corruptions", choices=CORRUPTIONS
+            )
     by_class = read_class_grids(path) if headline == "AP50" else []
+    for number, grid in enumerate(by_class):
+        _check(path, f"AP of class {number}", grid, undefined=False)
     if len(by_class) == len(VOC_CLASSES):
         grids |= {f"AP50/{name}": grid for name, grid in zip(VOC_CLASSES, by_class, strict=True)}
+    for metric, grid in grids.items():
+        _check(path, metric, grid, undefined=True)
     card = _card(path, headline, named=len(by_class) == len(VOC_CLASSES))
     cells = {}
     for condition in grids[headline]:
-        # COCO's -1 stands for "no such object".
-        metrics = {name: value if (value := grid[condition]) >= 0 else math.nan for name, grid in grids.items()}
+        metrics = {name: math.nan if grid[condition] == UNDEFINED else grid[condition] for name, grid in grids.items()}
         cells[condition] = Cell(condition, metrics, 0, card)
     log.info("%s: %d cells, headline %s", path.name, len(cells), headline)
-    return Imported(path.stem, headline, cells, card)
+    return Imported(path.stem, path, headline, cells, card)
+
+
+def _check(path: Path, metric: str, grid: Mapping[Condition, float], *, undefined: bool) -> None:
+    """Refuse scores that are no fractions; -1 may stand for a statistic, not for a class that is part of a mean."""
+    wrong = [c for c, value in grid.items() if not (0 <= value <= 1 or (undefined and value == UNDEFINED))]
+    if wrong:
+        raise BadValue(
+            f"{path}: {metric} of {wrong[0].key} is {grid[wrong[0]]:g} ({len(wrong)} cells like it); scores must be "
+            f"fractions from 0 to 1{', or -1 where COCO defines none' if undefined else ''}: divide percent by 100"
+        )
 
 
 def _card(path: Path, headline: str, *, named: bool) -> dict[str, Any]:
