@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     from rtx.evaluation.scores import write_atomic
     from rtx.reports import compare as comparing
     from rtx.reports.runs import load_runs
-    from rtx.reports.tables import markdown
+    from rtx.reports.tables import markdown, text_in_markdown
 
     runs = load_runs([Path(args.a), Path(args.b)], names=args.names)
     if len(runs) != 2:
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
         )
     comparison = comparing.compare(*runs)
     table = comparing.table(comparison)
-    text = f"{comparing.sentence(comparison)}.\n\n{markdown(table)}"
+    text = f"{text_in_markdown(comparing.sentence(comparison))}.\n\n{markdown(table)}"
     if args.markdown == "-":
         print(text)
     else:

@@ -81,15 +81,16 @@ def _write(head: Sequence[str], rows: Iterator[list[Any]]) -> str:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(head)
-    for row in rows:
-        # A spreadsheet runs a cell that begins like a formula; a quote in front keeps names what they are.
-        writer.writerow(
-            [
-                f"'{v}" if isinstance(v, str) and v.startswith(("=", "+", "-", "@", "\t")) and not _number(v) else v
-                for v in row
-            ]
-        )
+    writer.writerows([_safe(value) for value in row] for row in rows)
     return stream.getvalue()
+
+
+def _safe(value: Any) -> Any:
+    """A cell that stays one, and that a spreadsheet does not run as a formula: a quote in front keeps it a text."""
+    if not isinstance(value, str):
+        return value
+    text = value if value.isprintable() else " ".join(value.split())  # a lone \r would end the row unquoted
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) and not _number(text) else text
 
 
 def _number(text: str) -> bool:

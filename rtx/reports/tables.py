@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 _TEX = {
@@ -94,7 +95,7 @@ def latex(table: Table) -> str:
         f"\\label{{tab:{table.name.replace('_', '-')}}}",
         f"\\begin{{tabular}}{{{align}}}",
         "\\toprule",
-        " & ".join(map(tex, table.head)) + r" \\",
+        _tex_row(map(tex, table.head)),
         "\\midrule",
     ]
     for entries in table.rows:
@@ -103,7 +104,7 @@ def latex(table: Table) -> str:
             text = tex(entry.text)
             text = f"\\textbf{{{text}}}" if entry.best else text
             cells.append(f"{text} {{\\scriptsize {tex(entry.below)}}}" if entry.below else text)
-        lines.append(" & ".join(cells) + r" \\")
+        lines.append(_tex_row(cells))
     lines += ["\\bottomrule", "\\end{tabular}"]
     lines += [f"\\par\\smallskip\\footnotesize {tex(note)}" for note in table.notes]
     return "\n".join([*lines, "\\end{table}", ""])
@@ -119,12 +120,28 @@ def tex(text: str) -> str:
     return "".join(_TEX.get(letter, letter) for letter in " ".join(text.split()))
 
 
+def _tex_row(cells: Iterable[str]) -> str:
+    line = " & ".join(cells) + r" \\"
+    # The end of the line before, or its rule, would take these for its own.
+    return f"{{}}{line}" if line.startswith(("[", "*")) else line
+
+
+def text_in_markdown(text: str) -> str:
+    r"""A line of its own in Markdown that shows a text as it is, whatever names are in it.
+
+    Example:
+        >>> text_in_markdown("# 1 [x](y) lies in [0.1, 0.3]")
+        '\\# 1 \\[x\\](y) lies in [0.1, 0.3]'
+    """
+    return re.sub(r"^(\d*)([#+\-=.)])", r"\1\\\2", _md(text))
+
+
 def _md(text: str) -> str:
-    plain = " ".join(text.split())
-    for letter in "\\|*_`<>[]":
+    plain = re.sub(r"&(?=#?\w+;)", "&amp;", " ".join(text.split()))
+    for letter in "\\|*_`~<>[]":
         plain = plain.replace(letter, {"<": "&lt;", ">": "&gt;"}.get(letter, "\\" + letter))
-    # A number or an interval needs no backslash to be read as it is.
-    return plain.replace("\\[", "[").replace("\\]", "]")
+    # An interval needs no backslash to be read as it is, unless what follows makes it the text of a link.
+    return re.sub(r"\\\[([-+−–\d., ]+)\\\](?![(:\\\[])", r"[\1]", plain)  # noqa: RUF001
 
 
 def best_of(values: Sequence[float | None], *, low: bool = False, digits: int = 1) -> set[int]:
