@@ -9,7 +9,7 @@ from typing import Any
 
 from rtx.corruptions import BENCHMARK, CORRUPTIONS, FAMILIES
 from rtx.errors import RunConflict
-from rtx.reports.groups import TINY, missing_text, unlike
+from rtx.reports.groups import TINY, differing, missing_text
 from rtx.reports.intervals import Floats, Interval, Resamples, difference
 from rtx.reports.runs import Run
 from rtx.reports.tables import Entry, Table, row
@@ -71,12 +71,8 @@ def compare(a: Run, b: Run) -> Comparison:
     Raises:
         RunConflict: their protocols or test sets differ, or a grid is not whole; every reason is named.
     """
-    reasons = [f"their test sets are {a.dataset} and {b.dataset}"] if a.dataset != b.dataset else []
-    if fields := unlike(a, b):
-        reasons.append(f"they differ in {', '.join(fields)}")
-    for run in (a, b):
-        if run.missing:
-            reasons.append(f"{run.name} lacks {missing_text(run)} ({run.remedy()})")
+    reasons = _differences(a, b)
+    reasons += [f"{run.name} lacks {missing_text(run)} ({run.remedy()})" for run in (a, b) if run.missing]
     if reasons:
         raise RunConflict(f"{a.name!r} and {b.name!r} cannot be compared: {'; '.join(reasons)}")
     one, two = a.summary, b.summary
@@ -184,6 +180,23 @@ def to_dict(comparison: Comparison) -> dict[str, Any]:
         "families": lines(comparison.families),
         "corruptions": lines(comparison.corruptions),
     }
+
+
+def _differences(a: Run, b: Run) -> list[str]:
+    """What keeps two runs from being compared, with both values and what to do."""
+    reasons = []
+    if a.card.get("limit") != b.card.get("limit"):  # what the images are called follows from it
+        for run in (a, b):
+            if run.preview:
+                reasons.append(f"{run.name} is of {run.n_images} images (all of them with: {run.remedy(whole=True)})")
+    elif a.dataset != b.dataset:
+        reasons.append(f"their test sets are {a.dataset} and {b.dataset}")
+    if a.metric != b.metric:
+        reasons.append(f"their headline metrics are {a.metric} and {b.metric}")
+    if fields := differing(a, b):
+        settings = ", ".join(f"{word} ({one} and {two})" for word, one, two in fields)
+        reasons.append(f"they differ in {settings}; evaluate one again like the other, into a new folder")
+    return reasons
 
 
 def _line(name: str, one: float, two: float, a: Run, b: Run, read: Callable[[Resamples], Floats | None]) -> Line:

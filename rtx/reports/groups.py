@@ -152,6 +152,27 @@ def unlike(a: Run, b: Run) -> tuple[str, ...]:
     return (*(["headline metric"] if a.metric != b.metric else []), *(_WORDS.get(name, name) for name in fields))
 
 
+def differing(a: Run, b: Run) -> list[tuple[str, str, str]]:
+    """The same fields in words with both values; what follows from another subset is left out where that differs."""
+    one, two = identity(a.card), identity(b.card)
+    fields = [name for name in sorted(set(one) | set(two)) if one.get(name) != two.get(name)]
+    if "limit" in fields:
+        fields = [name for name in fields if name not in _OF_THE_SUBSET]
+    return [(_WORDS.get(name, name), *_apart(name, one.get(name), two.get(name))) for name in fields]
+
+
+def _apart(field: str, *texts: str | None) -> tuple[str, str]:
+    """Two values, and of two objects only the entries in which they differ."""
+    values = [None if text is None else json.loads(text) for text in texts]
+    if all(isinstance(value, Mapping) for value in values):
+        names = {n for value in values for n in value if values[0].get(n) != values[1].get(n)}
+        found = [json.dumps({n: value[n] for n in sorted(names & set(value))}) for value in values]
+    else:
+        found = ["not stated" if text is None else text for text in texts]
+    one, two = (_short(_value(field, text)) for text in found)
+    return one, two
+
+
 def identity(card: Mapping[str, Any]) -> dict[str, str]:
     """The fields of a card that must agree, as text.
 

@@ -257,6 +257,7 @@ def load_runs(paths: Sequence[Path], *, names: Sequence[str] = (), baseline: str
         raise BadValue(f"the names {', '.join(given)} are not all different")
     # A preview says so wherever it is drawn or printed.
     given = [f"{name} (PREVIEW)" if run.preview else name for run, name in zip(runs, given, strict=True)]
+    given = unique_names((name,) for name in given)  # what the ending made alike
     if baseline is not None and f"{baseline} (PREVIEW)" in given:
         baseline = f"{baseline} (PREVIEW)"
     if baseline is not None and baseline not in given:
