@@ -161,16 +161,14 @@ def differing(a: Run, b: Run) -> list[tuple[str, str, str]]:
     return [(_WORDS.get(name, name), *_apart(name, one.get(name), two.get(name))) for name in fields]
 
 
-def _apart(field: str, *texts: str | None) -> tuple[str, str]:
+def _apart(field: str, one: str | None, two: str | None) -> tuple[str, str]:
     """Two values, and of two objects only the entries in which they differ."""
-    values = [None if text is None else json.loads(text) for text in texts]
-    if all(isinstance(value, Mapping) for value in values):
-        names = {n for value in values for n in value if values[0].get(n) != values[1].get(n)}
-        found = [json.dumps({n: value[n] for n in sorted(names & set(value))}) for value in values]
-    else:
-        found = ["not stated" if text is None else text for text in texts]
-    one, two = (_short(_value(field, text)) for text in found)
-    return one, two
+    first, second = (json.loads(text or "null") for text in (one, two))
+    if isinstance(first, dict) and isinstance(second, dict):
+        names = sorted(name for name in set(first) | set(second) if first.get(name) != second.get(name))
+        one, two = (json.dumps({name: side[name] for name in names if name in side}) for side in (first, second))
+    given = ("not stated" if text is None else _short(_value(field, text)) for text in (one, two))
+    return next(given), next(given)
 
 
 def identity(card: Mapping[str, Any]) -> dict[str, str]:
