@@ -209,6 +209,10 @@ def _mixed(group: Group) -> list[Banner]:
     if len({card.get("limit") for _, card in cards}) > 1:
         fields = [name for name in fields if name not in _OF_THE_SUBSET]
     found = []
+    # The line through published detectors is drawn under those that were imported.
+    aside = (
+        ", but for the distance from the published trend" if any(run.card.get("origin") for run in group.runs) else ""
+    )
     for name in fields:
         values: dict[str, list[str]] = {}
         for run_name, card in cards:
@@ -220,7 +224,7 @@ def _mixed(group: Group) -> list[Banner]:
                     "stop",
                     f"Mixed protocols: {_WORDS.get(name, name)}",
                     f"On {group.dataset}, {'; '.join(parts)}. Runs that differ in it are drawn side by side, but no "
-                    "difference between them is computed.",
+                    f"difference between them is computed{aside}.",
                 )
             )
     return found

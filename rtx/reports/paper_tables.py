@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from rtx.reports.figures.families import drop
@@ -18,15 +19,24 @@ from rtx.reports.models import (
     source_key,
     source_titles,
 )
-from rtx.reports.published import PAPERS, Record, all_records
+from rtx.reports.published import OURS, PAPERS, Record, all_records, departures, published_metric
 from rtx.reports.published.utrera import SOURCES
 from rtx.reports.published.yamada import FAMILY_ORDER
 from rtx.reports.runs import Run
 from rtx.reports.tables import Entry, Table, best_of, row
 from rtx.reports.wording import DASH, dataset_name, metric_name, percent, signed
 
-# A metric of ours and the metric of a paper that mean the same thing.
-_SAME_METRIC = {"AP50_07": "AP50", "AP50_area": "AP50"}
+_ACCURACY = frozenset({"accuracy_top1", "mean_class_accuracy"})
+# Notes of records that say nothing of how the model was trained on its target; any other is a difference.
+_NOT_OF_TRAINING = frozenset(
+    {
+        "",
+        "best of several eps",
+        "best of several eps, chosen on the test set",
+        "PRIME source, standard fine-tuning",
+    }
+)
+_SCHEDULE = re.compile(r"(?:^|[_-])(\d+(?:x|e|k))(?=[_-]|$)")
 
 
 _Target = tuple[str, str, Model]
@@ -167,19 +177,28 @@ def _yamada(group: Group) -> Table | None:
 
 
 def matching(run: Run) -> list[Record]:
-    """Printed numbers with this run's test set, method and metric."""
-    metric = _SAME_METRIC.get(run.metric, run.metric)
-    metrics = {metric, *(m for m in run.metrics if m in ("bbox_mAP", "segm_mAP", "mIoU"))}
+    """Printed numbers with this run's test set, method and metric; of a classifier, its architecture is the method."""
+    metrics = {published_metric(metric) for metric in run.metrics}
+    found = [record for record in all_records() if record.dataset == run.dataset and record.metric in metrics]
+    if run.metric not in _ACCURACY:
+        return [record for record in found if record.method == run.method]
+    labels = run.card.get("labels") or {}
+    if run.dataset not in (labels.get("dataset"), labels.get("target")):
+        return []  # a folder that is merely called like a published test set
+    found = [record for record in found if record.method == "classifier" and record.backbone == run.source.arch]
+    # Of other sources only what their authors call the best of several is worth a look.
     return [
         record
-        for record in all_records()
-        if record.dataset == run.dataset and record.method == run.method and record.metric in metrics
+        for record in found
+        if _source_like(run, record) or record.source == run.source.recipe or record.note.startswith("best of several")
     ]
 
 
 def yours(run: Run, record: Record) -> float | None:
     """The run's own value of what a record holds, None where it has none."""
-    metric = run.metric if _SAME_METRIC.get(run.metric, run.metric) == record.metric else record.metric
+    metric = OURS.get(record.metric, record.metric)
+    if metric not in run.metrics:
+        return None
     summary = run.summary_of(metric)
     if record.quantity == "P":
         return summary.P
@@ -204,21 +223,18 @@ def paper_against_yours(runs: Sequence[Run]) -> tuple[Table | None, tuple[str, .
             value = yours(run, record)
             if value is None:
                 continue
-            change = value - record.value
             used.append(record.paper)
+            other = departures(run.card, record.dataset, run.n_images, corrupted=record.quantity != "P")
+            same = -1 if other else 4 - _unlike(run, record)
+            match = f"not compared: {', '.join(other)}" if other else _match_word(same)
+            change = DASH if other else signed(value - record.value, 2)
             printed = Entry(percent(record.value, 2), f"± {percent(record.spread, 2)}" if record.spread else "")
-            same = _alike(run, record)
             paper = f"{_short(record.paper)}, {record.place}"
-            what = f"{metric_name(record.metric)} {record.quantity.replace(':', ' under ')}"
-            setting = ", ".join(p for p in (record.backbone, record.source, record.transfer, record.note) if p)
-            rows.append(
-                (
-                    same,
-                    row(
-                        run.name, paper, setting, what, printed, percent(value, 2), signed(change, 2), _match_word(same)
-                    ),
-                )
-            )
+            name = metric_name(OURS.get(record.metric, record.metric))
+            what = f"{name} {record.quantity.replace(':', ' under ')}"
+            parts = (record.backbone, record.source, record.transfer, record.schedule, record.note)
+            setting = ", ".join(part for part in parts if part)
+            rows.append((same, row(run.name, paper, setting, what, printed, percent(value, 2), change, match)))
     if not rows:
         return None, ()
     rows.sort(key=lambda item: -item[0])
@@ -229,28 +245,48 @@ def paper_against_yours(runs: Sequence[Run]) -> tuple[Table | None, tuple[str, .
     )
     head = ("model", "paper", "printed for", "number", "printed", "yours", "difference", "match")
     notes = (
-        "In percent. Test set, method and metric match in every row; match says how far source and transfer do too.",
+        "In percent. Test set, method and metric match in every row; match says how far backbone, source, transfer and "
+        "training do too.",
     )
     return Table("paper_against_yours", "Paper against yours", head, tuple(r for _, r in rows), 4, notes), doubts
 
 
 def _nearest(run: Run, records: Sequence[Record]) -> list[Record]:
-    """Of the records that hold one number of one table, those whose source and transfer are most like the run's."""
-    best: dict[tuple[str, ...], int] = {}
+    """Of the records that hold one number of one table, those that are most like the run."""
+
+    def far(record: Record) -> tuple[int, bool]:
+        # A standard source of another kind is still nearer to a standard one than to any robust one.
+        return _unlike(run, record), run.source.eps == 0 and record.source != "in1k"
+
+    best: dict[tuple[str, ...], tuple[int, bool]] = {}
     for record in records:
         key = (record.paper, record.place, record.metric, record.quantity)
-        best[key] = max(best.get(key, 0), _alike(run, record))
-    return [r for r in records if _alike(run, r) == best[r.paper, r.place, r.metric, r.quantity]]
+        best[key] = min(best.get(key, far(record)), far(record))
+    return [r for r in records if far(r) == best[r.paper, r.place, r.metric, r.quantity]]
 
 
-def _alike(run: Run, record: Record) -> int:
-    arch = run.source.arch == record.backbone
-    mine = "in1k" if run.source.recipe.startswith("in1k") or run.source.recipe == "l2_eps0" else run.source.recipe
-    return int(arch) + int(mine == record.source) + int(record.transfer == run.transfer)
+def _unlike(run: Run, record: Record) -> int:
+    """In how many of backbone, source, transfer and training a run is not known to be what a record is of."""
+    labels = run.card.get("labels") or {}
+    schedule = _SCHEDULE.search(str(labels.get("config") or ""))
+    trained = record.note in _NOT_OF_TRAINING or record.note == labels.get("training")
+    if schedule and record.schedule and schedule.group(1) != record.schedule:
+        trained = False
+    like = (run.source.arch == record.backbone, _source_like(run, record), record.transfer == run.transfer, trained)
+    return like.count(False)
+
+
+def _source_like(run: Run, record: Record) -> bool:
+    # The standard source of Salman et al. is their own eps 0, that of the others torchvision's first.
+    standard = {"l2_eps0"} if record.paper == "salman2020" else {"in1k", "in1k_v1"}
+    mine = "in1k" if run.source.recipe in standard and record.source == "in1k" else run.source.recipe
+    if record.paper == "utrera2021" and run.source.eps:  # theirs are those of the robustness library
+        mine = mine.removeprefix("madry_") if mine.startswith("madry_") else ""
+    return record.source == mine
 
 
 def _match_word(same: int) -> str:
-    return {3: "all", 2: "all but one", 1: "partly"}.get(same, "setting differs")
+    return {4: "all", 3: "all but one", 2: "partly"}.get(same, "setting differs")
 
 
 def _short(key: str) -> str:

@@ -14,7 +14,7 @@ from rtx.reports.intervals import Floats, Interval, Resamples, difference
 from rtx.reports.naming import UNKNOWN
 from rtx.reports.runs import Run
 from rtx.reports.tables import Entry, Table, best_of, row
-from rtx.reports.trend import residual, trend_of
+from rtx.reports.trend import none_of, residual, trend_of
 from rtx.reports.wording import DASH, corruption_name, dataset_name, interval_text, metric_name, percent, signed
 
 PERCENT = "All numbers in percent."
@@ -75,8 +75,11 @@ def overall(group: Group) -> Table:
         line = trend_of(group)
         points = len(line.points) if line else 0
         doubt = ", fewer than 8: take it lightly" if line and line.few else ""
-        far = f"; {DASH} where P is far from theirs" if any(residual(group, run) is None for run in runs) else ""
-        notes.append(f"Above trend: mPC minus what {points} published detectors give for this P{doubt}{far}.")
+        lacking = f"; {DASH} {none_of(group)}" if none_of(group) else ""
+        notes.append(
+            f"Above trend: mPC minus what {points} published detectors, corrupted in BGR, give for this P"
+            f"{doubt}{lacking}."
+        )
     title = f"{metric_name(group.metric)} on {dataset_name(group.dataset)}, clean and under corruption"
     return Table("overall", title, head, tuple(rows), 1 + len({"source", "transfer"} & set(about)), tuple(notes))
 

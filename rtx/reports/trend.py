@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rtx.reports.groups import Group
-from rtx.reports.published import trend_points
+from rtx.reports.published import departures, trend_points
 from rtx.reports.runs import Run
 
 ENOUGH = 8
@@ -70,11 +70,37 @@ def trend_of(group: Group) -> Trend | None:
 
 
 def residual(group: Group, run: Run) -> float | None:
-    """A run's mPC above the published trend; None without a trend there, a whole grid or all images."""
+    """A run's mPC above the published trend; None without a trend there, or where `why_none` has a reason."""
     line, summary = trend_of(group), run.summary
-    if line is None or not summary.complete or run.preview or outside(line, run):
+    if line is None or why_none(line, run):
         return None
     return line.residual(summary.P, summary.mPC)
+
+
+def why_none(line: Trend, run: Run) -> str:
+    """Why a run is not held against the trend of its test set; "" where it is."""
+    if not run.summary.complete:
+        return "cells are missing"
+    if run.card.get("origin"):
+        plain = "stylised" not in str((run.card.get("labels") or {}).get("training"))
+        name = f"{run.method} {run.source.arch}"
+        if plain and any(name == known for known, _, _ in line.points):
+            return "the trend is made of it"
+    elif found := departures(run.card, run.dataset, run.n_images):
+        return ", ".join(found)
+    return "P is far from theirs" if outside(line, run) else ""
+
+
+def none_of(group: Group) -> str:
+    """The runs that have no residual and why, one reason after the other; "" where all have one."""
+    line = trend_of(group)
+    if line is None:
+        return ""
+    reasons: dict[str, list[str]] = {}
+    for run in group.runs:
+        if why := why_none(line, run):
+            reasons.setdefault(why, []).append(run.name)
+    return "; ".join(f"{', '.join(names)}: {why}" for why, names in reasons.items())
 
 
 def outside(line: Trend, run: Run) -> bool:

@@ -106,8 +106,8 @@ FAMILY_VIEW = View(
 SCATTER = View(
     "scatter",
     "Clean against corrupted",
-    "Grey: published detectors on the same test set, and the straight line through them. Dotted: how far a model lies "
-    "from that trend. Dashed: nothing lost.",
+    "Grey: published detectors on the same test set, corrupted in BGR, and the straight line through them. Dotted: how "
+    "far a model of the same protocol lies from that trend. Dashed: nothing lost.",
     scatter.draw,
     scatter.point,
 )

@@ -5,9 +5,10 @@ from __future__ import annotations
 from functools import cache
 
 from rtx.reports.published import benchmark, salman, sources, utrera, yamada
+from rtx.reports.published.protocol import OURS, departures, published_metric
 from rtx.reports.published.record import Paper, Record
 
-__all__ = ["PAPERS", "Paper", "Record", "all_records", "trend_points"]
+__all__ = ["OURS", "PAPERS", "Paper", "Record", "all_records", "departures", "published_metric", "trend_points"]
 
 PAPERS: dict[str, Paper] = {
     paper.key: paper for paper in (salman.PAPER, utrera.PAPER, yamada.PAPER, benchmark.PAPER, *sources.PAPERS)
@@ -21,7 +22,7 @@ def all_records() -> tuple[Record, ...]:
 
 
 def trend_points(dataset: str, metric: str) -> list[tuple[str, float, float]]:
-    """Published detectors on a test set, trained in the usual way: (name, P, mPC).
+    """Published detectors on a test set, trained in the usual way: (name, P, mPC); `metric` as rtx calls it.
 
     Example:
         >>> len(trend_points("coco_val2017", "bbox_mAP"))
@@ -29,6 +30,6 @@ def trend_points(dataset: str, metric: str) -> list[tuple[str, float, float]]:
     """
     found: dict[tuple[str, str], dict[str, float]] = {}
     for record in benchmark.records():
-        if (record.dataset, record.metric, record.note) == (dataset, metric, ""):
+        if (record.dataset, record.metric, record.note) == (dataset, published_metric(metric), ""):
             found.setdefault((record.method, record.backbone), {})[record.quantity] = record.value
     return [(f"{method} {backbone}", row["P"], row["mPC"]) for (method, backbone), row in found.items()]

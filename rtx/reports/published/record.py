@@ -38,7 +38,8 @@ class Record:
         quantity: `P`, `mPC`, `rPC`, `mCE`, `drop` or `drop:<family>`.
         value: as a fraction of 1, exactly as printed.
         spread: the printed spread, same unit; None where none is printed.
-        note: what must be said beside it.
+        note: what must be said beside it, e.g. how its training differed.
+        schedule: the training schedule, e.g. `1x`; "" where it is not known.
     """
 
     paper: str
@@ -53,6 +54,7 @@ class Record:
     value: float
     spread: float | None = None
     note: str = ""
+    schedule: str = ""
 
 
 def fraction(percent: float) -> float:
