@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from rtx.reports.groups import TINY
-from rtx.reports.intervals import Floats, Resamples, difference
+from rtx.reports.intervals import Floats, Resamples, difference, interval
 from rtx.reports.runs import Run
 
 CHANCE, BARE = "may be chance", "no interval"
@@ -27,6 +27,15 @@ def doubt(best: Run, others: Sequence[Run], read: Callable[[Resamples], Floats |
         return BARE
     few = best.n_images is not None and best.n_images < TINY
     return CHANCE if (spans and few) or any(span and span[0] <= 0 for span in spans) else ""
+
+
+def doubt_of_sign(run: Run, read: Callable[[Resamples], Floats | None]) -> str:
+    """What to say of a value that is called positive or negative, as `doubt` does of a difference."""
+    spread = interval(read(run.intervals.resamples)) if run.intervals.resamples else None
+    if spread is None:
+        return BARE
+    few = run.n_images is not None and run.n_images < TINY
+    return CHANCE if few or spread[0] <= 0 <= spread[1] else ""
 
 
 def bracketed(words: str) -> str:

@@ -77,9 +77,12 @@ def verdict(group: Group, run: Run) -> Verdict:
         )
     found = gain(group, run)
     if found:
-        spread = f" {interval_text(found[1], sign=True)}" if found[1] or any(sure.values()) else ""
-        doubt = "" if found[1] is None or found[1][0] > 0 or found[1][1] < 0 else ", which includes no difference"
-        parts.append(f"{signed(found[0])} mPC against {group.baseline.name}{spread}{doubt}")
+        change, spread = found
+        doubt = ", so it may be chance"
+        if spread is not None:
+            doubt = "" if spread[0] > 0 or spread[1] < 0 else ", which includes no difference"
+        against = f"{signed(change)} mPC against {group.baseline.name}"
+        parts.append(f"{against} {interval_text(spread, sign=True)}{doubt}")
     label = "PREVIEW mPC" if run.preview else "mPC"
     return Verdict(run.name, "; ".join(parts) + ".", percent(summary.mPC), label, run is group.baseline, incomplete)
 

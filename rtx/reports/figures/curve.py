@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.figure import Figure
 
+from rtx.corruptions import BENCHMARK
+from rtx.reports.doubt import bracketed, doubt
 from rtx.reports.groups import Group
+from rtx.reports.intervals import Floats, Resamples
 from rtx.reports.runs import Run
 from rtx.reports.style import DASHES, INK, MARKERS, RC, SOFT, model_colours, new_figure, spread, title
 from rtx.reports.wording import metric_name, percent, shortened
+from rtx.types import CLEAN, Condition
 
 LEVELS = (0, 1, 2, 3, 4, 5)
 MOST_BANDS = 4
@@ -46,7 +51,18 @@ def point(group: Group) -> str:
     if kept[0] == kept[1]:
         return f"At severity 5, every model keeps about {kept[0]} % of its clean {name}"
     first, last = group.called(best[0]), group.called(worst[0])
-    return f"At severity 5, {first} keeps {kept[0]} % of its clean {name}, {last} {kept[1]} %"
+    sure = bracketed(doubt(best[0], [worst[0]], _left_at_the_end))
+    return f"At severity 5, {first} keeps {kept[0]} % of its clean {name}, {last} {kept[1]} %{sure}"
+
+
+def _left_at_the_end(resamples: Resamples) -> Floats | None:
+    """Resampled share of the clean score that is left at severity 5."""
+    rows, clean = [resamples.of(Condition(name, LEVELS[-1])) for name in BENCHMARK], resamples.of(CLEAN)
+    there = [row for row in rows if row is not None]
+    if clean is None or len(there) < len(rows):
+        return None
+    share: Floats = np.divide(np.mean(there, axis=0), clean, out=np.full(len(clean), np.nan), where=clean > 0)
+    return share
 
 
 def _banded(group: Group, runs: Sequence[Run]) -> list[Run]:

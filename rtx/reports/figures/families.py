@@ -9,7 +9,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from rtx.corruptions import BENCHMARK, CORRUPTIONS, FAMILIES
-from rtx.reports.groups import Group
+from rtx.reports.groups import TINY, Group
 from rtx.reports.intervals import Floats, Interval, Resamples, difference, interval
 from rtx.reports.runs import Run
 from rtx.reports.style import COLUMN, INK, MARKERS, PAPER, RC, SOFT, family_colour, new_figure, title
@@ -66,7 +66,7 @@ def point(group: Group) -> str:
         most, least = percent(means[worst], 0), percent(means[best], 0)
         return f"{lead}{worst} costs most, {most} % of clean; {best} least, {least} %"
     changes = [
-        (not _surely_less(found[1]), found[0], found[1], run, family)
+        (not _surely_less(run, found[1]), found[0], found[1], run, family)
         for run in group.runs
         for family in FAMILIES
         if (found := paired(group, run, family)) is not None
@@ -82,8 +82,9 @@ def point(group: Group) -> str:
     return text
 
 
-def _surely_less(spread: Interval | None) -> bool:
-    return spread is not None and spread[1] < 0
+def _surely_less(run: Run, spread: Interval | None) -> bool:
+    few = run.n_images is not None and run.n_images < TINY  # the interval itself is too narrow to trust
+    return spread is not None and spread[1] < 0 and not few
 
 
 def draw(group: Group) -> Figure | None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from rtx.reports.doubt import bracketed, doubt, doubt_of_sign
 from rtx.reports.groups import Group
+from rtx.reports.intervals import Floats, Resamples
 from rtx.reports.published import trend_points
 from rtx.reports.style import INK, MARKERS, RC, RULE, SOFT, model_colours, new_figure, spread, title
-from rtx.reports.trend import residual, trend_of
+from rtx.reports.trend import Trend, residual, trend_of
 from rtx.reports.wording import dataset_name, metric_name, percent, shortened, signed
+from rtx.types import CLEAN
 
 
 def background(group: Group) -> tuple[list[tuple[str, float, float]], bool]:
@@ -31,8 +36,11 @@ def point(group: Group) -> str:
         word = "above" if value > 0 else "below"
         lead = "" if len(found) == 1 else "Farthest up: "
         line = trend_of(group)
-        warn = f" (trend of only {len(line.points)})" if line is not None and line.few else ""
-        return f"{lead}{group.called(run)} lies {percent(abs(value))} {name} {word} the published trend{warn}"
+        sure = doubt(run, [other for _, other in found], _above(line)) or doubt_of_sign(run, _above(line))
+        warn = [f"trend of only {len(line.points)}"] if line is not None and line.few else []
+        warn += [sure] if sure else []
+        text = f"{lead}{group.called(run)} lies {percent(abs(value))} {name} {word} the published trend"
+        return f"{text}{bracketed(', '.join(warn))}"
     if not complete:
         return "Clean against corrupted score: no model has its whole grid"
     best = max(complete, key=lambda run: run.summary.mPC)
@@ -40,7 +48,23 @@ def point(group: Group) -> str:
     if len(complete) == 1:
         return f"Clean against corrupted {name}; nothing comparable is published for this test set"
     text = f"{group.called(best)} is best under corruption"
-    return f"{text} and on clean images" if best is first else f"{text}, {group.called(first)} on clean images"
+    unsure, unsure_clean = doubt(best, complete), doubt(first, complete, lambda resamples: resamples.of(CLEAN))
+    if best is not first:
+        return f"{text}{bracketed(unsure)}, {group.called(first)} on clean images{bracketed(unsure_clean)}"
+    apart = bracketed(unsure) if unsure != unsure_clean else ""
+    return f"{text}{apart} and on clean images{bracketed(unsure_clean)}"
+
+
+def _above(line: Trend | None) -> Callable[[Resamples], Floats | None]:
+    """Reads the resampled distance from the trend."""
+
+    def read(resamples: Resamples) -> Floats | None:
+        corrupted, clean = resamples.mean(), resamples.of(CLEAN)
+        if line is None or corrupted is None or clean is None:
+            return None
+        return corrupted - (line.slope * clean + line.offset)
+
+    return read
 
 
 def draw(group: Group) -> Figure | None:
@@ -112,7 +136,7 @@ def _draw(group: Group) -> Figure:
     if same:
         count = f"{len(behind)} published {'detector' if len(behind) == 1 else 'detectors'}"
         rest = "line: their trend, as far as it reaches" if line is not None else "too few for a trend"
-        notes.append(f"grey: {count}, {dataset_name(group.dataset)}; {rest}")
+        notes.append(f"grey: {count}, {dataset_name(group.dataset)}, BGR; {rest}")
     elif behind:
         notes.append("no published detector on this test set: no trend, no residual")
     figure.text(0.115, 1 - 0.52 / height, "; ".join(notes), fontsize=5, color=SOFT, va="bottom")
