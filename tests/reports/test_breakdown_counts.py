@@ -30,7 +30,7 @@ def _rewrite(out: Path, change: dict[Condition, dict[str, float]]) -> None:
 def test_models_without_classes_are_not_counted(tmp_path: Path) -> None:
     with_classes = [make_run(tmp_path, f"with {n}", classes=("cat", "dog"), robust=0.1 * n) for n in (1, 2)]
     without = make_run(tmp_path, "without", robust=0.5)
-    assert breakdown.class_point(_group(with_classes[0], without)).endswith("%), in with 1")
+    assert breakdown.class_point(_group(with_classes[0], without)).endswith("%), in with 1 alone")
     assert breakdown.class_point(_group(*with_classes, without)).endswith(", mean of 2 of 3 models")
     assert breakdown.class_point(_group(*with_classes)).endswith("%), mean of 2 models")
     assert breakdown.class_point(_group(with_classes[0])).endswith("%)")

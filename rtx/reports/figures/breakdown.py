@@ -178,6 +178,6 @@ def _ranking(group: Group, rows: Sequence[Row], word: str) -> tuple[Mean, Mean, 
         some = f"{len(counted)} of {len(claimed)}" if len(counted) < len(claimed) else f"{len(counted)}"
         of = f", mean of {some} models"
     elif len(group.runs) > 1:
-        of = f", in {group.called(group.runs[counted[0]], 24)}"
+        of = f", in {group.called(group.runs[counted[0]], 24)} alone"
     of += f"; {len(found)} of {len(rows)} {word}" if len(found) < len(rows) else ""
     return max(found, key=lambda row: row[1]), min(found, key=lambda row: row[1]), of
