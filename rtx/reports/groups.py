@@ -19,6 +19,7 @@ from rtx.types import CLEAN, Condition
 # Two models differ in these by their nature; all else on the card must agree for their difference to mean anything.
 _OF_THE_MODEL = frozenset({"weights_sha256", "config_sha256"})
 _OF_THE_SUBSET = frozenset({"subset", "n_images", "data_sha256"})
+_OPEN = ('"unknown"', "null")
 SMALL = 500
 TINY = 50
 _WORDS = {
@@ -203,9 +204,8 @@ def banners(groups: Sequence[Group]) -> list[Banner]:
 
 
 def _mixed(group: Group) -> list[Banner]:
-    cards = [(run.name, identity(run.card)) for run in group.runs]
-    # What an imported file leaves open is in its own banner.
-    fields = sorted({name for _, card in cards for name in card if name != "unknown"})
+    cards = [(run.name, _as_stated(run)) for run in group.runs]
+    fields = sorted({name for _, card in cards for name in card})
     if len({card.get("limit") for _, card in cards}) > 1:
         fields = [name for name in fields if name not in _OF_THE_SUBSET]
     found = []
@@ -216,7 +216,8 @@ def _mixed(group: Group) -> list[Banner]:
     for name in fields:
         values: dict[str, list[str]] = {}
         for run_name, card in cards:
-            values.setdefault(card.get(name, "not stated"), []).append(run_name)
+            if name in card or "origin" not in card or name == "origin":
+                values.setdefault(card.get(name, "not stated"), []).append(run_name)
         if len(values) > 1:
             parts = [f"{_short(_value(name, value))}: {_some(names)}" for value, names in values.items()]
             found.append(
@@ -228,6 +229,14 @@ def _mixed(group: Group) -> list[Banner]:
                 )
             )
     return found
+
+
+def _as_stated(run: Run) -> dict[str, str]:
+    """A card's identity; of an imported one without what it leaves open, which its own banner names."""
+    card = identity(run.card)
+    if "origin" not in card:
+        return card
+    return {name: text for name, text in card.items() if name == "limit" or (text not in _OPEN and name != "unknown")}
 
 
 def _of_run(run: Run) -> list[Banner]:

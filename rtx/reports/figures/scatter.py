@@ -134,9 +134,8 @@ def _draw(group: Group) -> Figure:
         axes.text(edge + 0.01 * (high_x - low_x), place, text, va="center", fontsize=size, color=INK, clip_on=False)
     notes = []
     if same:
-        count = f"{len(behind)} published {'detector' if len(behind) == 1 else 'detectors'}"
         rest = "line: their trend, as far as it reaches" if line is not None else "too few for a trend"
-        notes.append(f"grey: {count}, {dataset_name(group.dataset)}, BGR; {rest}")
+        notes.append(f"grey: {len(behind)} published, {dataset_name(group.dataset)}, BGR; {rest}")
     elif behind:
         notes.append("no published detector on this test set: no trend, no residual")
     figure.text(0.115, 1 - 0.52 / height, "; ".join(notes), fontsize=5, color=SOFT, va="bottom")
