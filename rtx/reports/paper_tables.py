@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 
@@ -95,14 +96,18 @@ def _targets(runs: Sequence[Run]) -> dict[_Target, str]:
 
 def _best_setup(runs: Sequence[Run]) -> Entry:
     """The source with the highest clean score; repeats of one experiment count as their mean."""
-    best = max(repeats(runs), key=lambda held: mean_of(held, _clean), default=())
-    if not best:
+    setups = repeats(runs)
+    if not setups:
         return Entry(DASH)
+    best = max(setups, key=lambda held: mean_of(held, _clean))
+    value = percent(mean_of(best, _clean), 2)
+    alike = sum(percent(mean_of(held, _clean), 2) == value for held in setups) - 1
     eps = radius(best[0])
     if len({source_key(run) for run in runs if radius(run) == eps}) > 1:
         eps = source_titles(runs)[source_key(best[0])]
-    count = f", mean of {len(best)}" if len(best) > 1 else ""
-    return Entry(percent(mean_of(best, _clean), 2), f"({percent(mean_of(best, _corrupted), 2)}) {eps}{count}")
+    eps += f", mean of {len(best)}" if len(best) > 1 else ""
+    eps += f", as clean as {alike} more" if alike else ""
+    return Entry(value, f"({percent(mean_of(best, _corrupted), 2)}) {eps}")
 
 
 def _utrera(runs: Sequence[Run]) -> Table | None:
@@ -221,11 +226,11 @@ def paper_against_yours(runs: Sequence[Run]) -> tuple[Table | None, tuple[str, .
             continue
         for record in _nearest(run, matching(run)):
             value = yours(run, record)
-            if value is None:
+            if value is None or not math.isfinite(value):
                 continue
             used.append(record.paper)
             other = departures(run.card, record.dataset, run.n_images, corrupted=record.quantity != "P")
-            same = -1 if other else 4 - _unlike(run, record)
+            same = -1 if other else _unlike(run, record).count(False)
             match = f"not compared: {', '.join(other)}" if other else _match_word(same)
             change = DASH if other else signed(value - record.value, 2)
             printed = Entry(percent(record.value, 2), f"± {percent(record.spread, 2)}" if record.spread else "")
@@ -252,28 +257,29 @@ def paper_against_yours(runs: Sequence[Run]) -> tuple[Table | None, tuple[str, .
 
 
 def _nearest(run: Run, records: Sequence[Record]) -> list[Record]:
-    """Of the records that hold one number of one table, those that are most like the run."""
+    """Of the records that hold one number of one table, those that are most like the run, above all in the backbone."""
 
-    def far(record: Record) -> tuple[int, bool]:
+    def far(record: Record) -> tuple[int, tuple[bool, ...], bool]:
+        unlike = _unlike(run, record)
         # A standard source of another kind is still nearer to a standard one than to any robust one.
-        return _unlike(run, record), run.source.eps == 0 and record.source != "in1k"
+        return unlike.count(True), unlike, run.source.eps == 0 and record.source != "in1k"
 
-    best: dict[tuple[str, ...], tuple[int, bool]] = {}
+    best: dict[tuple[str, ...], tuple[int, tuple[bool, ...], bool]] = {}
     for record in records:
         key = (record.paper, record.place, record.metric, record.quantity)
         best[key] = min(best.get(key, far(record)), far(record))
     return [r for r in records if far(r) == best[r.paper, r.place, r.metric, r.quantity]]
 
 
-def _unlike(run: Run, record: Record) -> int:
-    """In how many of backbone, source, transfer and training a run is not known to be what a record is of."""
+def _unlike(run: Run, record: Record) -> tuple[bool, ...]:
+    """Whether a run is not known to be like what a record is of: in backbone, source, transfer and training."""
     labels = run.card.get("labels") or {}
     schedule = _SCHEDULE.search(str(labels.get("config") or ""))
     trained = record.note in _NOT_OF_TRAINING or record.note == labels.get("training")
     if schedule and record.schedule and schedule.group(1) != record.schedule:
         trained = False
     like = (run.source.arch == record.backbone, _source_like(run, record), record.transfer == run.transfer, trained)
-    return like.count(False)
+    return tuple(not same for same in like)
 
 
 def _source_like(run: Run, record: Record) -> bool:

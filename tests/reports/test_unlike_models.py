@@ -69,6 +69,11 @@ def test_repeats_are_averaged_with_their_number_and_other_setups_are_not(tmp_pat
     assert list(_texts(table).values()) == [["36.00", "30.00, 40.00 unlike setups of 1 and 1 runs, not averaged"]]
 
 
+def test_a_best_eps_that_is_not_alone_says_so(tmp_path: Path) -> None:
+    rows = [("maskrcnn_r50", f"resnet50_l2_eps{eps}", 0.3) for eps in (1, 3, 5)]
+    assert _tables(tmp_path, rows)["layout_salman"].rows[0][2].below.endswith("L2 eps 1, as clean as 2 more")
+
+
 def test_the_best_eps_says_its_norm(tmp_path: Path) -> None:
     rows = [("maskrcnn_r50", f"resnet50_{norm}_eps{eps}", 0.3 + eps / 100) for norm in ("l2", "linf") for eps in (1, 4)]
     below = [

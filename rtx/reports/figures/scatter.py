@@ -12,7 +12,7 @@ from rtx.reports.groups import Group
 from rtx.reports.intervals import Floats, Resamples
 from rtx.reports.published import trend_points
 from rtx.reports.style import INK, MARKERS, RC, RULE, SOFT, model_colours, new_figure, spread, title
-from rtx.reports.trend import Trend, residual, trend_of
+from rtx.reports.trend import Trend, residual, trend_of, why_none
 from rtx.reports.wording import dataset_name, metric_name, percent, shortened, signed
 from rtx.types import CLEAN
 
@@ -45,6 +45,9 @@ def point(group: Group) -> str:
         return "Clean against corrupted score: no model has its whole grid"
     best = max(complete, key=lambda run: run.summary.mPC)
     first = max(complete, key=lambda run: run.summary.P)
+    line = trend_of(group)
+    if len(complete) == 1 and line is not None:
+        return f"Clean against corrupted {name}; no distance from the published trend: {why_none(line, complete[0])}"
     if len(complete) == 1:
         return f"Clean against corrupted {name}; nothing comparable is published for this test set"
     text = f"{group.called(best)} is best under corruption"
