@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmengine.hooks import EMAHook, Hook
 from mmengine.model import is_model_wrapper
 from mmengine.registry import DATASETS, HOOKS, init_default_scope
-from mmengine.runner import Runner
+from mmengine.runner import IterBasedTrainLoop, Runner
 from torch import nn
 
 from rtx.corruptions import DEFAULT_ENGINE
@@ -196,14 +196,16 @@ def evaluate_corruptions(
 
 @HOOKS.register_module()
 class CorruptionEvalHook(Hook):
-    """Evaluate under corruption after training, or every n epochs, in the run folder.
+    """Evaluate under corruption after training, or also during it, in the run folder.
 
     Works with any config that has a `test_dataloader` and a COCO, VOC or mIoU `test_evaluator`, also with the stock
     OpenMMLab training tools: `custom_hooks = [dict(type="CorruptionEvalHook")]` with `custom_imports` naming
-    `rtx.evaluation.loop`. Results lie in `<work_dir>/corruption_eval/` (`epoch_<n>/` for an interval).
+    `rtx.evaluation.loop`. Results lie in `<work_dir>/corruption_eval/`, with an interval in `epoch_<n>/` or `iter_<n>/`
+    there.
 
     Args:
-        interval: evaluate every so many epochs; 0 for once, after training.
+        interval: evaluate every so many epochs, or, where the train loop counts iterations, every so many of its
+            `val_interval`s; and at the end in any case. 0 for once, after training.
         options: passed on to `evaluate_corruptions` (corruptions, severities, seed, limit, batch_size, workers,
             resamples, ...).
 
@@ -220,11 +222,12 @@ class CorruptionEvalHook(Hook):
         if unknown:
             raise BadValue(f"CorruptionEvalHook has no option {', '.join(unknown)}; known: {', '.join(sorted(known))}")
         if interval < 0:
-            raise BadValue(f"CorruptionEvalHook interval={interval}: must be 0 (after training) or more epochs")
+            raise BadValue(f"CorruptionEvalHook interval={interval}: must be 0 (after training) or more")
         # A wrong name must be found before training, not after it.
         grid(options.get("corruptions", ("benchmark",)), options.get("severities", SEVERITIES))
         self.interval = interval
         self.options = options
+        self._last: Path | None = None
 
     def before_train(self, runner: Runner) -> None:
         """Find out before training, not after it, that the test set cannot be scored."""
@@ -234,14 +237,27 @@ class CorruptionEvalHook(Hook):
         insert_corrupt(cfg.test_dataloader.dataset, dict(type="Corrupt"))
 
     def after_train_epoch(self, runner: Runner) -> None:
-        """Evaluate when the interval says so."""
-        if self.interval and self.every_n_epochs(runner, self.interval):
-            self._evaluate(runner, Path(runner.work_dir) / "corruption_eval" / f"epoch_{runner.epoch + 1}")
+        """Evaluate when the interval says so, in epochs."""
+        # A loop that counts iterations comes here once, at its end, and calls that an epoch.
+        if self.interval and not _counts_iterations(runner) and self.every_n_epochs(runner, self.interval):
+            self._evaluate(runner, _place(runner, "epoch", runner.epoch + 1))
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """Evaluate when the interval says so, in validations."""
+        if self.interval and _counts_iterations(runner):
+            # Not counted from the validations that this process saw, so that a resumed run keeps the rhythm.
+            if self.every_n_train_iters(runner, self.interval * runner.train_loop.val_interval):
+                self._evaluate(runner, _place(runner, "iter", runner.iter + 1))
 
     def after_train(self, runner: Runner) -> None:
-        """Evaluate once, after training."""
+        """Evaluate the weights that training ends with, if the interval has not."""
         if not self.interval:
             self._evaluate(runner, Path(runner.work_dir) / "corruption_eval")
+            return
+        by_iter = _counts_iterations(runner)
+        out = _place(runner, "iter", runner.iter) if by_iter else _place(runner, "epoch", runner.epoch)
+        if out != self._last:
+            self._evaluate(runner, out)
 
     def _evaluate(self, runner: Runner, out: Path) -> None:
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
@@ -254,6 +270,7 @@ class CorruptionEvalHook(Hook):
         finally:
             for hook in averaged:
                 hook.after_test_epoch(runner)
+        self._last = out
         name = summary["metric"]
         line = {f"corrupted/{name}/{key}": summary[key] for key in ("P", "mPC", "rPC") if summary[key] is not None}
         runner.visualizer.add_scalars(line, step=runner.iter)
@@ -267,3 +284,11 @@ class CorruptionEvalHook(Hook):
             with_interval(summary, "rPC"),
             out,
         )
+
+
+def _counts_iterations(runner: Runner) -> bool:
+    return isinstance(runner.train_loop, IterBasedTrainLoop)
+
+
+def _place(runner: Runner, unit: str, done: int) -> Path:
+    return Path(runner.work_dir) / "corruption_eval" / f"{unit}_{done}"

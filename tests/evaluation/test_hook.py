@@ -39,7 +39,9 @@ class Trainable(BaseModel):
         return self.detector.test_step(data)
 
 
-def train(root: Path, work_dir: Path, epochs: int = 2, **hook: Any) -> Trainable:
+def train(
+    root: Path, work_dir: Path, epochs: int = 2, loop: dict[str, Any] | None = None, resume: bool = False, **hook: Any
+) -> Trainable:
     model = Trainable()
     part = coco_config(root)
     cfg = Config(dict(default_scope="mmdet", test_dataloader=part.test_dataloader, test_evaluator=part.test_evaluator))
@@ -48,11 +50,12 @@ def train(root: Path, work_dir: Path, epochs: int = 2, **hook: Any) -> Trainable
         model,
         str(work_dir),
         train_dataloader=DataLoader([dict(inputs=torch.zeros(1))] * 2),
-        train_cfg=dict(by_epoch=True, max_epochs=epochs),
+        train_cfg=loop or dict(by_epoch=True, max_epochs=epochs),
         optim_wrapper=dict(optimizer=dict(type="SGD", lr=0.1)),
         custom_hooks=[dict(type="CorruptionEvalHook", **{**OPTIONS, **hook})],
         default_scope="mmdet",
         experiment_name=work_dir.name,
+        resume=resume,
         cfg=cfg,
     )
     runner.train()
@@ -81,6 +84,36 @@ def test_with_an_interval_every_epoch_has_its_own_folder_and_training_goes_on(ma
     assert len(set(keys)) == 3, "the weights moved, so the protocol key must"
     assert not (tmp_path / "corruption_eval" / "summary.json").exists()
     assert all(model.modes), "the model trains again in training mode"
+
+
+def iterations(done: int) -> dict[str, Any]:
+    return dict(type="IterBasedTrainLoop", max_iters=done, val_interval=2)
+
+
+@pytest.mark.parametrize(
+    ("loop", "interval", "folders"),
+    [
+        (iterations(5), 1, ["iter_2", "iter_4", "iter_5"]),
+        (iterations(4), 2, ["iter_4"]),
+        (iterations(3), 9, ["iter_3"]),
+        (dict(by_epoch=True, max_epochs=3), 2, ["epoch_2", "epoch_3"]),
+    ],
+    ids=["every validation", "the second is the last", "only the end", "epochs"],
+)
+def test_an_interval_counts_validations_where_the_loop_counts_iterations_and_the_end_is_evaluated(
+    made_coco: Path, tmp_path: Path, loop: dict[str, Any], interval: int, folders: list[str]
+) -> None:
+    model = train(made_coco, tmp_path, loop=loop, interval=interval, severities=[1])
+    there = sorted(path.parent.name for path in tmp_path.glob("corruption_eval/*/summary.json"))
+    assert there == folders
+    assert all(model.modes), "the model trains again in training mode"
+
+
+def test_a_resumed_run_keeps_the_rhythm_of_its_interval(made_coco: Path, tmp_path: Path) -> None:
+    train(made_coco, tmp_path, loop=iterations(3), interval=2, severities=[1])
+    train(made_coco, tmp_path, loop=iterations(5), interval=2, severities=[1], resume=True)
+    there = sorted(path.parent.name for path in tmp_path.glob("corruption_eval/*/summary.json"))
+    assert there == ["iter_3", "iter_4", "iter_5"]
 
 
 def test_training_again_in_the_folder_replaces_the_old_scores(made_coco: Path, tmp_path: Path) -> None:
