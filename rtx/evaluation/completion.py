@@ -11,7 +11,7 @@ from rtx.evaluation.by_class import write_classes
 from rtx.evaluation.examples import write_examples
 from rtx.evaluation.forward import Job
 from rtx.evaluation.runs import add_confidence, read_run
-from rtx.evaluation.scores import Cell
+from rtx.evaluation.scores import Cell, protocol_key
 from rtx.evaluation.summary import build_summary, write_summary
 from rtx.types import Condition
 
@@ -42,7 +42,7 @@ def complete(
         names = (getattr(job.dataset, "metainfo", None) or {}).get("classes") or ()
         write_classes(job.out, cells, headline, card, names)
         if job.keep_predictions:
-            write_examples(job.out, job.dataset, job.indices, conditions)
+            write_examples(job.out, job.dataset, job.indices, conditions, key=protocol_key(card))
     if resamples:
         log.info("resampling the images %d times for intervals", resamples)
         try:

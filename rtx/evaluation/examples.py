@@ -38,7 +38,9 @@ IGNORED = 255
 Labels = NDArray[np.uint8]
 
 
-def write_examples(out: Path, dataset: Any, indices: Sequence[int], conditions: Sequence[Condition]) -> Path | None:
+def write_examples(
+    out: Path, dataset: Any, indices: Sequence[int], conditions: Sequence[Condition], *, key: str | None = None
+) -> Path | None:
     """Write `examples/` from the predictions in an output folder.
 
     Args:
@@ -46,6 +48,7 @@ def write_examples(out: Path, dataset: Any, indices: Sequence[int], conditions: 
         dataset: the built test set.
         indices: the images that were evaluated.
         conditions: the cells; those without predictions are left out.
+        key: of the protocol that made the predictions; a reader takes no pictures of another one.
 
     Returns:
         The index file; None where there is nothing to draw: no predictions, no classes, or a classifier's.
@@ -64,11 +67,11 @@ def write_examples(out: Path, dataset: Any, indices: Sequence[int], conditions: 
     keys = [Path(info["img_path"]).stem if maps else str(info["img_id"]) for info in infos]
     for condition, path in files.items():
         found = _maps(root, condition, path, keys) if maps else _boxes(path, keys)
-        for key, row in zip(keys, rows, strict=True):
-            if key in found:
-                row["conditions"][condition.key] = found[key]
+        for name, row in zip(keys, rows, strict=True):
+            if name in found:
+                row["conditions"][condition.key] = found[name]
     task = "segmentation" if maps else "detection"
-    table = {"format": FORMAT, "task": task, "classes": classes, "evaluated": len(indices), "images": rows}
+    table = {"format": FORMAT, "key": key, "task": task, "classes": classes, "evaluated": len(indices), "images": rows}
     write_atomic(root / "index.json", json.dumps(table, separators=(",", ":")) + "\n")
     log.info("examples: %d of %d images with %d cells in %s", len(rows), len(indices), len(files), root)
     return root / "index.json"

@@ -186,7 +186,7 @@ def score_predictions(
         started = time.perf_counter()
         scored = truth.score(entry)
         if not n:  # nothing is written before one condition was good
-            folder.open()
+            folder.open(spare=root)
         timing = {"seconds": time.perf_counter() - started}
         cell = Cell(condition, scored.metrics, scored.n_images, folder.card, scored.flags, timing)
         evidence.save(

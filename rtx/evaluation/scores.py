@@ -17,6 +17,7 @@ from typing import Any
 from rtx.corruptions import CORRUPTIONS
 from rtx.errors import BadValue, RunConflict
 from rtx.evaluation.files import write_atomic
+from rtx.evaluation.overwrite import remove_results
 from rtx.types import Condition
 
 __all__ = ["CELL_FORMAT", "CONTEXT_FIELDS", "Cell", "CellFolder", "protocol_key", "write_atomic"]
@@ -164,16 +165,18 @@ class CellFolder:
         """Where the cell of a condition lies."""
         return self.root / "cells" / f"{condition.key}.json"
 
-    def open(self) -> None:
-        """Make the folder ready: remove all cells when overwriting, and write the card unless it is there.
+    def open(self, *, spare: Path | None = None) -> None:
+        """Make the folder ready: remove all that another run left when overwriting, and write the card if it is absent.
+
+        Args:
+            spare: predictions that this run reads; they are not removed.
 
         Raises:
             OutputError: the folder cannot be written.
         """
         path = self.root / "protocol.json"
         if self.overwrite:
-            for file in sorted([*(self.root / "cells").glob("*.json"), *(self.root / "cells").glob("*.npz")]):
-                file.unlink()
+            remove_results(self.root, spare=spare)
         if self.overwrite or not path.is_file():
             write_atomic(path, json.dumps(self.card, indent=1, sort_keys=True) + "\n")
 

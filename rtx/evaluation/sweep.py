@@ -122,6 +122,7 @@ class _State:
             if self.claims.alone():
                 remove_halves(self.job.out)
             cached = sound_cells(self.folder, self.conditions)
+            self._say_what_was_not_kept(cached)
             self.claims.run_now()
         self.todo = tuple(c for c in self.conditions if c not in cached)
         n_images, total = len(self.job.indices), len(self.conditions)
@@ -133,6 +134,18 @@ class _State:
             total - len(self.todo),
         )
         self.tell(Planned(len(self.todo), total - len(self.todo), total, n_images))
+
+    def _say_what_was_not_kept(self, cached: Iterable[Condition]) -> None:
+        """Predictions exist only while a cell is evaluated, so those of finished cells cannot be written later."""
+        folder = self.job.out / "predictions"
+        bare = [c.key for c in cached if not any((folder / f"{c.key}{end}").is_file() for end in (".npz", ".zip"))]
+        if self.job.keep_predictions and bare:
+            log.warning(
+                "%d finished cells have no predictions, e.g. %s, and get none now: evaluate them again with "
+                "--overwrite, or into another --out",
+                len(bare),
+                bare[0],
+            )
 
     def finish(self, share: Share, batches: list[list[int]], place: Inline) -> dict[Condition, Cell]:
         """Evaluate what can be taken until nothing is missing; what others hold is waited for, or taken over."""

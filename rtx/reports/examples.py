@@ -14,12 +14,14 @@ An evaluation folder may hold `examples/index.json`, with the image files beside
 A condition without an `image` is the `original` under the engine, seed and channel order of the protocol card; `id` is
 what seeds its noise. `rtx corrupt_eval --keep-predictions` writes folders of that kind, other tools may store pictures.
 Boxes are in pixels of `width` and `height`. Label maps are 8-bit PNG files of class indices, 255 where nothing counts.
-A strip needs the clean image and all five severities of a corruption.
+A strip needs the clean image and all five severities of a corruption. `key`, where it is there, is the protocol's: with
+another one than the card's the examples are left out.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,9 +31,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtx.errors import BadValue
+from rtx.evaluation.scores import protocol_key
 from rtx.reports.pixels import Maker, Pixels, made_again, maker_of, stored
 from rtx.reports.wording import percent
 from rtx.types import CLEAN, Condition
+
+log = logging.getLogger(__name__)
 
 EXAMPLES_FORMAT = "rtx.examples/1"
 SCORE_THRESHOLD = 0.3
@@ -145,6 +150,9 @@ def read_examples(folder: Path, card: Mapping[str, Any] | None = None) -> Exampl
         table = json.loads(path.read_text(encoding="utf-8"))
         if table["format"] != EXAMPLES_FORMAT:
             raise ValueError(f"format {table['format']!r}")
+        if card and table.get("key") not in (None, protocol_key(card)):
+            log.warning("%s: its pictures are of another protocol than the cells, so they are left out", path)
+            return None
         maker = maker_of(card or {})
         images = [_example(row, root, maker) for row in table["images"]]
         classes = tuple(map(str, table["classes"]))
