@@ -10,11 +10,11 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
-from rtx.backbones.spec import arch_of, kept_arguments, spec_of
+from rtx.backbones.spec import arch_of, is_ours, kept_arguments, spec_of, stock_arguments
 from rtx.errors import BadValue
 from rtx.sources.record import IMAGENET_MEAN, IMAGENET_STD, Source
 from rtx.sources.spec import parse_spec
-from rtx.transfer.modes import FRAMEWORK_DEFAULTS, apply_transfer
+from rtx.transfer.modes import FRAMEWORK_DEFAULTS, apply_transfer, default_of, transfer_name
 from rtx.types import NormPolicy, TransferMode
 
 log = logging.getLogger(__name__)
@@ -71,13 +71,14 @@ def with_source(cfg: Config, spec: str) -> Config:
 
     Raises:
         UnknownName: no such source.
-        BadValue: the config has no backbone.
+        BadValue: the config has no backbone, or a stock one with strides or layers that no source has.
     """
     parsed = parse_spec(spec)
     new = _copy(cfg)
     backbone = _backbone(new)
     architecture = spec_of(parsed.arch or arch_of(backbone))
-    kept = kept_arguments(backbone, architecture) | {"source": spec, "init_cfg": None}
+    changed = {**_taken_over(backbone, architecture.config, new), "source": spec, "init_cfg": None}
+    kept = kept_arguments(changed, architecture)
     if architecture.config["type"] == "SourceSwin" and new.get("default_scope") == "mmpretrain":
         # A classifier reads the features that the published one read: behind the final norm, small maps unshifted.
         kept |= {"last_norm_from_source": True, "shift_single_windows": False}
@@ -90,6 +91,26 @@ def with_source(cfg: Config, spec: str) -> Config:
     _import(new, "rtx.backbones")
     log.info("source=%s: %s, channels %s", spec, arch_of(new.model.backbone), architecture.channels)
     return new
+
+
+def _taken_over(backbone: ConfigDict, wanted: Mapping[str, Any], cfg: Config) -> dict[str, Any]:
+    """The arguments of the old backbone, with freezing and norm policy in the sense of the new one.
+
+    `full` stays what the framework does by default, which is another thing for Swin than for a ResNet; a network
+    without batch norm says nothing of the policy of one with it.
+    """
+    ours = is_ours(backbone)
+    found = dict(backbone) if ours else stock_arguments(backbone)
+    framework = framework_of(cfg)
+    default = default_of(framework, wanted)
+    if backbone.get("type") != wanted["type"]:
+        if transfer_name(backbone, framework) == "full":
+            found["frozen_stages"] = default.frozen_stages
+        found.setdefault("norm_policy", default.norm_policy)
+    if not ours:
+        lost = sorted(set(backbone) - set(found) - {"type", "norm_eval", "init_cfg", "pretrained"})
+        log.info("%s becomes %s; left out: %s", backbone.get("type"), wanted["type"], ", ".join(lost) or "nothing")
+    return found
 
 
 def with_transfer(cfg: Config, mode: TransferMode | str, norm: NormPolicy | None = None) -> Config:

@@ -10,6 +10,8 @@ experiment = dict(
     question="Does a smaller learning rate keep more of the source's robustness?",
     evaluation="corruptions",
     doubts=[
+        "Figure 5's caption says that PRIME corrupts images during fine-tuning, the text of B.1 that the networks are "
+        "PRIME-pretrained; pretrained alone here, the other in yamada2022_prime_augmented",
         "severities are not stated; 1 to 5 here",
         "which PRIME weights (with or without the JSD loss) is not stated; without here, as their own PRIME has none",
         "the three learning rates of Figure 5 are not in the text. On COCO the three of the grid search of appendix A "

@@ -26,7 +26,7 @@ runs = [
         name=f"{name}_coco",
         config="maskrcnn_swin_t_3x_coco.py",
         source=source,
-        transfer="full_strict",
+        transfer="full",
         options={"model.backbone.drop_path_rate": 0.3} if name.startswith("swin_b") else {},
     )
     for name, source in SOURCES.items()

@@ -84,6 +84,47 @@ def kept_arguments(backbone: Mapping[str, Any], spec: BackboneSpec) -> dict[str,
     return {key: value for key, value in backbone.items() if key not in ARCH_ARGUMENTS | foreign | {"type"}}
 
 
+# What a stock backbone of OpenMMLab and those of rtx call by the same name and mean by it.
+_SHARED_ARGUMENTS = frozenset({"out_indices", "frozen_stages", "with_cp", "norm_cfg", "drop_path_rate"})
+# Stock arguments that change what the stages give, with the value at which they do not.
+_PLAIN: Mapping[str, Any] = {
+    "num_stages": 4,
+    "strides": [1, 2, 2, 2],
+    "dilations": [1, 1, 1, 1],
+    "dcn": None,
+    "plugins": None,
+    "gen_attention": None,
+}
+
+
+def is_ours(backbone: Mapping[str, Any]) -> bool:
+    """Whether a backbone config is of one of rtx's types."""
+    return backbone.get("type") in {str(spec.config["type"]) for spec in BACKBONES.values()}
+
+
+def stock_arguments(backbone: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a stock OpenMMLab backbone rtx's backbones take over: freezing, outputs, checkpointing, norms.
+
+    Raises:
+        BadValue: it has other strides, stages or layers, which no source has been trained with.
+
+    Example:
+        >>> stock_arguments({"type": "ResNet", "depth": 50, "num_stages": 4, "frozen_stages": 1, "norm_eval": True})
+        {'frozen_stages': 1, 'norm_policy': 'eval'}
+    """
+    for key, plain in _PLAIN.items():
+        value = backbone.get(key, plain)
+        if (list(value) if isinstance(value, (list, tuple)) else value) != plain:
+            raise BadValue(
+                f"model.backbone.{key} is {value!r}: a source has {plain!r} there; start from a config without it, "
+                f"or set it with --cfg-options model.backbone.{key}=..."
+            )
+    kept = {key: value for key, value in backbone.items() if key in _SHARED_ARGUMENTS}
+    if "norm_eval" in backbone:
+        kept["norm_policy"] = "eval" if backbone["norm_eval"] else "train"
+    return kept
+
+
 def spec_of(backbone: str | Mapping[str, Any]) -> BackboneSpec:
     """The spec of an architecture name or of a backbone config.
 

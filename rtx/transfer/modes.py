@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class FrameworkDefault:
-    """What a framework's own ResNet configs freeze; `full` means this.
+    """What a framework's own configs freeze; `full` means this.
 
     Attributes:
         frozen_stages: in the OpenMMLab sense.
@@ -35,6 +35,20 @@ FRAMEWORK_DEFAULTS: Mapping[str, FrameworkDefault] = {
     "mmseg": FrameworkDefault(-1, "train", "mmseg's default: nothing frozen, batch statistics"),
     "mmpretrain": FrameworkDefault(-1, "train", "mmpretrain's default: nothing frozen, batch statistics"),
 }
+_SWINS = ("SourceSwin", "SwinTransformer")
+_OF_SWIN = {"mmdet": FrameworkDefault(-1, "eval", "mmdet's default for Swin: nothing frozen")}
+
+
+def default_of(framework: str, backbone: Mapping[str, Any]) -> FrameworkDefault:
+    """What `full` means for a backbone: mmdet freezes stem and stage 1 of ResNets and nothing of Swin.
+
+    Raises:
+        UnknownName: no such framework.
+    """
+    if framework not in FRAMEWORK_DEFAULTS:
+        raise unknown_name("framework", framework, place="rtx/transfer/modes.py", choices=FRAMEWORK_DEFAULTS)
+    default = FRAMEWORK_DEFAULTS[framework]
+    return _OF_SWIN.get(framework, default) if backbone.get("type") in _SWINS else default
 
 
 def apply_transfer(
@@ -54,10 +68,8 @@ def apply_transfer(
     Raises:
         UnknownName: no such framework or policy, or not a backbone of rtx.
     """
-    if framework not in FRAMEWORK_DEFAULTS:
-        raise unknown_name("framework", framework, place="rtx/transfer/modes.py", choices=FRAMEWORK_DEFAULTS)
+    default = default_of(framework, backbone)
     spec_of(backbone)  # a stock backbone would silently ignore the norm policy
-    default = FRAMEWORK_DEFAULTS[framework]
     frozen = {"fixed": 4, "full": default.frozen_stages, "full_strict": -1, "blocks": -1}[mode.kind]
     policy = norm or ("eval" if mode.kind == "fixed" else default.norm_policy)
     check_norm_policy(policy)
@@ -83,8 +95,7 @@ def transfer_name(backbone: Mapping[str, Any], framework: str) -> str:
     frozen, blocks = backbone.get("frozen_stages", -1), backbone.get("trainable_blocks")
     if blocks is not None:
         return str(TransferMode("blocks", blocks))
-    default = FRAMEWORK_DEFAULTS.get(framework)
-    if default and frozen == default.frozen_stages:
+    if framework in FRAMEWORK_DEFAULTS and frozen == default_of(framework, backbone).frozen_stages:
         return "full"
     return {4: "fixed", -1: "full_strict"}.get(frozen, f"frozen_stages={frozen}")
 
