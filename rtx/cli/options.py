@@ -48,6 +48,7 @@ def apply_config_arguments(cfg: Config, args: argparse.Namespace) -> Config:
 
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
     mode = TransferMode.parse(args.transfer) if args.transfer else None
+    norm = args.norm
     if args.source:
         cfg = configs.with_source(cfg, args.source)
     if args.norm and not mode:
@@ -61,10 +62,10 @@ def apply_config_arguments(cfg: Config, args: argparse.Namespace) -> Config:
     if args.source == "random" and not mode:
         # Statistics and a stem that nothing has trained must not be kept: detectors diverge within a few steps.
         mode = TransferMode("full_strict")
-        args.norm = "train"
+        norm = "train"
         log.info("--source random without --transfer or --norm: everything trains, with batch statistics")
     if mode:
-        cfg = configs.with_transfer(cfg, mode, args.norm)
+        cfg = configs.with_transfer(cfg, mode, norm)
     if args.data_root:
         cfg = with_data(cfg, args.data_root)
     cfg = with_checked_images(cfg)

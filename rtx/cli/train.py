@@ -107,6 +107,9 @@ def prepare(args: argparse.Namespace) -> Config:
     return cfg
 
 
+_WEIGHTS = {".pth", ".pt", ".ckpt", ".tar", ".safetensors", ".pkl", ".bin"}
+
+
 def default_name(args: argparse.Namespace) -> str:
     """Run folder name: the config and what was changed about it, so that two transfers do not share a folder.
 
@@ -117,9 +120,7 @@ def default_name(args: argparse.Namespace) -> str:
     """
     parts = [Path(args.config).stem]
     if args.source:
-        parts.append(
-            Path(args.source).stem if Path(args.source).suffix in {".pth", ".pt", ".ckpt", ".tar"} else args.source
-        )
+        parts.append(Path(args.source).stem if Path(args.source).suffix in _WEIGHTS else args.source)
     parts += [part.replace(":", "") for part in (args.transfer, args.norm) if part]
     return "_".join(parts)
 
@@ -132,7 +133,7 @@ def missing(cfg: Config) -> list[str]:
 
     problems = []
     source = cfg.model.backbone.get("source")
-    if source and source != "random" and not cfg.get("resume"):
+    if source and source != "random":  # to resume, too: mmengine makes the weights before it reads the checkpoint
         try:
             locate(source)
         except WeightsError as error:
@@ -201,7 +202,13 @@ def identity(cfg: Config) -> dict[str, Any]:
     def data(loader: Any) -> Any:
         return plain(loader.dataset) if loader else None
 
-    parts = {"model": plain(cfg.model), "train_data": data(cfg.get("train_dataloader"))}
+    parts = {
+        "model": plain(cfg.model),
+        "train_data": data(cfg.get("train_dataloader")),
+        "optimiser": plain(cfg.get("optim_wrapper")),
+        "schedule": plain([cfg.get("train_cfg"), cfg.get("param_scheduler")]),
+        "seed": (cfg.get("randomness") or {}).get("seed"),
+    }
     return json.loads(json.dumps(parts, default=str))
 
 
@@ -209,16 +216,21 @@ def check_run_folder(work_dir: Path, cfg: Config) -> None:
     """Refuse to mix two runs in one folder.
 
     Raises:
-        RunConflict: the folder's run had another model, source, transfer or training set.
+        RunConflict: the folder's run had another model, source, transfer or training set; or, where this one does not
+            resume it, another optimiser, schedule or seed.
     """
     record = work_dir / "run.json"
     if not record.is_file():
         return
     there, now = json.loads(record.read_text(encoding="utf-8")), identity(cfg)
-    changed = [name for name in now if there.get(name) != now[name]]
+    changed = [name for name in now if name in there and there[name] != now[name]]
     if changed and any(work_dir.glob("*.pth")):
         what = {"model": "model, source or transfer", "train_data": "training set"}
-        names = " and ".join(what[name] for name in changed)
+        names = " and ".join(what.get(name, name) for name in changed)
+        if cfg.get("resume") and not set(changed) & set(what):
+            # A longer schedule is a reason to resume; state that a checkpoint holds is not set anew.
+            log.warning("resuming with another %s: the optimiser and its learning rate are the checkpoint's", names)
+            return
         raise RunConflict(
             f"run folder {str(work_dir)!r} belongs to another run (another {names}); "
             "give another --work-dir, or remove the folder"

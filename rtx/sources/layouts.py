@@ -6,6 +6,7 @@ second copy and a normaliser lie beside them.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,8 @@ from rtx.errors import WeightsError, WeightsMismatch
 from rtx.sources.detectron2_keys import from_detectron2, is_detectron2
 from rtx.sources.openmmlab_keys import from_openmmlab
 from rtx.sources.swin_keys import dialect_of, to_original
+
+log = logging.getLogger(__name__)
 
 # Where the state dict lies, the commonest first; a flat file has the tensors at the top.
 CONTAINERS = ("model", "state_dict", "model_state_dict", "net", "network", "ema_state_dict")
@@ -179,7 +182,14 @@ def _find_state(content: Any, where: str) -> tuple[str, dict[str, Tensor]]:
         raise WeightsError(f"{where}: holds a {type(content).__name__}, not a network's state dict")
     for container in CONTAINERS:
         entry = content.get(container)
-        if isinstance(entry, dict) and any(isinstance(value, Tensor) for value in entry.values()):
+        if _holds_tensors(entry):
+            others = [str(key) for key, value in content.items() if key != container and _holds_tensors(value)]
+            if others:
+                log.warning(
+                    "%s: weights are taken from %r; %s holds some as well, e.g. an average of them (to use those, save "
+                    "them alone in a file)",
+                    where, container, shown(others),
+                )  # fmt: skip
             return container, _tensors(entry, where)
     if any(isinstance(value, Tensor) for value in content.values()):
         return "", _tensors(content, where)
@@ -188,6 +198,10 @@ def _find_state(content: Any, where: str) -> tuple[str, dict[str, Tensor]]:
         f"{where}: no state dict in it (top-level entries: {keys or 'none'}; looked for tensors there and under "
         f"{', '.join(CONTAINERS)}); save model.state_dict() instead of the whole model"
     )
+
+
+def _holds_tensors(entry: Any) -> bool:
+    return isinstance(entry, dict) and any(isinstance(value, Tensor) for value in entry.values())
 
 
 def _tensors(entry: Mapping[Any, Any], where: str) -> dict[str, Tensor]:

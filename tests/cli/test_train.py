@@ -193,6 +193,30 @@ def test_a_folder_of_another_run_is_refused(finished: Path, made_coco: Path) -> 
         train.train(train.prepare(parse(train, *arguments)))
 
 
+@pytest.mark.parametrize(
+    ("option", "name"),
+    [
+        (["--cfg-options", "optim_wrapper.optimizer.lr=0.5"], "optimiser"),
+        (["--cfg-options", "train_cfg.max_epochs=99"], "schedule"),
+        (["--seed", "99"], "seed"),
+    ],
+)
+def test_another_recipe_in_the_folder_is_refused_unless_it_goes_on(
+    tmp_path: Path, option: list[str], name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    arguments = [LEAF, "--source", "random", "--seed", "0", "--work-dir", str(tmp_path)]
+    before = train.prepare(parse(train, *arguments))
+    (tmp_path / "run.json").write_text(json.dumps(train.identity(before)))
+    (tmp_path / "epoch_1.pth").touch()
+    train.check_run_folder(tmp_path, before)
+    other = parse(train, *arguments, *option)
+    with pytest.raises(RunConflict, match=rf"\(another {name}\)"):
+        train.check_run_folder(tmp_path, train.prepare(other))
+    other.resume = "auto"
+    train.check_run_folder(tmp_path, train.prepare(other))
+    assert name in caplog.text and "the checkpoint's" in caplog.text
+
+
 def test_a_file_that_would_run_code_is_not_resumed_from(made_coco: Path, tmp_path: Path) -> None:
     import pickle
 

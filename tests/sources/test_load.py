@@ -158,3 +158,13 @@ def test_a_published_hash_must_match_and_an_unverified_one_only_warns(tmp_path, 
     with caplog.at_level(logging.WARNING):
         check_published(find("resnet50_linf_eps4"), path, "ab" * 32)
     assert "unverified" in caplog.text
+
+
+def test_a_second_set_of_weights_in_the_file_is_said(caplog):
+    state, other = good_state(), {key: value + 1 for key, value in good_state().items()}
+    found = recognise({"state_dict": state, "state_dict_ema": other, "optimizer": {"lr": 0.1}, "epoch": 3}, "here.pth")
+    assert torch.equal(found.state["bn1.weight"], state["bn1.weight"])
+    assert "here.pth" in caplog.text and "state_dict_ema" in caplog.text
+    caplog.clear()
+    recognise({"state_dict": state, "optimizer": {"state": {}}}, "here.pth")
+    assert not caplog.text
