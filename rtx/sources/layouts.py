@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor
@@ -200,7 +200,7 @@ def _find_state(content: Any, where: str) -> tuple[str, dict[str, Tensor]]:
     )
 
 
-def _holds_tensors(entry: Any) -> bool:
+def _holds_tensors(entry: Any) -> TypeGuard[dict[Any, Any]]:
     return isinstance(entry, dict) and any(isinstance(value, Tensor) for value in entry.values())
 
 
