@@ -90,6 +90,16 @@ def _export(args: argparse.Namespace, conditions: list[Condition], settings) -> 
     from rtx.corruptions.export import MANIFEST, export
     from rtx.corruptions.layouts import DataFolder, find_images
 
+    out, source = args.out.resolve(), args.input.resolve()
+    home = source if args.input.is_dir() else source.parent
+    if home == source and out.is_relative_to(source):
+        raise BadValue(
+            f"--out {args.out}: lies in the data folder, and a second call would corrupt what the first one wrote; "
+            f"name a folder outside of it, e.g. {source}_corrupted"
+        )
+    mixed = next((condition for condition in conditions if home.is_relative_to(out / condition.key)), None)
+    if mixed is not None:
+        raise BadValue(f"--out {args.out}: {args.out / mixed.key} is what is read; name another folder")
     if args.input.is_dir():
         folder = find_images(args.input, args.layout, args.split)
     elif args.input.is_file():
@@ -98,8 +108,8 @@ def _export(args: argparse.Namespace, conditions: list[Condition], settings) -> 
         raise DataError(f"{args.input}: no such file or folder; check the path")
     if args.limit:
         folder = replace(folder, images=folder.images[: args.limit])
-    if args.out.resolve() == args.input.resolve():
-        raise BadValue(f"--out {args.out}: must not be the data folder itself")
+    for note in folder.notes:
+        print(f"note: {note}", file=sys.stderr)
     print(f"{args.input}: layout {folder.layout}, {len(folder.images)} images x {len(conditions)} conditions")
     outcome = export(folder, args.out, conditions, settings, processes=args.processes, progress=_progress)
     print(f"{args.out}: {outcome.written} files written, {outcome.kept} were there; hashes in {args.out / MANIFEST}")

@@ -7,6 +7,7 @@ call goes on where the first one ended.
 
 from __future__ import annotations
 
+import filecmp
 import hashlib
 import json
 import logging
@@ -107,7 +108,10 @@ def export(
     jobs = []
     kept = 0
     for image in folder.images:
-        missing = [c for c in conditions if not _is_finished(out, image, c, finished)]
+        written_of = {c: _source_of_finished(out, image, c, finished) for c in conditions}
+        # An image that was replaced since is done again, so that one name never holds two sets of pixels.
+        source = _sha256(folder.root / image) if any(written_of.values()) else None
+        missing = [c for c in conditions if source is None or written_of[c] != source]
         kept += len(conditions) - len(missing)
         if missing:
             jobs.append((folder.root, image, out, missing, settings))
@@ -189,8 +193,12 @@ def _export_image(job: Job) -> Result:
         return [], [(relative.as_posix(), str(error))]
 
 
-def _read_manifest(out: Path, folder: DataFolder, settings: Settings) -> dict[str, int]:
-    """File -> bytes of what is finished; writes the first line of a new manifest."""
+# File -> its bytes, and the sha256 of the image that it was made from.
+Finished = dict[str, tuple[int, str]]
+
+
+def _read_manifest(out: Path, folder: DataFolder, settings: Settings) -> Finished:
+    """What is finished; writes the first line of a new manifest."""
     from rtx import __version__
 
     path = out / MANIFEST
@@ -199,7 +207,7 @@ def _read_manifest(out: Path, folder: DataFolder, settings: Settings) -> dict[st
         write_atomically(path, (json.dumps({"settings": head}) + "\n").encode())
         return {}
     lines = path.read_text(encoding="utf-8").splitlines()
-    finished: dict[str, int] = {}
+    finished: Finished = {}
     whole = []
     for number, line in enumerate(lines):
         try:
@@ -220,30 +228,40 @@ def _read_manifest(out: Path, folder: DataFolder, settings: Settings) -> dict[st
                     f"{now!r} now); use a new folder"
                 )
         else:
-            finished[record["file"]] = record["bytes"]
+            finished[record["file"]] = record["bytes"], record["source_sha256"]
     if len(whole) != len(lines) or (lines and not path.read_bytes().endswith(b"\n")):
         write_atomically(path, ("\n".join(whole) + "\n").encode())
     return finished
 
 
-def _is_finished(out: Path, image: Path, condition: Condition, finished: dict[str, int]) -> bool:
+def _source_of_finished(out: Path, image: Path, condition: Condition, finished: Finished) -> str | None:
+    """Hash of the image that a whole file was made from; None where there is no whole file."""
     name = f"{condition.key}/{image.as_posix()}"
-    return name in finished and (out / name).is_file() and (out / name).stat().st_size == finished[name]
+    size, source = finished.get(name, (-1, ""))
+    return source if (out / name).is_file() and (out / name).stat().st_size == size else None
+
+
+def _sha256(path: Path) -> str | None:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return None  # said when the image is read to be corrupted
 
 
 def _copy_labels(folder: DataFolder, out: Path, conditions: Sequence[Condition]) -> None:
     """One copy of the labels; the conditions share it by hard links where the file system has them."""
-    first: dict[Path, Path] = {}
-    for condition in conditions:
-        for label in folder.labels:
+    for label in folder.labels:
+        first: Path | None = None
+        for condition in conditions:
             target = out / condition.key / label
-            if not target.exists():
+            if first is None:
+                first = target
+                if not (target.is_file() and filecmp.cmp(folder.root / label, target, shallow=False)):
+                    write_atomically(target, (folder.root / label).read_bytes())
+            elif not (target.is_file() and (target.samefile(first) or filecmp.cmp(first, target, shallow=False))):
                 target.parent.mkdir(parents=True, exist_ok=True)
-                if label in first:
-                    try:
-                        os.link(first[label], target)
-                    except OSError:
-                        shutil.copyfile(folder.root / label, target)
-                else:
-                    shutil.copyfile(folder.root / label, target)
-            first.setdefault(label, target)
+                target.unlink(missing_ok=True)
+                try:
+                    os.link(first, target)
+                except OSError:
+                    shutil.copyfile(first, target)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -76,6 +77,34 @@ def test_a_second_call_goes_on_and_other_settings_are_refused(photos: Path, tmp_
     assert "0 files written, 6 were there" in capsys.readouterr().out
     assert main([*base, "--seed", "1"]) == 2
     assert "RunConflict" in capsys.readouterr().err
+
+
+def test_an_image_or_label_that_was_replaced_is_exported_again(made_ade: Path, tmp_path: Path, capsys) -> None:
+    data, out = tmp_path / "ade", tmp_path / "out"
+    shutil.copytree(made_ade, data)
+    base = ["corrupt", str(data), "--out", str(out), "--corruptions", "contrast", "--severities", "1", "2", *ENGINE]
+    assert main(base) == 0
+    images = sorted(path.relative_to(data) for path in (data / "images" / "validation").iterdir())
+    labels = sorted(path.relative_to(data) for path in (data / "annotations" / "validation").iterdir())
+    for files in (images, labels):
+        # Another file under the name, of the same size: only its content tells.
+        a, b = (data / files[0]).read_bytes(), (data / files[1]).read_bytes()
+        longest = max(len(a), len(b))
+        (data / files[0]).write_bytes(b.ljust(longest, b"\0"))
+    capsys.readouterr()
+    assert main(base) == 0
+    assert f"2 files written, {2 * (len(images) - 1)} were there" in capsys.readouterr().out
+    for key in ("contrast_1", "contrast_2"):
+        assert (out / key / labels[0]).read_bytes() == (data / labels[0]).read_bytes()
+        assert (out / key / labels[1]).read_bytes() == (data / labels[1]).read_bytes()
+    image, source = read_rgb(data / images[0])
+    rows = [row for row in manifest(out)[1:] if row["file"].endswith(f"contrast_1/{images[0].as_posix()}")]
+    assert len(rows) == 2 and rows[1]["source_sha256"] == source != rows[0]["source_sha256"]
+    condition = Condition("contrast", 1)
+    pixels = corrupt(image, condition, image_rng(0, images[0].stem, condition), engine="rtx")
+    assert rows[1]["pixels_sha256"] == hashlib.sha256(pixels.tobytes()).hexdigest()
+    assert main(base) == 0
+    assert "0 files written" in capsys.readouterr().out
 
 
 def test_a_broken_file_among_good_ones_is_listed(photos: Path, tmp_path: Path, capsys) -> None:
@@ -192,7 +221,10 @@ def test_data_folders_keep_their_layout(
     ("arguments", "said"),
     [
         (["missing.jpg", "--out", "o"], "missing.jpg: no such file"),
-        ([".", "--out", "o"], "no images"),
+        ([".", "--out", "../o"], "no images"),
+        ([".", "--out", "o"], "lies in the data folder"),
+        (["fog_3/deep", "--out", ".", "--corruptions", "fog"], "fog_3 is what is read"),
+        (["fog_3/deep/a.png", "--out", ".", "--corruptions", "fog"], "fog_3 is what is read"),
         (["a.png", "--out", "o", "--corruptions", "fogg"], "did you mean 'fog'"),
         (["a.png", "--out", "o", "--severities", "0"], "severity 0"),
         (["a.png", "--out", "o", "--severities", "6"], "severity 6"),
@@ -206,6 +238,10 @@ def test_bad_arguments_are_one_line(
     arguments: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "fog_3" / "deep").mkdir(parents=True)
+    cv2.imwrite("fog_3/deep/a.png", made_photo(40, 40))
+    if arguments[0] == ".":
+        Path("fog_3/deep/a.png").unlink()
     if "a.png" in arguments:
         cv2.imwrite("a.png", made_photo(40, 40))
     assert main(["corrupt", *arguments, *ENGINE]) == 2
