@@ -1,7 +1,8 @@
 """The score of each class in each cell, from the evidence: who breaks, without a metric for each class in the cells.
 
-`by_class.json` beside the cells: `{"format": "rtx.by_class/1", "metric": "bbox_mAP", "key": <protocol>,
-"preview": false, "classes": [...], "cells": {"fog_3": [0.31, null, ...]}}`; null where a class has no object.
+`by_class.json` beside the cells: `{"format": "rtx.by_class/2", "metric": "bbox_mAP", "key": <protocol>,
+"preview": false, "classes": [...], "cells": {"fog_3": [0.31, null, ...]}}`; null where a class has no object. Version 1
+named the classes of COCO files wrongly whose category ids do not ascend.
 """
 
 from __future__ import annotations
@@ -26,10 +27,19 @@ from rtx.types import Condition
 
 log = logging.getLogger(__name__)
 
-FORMAT = "rtx.by_class/1"
+FORMAT = "rtx.by_class/2"
+FIRST_FORMAT = "rtx.by_class/1"
 FILE = "by_class.json"
 
 Floats = NDArray[np.float64]
+
+
+def names_are_sure(table: Mapping[str, Any], card: Mapping[str, Any]) -> bool:
+    """Whether a `by_class.json` names its classes rightly; of version 1 over COCO files, that of COCO itself does."""
+    if table["format"] == FORMAT or (card.get("metric") or {}).get("scorer") != "coco":
+        return True
+    names = table["classes"]
+    return len(names) == 80 and (names[0], names[-1]) == ("person", "toothbrush")
 
 
 def class_scores(evidence: Evidence, metric: str) -> Floats:

@@ -39,8 +39,7 @@ def complete(
     headline = job.scorer.headline
     card, _ = read_run(job.out)  # the folder's, since the processes may run on different devices
     if rank == 0:
-        names = (getattr(job.dataset, "metainfo", None) or {}).get("classes") or ()
-        write_classes(job.out, cells, headline, card, names)
+        write_classes(job.out, cells, headline, card, job.scorer.class_names)
         if job.keep_predictions:
             write_examples(job.out, job.dataset, job.indices, conditions, key=protocol_key(card))
     if resamples:

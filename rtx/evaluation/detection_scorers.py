@@ -91,10 +91,22 @@ class CocoScorer(_DetectionScorer):
             raise BadValue("neither test_evaluator nor the test set names an ann_file: there is no ground truth")
         self._truth = read_truth(Path(path))
         self._categories = category_ids(self._truth, dataset.metainfo["classes"])
+        self._sorted = bool(evaluator.get("sort_categories")) and list(self._categories) != sorted(self._categories)
+        if self._sorted:  # as in mmdet: labels count through ascending ids
+            self._categories = tuple(sorted(self._categories))
+        labels = getattr(dataset, "cat_ids", None)
+        if labels is not None and list(labels) != list(self._categories):
+            raise BadValue(
+                f"{path}: the test set's labels stand for categories {_first(labels)}, CocoMetric's for "
+                f"{_first(self._categories)}; set sort_categories=True where the data set sorts them (Objects365), and "
+                "give both the same ann_file"
+            )
         metrics = (f"{k}_{i}" for k in kinds for i in coco.ITEMS)
         masks = "segm" in kinds
         super().__init__(metrics, headline, with_masks=masks, backend=backend, classes=self._categories)
         self._kinds, self._max_detections = kinds, max_detections
+        # Evidence numbers classes by category id, whatever the order of the file and of the config.
+        self.class_names = tuple(self._truth.categories[i] for i in sorted(self._categories))
         self._sha256 = hashlib.sha256(Path(path).read_bytes()).hexdigest()
         log.info("scoring %s over %d classes against %s", " and ".join(kinds), len(self._categories), path)
 
@@ -108,6 +120,7 @@ class CocoScorer(_DetectionScorer):
             "max_detections": self._max_detections,
             "n_classes": len(self._categories),
             "ground_truth_sha256": self._sha256,
+            **({"labels": "ascending category ids"} if self._sorted else {}),
         }
 
     def _scores(self) -> dict[str, float]:
@@ -161,6 +174,7 @@ class VocScorer(_DetectionScorer):
         headline = headline or modes[mode]
         super().__init__(voc.DEFINITIONS, headline, with_masks=False, backend=backend, classes=names)
         self._n_classes = len(names)
+        self.class_names = tuple(map(str, names))
         self._truth = {t.image_id: t for t in map(_voc_truth, map(dataset.get_data_info, range(len(dataset))))}
         self._told = False
         self._counts: VocCounts | None = None
@@ -212,6 +226,10 @@ class VocScorer(_DetectionScorer):
         if self._counts is None:
             self._counts = voc.count((self._truth[i] for i in self._seen), self._found, self._n_classes)
         return self._counts
+
+
+def _first(ids: Sequence[int]) -> str:
+    return ", ".join(map(str, ids[:5])) + (" ..." if len(ids) > 5 else "")
 
 
 def _detections(sample: Any, *, with_masks: bool) -> tuple[coco.Detections, int]:

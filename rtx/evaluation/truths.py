@@ -6,9 +6,11 @@ import hashlib
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from rtx.errors import BadValue, DataError
 from rtx.evaluation import coco, evidence, miou
@@ -160,8 +162,10 @@ class CocoFile(Truth):
         if len(files) > 1:
             raise BadValue(f"{entry}: holds {kept[0].name} and other files; leave one of them")
         found, classes = read_detections(kept[0])
-        if classes != list(self.categories):
+        if sorted(classes, key=str) != sorted(self.categories, key=str):
             raise BadValue(f"{kept[0]}: was made for other categories than those of {self.truth.place}; give --classes")
+        mine = np.array([self.categories.index(int(c)) for c in classes])
+        found = [replace(d, labels=mine[d.labels]) for d in found]
         masks = any(d.masks is not None for d in found)
         return {"bbox": found, "segm": found} if masks else {"bbox": found}
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from rtx.errors import BadValue
-from rtx.evaluation.by_class import FILE, FORMAT, read_classes
+from rtx.evaluation.by_class import FILE, FIRST_FORMAT, FORMAT, names_are_sure, read_classes
 from rtx.evaluation.runs import evidence_path
 from rtx.evaluation.scores import Cell, protocol_key
 from rtx.types import Condition
@@ -54,9 +54,11 @@ def _rows(
     if path.is_file():
         try:
             table = json.loads(path.read_text(encoding="utf-8"))
-            if table["format"] != FORMAT:
+            if table["format"] not in (FORMAT, FIRST_FORMAT):
                 raise ValueError(f"format {table['format']!r}")
-            if table["metric"] == metric and table["key"] == protocol_key(card):
+            if not names_are_sure(table, card):
+                log.warning("%s: its classes may be named wrongly; the evaluation's command writes it again", path)
+            elif table["metric"] == metric and table["key"] == protocol_key(card):
                 names = [str(name) for name in table["classes"]]
                 rows = {Condition.from_key(key): list(row) for key, row in table["cells"].items()}
                 if any(len(row) != len(names) for row in rows.values()):
