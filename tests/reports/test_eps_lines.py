@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from rtx.reports.eps_lines import eps_lines, eps_notes, eps_point, undrawn
 from rtx.reports.figures.transfer import axis_notes, axis_point, draw_axes, draw_eps, source_axis
 from rtx.reports.groups import Group, group_runs
-from rtx.reports.runs import load_runs
+from rtx.reports.runs import Run, load_run, load_runs
 from tests.reports.made import make_run
 
 Made = tuple[str, str, str]
 
 
-def _group(root: Path, rows: list[Made], **more: object) -> Group:
-    """Runs given as (name, config, source); the robustness grows with their place."""
-    paths = [
-        make_run(root, name, source=f"resnet50_{source}", labels={"run": name, "config": config},
-                 **{"robust": 0.1 + 0.05 * place, **more})
-        for place, (name, config, source) in enumerate(rows)
-    ]  # fmt: skip
-    (group,) = group_runs(load_runs(paths))
+def _group(root: Path, rows: list[Made], robust: float | None = 0.2, **more: Any) -> Group:
+    """Runs given as (name, config, source); where `robust` is None, it grows with their place."""
+    found, made = [], dict[float, Run]()
+    for place, (name, config, source) in enumerate(rows):
+        value = 0.1 + 0.05 * place if robust is None else robust
+        if value not in made:
+            made[value] = load_run(make_run(root, f"m{value}", robust=value, **more))
+        card = {**made[value].card, "source": f"resnet50_{source}", "labels": {"run": name, "config": config}}
+        found.append(replace(made[value], name=name, card=card))
+    (group,) = group_runs(found)
     return group
 
 
@@ -39,9 +43,8 @@ def test_unlike_models_are_unlike_lines(tmp_path: Path) -> None:
 
 
 def test_repeats_of_an_eps_are_one_point_with_its_number(tmp_path: Path) -> None:
-    group = _group(
-        tmp_path, [(n, "maskrcnn_r50", s) for n, s in (("std", "l2_eps0"), ("a", "l2_eps3"), ("b", "l2_eps3"))]
-    )
+    rows = [("std", "maskrcnn_r50", "l2_eps0"), ("a", "maskrcnn_r50", "l2_eps3"), ("b", "maskrcnn_r50", "l2_eps3")]
+    group = _group(tmp_path, rows, robust=None)
     assert _names(group) == [[["std"], ["a", "b"]]]
     mean = eps_lines(group)[0].points[1].mean(lambda run: run.summary.mPC)
     assert mean == pytest.approx(sum(run.summary.mPC for run in group.runs[1:]) / 2)
@@ -70,12 +73,12 @@ def test_publishers_are_not_joined_and_a_standard_source_of_ones_own_goes_first(
 
 
 def test_norms_are_not_pooled_and_ties_are_said(tmp_path: Path) -> None:
-    modes, norms, radii = ("fixed", "full"), ("l2", "linf"), (0.5, 1, 2)
+    modes, norms, radii = ("fixed", "full"), ("l2", "linf"), (1, 2)
     paths = [
         make_run(tmp_path, f"{mode}{norm}{eps}", source=f"resnet50_{norm}_eps{eps}", transfer=mode, robust=robust)
         for mode in modes
         for norm in norms
-        for eps, robust in zip(radii, (0.1, 0.3, 0.3 if norm == "linf" else 0.1), strict=True)
+        for eps, robust in zip(radii, (0.3, 0.3 if norm == "linf" else 0.1), strict=True)
     ]
     (group,) = group_runs(load_runs(paths))
     text = eps_point(group)
@@ -90,8 +93,9 @@ def test_norms_are_not_pooled_and_ties_are_said(tmp_path: Path) -> None:
     [({}, "no interval"), ({"resamples": 100}, ""), ({"resamples": 100, "robust": 0.2}, "may be chance"),
      ({"resamples": 100, "n_images": 3}, "may be chance")],
 )  # fmt: skip
-def test_the_best_eps_says_how_sure_it_is(tmp_path: Path, more: dict[str, object], words: str) -> None:
-    text = eps_point(_group(tmp_path, [(s, "maskrcnn_r50", s) for s in ("l2_eps0", "l2_eps3")], **more))
+def test_the_best_eps_says_how_sure_it_is(tmp_path: Path, more: dict[str, Any], words: str) -> None:
+    rows = [(source, "maskrcnn_r50", source) for source in ("l2_eps0", "l2_eps3")]
+    text = eps_point(_group(tmp_path, rows, **{"robust": None, **more}))
     assert all((word in text) == (word == words) for word in ("no interval", "may be chance"))
 
 
@@ -112,3 +116,14 @@ def test_the_source_axis_knows_each_recipe_apart(tmp_path: Path) -> None:
     assert {run.name for run, _ in source_axis(group)} == {"in1k_v1", "ant", "augmix"}
     assert "no interval" in axis_point(group) and draw_axes(group) is not None
     assert axis_notes(group) == ["Not drawn (no published ImageNet-C accuracy of their source): in1k_v2."]
+
+
+def test_long_names_stay_in_the_figure(tmp_path: Path) -> None:
+    long = "a_very_long_name_of_a_detector_of_ones_own_with_more"
+    rows = [(f"{n} {s}", f"{long}_{n}_r50", s) for n in range(3) for s in ("l2_eps0", "l2_eps3")]
+    rows += [(f"alone with a long name number {n}", f"x{n}", "l2_eps3") for n in range(9)]
+    figure = draw_eps(_group(tmp_path, rows))
+    assert figure is not None
+    texts = [*figure.texts, *figure.legends[0].get_texts()]
+    width = figure.bbox.width
+    assert len(texts) > 8 and all(0 <= t.get_window_extent().x0 and t.get_window_extent().x1 <= width for t in texts)

@@ -33,7 +33,7 @@ from rtx.reports.wording import metric_name, shortened
 
 __all__ = ["axis_point", "draw_axes", "draw_eps", "eps_lines", "eps_point", "source_axis"]
 
-NOTE_WIDTH = 92
+NOTE_WIDTH = 82
 TITLE_WIDTH = 55
 
 
@@ -168,7 +168,7 @@ def _eps_legend(figure: Figure, modes: list[str], colours: dict[str, str], colum
     handles += [Line2D([], [], color=SOFT, marker="o", markersize=3)]
     figure.legend(
         handles,
-        [*modes, "clean (P)", "corrupted (mPC)"],
+        [*shortened(modes, 36), "clean (P)", "corrupted (mPC)"],
         loc="lower center",
         bbox_to_anchor=(0.5, bottom),
         ncols=columns,
