@@ -29,6 +29,7 @@ from torch import nn
 from rtx.errors import BadValue, unknown_name
 from rtx.evaluation.miou import NOTHING
 from rtx.evaluation.scorer_base import array
+from rtx.evaluation.settings import settings_sha256
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +43,8 @@ class Adapter(nn.Module, ABC):
     Args:
         fn: takes the images of a batch, returns one result for each; a torch module is called in evaluation mode.
         classes: the names of the classes in the order of the function's labels.
-        name: tells this model from others, as weights do for a torch module; needed for everything else.
+        name: tells this model from others, as weights and plain attributes do for a torch module; needed for everything
+            else.
         inputs: `arrays`: a list of RGB uint8 arrays (H, W, 3); `tensor`: one float tensor (N, 3, H, W), RGB in [0, 1],
             on the module's device.
 
@@ -81,7 +83,10 @@ class Adapter(nn.Module, ABC):
         except (OSError, TypeError):
             source = None
         kind = f"rtx.{type(self).__name__}"
-        return {"type": kind, "name": self.name, "inputs": self.inputs, "classes": self.classes, "code": source}
+        # Thresholds and sizes of a module are plain attributes: no weight and no line of its class tells them.
+        settings = {"settings": settings_sha256(self.fn)} if isinstance(self.fn, nn.Module) else {}
+        named = {"type": kind, "name": self.name, "inputs": self.inputs, "classes": self.classes}
+        return {**named, "code": source, **settings}
 
     def bind(self, names: Sequence[str]) -> None:
         """Say which classes the data set has, in its own order; other classes of the function are then left out.
