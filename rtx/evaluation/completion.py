@@ -39,7 +39,8 @@ def complete(
     headline = job.scorer.headline
     card, _ = read_run(job.out)  # the folder's, since the processes may run on different devices
     if rank == 0:
-        write_classes(job.out, cells, headline, card, job.scorer.class_names)
+        names = getattr(job.scorer, "class_names", ())  # a scorer need not know any
+        write_classes(job.out, cells, headline, card, names)
         if job.keep_predictions:
             write_examples(job.out, job.dataset, job.indices, conditions, key=protocol_key(card))
     if resamples:
