@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
@@ -19,6 +18,7 @@ from mmengine.config import Config
 import rtx
 from rtx.corruptions import DEFAULT_ENGINE
 from rtx.evaluation.batches import image_path
+from rtx.evaluation.data_key import data_sha256, file_sha256
 from rtx.evaluation.subset import RULE, stratified
 from rtx.transfer.freeze_map import freeze_map
 from rtx.transfer.modes import transfer_name
@@ -61,25 +61,6 @@ def weights_sha256(model: torch.nn.Module) -> str:
         data = tensor.detach().cpu().contiguous()
         digest.update(f"{name}|{data.dtype}|{tuple(data.shape)}|".encode())
         digest.update(data.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
-
-
-def data_sha256(dataset: Any, indices: Sequence[int]) -> str:
-    """Sha256 over what is evaluated: image names and sizes in bytes, and the ground truth of the score."""
-    digest = hashlib.sha256()
-    for index in indices:
-        info = dataset.get_data_info(index)
-        path = image_path(dataset, index)
-        truth = [
-            {k: v for k, v in instance.items() if k not in {"mask"}} | {"mask": str(instance.get("mask"))}
-            for instance in info.get("instances", [])
-        ]
-        truth += [{"gt_label": info["gt_label"]}] if "gt_label" in info else []
-        size = os.path.getsize(path) if os.path.isfile(path) else -1
-        digest.update(json.dumps([Path(path).name, size, truth], sort_keys=True, default=str).encode())
-        labels = info.get("seg_map_path")
-        if labels and os.path.isfile(labels):
-            digest.update(hashlib.sha256(Path(labels).read_bytes()).digest())
     return digest.hexdigest()
 
 
@@ -190,15 +171,6 @@ def precision(device: str, *, amp: bool = False, channels_last: bool = False, tf
     # PyTorch's default on recent GPUs: 10 bits of mantissa in convolutions, whatever the tensors hold.
     name = "fp32, tf32 convolutions" if tf32 and not amp else name
     return f"{name}, channels_last" if channels_last else name
-
-
-def file_sha256(path: Path) -> str:
-    """Sha256 of a file, read in pieces."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        for piece in iter(lambda: stream.read(1 << 20), b""):
-            digest.update(piece)
-    return digest.hexdigest()
 
 
 def plain(node: Any) -> Any:

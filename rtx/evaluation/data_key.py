@@ -1,0 +1,59 @@
+"""What the evaluated data are, whatever folder they lie in."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rtx.evaluation.batches import image_path
+
+_READERS, _AT_ONCE = 4, 1024
+
+
+def data_sha256(dataset: Any, indices: Sequence[int]) -> str:
+    """Sha256 over what is evaluated: names and content of the images, and the ground truth of the score.
+
+    Files are read whole: a picture that was replaced by one of its size is another picture, and every cell reads each
+    of them anyway. One that is on no local disk is known by its name alone.
+    """
+    digest = hashlib.sha256()
+    with ThreadPoolExecutor(_READERS) as pool:
+        for start in range(0, len(indices), _AT_ONCE):
+            infos = [(index, dataset.get_data_info(index)) for index in indices[start : start + _AT_ONCE]]
+            for part in pool.map(lambda row: _image_digest(image_path(dataset, row[0]), row[1]), infos):
+                digest.update(part)
+    return digest.hexdigest()
+
+
+def _image_digest(path: str, info: Mapping[str, Any]) -> bytes:
+    """Sha256 over one image and its ground truth."""
+    truth = [
+        {k: v for k, v in instance.items() if k not in {"mask"}} | {"mask": str(instance.get("mask"))}
+        for instance in info.get("instances", [])
+    ]
+    truth += [{"gt_label": info["gt_label"]}] if "gt_label" in info else []
+    pixels = info.get("img")
+    content = file_sha256(Path(path)) if os.path.isfile(path) else None
+    if content is None and isinstance(pixels, np.ndarray):  # a set that holds its images in memory
+        content = hashlib.sha256(f"{pixels.dtype}{pixels.shape}".encode() + pixels.tobytes()).hexdigest()
+    digest = hashlib.sha256(json.dumps([Path(path).name, content, truth], sort_keys=True, default=str).encode())
+    labels = info.get("seg_map_path")
+    if labels and os.path.isfile(labels):
+        digest.update(hashlib.sha256(Path(labels).read_bytes()).digest())
+    return digest.digest()
+
+
+def file_sha256(path: Path) -> str:
+    """Sha256 of a file, read in pieces."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        for piece in iter(lambda: stream.read(1 << 20), b""):
+            digest.update(piece)
+    return digest.hexdigest()
