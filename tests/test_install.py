@@ -30,7 +30,8 @@ case "$*" in
     "-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
     *"import torch"*) exit 1 ;;
     *"pip wheel"*)
-        echo "$* [FORCE_CUDA=$FORCE_CUDA MMCV_WITH_OPS=$MMCV_WITH_OPS CFLAGS=$CFLAGS PATH=${PATH%%:*}]" >>"$ASKED"
+        echo "$* [FORCE_CUDA=$FORCE_CUDA MMCV_WITH_OPS=$MMCV_WITH_OPS CFLAGS=$CFLAGS PATH=${PATH%%:*}]" \\
+            "[ARCHS=$TORCH_CUDA_ARCH_LIST] [JOBS=$MAX_JOBS]" >>"$ASKED"
         while [ "$1" != -w ]; do shift; done
         mkdir -p "$2" && touch "$2/onedl_mmcv-9-cp3{minor}-none-any.whl" ;;
     "-m pip "*)
@@ -77,6 +78,22 @@ class World:
     def asked(self) -> list[str]:
         return (self.root / "asked").read_text().splitlines()
 
+    @property
+    def compiled_for(self) -> list[str]:
+        """GPUs that ops were compiled for in the last run; nothing where kept ones served."""
+        return re.findall(r"\[ARCHS=(.*?)\]", "\n".join(self.asked))
+
+    def program(self, name: str, text: str) -> None:
+        path = self.root / "bin" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"#!/bin/sh\n{text}\n")
+        path.chmod(0o755)
+        self.env["PATH"] = f"{path.parent}:{os.environ['PATH']}"
+
+    def gpus(self, *capabilities: str) -> None:
+        lines = " ".join(f"'{c}'" for c in capabilities)
+        self.program("nvidia-smi", f"printf '%s\\n' {lines}" if capabilities else "exit 9")
+
 
 @pytest.fixture
 def world(tmp_path: Path) -> World:
@@ -90,7 +107,8 @@ def test_a_whole_install_then_nothing_to_do(world: World) -> None:
     assert titles == list("1234567")
     install = [line for line in world.asked if " install " in line]
     # Build tools, then torch, then mmcv against it, then the rest; every one under the same pins.
-    words = ("setuptools", "torchvision", "onedl_mmcv-9", "-e .[all,dev]")
+    # pip leaves an installed mmcv as it is when it is given a wheel of the same version, so that it needs telling.
+    words = ("setuptools", "torchvision", "onedl_mmcv-9", "--force-reinstall --no-deps", "-e .[all,dev]")
     assert len(install) == len(words)
     assert all(word in line and "-c constraints.txt" in line for word, line in zip(words, install, strict=True))
     assert world.asked[-1].endswith("pip check")
@@ -124,6 +142,55 @@ def test_ops_of_another_torch_python_or_kind_are_not_reused(world: World, change
     assert world.run().returncode == 0
     built = [line for line in world.asked if "pip wheel" in line]
     assert len(built) == 1 and (change != "ops" or "FORCE_CUDA=1" in built[0])
+
+
+ALL_ARCHS = "7.5;8.0;8.6;9.0;10.0;12.0+PTX"
+
+
+def test_without_a_gpu_the_ops_are_compiled_for_all(world: World) -> None:
+    world.gpus()
+    assert world.run(RTX_OPS="cuda").returncode == 0
+    assert world.compiled_for == [ALL_ARCHS]
+    assert f'ARG TORCH_CUDA_ARCH_LIST="{ALL_ARCHS}"' in (ROOT / "docker" / "Dockerfile").read_text()
+
+
+def test_ops_compiled_for_one_gpu_are_not_reused_on_another(world: World) -> None:
+    world.env["RTX_OPS"] = "cuda"
+    world.gpus("9.0", "9.0")
+    assert world.run().returncode == 0 and world.compiled_for == ["9.0+PTX"]
+    world.gpus("8.0")
+    again = world.run()
+    assert again.returncode == 0 and "up to date" not in again.stdout
+    assert world.compiled_for == ["8.0+PTX"]
+    assert any("--force-reinstall" in line and "8.0_PTX" in line.replace("+", "_") for line in world.asked)
+    # Both are kept for the next environment, and what is given decides.
+    shutil.rmtree(world.root / ".venv")
+    world.gpus("9.0")
+    assert world.run().returncode == 0 and world.compiled_for == []
+    assert world.run(TORCH_CUDA_ARCH_LIST="8.0;9.0").returncode == 0 and world.compiled_for == ["8.0;9.0"]
+
+
+def test_an_environment_that_serves_every_node_is_left_alone(world: World) -> None:
+    world.env["RTX_OPS"] = "cuda"
+    world.gpus()
+    assert world.run().returncode == 0
+    for capabilities in (["8.0"], ["9.0"], ["8.9", "7.5"], []):
+        world.gpus(*capabilities)
+        assert "up to date" in world.run().stdout, capabilities
+    world.gpus("11.0")
+    assert world.run().returncode == 0 and world.compiled_for == ["11.0+PTX"]
+
+
+def test_nvcc_gets_twice_the_memory(world: World) -> None:
+    world.gpus()
+    world.program("nproc", "echo 100000")
+    jobs = {}
+    for ops in ("cpu", "cuda"):
+        assert world.run(RTX_OPS=ops).returncode == 0
+        jobs[ops] = int(re.findall(r"\[JOBS=(\d+)\]", "\n".join(world.asked))[0])
+    assert 1 <= jobs["cuda"] <= jobs["cpu"] * 0.75 or jobs["cpu"] <= 2
+    assert world.run(RTX_OPS="cuda", MAX_JOBS="7", TORCH_CUDA_ARCH_LIST="8.6").returncode == 0
+    assert any("[JOBS=7]" in line for line in world.asked)
 
 
 def test_changed_pins_install_again(world: World) -> None:

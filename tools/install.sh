@@ -7,7 +7,8 @@
 # VENV=DIR|none       where the environment goes; `none` installs into PYTHON itself (conda, a container)
 # EXTRAS=all,dev      extras of setup.py
 # RTX_OPS=cpu|cuda    kind of mmcv ops to compile; otherwise cuda where there are a GPU and nvcc, or FORCE_CUDA=1
-# TORCH_CUDA_ARCH_LIST, MAX_JOBS   as PyTorch reads them
+# TORCH_CUDA_ARCH_LIST   GPUs to compile for; otherwise those of this machine, or all of docker/Dockerfile where it has none
+# MAX_JOBS=N          compilers at once; otherwise as many as there are cores and memory for
 # RTX_MIN_GB=9        free disk space to ask for before starting
 # RTX_WHEELS=DIR      where the compiled onedl-mmcv is kept; otherwise ~/.cache/rtx/wheels
 set -euo pipefail
@@ -17,6 +18,8 @@ VENV=${VENV:-.venv}
 EXTRAS=${EXTRAS:-all,dev}
 STEPS=7
 MIN_GB=${RTX_MIN_GB:-9}
+# T4, A100, A10 (and L40), H100, B200, RTX 50 and newer, as in docker/Dockerfile.
+ALL_ARCHS="7.5;8.0;8.6;9.0;10.0;12.0+PTX"
 
 die() {
     printf 'install: %s\n' "$*" >&2
@@ -114,16 +117,49 @@ choose_ops() {
     esac
 }
 
+# GPUs that the ops are compiled for. An environment that stands keeps its list where that serves the GPUs of this machine:
+# on a cluster, nodes of several kinds and a login node without any share it.
+choose_archs() {
+    local gpus before=''
+    ARCHS=
+    [ "$OPS" = cuda ] || return 0
+    ARCHS=${TORCH_CUDA_ARCH_LIST:-native}
+    [ "$ARCHS" = native ] || return 0
+    gpus=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | grep -Ex '[0-9]+\.[0-9]+' | sort -Vu || true)
+    if [ -f "$ARCHS_FILE" ]; then before=$(cat "$ARCHS_FILE"); fi
+    if [ -n "$before" ] && serves "$before" "$gpus"; then
+        ARCHS=$before
+    elif [ -n "$gpus" ]; then
+        ARCHS=$(printf '%s' "$gpus" | tr '\n' ';')+PTX
+    else
+        ARCHS=$ALL_ARCHS
+    fi
+}
+
+# serves LIST GPUS: code for x.y runs on x.z with z >= y. What +PTX would compile anew at every start does not count.
+serves() {
+    printf '%s\n' "$2" | awk -v list="$1" '
+        BEGIN { n = split(list, archs, "[; ]+") }
+        NF { found = 0; split($1, gpu, ".")
+            for (i = 1; i <= n; i++) { split(archs[i], a, "[.+]"); if (a[1] == gpu[1] && a[2] + 0 <= gpu[2] + 0) found = 1 }
+            if (!found) exit 1 }'
+}
+
 pinned() { sed -n "s/^$1==//p" constraints.txt; }
 
 pip_install() { "$PY" -m pip install --disable-pip-version-check --no-input --progress-bar off -c constraints.txt "$@"; }
 
 # Compiles against the torch that is installed, so without an isolated build. Debug symbols would make it 20 times larger.
 compile_mmcv() {
-    if [ "$OPS" = cuda ]; then export FORCE_CUDA=1; else export FORCE_CUDA=0 CUDA_VISIBLE_DEVICES=''; fi
+    local each=1572864 # kB: a compiler takes up to 1.5 GB, nvcc 3 GB
+    if [ "$OPS" = cuda ]; then
+        export FORCE_CUDA=1 TORCH_CUDA_ARCH_LIST="$ARCHS"
+        each=3145728
+    else
+        export FORCE_CUDA=0 CUDA_VISIBLE_DEVICES=''
+    fi
     if [ -z "${MAX_JOBS:-}" ]; then
-        # One compiler takes up to 1.5 GB.
-        MAX_JOBS=$(awk -v cores="$(nproc)" '/^MemAvailable/ {n = int($2 / 1572864); print n < 1 ? 1 : (n < cores ? n : cores)}' /proc/meminfo)
+        MAX_JOBS=$(awk -v cores="$(nproc)" -v each="$each" '/^MemAvailable/ {n = int($2 / each); print n < 1 ? 1 : (n < cores ? n : cores)}' /proc/meminfo)
     fi
     # Without ninja, which PyTorch looks for on PATH, the files are compiled one after the other.
     PATH=$(dirname "$PY"):$PATH MMCV_WITH_OPS=1 MAX_JOBS=$MAX_JOBS CFLAGS=-g0 CXXFLAGS=-g0 TMPDIR=$STATE/tmp "$PY" -m pip wheel \
@@ -132,6 +168,12 @@ compile_mmcv() {
     mkdir -p "$WHEELS"
     mv "$STATE/tmp/wheel"/onedl_mmcv-*.whl "$WHEELS/"
     rm -rf "$STATE/tmp"
+}
+
+# pip takes an installed version for the same as a wheel of that version, whatever GPUs that was compiled for.
+install_mmcv() {
+    pip_install "$(find_wheel)"
+    pip_install --force-reinstall --no-deps "$(find_wheel)"
 }
 
 # mmseg and imaug ask for OpenCV by both of its names and the two packages share their files. The headless files are
@@ -154,10 +196,12 @@ check_result() {
 pick_python
 if [ "$VENV" = none ]; then STATE=$PWD/build/install; else STATE=$VENV; fi
 choose_ops
+ARCHS_FILE=$STATE/rtx-install.archs
+choose_archs
 KEY=$({
     cat constraints.txt setup.py tools/install.sh
     "$PYTHON" -VV
-    echo "$VENV $EXTRAS $OPS ${TORCH_CUDA_ARCH_LIST:-}"
+    echo "$VENV $EXTRAS $OPS $ARCHS"
 } | sha256sum | cut -c1-32)
 STAMP=$STATE/rtx-install.stamp
 if [ "$(cat "$STAMP" 2>/dev/null)" = "$KEY" ]; then
@@ -176,7 +220,7 @@ if command -v flock >/dev/null; then
 fi
 rm -rf "$STATE/tmp"
 mkdir -p "$STATE/tmp"
-echo "install: $("$PYTHON" -V) ($(command -v "$PYTHON")) into $STATE, extras $EXTRAS, mmcv ops for $OPS; log in $LOG"
+echo "install: $("$PYTHON" -V) ($(command -v "$PYTHON")) into $STATE, extras $EXTRAS, mmcv ops for $OPS${ARCHS:+ ($ARCHS)}; log in $LOG"
 
 if [ "$VENV" = none ]; then
     PY=$PYTHON
@@ -194,7 +238,7 @@ WHEELS=${RTX_WHEELS:-${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/rtx/wheels}
 mkdir -p "$WHEELS" 2>/dev/null && [ -w "$WHEELS" ] || WHEELS=$STATE/wheels
 # Everything that decides whether a compiled wheel fits is in the name of its folder; pip's own cache looks at none of it.
 WHEELS=$WHEELS/mmcv$(pinned onedl-mmcv)-torch$(pinned torch)-$ABI-$OPS
-if [ "$OPS" = cuda ]; then WHEELS=$WHEELS-$(echo "${TORCH_CUDA_ARCH_LIST:-native}" | tr -c 'A-Za-z0-9.+\n' _); fi
+if [ "$OPS" = cuda ]; then WHEELS=$WHEELS-$(echo "$ARCHS" | tr -c 'A-Za-z0-9.+\n' _); fi
 find_wheel() { find "$WHEELS" -name 'onedl_mmcv-*.whl' 2>/dev/null | head -n 1; }
 
 case ",$EXTRAS," in *,all,* | *,mm,*) MM=1 ;; *) MM=0 ;; esac
@@ -209,10 +253,11 @@ if [ "$MM" = 1 ]; then
     if [ -z "$(find_wheel)" ]; then
         step 4 "compile onedl-mmcv $(pinned onedl-mmcv) for $OPS, once; then kept in $WHEELS" "$([ "$OPS" = cuda ] && echo 2400 || echo 600)" compile_mmcv
     fi
-    step 5 "onedl-mmcv and what it needs" 15 pip_install "$(find_wheel)"
+    step 5 "onedl-mmcv and what it needs" 15 install_mmcv
 fi
 step 6 "OpenMMLab, tools and rtx itself" 60 pip_install --no-build-isolation -e ".[$EXTRAS]"
 rm -rf "$STATE/tmp"
 step 7 "check that everything imports" 20 check_result
+echo "$ARCHS" >"$ARCHS_FILE"
 echo "$KEY" >"$STAMP"
 echo "install: finished in $(clock $((SECONDS - BEGUN)))"
