@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from rtx.reports.eps_lines import eps_lines, eps_notes, eps_point, undrawn
 from rtx.reports.figures.transfer import axis_notes, axis_point, draw_axes, draw_eps, source_axis
@@ -124,6 +125,7 @@ def test_long_names_stay_in_the_figure(tmp_path: Path) -> None:
     rows += [(f"alone with a long name number {n}", f"x{n}", "l2_eps3") for n in range(9)]
     figure = draw_eps(_group(tmp_path, rows))
     assert figure is not None
-    texts = [*figure.texts, *figure.legends[0].get_texts()]
-    width = figure.bbox.width
-    assert len(texts) > 8 and all(0 <= t.get_window_extent().x0 and t.get_window_extent().x1 <= width for t in texts)
+    figure.set_dpi(300)  # letters are wider than on a coarse screen
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    boxes = [text.get_window_extent(renderer) for text in [*figure.texts, *figure.legends[0].get_texts()]]
+    assert len(boxes) > 8 and all(0 <= box.x0 and box.x1 <= figure.bbox.width for box in boxes)
