@@ -85,10 +85,11 @@ def _run(args: argparse.Namespace, sweep: Sweep) -> int:
     from rtx.cli.options import apply_config_arguments
     from rtx.evaluation import share
     from rtx.evaluation.loop import evaluate_corruptions, plan_evaluation
-    from rtx.evaluation.model import load_model
+    from rtx.evaluation.model import check_device, load_model
     from rtx.targets.checks import check_data
 
     device = args.device or share.default_device(args.local_rank)
+    check_device(device)
     cfg = apply_config_arguments(configs.load(config_path), args)
     share.start(args.launcher, cfg.get("env_cfg", {}).get("dist_cfg"))
     sweep.rank = get_rank()
@@ -167,5 +168,6 @@ def resolve(config: str, checkpoint: str | None) -> tuple[str, Path]:
     if not pointer.is_file():
         raise BadValue(f"run folder {config!r} has no last_checkpoint; name the checkpoint file")
     named = Path(pointer.read_text().strip())
-    # The pointer holds the path at training time; a folder that was moved still has the file beside it.
-    return str(found[0]), named if named.is_file() else path / named.name
+    # The pointer holds the path at training time: in a folder that was copied it still names the original's file.
+    beside = path / named.name
+    return str(found[0]), beside if beside.is_file() or not named.is_file() else named

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from rtx.errors import DataError
 from rtx.evaluation.batches import image_path
 
 _READERS, _AT_ONCE = 4, 1024
@@ -22,6 +23,9 @@ def data_sha256(dataset: Any, indices: Sequence[int]) -> str:
 
     Files are read whole: a picture that was replaced by one of its size is another picture, and every cell reads each
     of them anyway. One that is on no local disk is known by its name alone.
+
+    Raises:
+        DataError: a file name is not UTF-8, so that no noise can be made from it.
     """
     digest = hashlib.sha256()
     with ThreadPoolExecutor(_READERS) as pool:
@@ -34,6 +38,13 @@ def data_sha256(dataset: Any, indices: Sequence[int]) -> str:
 
 def _image_digest(path: str, info: Mapping[str, Any]) -> bytes:
     """Sha256 over one image and its ground truth."""
+    name = Path(path).name
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"image {os.fsencode(path)!r}: its name is not UTF-8, and the name decides the noise; rename it"
+        ) from error
     truth = [
         {k: v for k, v in instance.items() if k not in {"mask"}} | {"mask": str(instance.get("mask"))}
         for instance in info.get("instances", [])
@@ -43,7 +54,7 @@ def _image_digest(path: str, info: Mapping[str, Any]) -> bytes:
     content = file_sha256(Path(path)) if os.path.isfile(path) else None
     if content is None and isinstance(pixels, np.ndarray):  # a set that holds its images in memory
         content = hashlib.sha256(f"{pixels.dtype}{pixels.shape}".encode() + pixels.tobytes()).hexdigest()
-    digest = hashlib.sha256(json.dumps([Path(path).name, content, truth], sort_keys=True, default=str).encode())
+    digest = hashlib.sha256(json.dumps([name, content, truth], sort_keys=True, default=str).encode())
     labels = info.get("seg_map_path")
     if labels and os.path.isfile(labels):
         digest.update(hashlib.sha256(Path(labels).read_bytes()).digest())

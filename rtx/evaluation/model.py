@@ -14,7 +14,7 @@ from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
-from rtx.errors import BadValue, WeightsError, WeightsMismatch
+from rtx.errors import BadValue, DeviceError, WeightsError, WeightsMismatch
 from rtx.sources.read import read_checkpoint
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,9 @@ def load_model(cfg: Config, checkpoint: Path, device: str | torch.device = "cpu"
         WeightsError: the file is missing or is no checkpoint.
         WeightsMismatch: a key or a shape differs from the model; keys are named.
         BadValue: the checkpoint was trained on other class names than the config evaluates.
+        DeviceError: there is no such device.
     """
+    check_device(device)
     if not checkpoint.is_file():
         raise WeightsError(f"checkpoint {str(checkpoint)!r} does not exist; give the .pth file that training wrote")
     content = read_checkpoint(checkpoint)
@@ -54,6 +56,21 @@ def load_model(cfg: Config, checkpoint: Path, device: str | torch.device = "cpu"
         model = revert_sync_batchnorm(model)
     model.cfg = cfg
     return model.to(device).eval()
+
+
+def check_device(device: str | torch.device) -> None:
+    """Check that a device is there, before anything is loaded for it.
+
+    Raises:
+        DeviceError: it is not, or that is no name of one.
+    """
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        there = f"cpu and cuda:0 to cuda:{gpus - 1}" if gpus > 1 else "cpu and cuda:0" if gpus else "cpu"
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise DeviceError(f"device {str(device)!r} cannot be used; here are {there} ({reason[:200]})") from error
 
 
 def load_strictly(model: nn.Module, state: Mapping[str, torch.Tensor], place: str) -> None:

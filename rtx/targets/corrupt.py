@@ -46,7 +46,8 @@ class Corrupt(BaseTransform):
 
     Raises:
         UnknownName: no such corruption, channel order or engine.
-        BadValue: the severity is not 1 to 5, or an image is not 8-bit colour of at least 32 x 32 pixels.
+        BadValue: the seed is no whole number from 0, the severity is not 1 to 5, or an image is not 8-bit colour of at
+            least 32 x 32 pixels.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Corrupt(BaseTransform):
         if engine not in ENGINES:
             raise unknown_name("corruption engine", engine, place="rtx.corruptions.ENGINES", choices=ENGINES)
         self.condition = Condition(corruption, severity)
+        image_rng(seed, "", self.condition)  # clean images draw nothing: a wrong seed must not be found after them
         self.seed = seed
         self.channel_order = channel_order
         self.engine = engine
