@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--n-classes", type=int, metavar="N", help="with --labels: how many classes there are")
     parser.add_argument("--ignore-index", type=int, default=255, help="with --labels: the label that does not count")
     parser.add_argument(
-        "--reduce-zero-label", action="store_true", help="with --labels: label 0 does not count, class n is n + 1"
+        "--reduce-zero-label", action="store_true", help="with --labels: 0 and 255 do not count, class n is n + 1"
     )
     parser.add_argument("--exported", metavar="DIR", help="the set that rtx corrupt wrote, for the protocol card")
     parser.add_argument("--skip-hashes", action="store_true", help="with --exported: do not read the exported files")

@@ -42,8 +42,8 @@ class ClassTruth(Truth):
 
     @property
     def names(self) -> frozenset[str]:
-        """File names of the images, without folder and suffix."""
-        return frozenset(PurePosixPath(name).name for name in self.labels)
+        """Class folders and file names of the images, without suffix."""
+        return frozenset(self.labels)
 
     def score(self, entry: Path) -> Scored:
         """Score one condition; see `Truth.score`."""

@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 
 PREDICTIONS_FORMAT = "rtx.predictions/1"
 MAP_SUFFIXES = (".png", ".bmp", ".tif", ".tiff")
+Row = tuple[ImageId, float, int, Any, Any]
+"""Image, score, label, box or None, mask or None."""
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -94,10 +96,22 @@ def lost_detections(path: Path) -> int:
         return len(unpack(path, PREDICTIONS_FORMAT)[0].get("not_finite", []))
 
 
+def listed_images(path: Path) -> frozenset[ImageId]:
+    """The images that a file of detections was made on, also those in which nothing was found.
+
+    Raises:
+        BadValue: it is no such file.
+    """
+    with reading(path, "file of detections", "keep the predictions again"):
+        return frozenset(unpack(path, PREDICTIONS_FORMAT)[0]["image_ids"])
+
+
 def read_coco_results(
     paths: Iterable[Path], truth: CocoTruth, categories: Sequence[int]
 ) -> dict[str, list[Detections]]:
     """Read COCO result files: lists of `image_id`, `category_id`, `score`, and `bbox` or `segmentation` or both.
+
+    Beside a file with boxes alone, others give masks only: mmdet writes the boxes into `.segm.json` again.
 
     Args:
         paths: the files of one condition, e.g. one with boxes and one with masks.
@@ -109,11 +123,12 @@ def read_coco_results(
 
     Raises:
         BadValue: a file or a row is not of this form, names an unknown image or category, or holds NaN; file, row and
-            value are named.
+            value are named. Or two files have boxes, or masks, of one category in one image.
     """
-    rows: dict[str, dict[ImageId, list[tuple[Any, ...]]]] = {"bbox": {}, "segm": {}}
+    tables: dict[Path, list[Row]] = {}
     label = {category: n for n, category in enumerate(categories)}
     for path in paths:
+        table = tables.setdefault(path, [])
         for n, row in enumerate(_rows(path)):
             place = f"{path}: row {n}"
             image_id, category, score = (_entry(row, name, place) for name in ("image_id", "category_id", "score"))
@@ -129,12 +144,39 @@ def read_coco_results(
                 raise BadValue(f"{place}: {error}") from error
             if box is None and mask is None:
                 raise BadValue(f"{place}: has neither bbox nor segmentation")
-            if mask is not None:
-                rows["segm"].setdefault(image_id, []).append((box or (0.0,) * 4, score, label[category], mask))
-            if box is not None:
-                rows["bbox"].setdefault(image_id, []).append((box, score, label[category], None))
+            table.append((image_id, score, label[category], box, mask))
+    rows: dict[str, dict[ImageId, list[tuple[Any, ...]]]] = {"bbox": {}, "segm": {}}
+    for image_id, score, number, box, mask in _once(tables):
+        if mask is not None:
+            rows["segm"].setdefault(image_id, []).append((box or (0.0,) * 4, score, number, mask))
+        if box is not None:
+            rows["bbox"].setdefault(image_id, []).append((box, score, number, None))
     kinds = [kind for kind in rows if rows[kind]] or ["bbox"]
     return {kind: [_detections(i, part, kind) for i, part in rows[kind].items()] for kind in kinds}
+
+
+def _once(tables: Mapping[Path, list[Row]]) -> Iterator[Row]:
+    """Rows of the files of one condition, each box and each mask once."""
+    boxes_alone = [path for path, rows in tables.items() if any(mask is None for *_, mask in rows)]
+    boxed = {image for path in boxes_alone for image, *_ in tables[path]}
+    owners: dict[tuple[str, ImageId, int], Path] = {}
+    for path, rows in tables.items():
+        for image, score, number, box, mask in rows:
+            if boxes_alone and path not in boxes_alone:
+                if image not in boxed:
+                    names = ", ".join(other.name for other in boxes_alone)
+                    raise BadValue(
+                        f"{path}: image {image!r} has masks here, but no boxes in {names}; leave one of them"
+                    )
+                box = None
+            for kind, shape in (("boxes", box), ("masks", mask)):
+                owner = path if shape is None else owners.setdefault((kind, image, number), path)
+                if owner != path:
+                    raise BadValue(
+                        f"{path}: {kind} of image {image!r} and of one category are in {owner.name}, too; "
+                        "leave one of them"
+                    )
+            yield image, score, number, box, mask
 
 
 def encode_map(labels: NDArray[np.integer[Any]]) -> bytes:

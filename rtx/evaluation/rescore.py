@@ -13,7 +13,7 @@ import logging
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import rtx
@@ -95,14 +95,15 @@ def check_exported(
     Args:
         folder: holds the manifest that `rtx corrupt` wrote.
         conditions: which are scored; clean images are not exported.
-        names: file names of the images of the ground truth, without suffix.
+        names: of the images of the ground truth, without suffix: as much of the path as it knows.
         hashes: read every file and compare its sha256; else look for the files only.
 
     Returns:
         How many files were checked.
 
     Raises:
-        BadValue: a condition or an image was not exported, or a file has changed or is gone.
+        BadValue: a condition or an image was not exported, or a file has changed or is gone; or an image could be either
+            of two exported files.
     """
     path = folder / "manifest.jsonl"
     rows: dict[str, dict[str, Mapping[str, Any]]] = {}
@@ -112,7 +113,8 @@ def check_exported(
                 row = json.loads(line)
                 if "file" in row:
                     key = Condition(row["corruption"], row["severity"]).key
-                    rows.setdefault(key, {})[Path(row["file"]).stem] = row
+                    inside = PurePosixPath(row["file"]).relative_to(key).with_suffix("").as_posix()
+                    rows.setdefault(key, {})[inside] = row
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadValue(f"{path}: not the manifest of an exported set ({error}); export into a new folder") from error
     jobs: list[tuple[Path, str | None]] = []
@@ -120,19 +122,44 @@ def check_exported(
         if condition == CLEAN:
             continue
         there = rows.get(condition.key, {})
-        absent = sorted(set(names) - set(there))
+        places = _exported_names(names, there, f"{path}: {condition.key}")
+        absent = sorted(set(names) - set(places))
         if absent:
             what = (
                 "was not exported" if not there else f"lacks {len(absent)} of {len(names)} images, e.g. {absent[0]!r}"
             )
             raise BadValue(f"{path}: {condition.key} {what}; run the export again, or score against what was exported")
-        jobs += [(folder / there[name]["file"], there[name]["sha256"] if hashes else None) for name in sorted(names)]
+        files = [there[places[name]] for name in sorted(names)]
+        jobs += [(folder / row["file"], row["sha256"] if hashes else None) for row in files]
     with ThreadPoolExecutor(8) as pool:
         for (file, _), fault in zip(jobs, pool.map(_fault, jobs), strict=True):
             if fault:
                 raise BadValue(f"{file}: {fault}; the predictions were made on other pixels, export it again")
     log.info("%s: %d exported files are %s", folder, len(jobs), "what the manifest says" if hashes else "there")
     return len(jobs)
+
+
+def _exported_names(names: Iterable[str], exported: Iterable[str], place: str) -> dict[str, str]:
+    """Name of an image -> its exported name, where there is one; either may start further up in the path."""
+    by_stem: dict[str, list[str]] = {}
+    for inside in exported:
+        by_stem.setdefault(PurePosixPath(inside).name, []).append(inside)
+    found: dict[str, str] = {}
+    taken: dict[str, str] = {}
+    for name in sorted(names):
+        same = by_stem.get(PurePosixPath(name).name, [])
+        fitting = (
+            [name] if name in same else [i for i in same if f"/{i}".endswith(f"/{name}") or name.endswith(f"/{i}")]
+        )
+        if len(fitting) > 1:
+            raise BadValue(
+                f"{place}: {name!r} could be {fitting[0]!r} or {fitting[1]!r}; export the evaluated images alone"
+            )
+        for inside in fitting:
+            if inside in taken:
+                raise BadValue(f"{place}: {inside!r} could be {taken[inside]!r} or {name!r}; export with their folders")
+            found[name], taken[inside] = inside, name
+    return found
 
 
 def _fault(job: tuple[Path, str | None]) -> str:
@@ -161,12 +188,13 @@ def score_predictions(
         The summary, as in `summary.json`.
 
     Raises:
-        BadValue: predictions are damaged or do not fit the ground truth.
+        BadValue: predictions are damaged or do not fit the ground truth, or their conditions were made on other images.
         RunConflict: `out` holds scores of other predictions.
     """
     entries = find_predictions(root, truth.suffixes)
     if isinstance(truth, CocoFile):
         truth.settle_kinds(next(iter(entries.values())))
+    preview = _preview(truth, entries)
     made = dict.fromkeys(("corruption_engine", "corruption_engine_version", "channel_order"), UNSTATED)
     unstated = {**made, "corruption_seed": UNSTATED, "precision": UNSTATED, "weights_sha256": UNSTATED}
     card = {
@@ -176,6 +204,7 @@ def score_predictions(
         "metric": truth.card(),
         "limit": None,
         "n_images": truth.n_images,
+        **preview,
         "labels": {"run": root.name},
         "rtx": rtx.__version__,
         **{name: value for name, value in (stated or {}).items() if value is not None},
@@ -198,6 +227,27 @@ def score_predictions(
             "%d/%d %s: %s %.4f", n + 1, len(entries), condition.key, truth.headline, scored.metrics[truth.headline]
         )
     return write_summary(out, cells, truth.headline, folder.card)
+
+
+def _preview(truth: Truth, entries: Mapping[Condition, Path]) -> dict[str, Any]:
+    """What the card says of predictions that were kept of a part of the images only; nothing of whole ones."""
+    listed = {condition: truth.listed(entry) for condition, entry in entries.items()}
+    fewer = [c for c, ids in listed.items() if ids is not None and len(ids) < truth.n_images]
+    if not fewer:
+        return {}
+    ids = listed[fewer[0]] or frozenset()
+    other = next((c for c in listed if listed[c] != ids), None)
+    if other is not None:
+        raise BadValue(
+            f"{entries[fewer[0]]}: was made on {len(ids)} of the {truth.n_images} images, {entries[other].name} on "
+            "others; all conditions must be of the same images"
+        )
+    log.warning(
+        "predictions of %d of the %d images: a PREVIEW, not the score of the data set", len(ids), truth.n_images
+    )
+    names = json.dumps(sorted(map(str, ids)))
+    sha256 = hashlib.sha256(f"{truth.sha256}|{names}".encode()).hexdigest()
+    return {"limit": len(ids), "n_images": len(ids), "subset": "as predicted", "data_sha256": sha256}
 
 
 def _condition(key: str, place: Path) -> Condition:

@@ -7,7 +7,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -16,9 +16,10 @@ from rtx.errors import BadValue, DataError
 from rtx.evaluation import coco, evidence, miou
 from rtx.evaluation.coco_backends import choose_backend, version
 from rtx.evaluation.coco_match import coco_evidence
-from rtx.evaluation.coco_truth import category_ids, read_truth
+from rtx.evaluation.coco_truth import ImageId, category_ids, read_truth
 from rtx.evaluation.predictions import (
     MAP_SUFFIXES,
+    listed_images,
     lost_detections,
     read_coco_results,
     read_detections,
@@ -58,7 +59,11 @@ class Truth(ABC):
     @property
     @abstractmethod
     def names(self) -> frozenset[str]:
-        """File names of the images that count, without folder and suffix."""
+        """File names of the images that count, without suffix; with their folders where these tell images apart."""
+
+    def listed(self, entry: Path) -> frozenset[ImageId] | None:
+        """The images that the predictions of one condition say they were made on; None where they do not say."""
+        return None
 
     @abstractmethod
     def score(self, entry: Path) -> Scored:
@@ -74,7 +79,7 @@ class Truth(ABC):
 
 
 class CocoFile(Truth):
-    """A COCO annotation file; every image of it counts.
+    """A COCO annotation file; every image of it counts, of kept predictions those that they were made on.
 
     Args:
         path: the file.
@@ -109,8 +114,9 @@ class CocoFile(Truth):
 
     @property
     def names(self) -> frozenset[str]:
-        """File names of the images, without folder and suffix; their ids where the file names none."""
-        return frozenset(Path(str(row.get("file_name", i))).stem for i, row in self.truth.images.items())
+        """File names of the images, as in the file but without suffix; their ids where the file names none."""
+        files = (PurePosixPath(str(row.get("file_name", i))) for i, row in self.truth.images.items())
+        return frozenset(file.with_suffix("").as_posix() for file in files)
 
     def settle_kinds(self, entry: Path) -> None:
         """Decide what is scored from what one condition holds, unless it was said."""
@@ -118,11 +124,15 @@ class CocoFile(Truth):
             self.kinds = tuple(self._read(entry))
             log.info("scoring %s, which is what %s holds", " and ".join(self.kinds), entry)
 
+    def listed(self, entry: Path) -> frozenset[ImageId] | None:
+        """The images that kept predictions were made on; see `Truth.listed`."""
+        return kept_images(entry, self.suffixes)
+
     def score(self, entry: Path) -> Scored:
         """Score one condition; see `Truth.score`."""
         self.settle_kinds(entry)
         assert self.kinds is not None
-        found = self._read(entry)
+        found, ids = self._read(entry), self.listed(entry)
         metrics: dict[str, float] = {}
         parts = []
         empty = not any(len(d.scores) for rows in found.values() for d in rows)
@@ -130,7 +140,7 @@ class CocoFile(Truth):
             if kind not in found and not empty:
                 raise BadValue(f"{entry}: holds no {kind} predictions, but {kind} is scored; name --kinds")
             rows = found.get(kind, [])
-            options: dict[str, Any] = {"kinds": (kind,), "max_detections": self.max_detections}
+            options: dict[str, Any] = {"kinds": (kind,), "max_detections": self.max_detections, "image_ids": ids}
             metrics |= coco.coco_ap(self.truth, rows, self.categories, backend=self.backend, **options)
             parts.append(coco_evidence(self.truth, rows, self.categories, **options))
         joined = evidence.DetectionEvidence(
@@ -140,7 +150,7 @@ class CocoFile(Truth):
         )
         kept = [path for path in entry_files(entry, self.suffixes) if path.suffix == ".npz"]
         flags = (*(("no predictions",) if empty else ()), *not_finite(sum(map(lost_detections, kept))))
-        return Scored(metrics, self.n_images, flags, joined)
+        return Scored(metrics, self.n_images if ids is None else len(ids), flags, joined)
 
     def card(self) -> dict[str, Any]:
         """The definition of the numbers."""
@@ -177,7 +187,7 @@ class LabelFolder(Truth):
         path: the folder; predictions are matched by file name without suffix.
         n_classes: how many classes there are.
         ignore_index: the label of pixels that do not count.
-        reduce_zero_label: ADE20K's convention: label 0 does not count, and class n is label n + 1.
+        reduce_zero_label: ADE20K's convention as in mmseg: labels 0 and 255 do not count, and class n is label n + 1.
     """
 
     suffixes = MAP_SUFFIXES
@@ -194,6 +204,11 @@ class LabelFolder(Truth):
             raise DataError(f"{path}: {what}; give the folder of the ground truth of the evaluated images")
         if n_classes < 1:
             raise BadValue(f"{n_classes} classes: must be 1 or more")
+        if reduce_zero_label and (n_classes > 254 or 0 <= ignore_index < n_classes):
+            raise BadValue(
+                f"reduce_zero_label with {n_classes} classes and ignored label {ignore_index}: it is a rule of 8-bit "
+                "label maps of at most 254 classes, and what it ignores must be no class; leave the ignored label at 255"
+            )
         self.place, self.n_classes = str(path), n_classes
         self.ignore_index, self.reduce_zero_label = ignore_index, reduce_zero_label
         digest = hashlib.sha256()
@@ -217,8 +232,7 @@ class LabelFolder(Truth):
                 )
             label = read_map(self.files[name], str(self.files[name]))
             if self.reduce_zero_label:
-                label = label - 1
-                label[label == -1] = self.ignore_index
+                label = np.where((label == 0) | (label == miou.IGNORE_INDEX), self.ignore_index, label - 1)
             place = f"{entry}: {name}"
             lost += bool((prediction == miou.NOTHING).any())
             counts = miou.count(prediction, label, self.n_classes, ignore_index=self.ignore_index, name=place)
@@ -244,6 +258,16 @@ class LabelFolder(Truth):
         }
 
 
+def kept_images(entry: Path, suffixes: Sequence[str]) -> frozenset[ImageId] | None:
+    """The images that the predictions of an evaluation were made on; None of other tools' files.
+
+    Raises:
+        BadValue: the folder holds no predictions, or a file of them is damaged.
+    """
+    kept = [path for path in entry_files(entry, suffixes) if path.suffix == ".npz"]
+    return frozenset().union(*map(listed_images, kept)) if kept else None
+
+
 def entry_files(entry: Path, suffixes: Sequence[str]) -> list[Path]:
     """The files of one condition: the entry itself, or what it holds.
 
@@ -252,7 +276,7 @@ def entry_files(entry: Path, suffixes: Sequence[str]) -> list[Path]:
     """
     if entry.is_file():
         return [entry]
-    files = [p for p in sorted(entry.iterdir()) if p.suffix.lower() in suffixes]
+    files = [p for p in sorted(entry.iterdir()) if p.suffix.lower() in suffixes and not p.name.startswith(".")]
     if not files:
         raise BadValue(f"{entry}: holds no predictions ({', '.join(suffixes)})")
     return files

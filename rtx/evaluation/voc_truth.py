@@ -17,9 +17,10 @@ import numpy as np
 from rtx.errors import BadValue, DataError, unknown_name
 from rtx.evaluation import coco, voc
 from rtx.evaluation.coco_backends import choose_backend, version
+from rtx.evaluation.coco_truth import ImageId
 from rtx.evaluation.predictions import lost_detections, read_detections
 from rtx.evaluation.scorer_base import not_finite
-from rtx.evaluation.truths import Scored, Truth, entry_files
+from rtx.evaluation.truths import Scored, Truth, entry_files, kept_images
 from rtx.evaluation.voc_evidence import voc_evidence
 
 log = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ Row = tuple[tuple[float, float, float, float], float, int]
 
 
 class VocFolder(Truth):
-    """One split of a VOC folder; every image of it counts.
+    """One split of a VOC folder; every image of it counts, of kept predictions those that they were made on.
 
     Boxes are VOC's pixel indices, counted from 1, minus 1 on all four sides. Difficult objects are neither hit nor
     mistake; objects without area stay and cost recall where nothing can match them.
@@ -87,14 +88,19 @@ class VocFolder(Truth):
         """File names of the images, without suffix."""
         return frozenset(str(truth.image_id) for truth in self.truth)
 
+    def listed(self, entry: Path) -> frozenset[ImageId] | None:
+        """The images that kept predictions were made on; see `Truth.listed`."""
+        return kept_images(entry, self.suffixes)
+
     def score(self, entry: Path) -> Scored:
         """Score one condition; see `Truth.score`."""
-        found, lost = self._read(entry)
+        (found, lost), ids = self._read(entry), self.listed(entry)
+        truth = self.truth if ids is None else [t for t in self.truth if t.image_id in ids]
         n = len(self.classes)
-        metrics = voc.voc_ap(self.truth, found, n, backend=self.backend)
+        metrics = voc.voc_ap(truth, found, n, backend=self.backend)
         empty = not any(len(d.scores) for d in found)
         flags = (*(("no predictions",) if empty else ()), *not_finite(lost))
-        return Scored(metrics, self.n_images, flags, voc_evidence(self.truth, found, n))
+        return Scored(metrics, len(truth), flags, voc_evidence(truth, found, n))
 
     def card(self) -> dict[str, Any]:
         """The definition of the numbers."""
