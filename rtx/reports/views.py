@@ -140,7 +140,8 @@ EPS = View(
 SOURCE_AXIS = View(
     "source_axis",
     "Transfer: source axis against target axis",
-    "How robust the source is on its own task (published accuracy on ImageNet-C) against what is left on the target.",
+    "How robust the source is on its own task (published accuracy on ImageNet-C, ResNet-50) against what is left on "
+    "the target.",
     transfer.draw_axes,
     transfer.axis_point,
     absent=_no_axis,

@@ -129,3 +129,16 @@ def test_long_names_stay_in_the_figure(tmp_path: Path) -> None:
     renderer = FigureCanvasAgg(figure).get_renderer()
     boxes = [text.get_window_extent(renderer) for text in [*figure.texts, *figure.legends[0].get_texts()]]
     assert len(boxes) > 8 and all(0 <= box.x0 and box.x1 <= figure.bbox.width for box in boxes)
+
+
+def test_the_labels_of_both_transfer_figures_stay_inside(tmp_path: Path) -> None:
+    rows = [(f"a long name of a run with {s}", "maskrcnn_r50", s) for s in ("in1k_v1", "ant", "linf_eps4")]
+    group = _group(tmp_path, rows)
+    for figure in (draw_eps(group), draw_axes(group)):
+        assert figure is not None
+        figure.set_dpi(300)
+        renderer = FigureCanvasAgg(figure).get_renderer()
+        labels = [label for axes in figure.axes for label in (axes.xaxis.label, axes.yaxis.label)]
+        figure.draw(renderer)
+        for box in (label.get_window_extent(renderer) for label in labels):
+            assert 0 <= box.x0 and box.x1 <= figure.bbox.width

@@ -129,7 +129,7 @@ def _eps_figure(group: Group, lines: Sequence[Line]) -> Figure:
             axes.set_xticks([max(t, floor) for t in radii], [f"{t:g}" if t else "0" for t in radii], fontsize=5)
             axes.minorticks_off()
             unit = "" if norm == "l2" else "/255"
-            axes.set_xlabel(f"eps of the source, {NORMS[norm]}{unit} (0: standard)", fontsize=5.6)
+            axes.set_xlabel(f"source's eps, {NORMS[norm]}{unit} (0: standard)", fontsize=5.6)
             axes.set_ylabel(text)
             axes.set_ylim(0, axes.get_ylim()[1] * 1.04)
     _eps_legend(figure, modes, colours, columns, below / height)
@@ -195,11 +195,11 @@ def _axes_figure(group: Group, pairs: Sequence[tuple[Run, float]]) -> Figure:
     figure = new_figure(height)
     names = shortened([run.name for run, _ in pairs], 26)
     room = min((max(len(n) for n in names) + 2) * 5.4 * 0.6 / 72 / 3.4, 0.42)
-    axes = figure.add_axes((0.105, (0.36 + below) / height, 0.87 - room, 1 - (0.8 + below) / height))
+    axes = figure.add_axes((0.125, (0.36 + below) / height, 0.85 - room, 1 - (0.8 + below) / height))
     xs, ys = [100 * value for _, value in pairs], [100 * run.summary.rPC for run, _ in pairs]
     pad_x, pad_y = max(0.1 * (max(xs) - min(xs)), 1), max(0.12 * (max(ys) - min(ys)), 1)
     axes.set(xlim=(min(xs) - pad_x, max(xs) + pad_x), ylim=(min(ys) - pad_y, max(ys) + pad_y))
-    axes.set(xlabel="source: top-1 on ImageNet-C, % (published, ResNet-50)", ylabel="target: rPC, %")
+    axes.set(xlabel="source: top-1 on ImageNet-C, %", ylabel="target: rPC, %")
     low, high = axes.get_ylim()
     gap = 5.4 * 1.3 / 72 / (height - 0.8 - below) * (high - low)
     edge = axes.get_xlim()[1]
