@@ -102,8 +102,8 @@ def check_exported(
         How many files were checked.
 
     Raises:
-        BadValue: a condition or an image was not exported, or a file has changed or is gone; or an image could be either
-            of two exported files.
+        BadValue: a condition or an image was not exported, or a file has changed or is gone; or an image could be
+            either of two exported files.
     """
     path = folder / "manifest.jsonl"
     rows: dict[str, dict[str, Mapping[str, Any]]] = {}

@@ -207,7 +207,7 @@ class LabelFolder(Truth):
         if reduce_zero_label and (n_classes > 254 or 0 <= ignore_index < n_classes):
             raise BadValue(
                 f"reduce_zero_label with {n_classes} classes and ignored label {ignore_index}: it is a rule of 8-bit "
-                "label maps of at most 254 classes, and what it ignores must be no class; leave the ignored label at 255"
+                "label maps of at most 254 classes, and what it ignores must be no class; leave it at 255"
             )
         self.place, self.n_classes = str(path), n_classes
         self.ignore_index, self.reduce_zero_label = ignore_index, reduce_zero_label
