@@ -12,7 +12,8 @@ from typing import Any, TextIO
 
 from rtx.cli.words import encodes
 from rtx.corruptions import BENCHMARK, CORRUPTIONS, FAMILIES, HELD_OUT
-from rtx.evaluation.summary import ends_for, interval_text, percent, without_interval
+from rtx.evaluation.scores import mixed_text
+from rtx.evaluation.summary import MIXED, ends_for, interval_text, percent, without_interval
 from rtx.types import SEVERITIES, Condition
 
 UNICODE_STEPS = "▁▂▃▄▅▆▇█"
@@ -72,6 +73,8 @@ def final_table(summary: Mapping[str, Any], look: Look) -> str:
     if flagged:
         text = "; ".join(f"{key}: {', '.join(flags)}" for key, flags in list(flagged.items())[:6])
         lines += ["", *_wrapped(f"flags  {text}{'; ...' if len(flagged) > 6 else ''}", look)]
+    if summary.get("mixed"):
+        lines += ["", *_wrapped(f"{MIXED}: {mixed_text(summary['mixed'])}", look)]
     return "\n".join(lines)
 
 

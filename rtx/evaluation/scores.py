@@ -20,7 +20,16 @@ from rtx.evaluation.files import write_atomic
 from rtx.evaluation.overwrite import remove_results
 from rtx.types import Condition
 
-__all__ = ["CELL_FORMAT", "CONTEXT_FIELDS", "Cell", "CellFolder", "protocol_key", "write_atomic"]
+__all__ = [
+    "CELL_FORMAT",
+    "CONTEXT_FIELDS",
+    "Cell",
+    "CellFolder",
+    "mixed_makers",
+    "mixed_text",
+    "protocol_key",
+    "write_atomic",
+]
 
 CELL_FORMAT = "rtx.cell/1"
 CONTEXT_FIELDS = frozenset(
@@ -106,6 +115,29 @@ class Cell:
         if given != _checksum(row):
             raise BadValue(f"{place}: its content does not match its checksum, it was edited; delete it and run again")
         return cell
+
+
+def mixed_makers(cells: Iterable[Cell]) -> dict[str, list[str]]:
+    """The libraries, and the device, that are not the same for all cells, with what was used; empty where all agree.
+
+    They are no part of the key, since most versions change no number; some do, by a little.
+    """
+    found: dict[str, set[str]] = {}
+    for cell in cells:
+        made = {**(cell.protocol.get("versions") or {}), **{n: cell.protocol.get(n) for n in ("rtx", "device")}}
+        for name, value in made.items():
+            found.setdefault(name, set()).add(str(value or "none"))
+    return {name: sorted(values) for name, values in sorted(found.items()) if len(values) > 1}
+
+
+def mixed_text(mixed: Mapping[str, Iterable[str]]) -> str:
+    """What `mixed_makers` found, in words.
+
+    Example:
+        >>> mixed_text({"mmcv": ["2.1", "2.2"], "device": ["NVIDIA H200", "cpu"]})
+        'mmcv 2.1 / 2.2, device NVIDIA H200 / cpu'
+    """
+    return ", ".join(f"{name} {' / '.join(values)}" for name, values in mixed.items())
 
 
 class CellFolder:

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 from rtx.corruptions import BENCHMARK, CORRUPTIONS, HELD_OUT
 from rtx.evaluation import metrics as agg
 from rtx.evaluation.files import write_atomic
-from rtx.evaluation.scores import Cell, protocol_key
+from rtx.evaluation.scores import Cell, mixed_makers, mixed_text, protocol_key
 from rtx.types import CLEAN, SEVERITIES, Condition
 
 if TYPE_CHECKING:
     from rtx.evaluation.bootstrap import Confidence, Interval
 
 SUMMARY_FORMAT = "rtx.summary/1"
+MIXED = "Cells made with different versions or on different devices"
 
 
 def build_summary(
@@ -41,7 +42,8 @@ def build_summary(
         `metrics` has the same for every one. `complete` says whether all 15 corruptions at all 5 severities and the
         clean images are there; where it is false, `mPC` is the mean over what is there, and `label` says over what.
         `intervals` holds the ends of those of `metric` ([low, high]), of every other metric that has some under
-        `others`, and is null where none were computed.
+        `others`, and is null where none were computed. `mixed` is there where cells were made by different versions of
+        a library or on different devices.
     """
     names = [headline, *sorted({name for cell in cells.values() for name in cell.metrics} - {headline})]
     every = {name: _aggregate({c: cell.metrics.get(name, math.nan) for c, cell in cells.items()}) for name in names}
@@ -60,6 +62,7 @@ def build_summary(
                 c.key: {"metrics": cell.metrics, "n_images": cell.n_images, "flags": list(cell.flags)}
                 for c, cell in sorted(cells.items(), key=lambda item: grid_order(item[0]))
             },
+            **({"mixed": mixed} if (mixed := mixed_makers(cells.values())) else {}),
             "key": protocol_key(card),
             "protocol": dict(card),
         }
@@ -201,6 +204,8 @@ def markdown(summary: Mapping[str, Any]) -> str:
     flagged = {key: cell["flags"] for key, cell in cells.items() if cell["flags"]}
     if flagged:
         lines += ["", "Flags: " + "; ".join(f"{key}: {', '.join(flags)}" for key, flags in flagged.items())]
+    if summary.get("mixed"):
+        lines += ["", f"**{MIXED}: {mixed_text(summary['mixed'])}.**"]
     lines += ["", protocol_line(summary["protocol"], summary["key"]), ""]
     return "\n".join(lines)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from rtx.evaluation.scores import CONTEXT_FIELDS
+from rtx.evaluation.scores import CONTEXT_FIELDS, mixed_makers, mixed_text
 from rtx.reports.naming import slug
 from rtx.reports.runs import BENCHMARK_CELLS, Run
 from rtx.reports.wording import dataset_name, metric_name, shortened
@@ -264,6 +264,11 @@ def _of_run(run: Run) -> list[Banner]:
         )
     if CLEAN in run.grid() and run.grid()[CLEAN] == 0:
         found.append(Banner("stop", f"P is 0: {run.name}", "rPC and every drop are undefined: did the model learn?"))
+    if mixed := mixed_makers(run.cells.values()):
+        text = (
+            f"{mixed_text(mixed)}. Versions and devices are no part of a protocol's key, but may move scores a little."
+        )
+        found.append(Banner("warn", f"Cells made in different ways: {run.name}", text))
     flags: dict[str, int] = {}
     for cell in run.cells.values():
         for flag in cell.flags:
