@@ -137,7 +137,7 @@ def protocol_card(
         "n_images": len(indices),
         "data_sha256": data_sha256(dataset, indices),
         "metric": dict(scorer_card),
-        "precision": precision(device, amp=amp, channels_last=channels_last, tf32=_tf32(device)),
+        "precision": precision(device, amp=amp, channels_last=channels_last, **_tf32(device)),
         "weights_sha256": weights_sha256(model),
         "config_sha256": config_sha256(cfg),
         "source": backbone.get("source"),
@@ -152,24 +152,37 @@ def protocol_card(
     }
 
 
-def _tf32(device: str) -> bool:
-    if device != "cuda" or not torch.backends.cudnn.allow_tf32:
-        return False
-    return torch.cuda.get_device_capability() >= (8, 0)
+def _tf32(device: str) -> dict[str, bool]:
+    """Which kinds of operation use TF32: two switches, and no environment variable or program need set both."""
+    if device != "cuda" or torch.cuda.get_device_capability() < (8, 0):
+        return {}
+    return {"tf32": torch.backends.cudnn.allow_tf32, "tf32_matmul": torch.backends.cuda.matmul.allow_tf32}
 
 
-def precision(device: str, *, amp: bool = False, channels_last: bool = False, tf32: bool = False) -> str:
+def precision(
+    device: str, *, amp: bool = False, channels_last: bool = False, tf32: bool = False, tf32_matmul: bool = False
+) -> str:
     """What the forward pass computes with, as the card names it.
+
+    Args:
+        device: `cpu` or `cuda`.
+        amp: whether it is autocast.
+        channels_last: whether the weights are in that memory format.
+        tf32: whether convolutions use TF32.
+        tf32_matmul: whether matrix products do.
 
     Example:
         >>> precision("cpu"), precision("cpu", amp=True), precision("cpu", channels_last=True)
         ('fp32', 'amp_bf16', 'fp32, channels_last')
         >>> precision("cuda", tf32=True), precision("cuda", tf32=True, amp=True)
         ('fp32, tf32 convolutions', 'amp_fp16')
+        >>> precision("cuda", tf32_matmul=True), precision("cuda", tf32=True, tf32_matmul=True)
+        ('fp32, tf32 matmul', 'fp32, tf32 convolutions and matmul')
     """
     name = ("amp_bf16" if device == "cpu" else "amp_fp16") if amp else "fp32"
-    # PyTorch's default on recent GPUs: 10 bits of mantissa in convolutions, whatever the tensors hold.
-    name = "fp32, tf32 convolutions" if tf32 and not amp else name
+    # 10 bits of mantissa, whatever the tensors hold; in convolutions that is PyTorch's default on recent GPUs.
+    kinds = [kind for kind, used in (("convolutions", tf32), ("matmul", tf32_matmul)) if used and not amp]
+    name = f"{name}, tf32 {' and '.join(kinds)}" if kinds else name
     return f"{name}, channels_last" if channels_last else name
 
 
