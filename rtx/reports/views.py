@@ -60,7 +60,7 @@ def _no_classes(group: Group) -> str:
 def _no_eps(group: Group) -> str:
     found = sorted({run.source.text for run in group.runs})
     return (
-        f"Needs comparable, complete runs of one transfer mode, at least two radii; sources here: {', '.join(found)}. "
+        f"Needs comparable, complete runs of one model and transfer mode, at least two radii; sources here: {', '.join(found)}. "
         "Train another with: rtx train CONFIG --source resnet50_l2_eps3 --transfer fixed"
     )
 
@@ -68,7 +68,7 @@ def _no_eps(group: Group) -> str:
 def _no_axis(group: Group) -> str:
     return (
         "Needs complete runs from at least two ResNet-50 sources whose accuracy on ImageNet-C is published "
-        "(in1k, ant, ant3x3, augmix, deepaug, prime, speckle, ...)."
+        "(in1k_v1, ant, ant3x3, augmix, deepaug, prime, speckle, ...)."
     )
 
 
