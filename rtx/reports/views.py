@@ -60,8 +60,8 @@ def _no_classes(group: Group) -> str:
 def _no_eps(group: Group) -> str:
     found = sorted({run.source.text for run in group.runs})
     return (
-        f"Needs comparable, complete runs of one model and transfer mode, at least two radii; sources here: {', '.join(found)}. "
-        "Train another with: rtx train CONFIG --source resnet50_l2_eps3 --transfer fixed"
+        "Needs comparable, complete runs of one model and transfer mode, at least two radii; "
+        f"sources here: {', '.join(found)}. Train another with: rtx train CONFIG --source resnet50_l2_eps3 --transfer fixed"
     )
 
 
