@@ -61,7 +61,8 @@ def _no_eps(group: Group) -> str:
     found = sorted({run.source.text for run in group.runs})
     return (
         "Needs comparable, complete runs of one model and transfer mode, at least two radii; "
-        f"sources here: {', '.join(found)}. Train another with: rtx train CONFIG --source resnet50_l2_eps3 --transfer fixed"
+        f"sources here: {', '.join(found)}. Train another with: "
+        "rtx train CONFIG --source resnet50_l2_eps3 --transfer fixed"
     )
 
 
