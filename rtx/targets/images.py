@@ -2,8 +2,9 @@
 
 What becomes of unusual images is what mmcv's loader does with them, checked kind by kind in the tests: grey-scale is
 repeated over three channels, a palette is looked up, alpha is dropped (not blended), CMYK is converted, 16-bit channels
-keep their upper 8 bits. So the only thing to add is a verdict on damaged files: depending on its version, OpenCV
-returns a truncated JPEG as a half-grey image without a word.
+keep their upper 8 bits. Where a config has mmcv read with Pillow, which makes something else of some of these, those
+are refused, so that one file never has two sets of pixels. Beyond that, the only thing to add is a verdict on damaged
+files: depending on its version, OpenCV returns a truncated JPEG as a half-grey image without a word.
 """
 
 from __future__ import annotations
@@ -63,6 +64,21 @@ def damage(content: bytes) -> str | None:
     return "the file is truncated (no PNG end marker)" if content.startswith(PNG_START) else None
 
 
+def differs_with_pillow(content: bytes) -> str | None:
+    """Say why mmcv's Pillow decoder does not give the pixels that OpenCV gives, None where it does.
+
+    Args:
+        content: a whole image file that Pillow can read.
+    """
+    with Image.open(io.BytesIO(content)) as image:
+        mode = image.mode
+    if mode[0] in "IF":
+        return f"its grey values have more than 8 bits (mode {mode}), and Pillow makes everything above 255 white"
+    if mode == "LA":
+        return "it is grey with transparency, and mmcv blends it with a colour when it reads with Pillow"
+    return None
+
+
 @TRANSFORMS.register_module()
 class LoadImageChecked(LoadImageFromFile):
     """mmcv's `LoadImageFromFile` with the same pixels, but damaged files raise a `DataError` that names them.
@@ -71,7 +87,8 @@ class LoadImageChecked(LoadImageFromFile):
     required and added keys are the same too.
 
     Raises:
-        DataError: the file is missing, empty, truncated, no image, or of a kind that mmcv cannot decode.
+        DataError: the file is missing, empty, truncated, no image, or of a kind that mmcv cannot decode, or that it
+            decodes otherwise with Pillow than with OpenCV.
     """
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
@@ -84,6 +101,9 @@ class LoadImageChecked(LoadImageFromFile):
         complaint = damage(content)
         if complaint is not None:
             raise DataError(f"image {path}: {complaint}; copy the file again or take it out of the list")
+        otherwise = differs_with_pillow(content) if self.imdecode_backend == "pillow" else None
+        if otherwise is not None:
+            raise DataError(f"image {path}: {otherwise}; convert it to 8-bit RGB")
         try:
             image = mmcv.imfrombytes(content, flag=self.color_type, backend=self.imdecode_backend)
         except Exception as error:  # OpenCV raises its own class

@@ -68,6 +68,31 @@ def test_every_kind_becomes_8_bit_rgb_by_the_stated_rule(tmp_path: Path, loaders
     assert np.abs(checked[..., ::-1].astype(int) - expected).max() <= tolerance
 
 
+@pytest.mark.parametrize("kind", ["grey", "alpha", "grey alpha", "palette", "cmyk", "16 bit grey"])
+def test_a_file_has_the_same_pixels_with_pillow_or_is_refused(tmp_path: Path, loaders: dict, kind: str) -> None:
+    from rtx.targets.images import LoadImageChecked
+
+    path = tmp_path / "image.png"
+    save(path, kind)
+    pixels = loaders["checked"]({"img_path": str(path)})["img"].astype(int)
+    with_pillow = LoadImageChecked(imdecode_backend="pillow")
+    if kind in ("grey alpha", "16 bit grey"):
+        with pytest.raises(DataError, match=r"image\.png.*Pillow.*convert it to 8-bit RGB"):
+            with_pillow({"img_path": str(path)})
+    else:
+        assert np.abs(with_pillow({"img_path": str(path)})["img"] - pixels).max() <= (6 if kind == "cmyk" else 0)
+
+
+def test_pillow_does_not_cut_a_floating_point_image(tmp_path: Path) -> None:
+    pytest.importorskip("mmcv.transforms")
+    from rtx.targets.images import LoadImageChecked
+
+    path = tmp_path / "depth.tif"
+    Image.fromarray(np.full(SIZE, 900, np.float32)).save(path)
+    with pytest.raises(DataError, match=r"depth\.tif.*more than 8 bits"):
+        LoadImageChecked(imdecode_backend="pillow")({"img_path": str(path)})
+
+
 @pytest.mark.parametrize("kind", ["grey", "alpha", "cmyk", "16 bit grey"])
 @pytest.mark.parametrize("leaf", ["maskrcnn_r50_coco", "upernet_r50_ade20k"])
 def test_every_kind_passes_a_leafs_pipeline(tmp_path: Path, leaf: str, kind: str) -> None:
