@@ -68,7 +68,7 @@ def draw(group: Group) -> Figure | None:
 def _draw(group: Group) -> Figure:
     told = standing_out(group)
     others = [run for run in group.runs if run not in told]
-    legend_columns = 3 if max(len(run.name) for run in told) <= 18 and not others else 2
+    legend_columns = 1 if others else 3 if max(len(run.name) for run in told) <= 18 else 2
     legend_rows = -(-(len(told) + bool(others)) // legend_columns)
     foot = 0.36 + 0.105 * legend_rows
     head = 0.4
