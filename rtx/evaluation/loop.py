@@ -15,7 +15,7 @@ from mmengine.runner import IterBasedTrainLoop, Runner
 from torch import nn
 
 from rtx.corruptions import DEFAULT_ENGINE
-from rtx.errors import BadValue
+from rtx.errors import BadValue, RunConflict
 from rtx.evaluation.batches import loaders
 from rtx.evaluation.bootstrap import RESAMPLES
 from rtx.evaluation.card import choose, protocol_card
@@ -51,6 +51,14 @@ class Plan:
             RunConflict: the folder belongs to another protocol.
         """
         return sound_cells(CellFolder(self.job.out, self.job.card), self.conditions, aside=False)
+
+    def belongs_to_another(self) -> bool:
+        """Whether the folder holds cells of another protocol."""
+        try:
+            CellFolder(self.job.out, self.job.card)
+        except (RunConflict, BadValue):
+            return True
+        return False
 
 
 def plan_evaluation(
@@ -150,7 +158,7 @@ def evaluate_corruptions(
     model: nn.Module,
     out: Path,
     *,
-    overwrite: bool = False,
+    overwrite: bool | None = False,
     share: Share | None = None,
     on_cell: Callable[[Cell, int, int], None] | None = None,
     on_event: OnEvent | None = None,
@@ -163,7 +171,7 @@ def evaluate_corruptions(
         cfg: as in `plan_evaluation`, like every further option.
         model: as in `plan_evaluation`.
         out: the output folder; cells that it already holds under the same protocol are not evaluated again.
-        overwrite: evaluate everything again, even in a folder of another run.
+        overwrite: evaluate everything again, even in a folder of another run; None to do so in such a folder alone.
         share: how ranks share the cells; the running torch.distributed job when None.
         on_cell: called after each cell with (cell, number done here, number to do in all).
         on_event: called with what happens, see `rtx.evaluation.events`.
@@ -178,6 +186,7 @@ def evaluate_corruptions(
         RtxError: see `plan_evaluation` and `rtx.evaluation.sweep.run`.
     """
     plan = plan_evaluation(cfg, model, out, **options)
+    overwrite = plan.belongs_to_another() if overwrite is None else overwrite
     share = share or default_share()
     summary: dict[str, Any] = {}
     run(
@@ -265,8 +274,8 @@ class CorruptionEvalHook(Hook):
         for hook in averaged:
             hook.before_test_epoch(runner)
         try:
-            # The weights have moved since an earlier run in this folder, so its cells give way.
-            summary = evaluate_corruptions(runner.cfg, model, out, **{"overwrite": True, **self.options})
+            # Where the weights have moved since an earlier run in this folder, its cells give way.
+            summary = evaluate_corruptions(runner.cfg, model, out, **{"overwrite": None, **self.options})
         finally:
             for hook in averaged:
                 hook.after_test_epoch(runner)

@@ -123,6 +123,18 @@ def test_training_again_in_the_folder_replaces_the_old_scores(made_coco: Path, t
     assert json.loads((tmp_path / "corruption_eval" / "summary.json").read_text())["key"] != before
 
 
+def test_finished_cells_of_the_same_weights_are_kept(made_coco: Path, tmp_path: Path) -> None:
+    train(made_coco, tmp_path, epochs=1)
+    cells = tmp_path / "corruption_eval" / "cells"
+    made = {path.name: path.stat().st_mtime_ns for path in cells.glob("*.json")}
+    (cells / "frost_5.json").unlink()  # as if the run had been killed before its last cell
+    train(made_coco, tmp_path, epochs=1)
+    again = {path.name: path.stat().st_mtime_ns for path in cells.glob("*.json")}
+    assert {name for name in made if again[name] != made[name]} == {"frost_5.json"}
+    train(made_coco, tmp_path, epochs=1, overwrite=True)
+    assert all(path.stat().st_mtime_ns != again[path.name] for path in cells.glob("*.json"))
+
+
 @pytest.mark.parametrize(
     ("options", "error"),
     [
