@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
-from rtx.errors import BadValue, MissingConditions
+from rtx.errors import BadValue, MissingConditions, RunConflict
 from rtx.evaluation.by_class import write_classes
 from rtx.evaluation.examples import write_examples
 from rtx.evaluation.forward import Job
-from rtx.evaluation.runs import add_confidence, read_run
-from rtx.evaluation.scores import Cell, protocol_key
+from rtx.evaluation.repair import sound_cells
+from rtx.evaluation.runs import add_confidence, read_card, stored_conditions
+from rtx.evaluation.scores import Cell, CellFolder, protocol_key
 from rtx.evaluation.summary import build_summary, write_summary
 from rtx.types import Condition
 
@@ -26,6 +27,8 @@ def complete(
     Every process writes the same summary with its intervals, so that it does not matter which of them live to see the
     end; the first one computes them and the others find them there. What else takes long is the first rank's.
 
+    The summary is of all that the folder holds, whatever part of it was wanted this time.
+
     Args:
         job: what was evaluated.
         conditions: the cells that were wanted.
@@ -37,12 +40,15 @@ def complete(
         OutputError: the folder cannot be written.
     """
     headline = job.scorer.headline
-    card, _ = read_run(job.out)  # the folder's, since the processes may run on different devices
+    card = read_card(job.out)  # the folder's, since the processes may run on different devices
+    cells = cells | _others(CellFolder(job.out, card), cells)
     if rank == 0:
         names = getattr(job.scorer, "class_names", ())  # a scorer need not know any
         write_classes(job.out, cells, headline, card, names)
         if job.keep_predictions:
-            write_examples(job.out, job.dataset, job.indices, conditions, key=protocol_key(card))
+            write_examples(
+                job.out, job.dataset, job.indices, tuple(dict.fromkeys((*conditions, *cells))), key=protocol_key(card)
+            )
     if resamples:
         log.info("resampling the images %d times for intervals", resamples)
         try:
@@ -50,3 +56,19 @@ def complete(
         except (BadValue, MissingConditions) as error:
             log.warning("no intervals: %s", error)
     return write_summary(job.out, cells, headline, card)
+
+
+def _others(folder: CellFolder, cells: Collection[Condition]) -> dict[Condition, Cell]:
+    """The sound cells that an earlier evaluation of this protocol left in the folder."""
+    found: dict[Condition, Cell] = {}
+    for condition in stored_conditions(folder.root):
+        if condition in cells:
+            continue
+        try:
+            sound = sound_cells(folder, [condition], aside=False)
+        except RunConflict:
+            sound = {}
+        if not sound:
+            log.warning("%s is damaged or of another protocol, the summary leaves it out", folder.path(condition))
+        found |= sound
+    return found

@@ -27,6 +27,7 @@ from rtx.evaluation.completion import complete
 from rtx.evaluation.events import OnEvent
 from rtx.evaluation.files import write_atomic
 from rtx.evaluation.mce import errors
+from rtx.evaluation.repair import sound_cells
 from rtx.evaluation.scorers import build_scorer
 from rtx.evaluation.scores import Cell, CellFolder
 from rtx.evaluation.share import Share, default_share
@@ -146,13 +147,14 @@ def evaluate_stored(
         )
     job = _job(cfg, model, stored, out, images, **options)
     folder = CellFolder(out, job.card, overwrite=overwrite)
-    check_files(stored, conditions, out, {} if overwrite else folder.read(conditions))
+    check_files(stored, conditions, out, {} if overwrite else sound_cells(folder, conditions, aside=False))
     share = share or default_share()
     summary: dict[str, Any] = {}
 
     def finish(cells: dict[Condition, Cell]) -> None:
         summary.update(complete(job, conditions, cells, rank=share.rank, resamples=resamples))
-        found = errors({condition: cell.metrics["accuracy_top1"] for condition, cell in cells.items()}).to_dict()
+        scores = {Condition.from_key(key): row["metrics"]["accuracy_top1"] for key, row in summary["cells"].items()}
+        found = errors(scores).to_dict()
         write_atomic(out / ERRORS, json.dumps({"preview": summary["preview"], **found}, indent=1) + "\n")
         summary["imagenet_c"] = found
 

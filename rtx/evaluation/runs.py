@@ -5,19 +5,23 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from rtx.corruptions import CORRUPTIONS
 from rtx.errors import BadValue, MissingConditions, RunConflict
 from rtx.evaluation.bootstrap import LEVEL, Confidence, confidence, intervals, paired
 from rtx.evaluation.files import write_atomic, write_whole
 from rtx.evaluation.resampled import RESAMPLES, Table, resampled_tables
 from rtx.evaluation.scores import Cell, CellFolder, protocol_key
 from rtx.evaluation.summary import grid_order, write_summary
-from rtx.types import Condition
+from rtx.types import CLEAN, Condition
+
+log = logging.getLogger(__name__)
 
 CONFIDENCE_FORMAT = "rtx.confidence/1"
 PIXEL_FIELDS = (
@@ -41,19 +45,43 @@ def evidence_path(root: Path, condition: Condition) -> Path:
     return root / "cells" / f"{condition.key}.npz"
 
 
-def read_run(root: Path) -> tuple[dict[str, Any], dict[Condition, Cell]]:
-    """Protocol card and cells of an output folder.
+def read_run(root: Path, conditions: Iterable[Condition] | None = None) -> tuple[dict[str, Any], dict[Condition, Cell]]:
+    """Protocol card and cells of an output folder; of all conditions when None.
 
     Raises:
         BadValue: it is no output folder of an evaluation, or a file in it is damaged.
     """
+    card = read_card(root)
+    return card, CellFolder(root, card).read(stored_conditions(root) if conditions is None else conditions)
+
+
+def read_card(root: Path) -> dict[str, Any]:
+    """Protocol card of an output folder.
+
+    Raises:
+        BadValue: it is no output folder of an evaluation.
+    """
     path = root / "protocol.json"
     try:
-        card = json.loads(path.read_text(encoding="utf-8"))
+        card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise BadValue(f"{path}: cannot be read ({error}); give the output folder of an evaluation") from error
-    names = sorted(p.stem for p in (root / "cells").glob("*.json"))
-    return card, CellFolder(root, card).read([Condition.from_key(name) for name in names])
+    return card
+
+
+def stored_conditions(root: Path) -> list[Condition]:
+    """The conditions that an output folder has cells of; other files there are passed over."""
+    found = []
+    for path in sorted((root / "cells").glob("*.json")):
+        try:
+            condition = Condition.from_key(path.stem)
+        except BadValue:
+            condition = None
+        if condition is None or (condition != CLEAN and condition.corruption not in CORRUPTIONS):
+            log.warning("%s is no cell and is passed over; remove it", path)
+            continue
+        found.append(condition)
+    return found
 
 
 def run_confidence(
@@ -118,8 +146,7 @@ def write_confidences(
         MissingConditions, BadValue: see `write_confidence`.
     """
     metric = metrics[0]
-    card, every = read_run(root)
-    cells = {c: cell for c, cell in every.items() if conditions is None or c in set(conditions)}
+    card, cells = read_run(root, conditions)
     cells = {condition: cells[condition] for condition in sorted(cells, key=grid_order)}
     made_from = _digest(root, cells, metrics, resamples, seed)
     path, table_path = root / "confidence.json", root / "resamples.npz"
@@ -157,8 +184,7 @@ def add_confidence(root: Path, summary: Mapping[str, Any], *, resamples: int = R
     Raises:
         MissingConditions, BadValue: see `write_confidence`.
     """
-    card, every = read_run(root)
-    cells = {condition: cell for condition, cell in every.items() if condition.key in summary["cells"]}
+    card, cells = read_run(root, map(Condition.from_key, summary["cells"]))
     headline = summary["metric"]
     defined = [name for name, row in summary["metrics"].items() if row["label"] != "undefined"]
     names = list(dict.fromkeys([headline, *defined]))
