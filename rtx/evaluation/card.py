@@ -20,6 +20,7 @@ from rtx.corruptions import DEFAULT_ENGINE
 from rtx.evaluation.batches import image_path
 from rtx.evaluation.data_key import data_sha256, file_sha256
 from rtx.evaluation.subset import RULE, stratified
+from rtx.targets.random_steps import check_not_random
 from rtx.transfer.freeze_map import freeze_map
 from rtx.transfer.modes import transfer_name
 
@@ -118,7 +119,11 @@ def protocol_card(
 
     Returns:
         A JSON-ready dict. Fields in `rtx.evaluation.scores.CONTEXT_FIELDS` are recorded only; all others make the key.
+
+    Raises:
+        BadValue: the test pipeline draws, so that no card can say which score it gives.
     """
+    check_not_random(cfg.test_dataloader.dataset)
     part = limit is not None and len(indices) < len(dataset)
     device = next(model.parameters()).device.type
     backbone = plain(cfg.model).get("backbone") or {}

@@ -20,6 +20,7 @@ from mmengine.registry import TRANSFORMS
 from rtx.corruptions import CORRUPTIONS, DEFAULT_ENGINE, ENGINES, corrupt
 from rtx.errors import BadValue, unknown_name
 from rtx.rng import image_rng
+from rtx.targets.random_steps import check_not_random
 from rtx.types import CLEAN, Condition
 
 CHANNEL_ORDERS = ("rgb", "bgr_legacy")
@@ -118,8 +119,10 @@ def insert_corrupt(dataset_cfg: Any, corrupt_cfg: dict[str, Any], at: str = "ori
 
     Raises:
         UnknownName: no such place.
-        BadValue: a pipeline has no image loader, or already corrupts, or has no step that packs the network's input.
+        BadValue: a pipeline has no image loader, or already corrupts, or draws, or has no step that packs the network's
+            input.
     """
+    check_not_random(dataset_cfg)
     if at not in PLACES:
         raise unknown_name("place of the corruption", at, place="rtx.targets.corrupt.PLACES", choices=PLACES)
     out, inserted = _inserted(dataset_cfg, corrupt_cfg, at)

@@ -1,0 +1,71 @@
+"""Steps of a test pipeline that draw: with them a score is one of many, and the protocol cannot say which."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rtx.errors import BadValue
+
+# What OpenMMLab and torchvision register without "Random" in front of the name.
+_DRAWING = frozenset(
+    "Albu Albumentations AugMix AutoAugment BEiTMaskGenerator BioMedical3DRandomCrop BioMedical3DRandomFlip "
+    "BioMedicalGaussianNoise BioMedicalRandomGamma CachedMixUp CachedMosaic ColorJitter CopyPaste CutOut Cutout "
+    "EfficientNetRandomCrop ElasticTransform Expand InstaBoost Lighting MAERandomResizedCrop MinIoURandomCrop MixUp "
+    "Mosaic PhotoMetricDistortion RandAugment Rotate Shear ShearX ShearY SimMIMMaskGenerator Translate TranslateX "
+    "TranslateY TrivialAugmentWide YOLOXHSVRandomAug".split()
+)
+_ALL_OR_NOTHING = frozenset(
+    {"RandomFlip", "RandomGrayscale", "RandomApply", "RandomHorizontalFlip", "RandomVerticalFlip"}
+)
+_HOLDS_STEPS = ("pipeline", "transforms", "dataset", "datasets")
+
+
+def check_not_random(dataset_cfg: Any) -> None:
+    """Refuse a test set whose pipeline draws.
+
+    Known are the steps of OpenMMLab and torchvision, by name and settings; one that cannot draw as it is set (a flip
+    with probability 0 or 1) passes.
+
+    Raises:
+        BadValue: a step draws; it is named with the remedy.
+    """
+    for step in _steps(dataset_cfg):
+        name = _name(step)
+        if (name.startswith("Random") or name in _DRAWING) and not _is_fixed(name, step):
+            shown = {key: value for key, value in step.items() if key in ("prob", "p", "direction", "ratio_range")}
+            text = "".join(f", {key}={value!r}" for key, value in shown.items())
+            raise BadValue(
+                f"the test pipeline draws: {name}{text} gives another score at every run; remove it from "
+                "test_dataloader, or set its probability to 0 or 1"
+            )
+
+
+def _steps(node: Any) -> Iterator[Mapping[str, Any]]:
+    if isinstance(node, Mapping):
+        if "type" in node:
+            yield node
+        for key in _HOLDS_STEPS:
+            yield from _steps(node.get(key))
+    elif isinstance(node, (list, tuple)):
+        for part in node:
+            yield from _steps(part)
+
+
+def _name(step: Mapping[str, Any]) -> str:
+    kind = step["type"]
+    return (kind if isinstance(kind, str) else kind.__name__).rpartition(".")[2].rpartition("/")[2]
+
+
+def _is_fixed(name: str, step: Mapping[str, Any]) -> bool:
+    """Whether a step that may draw has nothing to draw as it is set."""
+    chance = step.get("prob", step.get("p"))
+    one_way = isinstance(step.get("direction", "horizontal"), str)
+    if chance == 0 or step.get("test_mode") is True or (name in _ALL_OR_NOTHING and chance == 1 and one_way):
+        return True
+    if name == "RandomResize":
+        one = not isinstance((step.get("scale") or [0])[0], (list, tuple))
+        return one and all(end == 1 for end in step.get("ratio_range") or (1,))
+    if name in ("RandomChoice", "RandomChoiceResize"):
+        return len(step.get("scales") or step.get("transforms") or ()) == 1
+    return False
