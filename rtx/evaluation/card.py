@@ -19,6 +19,7 @@ import rtx
 from rtx.corruptions import DEFAULT_ENGINE
 from rtx.evaluation.batches import image_path
 from rtx.evaluation.data_key import data_sha256, file_sha256
+from rtx.evaluation.own_code import own_code
 from rtx.evaluation.subset import RULE, stratified
 from rtx.targets.random_steps import check_not_random
 from rtx.transfer.freeze_map import freeze_map
@@ -74,10 +75,15 @@ def _without_paths(node: Any) -> Any:
 
 
 def config_sha256(cfg: Config) -> str:
-    """Sha256 over the model and the test pipeline of a config, without paths and training settings."""
+    """Sha256 over the model and the test pipeline of a config, without paths and training settings.
+
+    The source of modules that the config imports of its own goes in too: the same words then mean something else.
+    """
     part = [_without_paths(cfg.model.to_dict()), _without_paths(cfg.test_dataloader.dataset.to_dict())]
     if "data_preprocessor" not in cfg.model and cfg.get("data_preprocessor"):  # mmpretrain keeps it beside the model
         part.append(_without_paths(cfg.data_preprocessor.to_dict()))
+    if code := own_code(cfg):
+        part.append({"code": code})
     return hashlib.sha256(json.dumps(part, sort_keys=True).encode()).hexdigest()
 
 
