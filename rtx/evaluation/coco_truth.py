@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +48,8 @@ def read_truth(source: Path | Mapping[str, Any], *, place: str = "ground truth",
         quiet: do not log what is odd but allowed, for ground truth that is converted again for every cell.
 
     Raises:
-        DataError: the file is absent or no COCO file, or an annotation lacks what scoring needs.
+        DataError: the file is absent or no COCO file, an id of an image or category comes twice, or an annotation lacks
+            what scoring needs.
     """
     if isinstance(source, Path):
         place = str(source)
@@ -63,6 +65,17 @@ def read_truth(source: Path | Mapping[str, Any], *, place: str = "ground truth",
         annotations = [_checked(a, n + 1, place) for n, a in enumerate(content.get("annotations", []))]
     except (KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{place}: not a COCO annotation file, {error!r} is missing or has another form") from error
+    for kind, ids in (("image", images), ("category", categories)):
+        entries = [entry["id"] for entry in content["images" if kind == "image" else "categories"]]
+        if len(entries) != len(ids):
+            twice = next(i for i, count in Counter(entries).items() if count > 1)
+            raise DataError(f"{place}: {kind} id {twice!r} is there twice, and only one would count; number them anew")
+    strange = [a for a in annotations if a["image_id"] not in images]
+    if strange and not quiet:
+        log.warning(
+            "%s: %d of %d annotations are of images that it does not list, e.g. %r; they do not count",
+            *(place, len(strange), len(annotations), strange[0]["image_id"]),
+        )
     flat = sum(a["area"] <= 0 for a in annotations)
     if flat and not quiet:
         log.info("%s: %d annotations of zero area count as objects that no detection can match", place, flat)

@@ -74,7 +74,7 @@ class IouScorer(Scorer):
                 prediction = np.where(lost, miou.NOTHING, prediction.astype(np.int64))
             counts = miou.count(prediction, label, self._n_classes, ignore_index=self._ignore_index, name=name)
             self._counts += counts
-            self._images.append((Path(name).stem, counts))
+            self._images.append((name, counts))
             if self.keep:
                 self._maps.append((Path(name).stem, encode_map(prediction)))
 
@@ -94,7 +94,9 @@ class IouScorer(Scorer):
 
     def evidence(self) -> PixelEvidence:
         """The pixel counts of each image."""
-        return miou.pixel_evidence(self._images, self._n_classes)
+        names = miou.image_names([path for path, _ in self._images])
+        rows = zip(names, (counts for _, counts in self._images), strict=True)
+        return miou.pixel_evidence(rows, self._n_classes)
 
     def predictions(self) -> tuple[str, bytes]:
         """Every label map as PNG; see `rtx.evaluation.predictions.read_maps`.
@@ -139,7 +141,7 @@ def build_scorer(evaluator: Any, dataset: Any, **options: Any) -> Scorer:
     Raises:
         UnknownName: rtx has no scorer for this evaluator, or no such metric.
         BadValue: there is not exactly one evaluator, it asks for something else than the standard metric, or it has no
-            such option.
+            such option; or the test set leaves images out as for training.
         DataError: the ground truth cannot be read.
     """
     entries = list(evaluator) if isinstance(evaluator, list | tuple) else [evaluator]
@@ -157,6 +159,11 @@ def build_scorer(evaluator: Any, dataset: Any, **options: Any) -> Scorer:
     unknown = sorted(set(given) - known.get(name, {"headline"}))
     if unknown:
         raise BadValue(f"the scorer of {name} has no option {', '.join(unknown)}")
+    if getattr(dataset, "test_mode", True) is False and getattr(dataset, "filter_cfg", None):
+        raise BadValue(
+            f"the test set has filter_cfg={dict(dataset.filter_cfg)!r} and no test_mode=True, so that it leaves images "
+            "out as for training; set test_dataloader.dataset.test_mode=True"
+        )
     build: Any = SCORERS[name]
     scorer: Scorer = build(entry, dataset, **given)
     return scorer
