@@ -8,8 +8,10 @@ predicted counts as 0. Pixels with the ignored label do not exist for any count.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -122,6 +124,20 @@ def pixel_evidence(images: Iterable[tuple[str, PixelCounts]], n_classes: int) ->
         rows.append(np.column_stack([np.full(len(there), n), there, table[there]]))
     joined = np.concatenate(rows) if rows else np.zeros((0, 5), np.int64)
     return PixelEvidence(tuple(names), joined.astype(np.int64), n_classes, METRICS)
+
+
+def image_names(paths: Sequence[str]) -> list[str]:
+    """What tells the images of a set apart, wherever it lies: file stems, or paths below their common folder.
+
+    Example:
+        >>> image_names(["set/a/1.png", "set/b/2.png"]), image_names(["set/a/1.png", "set/b/1.png"])
+        (['1', '2'], ['a/1.png', 'b/1.png'])
+    """
+    stems = [PurePath(path).stem for path in paths]
+    if len(set(stems)) == len(stems):
+        return stems
+    root = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in paths])
+    return [PurePath(os.path.relpath(os.path.abspath(path), root)).as_posix() for path in paths]
 
 
 def _ratio(part: Counts, whole: Counts) -> NDArray[np.float64]:

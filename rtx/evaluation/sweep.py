@@ -7,8 +7,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from rtx.errors import BadValue, DataError
+from rtx.evaluation.batches import image_path
 from rtx.evaluation.claims import Claims
 from rtx.evaluation.events import CellDone, CellStarted, OnEvent, Planned, Waiting
 from rtx.evaluation.files import write_whole
@@ -57,13 +59,15 @@ def run(
 
     Raises:
         RunConflict: the folder belongs to another protocol, or `overwrite` while another process works in it.
-        BadValue: there is no image to evaluate.
+        BadValue: there is no image to evaluate, or label maps are to be kept of images that share a name.
         DataError: an image cannot be prepared, or loader processes are killed again and again.
         DeviceError: the device's memory does not hold a single image.
         OutputError: the folder cannot be written. Finished cells stay, in this case and in every other.
     """
     if not job.indices:
         raise BadValue("no image to evaluate: the test set is empty (or --limit is 0)")
+    if job.keep_predictions and (job.card.get("metric") or {}).get("scorer") == "miou":
+        _refuse_equal_names(job)
     share = share or Share()
     batches = plan_batches(job)
     CellFolder(job.out, job.card, overwrite=overwrite)  # a conflict shows before anything is written
@@ -89,6 +93,19 @@ def run(
             if claims.alone():
                 remove_halves(job.out)
         return cells
+
+
+def _refuse_equal_names(job: Job) -> None:
+    """Kept label maps are files of one folder, named after their images."""
+    first: dict[str, str] = {}
+    for index in job.indices:
+        path = image_path(job.dataset, index)
+        other = first.setdefault(Path(path).stem, path)
+        if other != path:
+            raise BadValue(
+                f"--keep-predictions: two images are named {Path(path).stem!r}, {other} and {path}; label maps are "
+                "kept under these names, so rename one"
+            )
 
 
 @dataclass
