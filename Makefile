@@ -6,7 +6,7 @@ CORES := $(shell nproc 2>/dev/null || echo 1)
 WORKERS ?= $(shell [ $(CORES) -gt 4 ] && echo 4 || echo $(CORES))
 ARGS ?=
 IMAGE ?= rtx
-SHELL_FILES := .ci/run $(wildcard tools/*.sh docker/*.sh)
+SHELL_FILES := .ci/run $(wildcard tools/*.sh docker/*.sh docker/bin/*)
 
 export VENV
 .PHONY: help install demo test lint types unit more test-slow format docker clean

@@ -46,7 +46,7 @@ LEVELS = {
 MM_EVALUATION = {
     f"rtx.evaluation.{name}"
     for name in (
-        *("adapted", "adapters", "batches", "card", "completion", "forward", "imagenet_c", "loop"),
+        *("adapted", "adapters", "batches", "card", "completion", "data_key", "forward", "imagenet_c", "loop"),
         *("model", "scorers", "share", "source_classifier", "sweep"),
     )
 }
