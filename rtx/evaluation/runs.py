@@ -31,6 +31,7 @@ PIXEL_FIELDS = (
     "corruption_seed",
     "corruption_at",
     "image_key",
+    "jpeg_quality",
     "limit",
     "subset",
     "n_images",

@@ -18,7 +18,6 @@ _DRAWING = frozenset(
 _ALL_OR_NOTHING = frozenset(
     {"RandomFlip", "RandomGrayscale", "RandomApply", "RandomHorizontalFlip", "RandomVerticalFlip"}
 )
-_HOLDS_STEPS = ("pipeline", "transforms", "dataset", "datasets")
 
 
 def check_not_random(dataset_cfg: Any) -> None:
@@ -45,8 +44,8 @@ def _steps(node: Any) -> Iterator[Mapping[str, Any]]:
     if isinstance(node, Mapping):
         if "type" in node:
             yield node
-        for key in _HOLDS_STEPS:
-            yield from _steps(node.get(key))
+        for part in node.values():  # wrappers and nested steps have many names for what they hold
+            yield from _steps(part)
     elif isinstance(node, (list, tuple)):
         for part in node:
             yield from _steps(part)

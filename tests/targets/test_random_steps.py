@@ -31,6 +31,7 @@ DRAWS = [
     dict(type="PhotoMetricDistortion"),
     dict(type="RandomSomethingOfTheUsers"),
     dict(type="TestTimeAug", transforms=[[dict(type="RandomFlip", prob=0.2)]]),
+    dict(type="LoadStored", clean=[dict(type="RandomCrop", crop_size=8)]),
     dict(type="RandomApply", prob=1, transforms=[dict(type="CutOut", n_holes=1)]),
 ]
 FIXED = [
