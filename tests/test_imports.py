@@ -47,7 +47,7 @@ MM_EVALUATION = {
     f"rtx.evaluation.{name}"
     for name in (
         *("adapted", "adapters", "batches", "card", "completion", "data_key", "forward", "imagenet_c", "loop"),
-        *("model", "scorers", "share", "source_classifier", "sweep"),
+        *("model", "scorers", "settings", "share", "source_classifier", "sweep"),
     )
 }
 # Sideways between pure rooms: names and families of corruptions have one home, and reports read scores.

@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         const=0,
         metavar="N",
-        help="score under corruption when training ends, and every N epochs (validations where the schedule counts steps)",
+        help="score under corruption when training ends, and every N epochs (validations in a schedule of steps)",
     )
     add_config_arguments(parser)
 
