@@ -115,13 +115,14 @@ def scores(counts: PixelCounts) -> dict[str, float]:
 
 
 def pixel_evidence(images: Iterable[tuple[str, PixelCounts]], n_classes: int) -> PixelEvidence:
-    """What mean IoU is made of: the counts of each image by its name."""
+    """What mean IoU is made of: the counts of each image by its name, which no other has, see `image_names`."""
     rows, names = [], []
     for n, (name, counts) in enumerate(sorted(images, key=lambda item: item[0])):
         names.append(name)
         table = np.stack([counts.both, counts.predicted, counts.labelled], axis=1)
         there = np.flatnonzero(table.any(axis=1))
         rows.append(np.column_stack([np.full(len(there), n), there, table[there]]))
+    assert len(set(names)) == len(names), "rows of equal names would lie in the order of processing"
     joined = np.concatenate(rows) if rows else np.zeros((0, 5), np.int64)
     return PixelEvidence(tuple(names), joined.astype(np.int64), n_classes, METRICS)
 
