@@ -46,9 +46,9 @@ def complete(
         names = getattr(job.scorer, "class_names", ())  # a scorer need not know any
         write_classes(job.out, cells, headline, card, names)
         if job.keep_predictions:
-            write_examples(
-                job.out, job.dataset, job.indices, tuple(dict.fromkeys((*conditions, *cells))), key=protocol_key(card)
-            )
+            every = tuple(dict.fromkeys((*conditions, *cells)))
+            labels = getattr(job.scorer, "label_names", ())
+            write_examples(job.out, job.dataset, job.indices, every, key=protocol_key(card), names=labels)
     if resamples:
         log.info("resampling the images %d times for intervals", resamples)
         try:

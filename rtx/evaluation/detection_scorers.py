@@ -107,6 +107,7 @@ class CocoScorer(_DetectionScorer):
         self._kinds, self._max_detections = kinds, max_detections
         # Evidence numbers classes by category id, whatever the order of the file and of the config.
         self.class_names = tuple(self._truth.categories[i] for i in sorted(self._categories))
+        self.label_names = tuple(self._truth.categories[i] for i in self._categories)
         self._sha256 = hashlib.sha256(Path(path).read_bytes()).hexdigest()
         log.info("scoring %s over %d classes against %s", " and ".join(kinds), len(self._categories), path)
 

@@ -39,7 +39,13 @@ Labels = NDArray[np.uint8]
 
 
 def write_examples(
-    out: Path, dataset: Any, indices: Sequence[int], conditions: Sequence[Condition], *, key: str | None = None
+    out: Path,
+    dataset: Any,
+    indices: Sequence[int],
+    conditions: Sequence[Condition],
+    *,
+    key: str | None = None,
+    names: Sequence[str] = (),
 ) -> Path | None:
     """Write `examples/` from the predictions in an output folder.
 
@@ -49,12 +55,13 @@ def write_examples(
         indices: the images that were evaluated.
         conditions: the cells; those without predictions are left out.
         key: of the protocol that made the predictions; a reader takes no pictures of another one.
+        names: what the labels are called; the data set's classes when empty.
 
     Returns:
         The index file; None where there is nothing to draw: no predictions, no classes, or a classifier's.
     """
     files = {c: path for c in conditions for path in (out / "predictions").glob(f"{c.key}.*")}
-    classes = [str(name) for name in (getattr(dataset, "metainfo", None) or {}).get("classes") or ()]
+    classes = [str(name) for name in names or (getattr(dataset, "metainfo", None) or {}).get("classes") or ()]
     maps = all(path.suffix == ".zip" for path in files.values())
     if not files or not classes or not (maps or all(path.suffix == ".npz" for path in files.values())):
         return None

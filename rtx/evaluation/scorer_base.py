@@ -20,12 +20,14 @@ class Scorer(ABC):
         headline: the one that P, mPC and rPC are made of.
         keep: set it before the first image where `predictions` will be asked for; label maps are forgotten otherwise.
         class_names: of the classes, in the order in which its evidence numbers them; empty where it knows none.
+        label_names: of the classes, in the order of the labels; empty where it is that of the data set.
     """
 
     metrics: tuple[str, ...]
     headline: str
     keep: bool = False
     class_names: tuple[str, ...] = ()
+    label_names: tuple[str, ...] = ()
 
     def __init__(self, metrics: Iterable[str], headline: str) -> None:
         self.metrics = tuple(metrics)

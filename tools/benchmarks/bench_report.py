@@ -71,7 +71,7 @@ def make_run(root: Path, number: int, *, examples: bool = True) -> Path:
     write_summary(out, cells, "bbox_mAP", folder.card)
     key = protocol_key(folder.card)
     by_class = {
-        "format": "rtx.by_class/1",
+        "format": "rtx.by_class/2",
         "metric": "bbox_mAP",
         "key": key,
         "classes": [f"class {n}" for n in range(CLASSES)],
