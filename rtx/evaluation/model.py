@@ -70,7 +70,7 @@ def check_device(device: str | torch.device) -> None:
         gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
         there = f"cpu and cuda:0 to cuda:{gpus - 1}" if gpus > 1 else "cpu and cuda:0" if gpus else "cpu"
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise DeviceError(f"device {str(device)!r} cannot be used; here are {there} ({reason[:200]})") from error
+        raise DeviceError(f"device {str(device)!r} cannot be used; available: {there} ({reason[:200]})") from error
 
 
 def load_strictly(model: nn.Module, state: Mapping[str, torch.Tensor], place: str) -> None:

@@ -26,7 +26,7 @@ def test_a_wrong_seed(made_coco: Path, tmp_path: Path, seed: Any) -> None:
 
 @pytest.mark.parametrize("device", ["foo", "cuda:99", "cpu:cpu", ""])
 def test_a_device_that_is_not_there(device: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(DeviceError, match=f"'{device}'.*here are cpu"):
+    with pytest.raises(DeviceError, match=f"'{device}'.*available: cpu"):
         check_device(device)
     check_device("cpu")
     (tmp_path / "c.py").write_text("")
