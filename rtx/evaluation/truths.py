@@ -174,7 +174,7 @@ class CocoFile(Truth):
         found, classes = read_detections(kept[0])
         if sorted(classes, key=str) != sorted(self.categories, key=str):
             raise BadValue(f"{kept[0]}: was made for other categories than those of {self.truth.place}; give --classes")
-        mine = np.array([self.categories.index(int(c)) for c in classes])
+        mine = np.array([self.categories.index(c) for c in classes])
         found = [replace(d, labels=mine[d.labels]) for d in found]
         masks = any(d.masks is not None for d in found)
         return {"bbox": found, "segm": found} if masks else {"bbox": found}

@@ -13,10 +13,12 @@ from rtx.corruptions.layouts import find_images
 from rtx.errors import BadValue
 from rtx.evaluation import miou
 from rtx.evaluation.class_truth import ClassTruth
+from rtx.evaluation.coco import Detections
 from rtx.evaluation.coco_truth import read_truth
 from rtx.evaluation.predictions import detections_to_bytes, encode_map, read_coco_results
 from rtx.evaluation.rescore import check_exported, score_predictions
 from rtx.evaluation.truths import CocoFile, LabelFolder
+from rtx.evaluation.voc import voc_ap
 from rtx.evaluation.voc_truth import VocFolder
 from rtx.types import Condition
 from tests.evaluation.coco_worlds import CATEGORIES, world
@@ -67,15 +69,21 @@ def test_predictions_kept_of_a_preview_are_scored_as_one(coco: Path, tmp_path: P
 
 def test_of_voc_too(made_voc: Path, tmp_path: Path) -> None:
     truth = VocFolder(made_voc, classes=VOC_NAMES)
-    whole = [image.image_id for image in truth.truth]
-    _, _, found = world(0)
-    rows = [type(found[0])(i, np.zeros((0, 4)), np.zeros(0), np.zeros(0, int)) for i in whole]
+    rng = np.random.default_rng(0)
+    rows = []
+    for image in truth.truth:
+        boxes = image.boxes + rng.normal(0, 3, image.boxes.shape)
+        rows.append(Detections(image.image_id, np.sort(boxes, 1), rng.random(len(boxes)), image.labels))
     (tmp_path / "p").mkdir()
-    for n_images, preview in ((len(whole), False), (1, True)):
+    scores = set()
+    for n_images in (len(rows), 2):
         (tmp_path / "p/clean.npz").write_bytes(detections_to_bytes(rows[:n_images], VOC_NAMES))
         summary = score_predictions(tmp_path / "p", truth, tmp_path / f"out{n_images}")
-        assert (summary["preview"], summary["n_images"]) == (preview, n_images)
-        assert summary["cells"]["clean"]["n_images"] == n_images
+        assert (summary["preview"], summary["n_images"]) == (n_images == 2, n_images)
+        want = voc_ap(truth.truth[:n_images], rows[:n_images], len(VOC_NAMES))
+        assert summary["cells"]["clean"]["metrics"] == pytest.approx(want)
+        scores.add(summary["P"])
+    assert len(scores) == 2
 
 
 def test_boxes_and_masks_of_mmdets_two_files_count_once(coco: Path, tmp_path: Path) -> None:
