@@ -253,7 +253,7 @@ def test_status_names_damaged_cells_and_counts_them_as_missing(
     folder.path(CLEAN).write_text(alien.path(CLEAN).read_text())
     assert "made under another protocol" in read_progress(folder.root).damaged[CLEAN]
     assert cli.main(["status", str(folder.root / "absent")]) == 2
-    assert "is no folder" in capsys.readouterr().err
+    assert "does not exist" in capsys.readouterr().err
 
 
 def test_commands_that_share_a_folder_are_all_remembered(tmp_path: Path) -> None:
