@@ -17,10 +17,11 @@ from typing import Any
 from rtx.errors import BadValue, RunConflict
 from rtx.evaluation.scores import write_atomic
 from rtx.reports import fitting, fonts, page, paper_tables, rows, run_tables, strips, tables
+from rtx.reports.banners import Banner, banners, merged
 from rtx.reports.examples import Choice, Examples, picture, read_examples
 from rtx.reports.figures import strip
 from rtx.reports.figures.breakdown import class_rows
-from rtx.reports.groups import Banner, Group, banners, group_runs, merged
+from rtx.reports.groups import Group, group_runs
 from rtx.reports.pixels import Pixels
 from rtx.reports.runs import Run
 from rtx.reports.selection import choose, models_shown

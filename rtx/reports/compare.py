@@ -9,7 +9,8 @@ from typing import Any
 
 from rtx.corruptions import BENCHMARK, CORRUPTIONS, FAMILIES
 from rtx.errors import RunConflict
-from rtx.reports.groups import TINY, differing, missing_text
+from rtx.reports.banners import missing_text
+from rtx.reports.groups import TINY, differing
 from rtx.reports.intervals import Floats, Interval, Resamples, difference
 from rtx.reports.runs import Run
 from rtx.reports.tables import Entry, Table, row

@@ -1,4 +1,4 @@
-"""The font of figures: Matplotlib's DejaVu Sans, cut once to Latin, Greek and signs.
+"""The font of figures: Matplotlib's DejaVu Sans, cut once to Latin letters and signs.
 
 Every PDF figure embeds the glyphs that it uses, and cutting them out of the whole font, with its 6000 glyphs and the
 rules for Arabic, takes longer than drawing. Letters outside the cut come from the whole font. Kerning is kept as a
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 NAME = "rtx DejaVu Sans"
 FAMILY = (NAME, "DejaVu Sans")
 _FILES = ("DejaVuSans.ttf", "DejaVuSans-Bold.ttf")
-_LETTERS = (*range(0x20, 0x180), *range(0x370, 0x400), *range(0x2010, 0x2070), *range(0x2190, 0x2270))
+_LETTERS = (*range(0x20, 0x180), *range(0x2010, 0x2040), *range(0x2190, 0x2194), 0x2212, 0x2248, 0x2264, 0x2265)
 
 
 @cache

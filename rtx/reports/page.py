@@ -18,9 +18,10 @@ from markupsafe import Markup
 
 from rtx.evaluation.scores import protocol_key
 from rtx.reports import strips
+from rtx.reports.banners import Banner, missing_text
 from rtx.reports.examples import Choice, Examples
 from rtx.reports.grids import completeness_grid, heat_grid
-from rtx.reports.groups import Banner, Group, missing_text
+from rtx.reports.groups import Group
 from rtx.reports.runs import Run
 from rtx.reports.selection import models_shown
 from rtx.reports.style import FAMILY_COLOURS, TITLE_TINT, inline_svg, model_colours, shade_dark, tint

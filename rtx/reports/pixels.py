@@ -19,7 +19,7 @@ from rtx.types import CLEAN, Condition
 log = logging.getLogger(__name__)
 
 Pixels = NDArray[np.uint8]
-WIDTH = 300
+WIDTH = 256
 """Pixels: how wide a tile is stored in the page and in figures."""
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rtx.corruptions import BENCHMARK
-from rtx.reports.groups import Group, missing_text
+from rtx.reports.banners import missing_text
+from rtx.reports.groups import Group
 from rtx.reports.intervals import Interval, Resamples, difference
 from rtx.reports.runs import Run
 from rtx.reports.wording import corruption_name, dataset_name, interval_text, metric_name, percent, signed

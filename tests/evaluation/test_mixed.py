@@ -10,7 +10,8 @@ import pytest
 from rtx.cli.final_table import Look, final_table
 from rtx.evaluation.scores import Cell, CellFolder, mixed_makers
 from rtx.evaluation.summary import write_summary
-from rtx.reports.groups import banners, group_runs
+from rtx.reports.banners import banners
+from rtx.reports.groups import group_runs
 from rtx.reports.runs import load_run
 from rtx.types import CLEAN, SEVERITIES, Condition
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from rtx.reports.banners import banners
 from rtx.reports.build import build
-from rtx.reports.groups import banners, group_runs
+from rtx.reports.groups import group_runs
 from rtx.reports.runs import load_runs
 from rtx.reports.verdict import gain
 from rtx.reports.wording import percent

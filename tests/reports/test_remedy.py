@@ -16,8 +16,9 @@ from rtx.evaluation.card import precision
 from rtx.evaluation.command import note_command
 from rtx.evaluation.conditions import grid
 from rtx.evaluation.scores import Cell, CellFolder
+from rtx.reports.banners import banners, missing_text
 from rtx.reports.compare import compare
-from rtx.reports.groups import banners, group_runs, missing_text
+from rtx.reports.groups import group_runs
 from rtx.reports.runs import BENCHMARK_CELLS, Run, load_run, load_runs
 from rtx.types import CLEAN, SEVERITIES, Condition
 from tests.reports.made import make_run

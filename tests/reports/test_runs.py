@@ -9,9 +9,10 @@ import pytest
 from rtx.corruptions import BENCHMARK
 from rtx.errors import BadValue, RunConflict
 from rtx.evaluation.runs import write_confidence
+from rtx.reports.banners import banners, merged
 from rtx.reports.examples import read_examples
 from rtx.reports.figures.transfer import eps_lines
-from rtx.reports.groups import banners, group_runs, merged, unlike
+from rtx.reports.groups import group_runs, unlike
 from rtx.reports.intervals import Resamples, difference
 from rtx.reports.naming import dataset_of, source_of, unique_names
 from rtx.reports.run_tables import of_group

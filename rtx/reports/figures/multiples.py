@@ -89,11 +89,14 @@ def _draw(group: Group) -> Figure:
     for number, name in enumerate(BENCHMARK):
         axes = figure.add_subplot(grid[number // COLUMNS, number % COLUMNS])
         axes.set(xlim=(-0.2, 5.2), ylim=(0, upper), xticks=range(6))
-        axes.tick_params(labelbottom=number >= len(BENCHMARK) - COLUMNS, labelleft=number % COLUMNS == 0, labelsize=5)
+        # Lines of the grid stand where marks would.
+        axes.tick_params(bottom=False, left=False, labelsize=5)
+        axes.tick_params(labelbottom=number >= len(BENCHMARK) - COLUMNS, labelleft=number % COLUMNS == 0)
         family = CORRUPTIONS[name]
         axes.set_title(
             f" {corruption_name(name)} ",
             fontsize=5.8,
+            y=1.0,  # said, it is not looked for at every drawing
             pad=2.2,
             color=INK,
             bbox=dict(
