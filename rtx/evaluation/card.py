@@ -18,9 +18,10 @@ from mmengine.config import Config
 import rtx
 from rtx.corruptions import DEFAULT_ENGINE
 from rtx.evaluation.batches import image_path
-from rtx.evaluation.data_key import data_sha256, file_sha256
+from rtx.evaluation.data_key import data_sha256
 from rtx.evaluation.own_code import own_code
 from rtx.evaluation.subset import RULE, stratified
+from rtx.sources.load import file_sha256
 from rtx.targets.random_steps import check_not_random
 from rtx.transfer.freeze_map import freeze_map
 from rtx.transfer.modes import transfer_name

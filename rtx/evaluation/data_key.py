@@ -14,6 +14,7 @@ import numpy as np
 
 from rtx.errors import DataError
 from rtx.evaluation.batches import image_path
+from rtx.sources.load import file_sha256
 
 _READERS, _AT_ONCE = 4, 1024
 
@@ -57,14 +58,5 @@ def _image_digest(path: str, info: Mapping[str, Any]) -> bytes:
     digest = hashlib.sha256(json.dumps([name, content, truth], sort_keys=True, default=str).encode())
     labels = info.get("seg_map_path")
     if labels and os.path.isfile(labels):
-        digest.update(hashlib.sha256(Path(labels).read_bytes()).digest())
+        digest.update(bytes.fromhex(file_sha256(Path(labels))))
     return digest.digest()
-
-
-def file_sha256(path: Path) -> str:
-    """Sha256 of a file, read in pieces."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        for piece in iter(lambda: stream.read(1 << 20), b""):
-            digest.update(piece)
-    return digest.hexdigest()

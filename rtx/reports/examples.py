@@ -232,10 +232,8 @@ def iou(a: Sequence[float], b: Sequence[float]) -> float:
         >>> iou((0, 0, 2, 2), (1, 0, 3, 2))
         0.3333333333333333
     """
-    width = max(0.0, min(a[2], b[2]) - max(a[0], b[0]))
-    height = max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
-    both = width * height
-    union = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both
+    both = _shared(a, b)
+    union = _area(a) + _area(b) - both
     return both / union if union > 0 else 0.0
 
 
@@ -246,10 +244,17 @@ def within(a: Sequence[float], b: Sequence[float]) -> float:
         >>> within((0, 0, 2, 2), (1, 0, 9, 9))
         0.5
     """
+    return _shared(a, b) / _area(a) if _area(a) > 0 else 0.0
+
+
+def _shared(a: Sequence[float], b: Sequence[float]) -> float:
     width = max(0.0, min(a[2], b[2]) - max(a[0], b[0]))
     height = max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
-    area = (a[2] - a[0]) * (a[3] - a[1])
-    return width * height / area if area > 0 else 0.0
+    return width * height
+
+
+def _area(box: Sequence[float]) -> float:
+    return (box[2] - box[0]) * (box[3] - box[1])
 
 
 def read_map(path: Path) -> Labels:

@@ -99,6 +99,15 @@ class Group:
         """Runs that a sentence about the group may be made of: comparable ones on all images, or the baseline alone."""
         return tuple(run for run in self.comparable if not run.preview) or (self.baseline,)
 
+    @cached_property
+    def roles(self) -> dict[str, str]:
+        """What the runs that stand out are, by name: the baseline, and those with the highest and the lowest mPC."""
+        ranked = sorted(self.claimed, key=lambda run: run.summary.mPC)
+        found: dict[str, list[str]] = {self.baseline.name: ["baseline"]}
+        for run, word in ((ranked[-1], "highest mPC"), (ranked[0], "lowest mPC")) if len(ranked) > 1 else ():
+            found.setdefault(run.name, []).append(word)
+        return {name: ", ".join(words) for name, words in found.items()}
+
 
 def group_runs(runs: Sequence[Run]) -> list[Group]:
     """Sort runs by test set and metric, in order of first appearance.

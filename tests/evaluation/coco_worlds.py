@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -123,3 +125,13 @@ def _guess(
     corners = np.concatenate([wide[:, :2], wide[:, :2] + wide[:, 2:]], axis=1).astype(np.float32)
     masks = [encode_mask(disc(size, box) if rng.random() > 0.03 else np.zeros(size)) for box in wide]
     return Detections(image_id, corners, scores, np.array(labels, np.int64), masks)
+
+
+def write_annotations(path: Path, content: dict[str, Any]) -> Path:
+    """A world's ground truth as an annotation file."""
+    for row in content["annotations"]:
+        shape = row["segmentation"]
+        if isinstance(shape, dict) and isinstance(shape["counts"], bytes):
+            shape["counts"] = shape["counts"].decode()
+    path.write_text(json.dumps(content))
+    return path

@@ -17,7 +17,7 @@ from rtx.evaluation.rescore import exported_settings, find_predictions, score_pr
 from rtx.evaluation.runs import compare_runs, read_run, run_confidence, same_pixels
 from rtx.evaluation.truths import CocoFile, LabelFolder
 from rtx.types import CLEAN, Condition
-from tests.evaluation.coco_worlds import CATEGORIES, world
+from tests.evaluation.coco_worlds import CATEGORIES, world, write_annotations
 from tests.evaluation.test_predictions import results
 
 FOG = Condition("fog", 3)
@@ -27,11 +27,7 @@ FOG = Condition("fog", 3)
 def coco(tmp_path: Path) -> Path:
     """Folder with an annotation file and predictions for two conditions, one as a file and one as a folder."""
     _, content, found = world(0)
-    for row in content["annotations"]:
-        shape = row["segmentation"]
-        if isinstance(shape, dict) and isinstance(shape["counts"], bytes):
-            shape["counts"] = shape["counts"].decode()
-    (tmp_path / "truth.json").write_text(json.dumps(content))
+    write_annotations(tmp_path / "truth.json", content)
     worse = sorted(found, key=lambda d: len(d.scores))[:3]  # the images with most objects are missed
     home = tmp_path / "predictions"
     (home / "fog_3").mkdir(parents=True)

@@ -21,7 +21,7 @@ from rtx.evaluation.truths import CocoFile, LabelFolder
 from rtx.evaluation.voc import voc_ap
 from rtx.evaluation.voc_truth import VocFolder
 from rtx.types import Condition
-from tests.evaluation.coco_worlds import CATEGORIES, world
+from tests.evaluation.coco_worlds import CATEGORIES, world, write_annotations
 from tests.evaluation.test_predictions import results
 from tests.makers import VOC_NAMES
 
@@ -32,12 +32,7 @@ CLEAN_AND_FOG = ("clean", "fog_1")
 def coco(tmp_path: Path) -> Path:
     """A COCO annotation file."""
     _, content, _ = world(0)
-    for row in content["annotations"]:
-        shape = row["segmentation"]
-        if isinstance(shape, dict) and isinstance(shape["counts"], bytes):
-            shape["counts"] = shape["counts"].decode()
-    (tmp_path / "truth.json").write_text(json.dumps(content))
-    return tmp_path / "truth.json"
+    return write_annotations(tmp_path / "truth.json", content)
 
 
 def test_predictions_kept_of_a_preview_are_scored_as_one(coco: Path, tmp_path: Path) -> None:

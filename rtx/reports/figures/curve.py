@@ -69,8 +69,7 @@ def _banded(group: Group, runs: Sequence[Run]) -> list[Run]:
     """Whose bands are drawn: every run's, or those of the baseline, the best and the worst where many would overlap."""
     if len(runs) <= MOST_BANDS:
         return list(runs)
-    ranked = sorted((run for run in runs if run in group.claimed), key=lambda run: run.summary.mPC)
-    return [run for run in runs if run in (group.baseline, *ranked[:1], *ranked[-1:])]
+    return [run for run in runs if run.name in group.roles]
 
 
 def draw(group: Group) -> Figure | None:

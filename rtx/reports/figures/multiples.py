@@ -53,8 +53,7 @@ def standing_out(group: Group) -> list[Run]:
     """The runs that are told apart: all, or of many the baseline, the best and the worst."""
     if len(group.runs) <= MOST:
         return list(group.runs)
-    ranked = sorted((run for run in group.runs if run in group.claimed), key=lambda run: run.summary.mPC)
-    return [run for run in group.runs if run in (group.baseline, *ranked[:1], *ranked[-1:])]
+    return [run for run in group.runs if run.name in group.roles]
 
 
 def draw(group: Group) -> Figure | None:
@@ -140,12 +139,7 @@ def _legend(figure: Figure, group: Group, told: list[Run], others: int, columns:
     names = shortened([run.name for run in group.runs], 24 if columns == 3 else 36)
     labels = [names[i] for i in places]
     if others:
-        ranked = sorted((run for run in told if run in group.claimed), key=lambda run: run.summary.mPC)
-        roles = {
-            id(run): word for run, word in zip(ranked[:1] + ranked[-1:], ("lowest mPC", "highest mPC"), strict=False)
-        }
-        roles[id(group.baseline)] = "baseline"
-        labels = [f"{label} ({roles[id(run)]})" for label, run in zip(labels, told, strict=True)]
+        labels = [f"{label} ({group.roles[run.name]})" for label, run in zip(labels, told, strict=True)]
         handles.append(Line2D([], [], color=SOFT, linewidth=0.3, alpha=0.7))
         labels.append("1 other" if others == 1 else f"{others} others")
     figure.legend(
