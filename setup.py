@@ -38,7 +38,7 @@ EXTRAS = {
         "tensorboard>=2.15",
         "torchvision>=0.19,<0.28",
     ],
-    # tests/evaluation/test_coco_backends.py pins the two fast scorers to pycocotools' numbers at these versions.
+    # tests/metrics/test_coco_backends.py pins the two fast scorers to pycocotools' numbers at these versions.
     "coco": ["faster-coco-eval==1.8.0", "hotcoco==1.3.0", "pycocotools>=2.0.7"],
     "corruptions": ["imagecorruptions-imaug>=1.1.5,<2"],
     "tb": ["tensorboard>=2.15"],
@@ -65,7 +65,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.10,<3.13",
     packages=find_packages(include=["rtx", "rtx.*"]),
-    package_data={"rtx": ["py.typed"], "rtx.reports": ["page_files/*"]},
+    package_data={"rtx": ["py.typed"], "rtx.reports.page": ["files/*"]},
     include_package_data=True,
     zip_safe=False,
     install_requires=CORE,

@@ -24,7 +24,7 @@ _base_ = [
     "mmdet::_base_/default_runtime.py",
 ]
 
-custom_imports = dict(imports=["rtx.backbones", "rtx.targets.difficult"], allow_failed_imports=False)
+custom_imports = dict(imports=["rtx.backbones", "rtx.datasets.openmmlab.keep_difficult"], allow_failed_imports=False)
 
 model = dict(
     backbone=dict(

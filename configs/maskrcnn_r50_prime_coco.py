@@ -15,7 +15,7 @@ Expected:   box AP 31.47 clean, 24.80 under corruption (drop 21.21 %); without P
 
 _base_ = "./maskrcnn_r50_lr04_coco.py"
 
-custom_imports = dict(imports=["rtx.backbones", "rtx.targets.prime"], allow_failed_imports=False)
+custom_imports = dict(imports=["rtx.backbones", "rtx.augment.prime"], allow_failed_imports=False)
 
 model = dict(backbone=dict(source="resnet50_prime_nojsd"))
 

@@ -13,7 +13,7 @@ Expected:   the paper gives this one only as a figure (Figure 6). For orientatio
 
 _base_ = "./maskrcnn_swin_t_3x_coco.py"
 
-custom_imports = dict(imports=["rtx.backbones", "rtx.targets.prime"], allow_failed_imports=False)
+custom_imports = dict(imports=["rtx.backbones", "rtx.augment.prime"], allow_failed_imports=False)
 
 train_pipeline = [*_base_.train_pipeline[:-1], dict(type="Prime"), _base_.train_pipeline[-1]]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))

@@ -15,7 +15,7 @@ Expected:   mIoU 40.91 clean, 30.56 under corruption (drop 25.31 %); without PRI
 
 _base_ = "./upernet_r50_ade20k.py"
 
-custom_imports = dict(imports=["rtx.backbones", "rtx.targets.prime"], allow_failed_imports=False)
+custom_imports = dict(imports=["rtx.backbones", "rtx.augment.prime"], allow_failed_imports=False)
 
 model = dict(backbone=dict(source="resnet50_prime_nojsd"))
 

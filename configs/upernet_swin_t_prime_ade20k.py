@@ -14,7 +14,7 @@ Expected:   the paper gives this one only as a figure (Figure 6). For orientatio
 
 _base_ = "./upernet_swin_t_160k_ade20k.py"
 
-custom_imports = dict(imports=["rtx.backbones", "rtx.targets.prime"], allow_failed_imports=False)
+custom_imports = dict(imports=["rtx.backbones", "rtx.augment.prime"], allow_failed_imports=False)
 
 train_pipeline = [*_base_.train_pipeline[:-1], dict(type="Prime"), _base_.train_pipeline[-1]]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))

@@ -12,8 +12,8 @@ from mmengine.config import Config, ConfigDict
 
 from rtx.backbones.spec import arch_of, is_ours, kept_arguments, spec_of, stock_arguments
 from rtx.errors import BadValue
-from rtx.sources.record import IMAGENET_MEAN, IMAGENET_STD, Source
-from rtx.sources.spec import parse_spec
+from rtx.sources.catalog.record import IMAGENET_MEAN, IMAGENET_STD, Source
+from rtx.sources.catalog.spec import parse_spec
 from rtx.transfer.modes import FRAMEWORK_DEFAULTS, apply_transfer, default_of, transfer_name
 from rtx.types import NormPolicy, TransferMode
 

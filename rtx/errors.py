@@ -60,7 +60,7 @@ def unknown_name(kind: str, value: object, *, place: str, choices: Iterable[str]
     Args:
         kind: what the name stands for, e.g. "corruption".
         value: the name that was given.
-        place: where the valid names are listed, e.g. "rtx/sources/catalog.py".
+        place: where the valid names are listed, e.g. "rtx/sources/catalog/rows.py".
         choices: the valid names.
         remedy: what to do when no near name is meant; a list of all choices when empty.
 

@@ -10,7 +10,7 @@ from mmengine.config import Config
 from rtx.backbones.spec import BACKBONES
 from rtx.config import check_statistics, framework_of, load, with_source, with_transfer
 from rtx.errors import BadValue, UnknownName
-from rtx.sources.catalog import CATALOG
+from rtx.sources.catalog.rows import CATALOG
 from rtx.types import TransferMode
 
 RGB = {"mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375]}

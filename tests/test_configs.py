@@ -166,8 +166,10 @@ def swin(drop_path_rate: float) -> dict[str, Any]:
 def allowed(name: str) -> dict[str, Any]:
     """The keys in which a leaf may differ from upstream, each with the value it must then have."""
     source = source_of(name)
-    imports = ["rtx.backbones"] + (["rtx.targets.difficult"] if name == "fasterrcnn_r50_d2_voc.py" else [])
-    imports += ["rtx.targets.prime"] if "prime" in name else []
+    imports = ["rtx.backbones"] + (
+        ["rtx.datasets.openmmlab.keep_difficult"] if name == "fasterrcnn_r50_d2_voc.py" else []
+    )
+    imports += ["rtx.augment.prime"] if "prime" in name else []
     common: dict[str, Any] = {
         "custom_imports": {"imports": imports, "allow_failed_imports": False},
         "vis_backends": [{"type": "LocalVisBackend"}, {"type": "TensorboardVisBackend"}],
@@ -294,7 +296,7 @@ def test_a_leaf_builds_its_whole_model(name: str) -> None:
 
 @pytest.mark.parametrize("name", LEAVES)
 def test_a_leaf_names_a_source_of_the_catalogue(name: str) -> None:
-    catalog = pytest.importorskip("rtx.sources.catalog")
+    catalog = pytest.importorskip("rtx.sources.catalog.rows")
     arch = "swin_t" if "swin_t" in name else "resnet50"
     assert catalog.find(load(CONFIGS / name).model.backbone.source).arch == arch
 

@@ -36,7 +36,7 @@ def leaf(name: str) -> Any:
 @pytest.mark.parametrize(("experiment", "run"), RUNS)
 def test_a_run_names_what_exists(experiment: Experiment, run: Run) -> None:
     from rtx.backbones.spec import spec_of
-    from rtx.sources.catalog import find
+    from rtx.sources.catalog.rows import find
 
     assert (CONFIGS / run.config).is_file()
     source = find(run.source)
@@ -51,7 +51,7 @@ def test_the_command_of_a_run_makes_the_config_it_describes(
 ) -> None:
     from rtx import config as configs
     from rtx.cli import train
-    from rtx.sources.catalog import find
+    from rtx.sources.catalog.rows import find
     from rtx.transfer.modes import transfer_name
 
     parser = argparse.ArgumentParser()
@@ -110,7 +110,7 @@ def test_the_evaluation_reads_the_folder_that_training_writes() -> None:
 
 
 def test_a_clean_evaluation_asks_for_the_clean_images_alone() -> None:
-    from rtx.evaluation.conditions import grid
+    from rtx.results.conditions import grid
     from rtx.types import CLEAN
 
     assert grid(["benchmark"], [0]) == (CLEAN,)

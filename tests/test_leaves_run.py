@@ -33,7 +33,7 @@ def shrink(node: Any) -> None:
 
 def small_config(name: str, data: Path) -> Any:
     from rtx.config import load, with_source
-    from rtx.targets.data import with_data
+    from rtx.datasets.openmmlab.with_data import with_data
 
     cfg = with_data(load(CONFIGS / name), data)
     cfg = with_source(cfg, "random")

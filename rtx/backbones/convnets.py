@@ -147,7 +147,7 @@ class SourceConvNet(SourceBackbone):
             with_cp=with_cp,
             init_cfg=init_cfg,
         )
-        from rtx.sources.archs import build_reference
+        from rtx.sources.catalog.archs import build_reference
 
         # Built without memory first: VGG16's classifier alone has 120 million weights that no pyramid uses.
         with torch.device("meta"):

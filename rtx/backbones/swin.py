@@ -13,7 +13,7 @@ from rtx.backbones.base import SourceBackbone
 from rtx.backbones.freezing import Part
 from rtx.backbones.swin_block import PatchEmbed, PatchMerging, SwinBlock
 from rtx.errors import BadValue, unknown_name
-from rtx.sources.swin_keys import SWIN_SHAPES
+from rtx.sources.keys.swin import SWIN_SHAPES
 
 
 class Stage(nn.Module):
@@ -36,7 +36,7 @@ class SourceSwin(SourceBackbone):
     depth is off in frozen blocks.
 
     Args:
-        arch: key of `rtx.sources.swin_keys.SWIN_SHAPES`.
+        arch: key of `rtx.sources.keys.swin.SWIN_SHAPES`.
         drop_path_rate: stochastic depth of the last block; earlier ones less, linearly.
         freeze_output_norms: freeze the output norm of a stage whose blocks are all frozen.
         last_norm_from_source: start `norm3` from the checkpoint's final norm, as a classifier needs it; it then is
@@ -77,7 +77,7 @@ class SourceSwin(SourceBackbone):
     ) -> None:
         """Build the layers and freeze what is to be frozen."""
         if arch not in SWIN_SHAPES:
-            raise unknown_name("architecture", arch, place="rtx/sources/swin_keys.py", choices=SWIN_SHAPES)
+            raise unknown_name("architecture", arch, place="rtx/sources/keys/swin.py", choices=SWIN_SHAPES)
         if norm_cfg is not None and norm_cfg.get("type") != "LN":
             raise BadValue(f"norm_cfg {norm_cfg!r}: Swin has layer norm; leave it out or use type 'LN'")
         super().__init__(

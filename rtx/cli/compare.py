@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rtx.reports.compare import Line
+    from rtx.reports.runs.compare import Line
 
 EXCEEDED = 1
 UNJUDGED = 2
@@ -43,10 +43,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Compare, print, and judge."""
     from rtx.errors import BadValue
-    from rtx.evaluation.scores import write_atomic
-    from rtx.reports import compare as comparing
-    from rtx.reports.runs import load_runs
-    from rtx.reports.tables import markdown, text_in_markdown
+    from rtx.reports.runs import compare as comparing
+    from rtx.reports.runs.runs import load_runs
+    from rtx.reports.tables.table import markdown, text_in_markdown
+    from rtx.results.cell import write_atomic
 
     runs = load_runs([Path(args.a), Path(args.b)], names=args.names)
     if len(runs) != 2:
@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _judge(line: Line, option: str, points: float, args: argparse.Namespace) -> int:
     """Whether a limit is exceeded, as an exit code; said where it is, or where it cannot be judged."""
-    from rtx.reports.compare import drops_more
+    from rtx.reports.runs.compare import drops_more
 
     if math.isnan(line.change):
         which = " and ".join(repr(given) for given, value in ((args.a, line.a), (args.b, line.b)) if math.isnan(value))
@@ -106,7 +106,7 @@ def _points(text: str) -> float:
 
 
 def _terminal(sentence: str, table: object) -> str:
-    from rtx.reports.tables import Table
+    from rtx.reports.tables.table import Table
 
     assert isinstance(table, Table)
     rows = [[f"{e.text} {e.below}".strip() for e in entries] for entries in table.rows]

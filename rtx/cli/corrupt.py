@@ -16,8 +16,8 @@ import sys
 from pathlib import Path
 
 from rtx.corruptions import DEFAULT_ENGINE, ENGINES, expand
-from rtx.corruptions.files import SUFFIXES
-from rtx.corruptions.layouts import LAYOUTS
+from rtx.datasets.image_files import SUFFIXES
+from rtx.datasets.layouts import LAYOUTS
 from rtx.errors import BadValue, DataError
 from rtx.types import SEVERITIES, Condition
 
@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Export, or draw the sheet."""
-    from rtx.corruptions.export import Settings
+    from rtx.corruptions.settings import Settings
 
     names = expand(args.corruptions)
     for number, what, low, high in ((args.quality, "--quality", 1, 100), (args.processes, "--processes", 1, 4096)):
@@ -71,15 +71,16 @@ def run(args: argparse.Namespace) -> int:
 def _sheet(args: argparse.Namespace, names: tuple[str, ...], settings) -> int:  # type: ignore[no-untyped-def]  # noqa: ANN001
     from dataclasses import replace
 
-    from rtx.corruptions.files import encode, read_rgb, write_atomically
-    from rtx.corruptions.sheet import contact_sheet
+    from rtx.datasets.image_files import encode, read_rgb
+    from rtx.datasets.sheet import contact_sheet
+    from rtx.files import write_whole
 
     if args.input.is_dir():
         raise BadValue(f"{args.input}: a contact sheet is of one image; name an image, or a folder as --out")
     image, _ = read_rgb(args.input)
     both = [settings, *([replace(settings, engine=args.compare)] if args.compare else [])]
     sheet = contact_sheet(image, args.input.stem, names, sorted(set(args.severities)), both)
-    write_atomically(args.out, encode(sheet, args.out.suffix, quality=args.quality))
+    write_whole(args.out, encode(sheet, args.out.suffix, quality=args.quality), sync=False)
     print(f"{args.out}: {len(names)} corruptions x {len(set(args.severities))} severities of {args.input.name}")
     return 0
 
@@ -87,8 +88,8 @@ def _sheet(args: argparse.Namespace, names: tuple[str, ...], settings) -> int:  
 def _export(args: argparse.Namespace, conditions: list[Condition], settings) -> int:  # type: ignore[no-untyped-def]  # noqa: ANN001
     from dataclasses import replace
 
-    from rtx.corruptions.export import MANIFEST, export
-    from rtx.corruptions.layouts import DataFolder, find_images
+    from rtx.datasets.export import MANIFEST, export
+    from rtx.datasets.layouts import DataFolder, find_images
 
     out, source = args.out.resolve(), args.input.resolve()
     home = source if args.input.is_dir() else source.parent

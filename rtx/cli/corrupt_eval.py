@@ -11,7 +11,7 @@ from typing import Any
 
 from rtx.cli.sweeping import Sweep, check_resamples
 from rtx.errors import BadValue
-from rtx.evaluation.events import Event
+from rtx.evaluation.sweep.events import Event
 from rtx.types import SEVERITIES
 
 HELP = "score a trained model on clean and corrupted images (P, mPC, rPC)"
@@ -67,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate and print the table."""
-    from rtx.evaluation.conditions import grid
+    from rtx.results.conditions import grid
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     conditions = grid(args.corruptions, args.severities)  # a wrong name fails before anything is loaded
@@ -83,10 +83,10 @@ def _run(args: argparse.Namespace, sweep: Sweep) -> int:
     from rtx import config as configs
     from rtx.cli.live import display
     from rtx.cli.options import apply_config_arguments
-    from rtx.evaluation import share
-    from rtx.evaluation.loop import evaluate_corruptions, plan_evaluation
-    from rtx.evaluation.model import check_device, load_model
-    from rtx.targets.checks import check_data
+    from rtx.datasets.openmmlab.checks import check_data
+    from rtx.evaluation.evaluate import evaluate_corruptions, plan_evaluation
+    from rtx.evaluation.models.load import check_device, load_model
+    from rtx.evaluation.sweep.sweep import share
 
     device = args.device or share.default_device(args.local_rank)
     check_device(device)

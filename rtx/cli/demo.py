@@ -35,10 +35,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the demo; 1 when its numbers do not tell what they should."""
-    from rtx.cli.demo_plan import FULL, PREVIEW
-    from rtx.cli.demo_screen import Screen
-    from rtx.cli.demo_steps import STEPS, Demo
-    from rtx.targets.gallery import write_gallery
+    from rtx.demo.gallery import write_gallery
+    from rtx.demo.plan import FULL, PREVIEW
+    from rtx.demo.screen import Screen
+    from rtx.demo.steps import STEPS, Demo
 
     plan = PREVIEW if args.smoke else FULL
     out = args.out or Path("work_dirs") / ("demo_smoke" if args.smoke else "demo")
@@ -71,7 +71,7 @@ def table(summaries: Mapping[str, Mapping[str, Any]]) -> str:
     from rich.table import Table
 
     from rtx.corruptions import FAMILIES
-    from rtx.evaluation.summary import percent
+    from rtx.results.summary import percent
 
     first = next(iter(summaries.values()))
     title = (

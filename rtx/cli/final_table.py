@@ -12,8 +12,8 @@ from typing import Any, TextIO
 
 from rtx.cli.words import encodes
 from rtx.corruptions import BENCHMARK, CORRUPTIONS, FAMILIES, HELD_OUT
-from rtx.evaluation.scores import mixed_text
-from rtx.evaluation.summary import MIXED, ends_for, interval_text, percent, without_interval
+from rtx.results.cell import mixed_text
+from rtx.results.summary import MIXED, ends_for, interval_text, percent, without_interval
 from rtx.types import SEVERITIES, Condition
 
 UNICODE_STEPS = "▁▂▃▄▅▆▇█"

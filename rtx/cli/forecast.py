@@ -11,7 +11,7 @@ from rtx.errors import RtxError
 from rtx.types import CLEAN, Condition
 
 if TYPE_CHECKING:
-    from rtx.evaluation.loop import Plan
+    from rtx.evaluation.evaluate import Plan
 
 log = logging.getLogger(__name__)
 
@@ -62,8 +62,8 @@ def _measure(plan: Plan, todo: list[Condition]) -> tuple[float, float]:
     """Seconds an image takes to load, on average over the cells, and to predict."""
     from mmengine.dataset import pseudo_collate
 
-    from rtx.evaluation.batches import CorruptedView
-    from rtx.evaluation.forward import Forward
+    from rtx.evaluation.sweep.batches import CorruptedView
+    from rtx.evaluation.sweep.forward import Forward
 
     job = plan.job
     view = CorruptedView(job.dataset)

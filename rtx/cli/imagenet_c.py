@@ -19,7 +19,7 @@ from typing import Any
 
 from rtx.cli.sweeping import Sweep, check_resamples
 from rtx.errors import BadValue
-from rtx.evaluation.events import Event
+from rtx.evaluation.sweep.events import Event
 from rtx.types import SEVERITIES
 
 HELP = "error, mCE and rPC of a classifier on ImageNet-C-style folders"
@@ -68,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate, and print the errors."""
-    from rtx.evaluation.conditions import grid
+    from rtx.results.conditions import grid
 
     if bool(args.config) == bool(args.source) or bool(args.config) != bool(args.checkpoint):
         raise BadValue("name the classifier: --source NAME, or --config FILE and --checkpoint FILE")
@@ -84,12 +84,12 @@ def _run(args: argparse.Namespace, sweep: Sweep) -> int:
 
     from rtx import config as configs
     from rtx.cli.live import display
-    from rtx.evaluation import share
-    from rtx.evaluation.imagenet_c import evaluate_stored
-    from rtx.evaluation.model import load_model
-    from rtx.evaluation.source_classifier import source_classifier
-    from rtx.evaluation.stored_files import find_stored
-    from rtx.targets.images import with_checked_images
+    from rtx.datasets.openmmlab.image_loader import with_checked_images
+    from rtx.evaluation.models.load import load_model
+    from rtx.evaluation.models.source_classifier import source_classifier
+    from rtx.evaluation.pixels.stored import evaluate_stored
+    from rtx.evaluation.pixels.stored_files import find_stored
+    from rtx.evaluation.sweep.sweep import share
 
     stored = find_stored(Path(args.root), Path(args.clean) if args.clean else None, _lines(args.classes))
     sweep.conditions = stored.wanted(args.corruptions, args.severities)
@@ -126,7 +126,7 @@ def _run(args: argparse.Namespace, sweep: Sweep) -> int:
 
 def table(summary: dict[str, Any]) -> str:
     """Errors and CE by corruption, and their means, as Markdown; percent."""
-    from rtx.evaluation.summary import percent, with_interval
+    from rtx.results.summary import percent, with_interval
 
     found = summary["imagenet_c"]
     lines = [f"**PREVIEW: {summary['n_images']} images only.**", ""] if summary["preview"] else []

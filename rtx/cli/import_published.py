@@ -14,10 +14,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write one evaluation folder for each file."""
-    from rtx.evaluation.scores import CellFolder
-    from rtx.evaluation.summary import write_summary
-    from rtx.reports.importing import import_folder, named
-    from rtx.reports.wording import percent
+    from rtx.reports.text.wording import percent
+    from rtx.results.cell import CellFolder
+    from rtx.results.published_files import import_folder, named
+    from rtx.results.summary import write_summary
 
     root = Path(args.out)
     # All are read before any is written: a file that cannot be taken leaves no half of its neighbours behind.

@@ -15,8 +15,8 @@ from types import TracebackType
 from typing import TextIO
 
 from rtx.cli.words import duration, encodes, named
-from rtx.evaluation.events import CellDone, CellStarted, Event, Planned, Progress, Waiting
-from rtx.evaluation.summary import interval_text
+from rtx.evaluation.sweep.events import CellDone, CellStarted, Event, Planned, Progress, Waiting
+from rtx.results.summary import interval_text
 from rtx.types import Condition
 
 REDRAW_SECONDS = 0.1

@@ -42,8 +42,8 @@ def apply_config_arguments(cfg: Config, args: argparse.Namespace) -> Config:
         UnknownName, BadValue, DataError: an argument names nothing that exists.
     """
     from rtx import config as configs
-    from rtx.targets.data import with_data
-    from rtx.targets.images import with_checked_images
+    from rtx.datasets.openmmlab.image_loader import with_checked_images
+    from rtx.datasets.openmmlab.with_data import with_data
     from rtx.transfer.modes import transfer_name
 
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))

@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write the report, say where it is and what it warns of."""
     from rtx.reports.build import build
-    from rtx.reports.runs import load_runs
+    from rtx.reports.runs.runs import load_runs
 
     runs = load_runs([Path(path) for path in args.runs], names=args.names, baseline=args.baseline)
     report = build(runs, Path(args.out), title=args.title)

@@ -54,11 +54,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Score, write and print the table."""
     from rtx.cli.corrupt_eval import show_result
-    from rtx.evaluation.class_truth import ClassTruth
-    from rtx.evaluation.rescore import check_exported, exported_settings, find_predictions, score_predictions
-    from rtx.evaluation.runs import add_confidence
-    from rtx.evaluation.truths import CocoFile, LabelFolder, Truth
-    from rtx.evaluation.voc_truth import VocFolder
+    from rtx.evaluation.offline.classification import ClassTruth
+    from rtx.evaluation.offline.score import check_exported, exported_settings, find_predictions, score_predictions
+    from rtx.evaluation.offline.truth import CocoFile, LabelFolder, Truth
+    from rtx.evaluation.offline.voc import VocFolder
+    from rtx.results.confidence import add_confidence
 
     truth: Truth
     if args.coco:

@@ -28,8 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the state of each evaluation."""
-    from rtx.evaluation.progress import read_progress
-    from rtx.reports.runs import find_evaluations
+    from rtx.evaluation.sweep.progress import read_progress
+    from rtx.reports.runs.runs import find_evaluations
 
     states = [read_progress(folder) for path in args.runs for folder in find_evaluations(Path(path))]
     if args.json:
@@ -65,8 +65,8 @@ def as_json(state: Any) -> dict[str, Any]:
 
 def as_text(state: Any) -> str:
     """The state in a few lines."""
-    from rtx.evaluation.progress import STALLED_SECONDS
-    from rtx.evaluation.summary import protocol_line
+    from rtx.evaluation.sweep.progress import STALLED_SECONDS
+    from rtx.results.summary import protocol_line
 
     total, done = len(state.wanted), len(state.wanted) - len(state.missing)
     words = ["complete" if state.complete else f"INCOMPLETE: {len(state.missing)} of {total} cells missing"]

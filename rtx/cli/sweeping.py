@@ -10,8 +10,8 @@ from pathlib import Path
 
 from rtx.cli.resume import resume_command, resume_words
 from rtx.errors import BadValue, RtxError
-from rtx.evaluation.events import Event, Planned
-from rtx.evaluation.interrupt import exit_status, sigterm_raises
+from rtx.evaluation.sweep.events import Event, Planned
+from rtx.evaluation.sweep.interrupt import exit_status, sigterm_raises
 from rtx.types import Condition
 
 
@@ -38,7 +38,7 @@ class Sweep:
         if isinstance(event, Planned):
             self.begun = True
             if self.rank == 0 and self.out is not None:
-                from rtx.evaluation.command import note_command
+                from rtx.results.command import note_command
 
                 note_command(self.out, resume_words(), Path.cwd(), self.conditions)
 

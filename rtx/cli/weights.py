@@ -18,7 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 # torch takes seconds to import: only the commands that read files do, when they run.
-from rtx.sources.catalog import find
+from rtx.sources.catalog.rows import find
 from rtx.sources.table import HEADER, aligned, rows, select
 
 
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _list(args: argparse.Namespace) -> int:
-    from rtx.sources.archs import find_arch
+    from rtx.sources.catalog.archs import find_arch
 
     if args.arch:
         find_arch(args.arch)

@@ -17,12 +17,12 @@ from mmengine.config import Config
 
 import rtx
 from rtx.corruptions import DEFAULT_ENGINE
-from rtx.evaluation.batches import image_path
 from rtx.evaluation.data_key import data_sha256
 from rtx.evaluation.own_code import own_code
-from rtx.evaluation.subset import RULE, stratified
-from rtx.sources.load import file_sha256
-from rtx.targets.random_steps import check_not_random
+from rtx.evaluation.pixels.random_steps import check_not_random
+from rtx.evaluation.sweep.batches import image_path
+from rtx.files import file_sha256
+from rtx.results.subset import RULE, stratified
 from rtx.transfer.freeze_map import freeze_map
 from rtx.transfer.modes import transfer_name
 
@@ -115,7 +115,7 @@ def protocol_card(
         scorer_card: the metric's own definition and version.
         seed: the corruption seed.
         channel_order: what the corruptions are given, `rgb` or `bgr_legacy`.
-        corruption_at: where they act, one of `rtx.targets.corrupt.PLACES`.
+        corruption_at: where they act, one of `rtx.evaluation.pixels.corrupt.PLACES`.
         engine: which implementation makes the pixels.
         limit: how many images were asked for, None for all; as many as there are, or more, is all as well.
         amp: whether the forward pass is autocast.
@@ -125,7 +125,7 @@ def protocol_card(
             by itself.
 
     Returns:
-        A JSON-ready dict. Fields in `rtx.evaluation.scores.CONTEXT_FIELDS` are recorded only; all others make the key.
+        A JSON-ready dict. Fields in `rtx.results.cell.CONTEXT_FIELDS` are recorded only; all others make the key.
 
     Raises:
         BadValue: the test pipeline draws, so that no card can say which score it gives.

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from rtx.errors import DataError
-from rtx.evaluation.batches import image_path
-from rtx.sources.load import file_sha256
+from rtx.evaluation.sweep.batches import image_path
+from rtx.files import file_sha256
 
 _READERS, _AT_ONCE = 4, 1024
 

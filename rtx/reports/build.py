@@ -15,20 +15,25 @@ from pathlib import Path
 from typing import Any
 
 from rtx.errors import BadValue, RunConflict
-from rtx.evaluation.scores import write_atomic
-from rtx.reports import fitting, fonts, page, paper_tables, rows, run_tables, strips, tables
-from rtx.reports.banners import Banner, banners, merged
-from rtx.reports.examples import Choice, Examples, picture, read_examples
-from rtx.reports.figures import strip
+from rtx.reports.figures import fonts
 from rtx.reports.figures.breakdown import class_rows
-from rtx.reports.groups import Group, group_runs
-from rtx.reports.pixels import Pixels
-from rtx.reports.runs import Run
-from rtx.reports.selection import choose, models_shown
-from rtx.reports.style import FORMATS, save, settings
-from rtx.reports.trend import residual
-from rtx.reports.verdict import gain, verdict
-from rtx.reports.views import EVERY, TRANSFER, View, wants_transfer
+from rtx.reports.figures.style import FORMATS, save, settings
+from rtx.reports.page import fitting, page
+from rtx.reports.page.views import EVERY, TRANSFER, View, wants_transfer
+from rtx.reports.runs.groups import Group, group_runs
+from rtx.reports.runs.runs import Run
+from rtx.reports.runs.trend import residual
+from rtx.reports.strips import figure as strip
+from rtx.reports.strips import strips
+from rtx.reports.strips.examples import Choice, Examples, picture, read_examples
+from rtx.reports.strips.pixels import Pixels
+from rtx.reports.strips.selection import choose, models_shown
+from rtx.reports.tables import long_form as rows
+from rtx.reports.tables import paper_tables, run_tables
+from rtx.reports.tables import table as tables
+from rtx.reports.text.banners import Banner, banners, merged
+from rtx.reports.text.verdict import gain, verdict
+from rtx.results.cell import write_atomic
 from rtx.types import CLEAN, SEVERITIES, Condition
 
 log = logging.getLogger(__name__)

@@ -13,17 +13,18 @@ from torch import Tensor
 
 from rtx import __version__
 from rtx.errors import BadValue, WeightsMismatch, unknown_name
-from rtx.sources import swin_keys
-from rtx.sources.archs import ARCHS, reference_shapes
-from rtx.sources.catalog import CATALOG
-from rtx.sources.detectron2_keys import OPTIONS, to_detectron2
-from rtx.sources.guess import guess_arch
-from rtx.sources.layouts import recognise
-from rtx.sources.load import file_sha256, fit
-from rtx.sources.openmmlab_keys import stock_backbone, to_openmmlab
-from rtx.sources.read import read_content
-from rtx.sources.record import IMAGENET_MEAN, IMAGENET_STD
-from rtx.sources.safetensors_file import write_safetensors
+from rtx.files import file_sha256
+from rtx.sources.catalog.archs import ARCHS, reference_shapes
+from rtx.sources.catalog.record import IMAGENET_MEAN, IMAGENET_STD
+from rtx.sources.catalog.rows import CATALOG
+from rtx.sources.keys import swin as swin_keys
+from rtx.sources.keys.detectron2 import OPTIONS, to_detectron2
+from rtx.sources.keys.guess import guess_arch
+from rtx.sources.keys.layouts import recognise
+from rtx.sources.keys.openmmlab import stock_backbone, to_openmmlab
+from rtx.sources.load import fit
+from rtx.sources.reading.read import read_content
+from rtx.sources.reading.safetensors_file import write_safetensors
 
 TARGETS = ("mmdet", "mmseg", "mmpretrain", "torchvision", "detectron2")
 SUFFIXES = {".pth": "PyTorch", ".safetensors": "safetensors", ".pkl": "pickle, detectron2 only"}

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from rtx.errors import WeightsError
-from rtx.sources.archs import ARCHS, reference_shapes
-from rtx.sources.catalog import CATALOG
-from rtx.sources.guess import guess_arch
-from rtx.sources.layouts import recognise, shown
-from rtx.sources.load import file_sha256, fit
-from rtx.sources.read import read_content
+from rtx.files import file_sha256
+from rtx.sources.catalog.archs import ARCHS, reference_shapes
+from rtx.sources.catalog.rows import CATALOG
+from rtx.sources.keys.guess import guess_arch
+from rtx.sources.keys.layouts import recognise, shown
+from rtx.sources.load import fit
+from rtx.sources.reading.read import read_content
 
 
 def describe(path: Path) -> dict[str, Any]:

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from rtx.errors import WeightsError
-from rtx.sources.load import RECORD, check_published, check_recorded, file_sha256, weights_folders
-from rtx.sources.record import Source
-from rtx.sources.sniff import READABLE, sniff
+from rtx.files import file_sha256
+from rtx.sources.catalog.record import Source
+from rtx.sources.load import RECORD, check_published, check_recorded, weights_folders
+from rtx.sources.reading.sniff import READABLE, sniff
 
 log = logging.getLogger(__name__)
 

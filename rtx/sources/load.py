@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fnmatch
-import hashlib
 import json
 import logging
 import math
@@ -16,12 +15,13 @@ import torch
 from torch import Tensor
 
 from rtx.errors import WeightsError, WeightsMismatch
-from rtx.sources.archs import ARCHS, find_arch, reference_shapes
-from rtx.sources.guess import guess_arch
-from rtx.sources.layouts import Recognised, recognise, shown
-from rtx.sources.read import read_content
-from rtx.sources.record import IMAGENET_MEAN, IMAGENET_STD, Source
-from rtx.sources.spec import parse_spec
+from rtx.files import file_sha256
+from rtx.sources.catalog.archs import ARCHS, find_arch, reference_shapes
+from rtx.sources.catalog.record import IMAGENET_MEAN, IMAGENET_STD, Source
+from rtx.sources.catalog.spec import parse_spec
+from rtx.sources.keys.guess import guess_arch
+from rtx.sources.keys.layouts import Recognised, recognise, shown
+from rtx.sources.reading.read import read_content
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class LoadReport:
         size: bytes.
         layout: name of the layout found.
         container: entry of the file that held the weights.
-        reader: which reader took it, see `rtx.sources.read`.
+        reader: which reader took it, see `rtx.sources.reading.read`.
         copies: further copies in the file, checked to agree.
         normaliser: whether pixel statistics stored in the file were checked.
         dropped: keys of the file that were not used (classifier, other parts of the saved model).
@@ -233,7 +233,7 @@ def _check_normaliser(found: Recognised, mean: tuple[float, ...], std: tuple[flo
         raise WeightsMismatch(
             f"{where}: was trained with pixel mean and std {stored}, but the model normalises with {mean}; {std}. "
             "Features would be wrong. Use a file with these statistics, or add a record with its mean and std to "
-            "rtx/sources/catalog.py and name that source"
+            "rtx/sources/catalog/rows.py and name that source"
         )
 
 
@@ -271,12 +271,3 @@ def check_recorded(path: Path, sha256: str) -> None:
             f"{path}: sha256 {sha256[:16]}... is not {known[:16]}..., recorded in {store} when it was fetched; "
             "remove the file and fetch it again, or remove the entry if you replaced it on purpose"
         )
-
-
-def file_sha256(path: Path) -> str:
-    """Hex sha256 of a file, read in pieces."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(1 << 22):
-            digest.update(piece)
-    return digest.hexdigest()

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from rtx.errors import WeightsError, unknown_name
-from rtx.sources.archs import full_shapes
-from rtx.sources.detectron2_keys import to_detectron2
-from rtx.sources.record import IMAGENET_MEAN, IMAGENET_STD, Source
-from rtx.sources.swin_keys import SWIN_SHAPES, to_openmmlab, to_timm, to_torchvision
+from rtx.sources.catalog.archs import full_shapes
+from rtx.sources.catalog.record import IMAGENET_MEAN, IMAGENET_STD, Source
+from rtx.sources.keys.detectron2 import to_detectron2
+from rtx.sources.keys.swin import SWIN_SHAPES, to_openmmlab, to_timm, to_torchvision
 
 State = Mapping[str, Tensor]
 
@@ -27,7 +27,7 @@ def make_weights(path: Path, arch: str, layout: str, *, seed: int = 0, legacy: b
 
     Args:
         path: the file to write; its folder is made.
-        arch: key of `rtx.sources.archs.ARCHS`.
+        arch: key of `rtx.sources.catalog.archs.ARCHS`.
         layout: key of `WRITERS`.
         seed: of the weights.
         legacy: use torch's file format from before version 1.6.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from rtx.errors import UnknownName
-from rtx.sources.catalog import CATALOG, find
-from rtx.sources.record import Source
+from rtx.sources.catalog.record import Source
+from rtx.sources.catalog.rows import CATALOG, find
 
 HEADER = ("name", "architecture", "threat", "eps", "top-1", "layout", "licence", "file", "unverified")
 

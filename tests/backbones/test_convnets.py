@@ -9,7 +9,7 @@ from rtx.backbones import SourceConvNet
 from rtx.backbones.convnets import LAYOUTS
 from rtx.backbones.spec import spec_of
 from rtx.errors import BadValue, UnknownName
-from rtx.sources.archs import build_reference, reference_shapes
+from rtx.sources.catalog.archs import build_reference, reference_shapes
 from rtx.sources.made_up import random_state
 from rtx.transfer.modes import apply_transfer
 from rtx.types import TransferMode

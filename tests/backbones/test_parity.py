@@ -10,9 +10,9 @@ import torch
 
 from rtx.backbones.spec import BACKBONES
 from rtx.config import load, with_source
-from rtx.sources.archs import build_reference
+from rtx.sources.catalog.archs import build_reference
+from rtx.sources.catalog.record import IMAGENET_MEAN, IMAGENET_STD
 from rtx.sources.made_up import write_weights
-from rtx.sources.record import IMAGENET_MEAN, IMAGENET_STD
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 SIZES = [(64, 96), (128, 160)]

@@ -9,7 +9,7 @@ import rtx.backbones  # noqa: F401  # registers
 from rtx.backbones import SourceResNet
 from rtx.backbones.spec import BACKBONES, arch_of, spec_of
 from rtx.errors import BadValue, UnknownName
-from rtx.sources.archs import build_reference, reference_shapes
+from rtx.sources.catalog.archs import build_reference, reference_shapes
 from rtx.sources.made_up import random_state
 
 SIZES = [(64, 96), (75, 61)]

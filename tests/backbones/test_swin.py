@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-import rtx.sources.swin_keys as swin_keys
+import rtx.sources.keys.swin as swin_keys
 from rtx.backbones import SourceSwin
 from rtx.backbones.spec import spec_of
 from rtx.errors import BadValue
-from rtx.sources.archs import ARCHS, reference_shapes
+from rtx.sources.catalog.archs import ARCHS, reference_shapes
+from rtx.sources.keys.swin import SWIN_SHAPES, to_openmmlab, to_original, to_timm
 from rtx.sources.made_up import make_weights, random_state
-from rtx.sources.swin_keys import SWIN_SHAPES, to_openmmlab, to_original, to_timm
 
 SIZES = [(64, 96), (97, 150)]
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from rtx.backbones.spec import spec_of
-from rtx.sources.catalog import find
+from rtx.sources.catalog.rows import find
 from rtx.sources.made_up import make_source, random_state
 from rtx.transfer.freeze_map import freeze_map
 from tests.test_leaves_run import shrink
@@ -58,13 +58,14 @@ def weights(tmp_path, monkeypatch):
 
 def prepared(family, source, data, work_dir, *flags):
     """The config of one command line, with small pictures and two steps."""
+    from rtx import training
     from rtx.cli import train
 
     parser = argparse.ArgumentParser()
     train.add_arguments(parser)
     words = [str(CONFIGS / family), "--source", source, "--data-root", str(data), "--work-dir", str(work_dir), *flags]
     cfg = train.prepare(parser.parse_args(words))
-    assert train.missing(cfg) == []
+    assert training.missing(cfg) == []
     shrink(cfg._cfg_dict)
     if cfg.default_scope == "mmdet":
         cfg.model.train_cfg.rpn_proposal.update(nms_pre=100, max_per_img=50)
@@ -83,14 +84,14 @@ def prepared(family, source, data, work_dir, *flags):
 
 
 def check_two_steps(family, source, data, tmp_path, mode):
-    from rtx.cli import train
+    from rtx import training
 
     torch.manual_seed(0)
     cfg = prepared(family, source, data, tmp_path / "run", "--transfer", mode, "--seed", "0")
     spec = spec_of(find(source).arch)
     heads = cfg.model.neck if cfg.default_scope == "mmdet" else cfg.model.decode_head
     assert list(heads.in_channels) == list(spec.channels)
-    runner = train.train(cfg)  # its guard fails the run when a frozen tensor moves
+    runner = training.train(cfg)  # its guard fails the run when a frozen tensor moves
     assert runner.iter == 2
     model = runner.model
     assert all(torch.isfinite(p).all() for p in model.parameters())

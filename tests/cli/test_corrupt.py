@@ -17,7 +17,7 @@ import pytest
 
 from rtx.cli.main import main
 from rtx.corruptions import corrupt
-from rtx.corruptions.files import read_rgb
+from rtx.datasets.image_files import read_rgb
 from rtx.rng import image_rng
 from rtx.types import Condition
 from tests.corruptions.conftest import made_photo

@@ -20,10 +20,10 @@ import pytest
 
 from rtx.cli import main as cli
 from rtx.cli.resume import resume_words
-from rtx.evaluation.claims import Claims
-from rtx.evaluation.command import note_command, read_commands
-from rtx.evaluation.progress import WHOLE, read_progress
-from rtx.evaluation.scores import Cell, CellFolder
+from rtx.evaluation.sweep.claims import Claims
+from rtx.evaluation.sweep.progress import WHOLE, read_progress
+from rtx.results.cell import Cell, CellFolder
+from rtx.results.command import note_command, read_commands
 from rtx.types import CLEAN, Condition
 from tests.cli.sweep_world import PROJECT, environment, write_world
 
@@ -120,7 +120,7 @@ def test_an_error_midway_says_how_to_go_on_too(
     made_coco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from rtx.errors import OutputError
-    from rtx.evaluation.scores import CellFolder as Folder
+    from rtx.results.cell import CellFolder as Folder
 
     write = Folder.write
 
@@ -266,6 +266,8 @@ def test_commands_that_share_a_folder_are_all_remembered(tmp_path: Path) -> None
 
 
 def test_status_loads_no_framework() -> None:
-    code = "import sys, rtx.cli.status, rtx.evaluation.progress, rtx.reports.runs; print(*sorted(sys.modules))"
+    code = (
+        "import sys, rtx.cli.status, rtx.evaluation.sweep.progress, rtx.reports.runs.runs; print(*sorted(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PROJECT)
     assert {"torch", "mmengine", "numba", "cv2", "matplotlib"}.isdisjoint(done.stdout.split())

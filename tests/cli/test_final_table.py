@@ -10,8 +10,8 @@ import pytest
 
 from rtx.cli.final_table import Look, final_table, look_of, sparkline
 from rtx.corruptions import BENCHMARK
-from rtx.evaluation.scores import Cell
-from rtx.evaluation.summary import build_summary
+from rtx.results.cell import Cell
+from rtx.results.summary import build_summary
 from rtx.types import CLEAN, SEVERITIES, Condition
 
 CARD = {"limit": None, "n_images": 500, "labels": {}}

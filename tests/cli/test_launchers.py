@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from rtx.cli import main as cli
-from rtx.evaluation.claims import holders
+from rtx.evaluation.sweep.claims import holders
 from tests.cli.sweep_world import PROJECT, environment, write_world
 from tests.evaluation.worlds import table
 

@@ -16,8 +16,8 @@ import pytest
 
 from rtx.cli.live import LiveLine, PlainLines, Silence, display
 from rtx.cli.words import duration
-from rtx.evaluation.events import CellDone, CellStarted, Event, Planned, Progress, Waiting
-from rtx.evaluation.scores import Cell
+from rtx.evaluation.sweep.events import CellDone, CellStarted, Event, Planned, Progress, Waiting
+from rtx.results.cell import Cell
 from rtx.types import CLEAN, Condition
 
 FOG, SNOW = Condition("fog", 3), Condition("snow", 1)

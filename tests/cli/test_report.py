@@ -28,7 +28,7 @@ def test_bad_input_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 
 def test_it_needs_no_torch_and_no_openmmlab(tmp_path: Path) -> None:
-    modules = "rtx.reports.build, rtx.reports.compare, rtx.reports.importing"
+    modules = "rtx.reports.build, rtx.reports.runs.compare, rtx.results.published_files"
     code = f"import sys, {modules}; print(*sorted({{m.split('.')[0] for m in sys.modules}}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert set(done.stdout.split()).isdisjoint({"torch", "torchvision", "mmengine", "mmcv", "mmdet", "mmseg", "cv2"})

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+from rtx import training
 from rtx.cli import corrupt_eval, train
 from rtx.errors import BadValue, RunConflict, UnknownName, WeightsError, WeightsMismatch
 
@@ -190,7 +191,7 @@ def test_a_folder_of_another_run_is_refused(finished: Path, made_coco: Path) -> 
         str(finished),
     ]
     with pytest.raises(RunConflict, match=r"belongs to another run.*--work-dir"):
-        train.train(train.prepare(parse(train, *arguments)))
+        training.train(train.prepare(parse(train, *arguments)))
 
 
 @pytest.mark.parametrize(
@@ -206,14 +207,14 @@ def test_another_recipe_in_the_folder_is_refused_unless_it_goes_on(
 ) -> None:
     arguments = [LEAF, "--source", "random", "--seed", "0", "--work-dir", str(tmp_path)]
     before = train.prepare(parse(train, *arguments))
-    (tmp_path / "run.json").write_text(json.dumps(train.identity(before)))
+    (tmp_path / "run.json").write_text(json.dumps(training.identity(before)))
     (tmp_path / "epoch_1.pth").touch()
-    train.check_run_folder(tmp_path, before)
+    training.check_run_folder(tmp_path, before)
     other = parse(train, *arguments, *option)
     with pytest.raises(RunConflict, match=rf"\(another {name}\)"):
-        train.check_run_folder(tmp_path, train.prepare(other))
+        training.check_run_folder(tmp_path, train.prepare(other))
     other.resume = "auto"
-    train.check_run_folder(tmp_path, train.prepare(other))
+    training.check_run_folder(tmp_path, train.prepare(other))
     assert name in caplog.text and "the checkpoint's" in caplog.text
 
 
@@ -238,7 +239,7 @@ def test_a_file_that_would_run_code_is_not_resumed_from(made_coco: Path, tmp_pat
         str(path),
     ]
     with pytest.raises(WeightsError, match="without running code"):
-        train.train(train.prepare(parse(train, *arguments)))
+        training.train(train.prepare(parse(train, *arguments)))
     assert not (tmp_path / "ran").exists()
 
 

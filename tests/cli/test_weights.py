@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from rtx.cli.main import main
-from rtx.sources.catalog import CATALOG
+from rtx.sources.catalog.rows import CATALOG
 from rtx.sources.table import HEADER, rows, select
 
 

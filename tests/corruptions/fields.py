@@ -14,11 +14,11 @@ from imagecorruptions import corrupt as reference_corrupt
 from numba import njit
 from numpy.typing import NDArray
 
-from rtx.corruptions.elastic import ElasticField
-from rtx.corruptions.fog import map_size
-from rtx.corruptions.frost import FILES, FrostField, scaled_size
 from rtx.corruptions.kernels import KERNELS
-from rtx.corruptions.snow import SnowField, noise_window
+from rtx.corruptions.kernels.elastic import ElasticField
+from rtx.corruptions.kernels.fog import map_size
+from rtx.corruptions.kernels.frost import FILES, FrostField, scaled_size
+from rtx.corruptions.kernels.snow import SnowField, noise_window
 
 Image = NDArray[np.uint8]
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from rtx.corruptions import corrupt
-from rtx.corruptions.bits import fill_words, normals, uniforms
+from rtx.corruptions.arithmetic.bits import fill_words, normals, uniforms
 from rtx.corruptions.kernels import KERNELS
 from rtx.rng import image_rng
 from rtx.types import Condition

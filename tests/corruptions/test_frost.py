@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from rtx.corruptions import corrupt, frost
-from rtx.corruptions.frost import FILES, FrostField, scaled_size, textures
-from rtx.corruptions.kernels import KERNELS
+from rtx.corruptions import corrupt
+from rtx.corruptions.kernels import KERNELS, frost
+from rtx.corruptions.kernels.frost import FILES, FrostField, scaled_size, textures
 from rtx.errors import MissingDependency
 from rtx.rng import image_rng
 from rtx.types import Condition

@@ -14,10 +14,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from rtx.corruptions.blocks import LANES
-from rtx.corruptions.dct import quantisation, quantise
+from rtx.corruptions.arithmetic.blocks import LANES
+from rtx.corruptions.arithmetic.dct import quantisation, quantise
 from rtx.corruptions.engines import JPEG_AFTER_QUALITY
-from rtx.corruptions.jpeg import jpeg_compression, steps_of
+from rtx.corruptions.kernels.jpeg import jpeg_compression, steps_of
 from tests.corruptions.conftest import made_photo
 
 Image = NDArray[np.uint8]

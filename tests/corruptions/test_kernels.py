@@ -9,10 +9,10 @@ import pytest
 from numpy.typing import NDArray
 
 from rtx.corruptions import CORRUPTIONS, corrupt
-from rtx.corruptions.elastic import ElasticField, ElasticLevel
-from rtx.corruptions.glass import glass_blur
 from rtx.corruptions.kernels import KERNELS
-from rtx.corruptions.motion import trail
+from rtx.corruptions.kernels.elastic import ElasticField, ElasticLevel
+from rtx.corruptions.kernels.glass import glass_blur
+from rtx.corruptions.kernels.motion import trail
 from rtx.corruptions.registry import corruption
 from rtx.rng import image_rng
 from rtx.types import Condition

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from rtx.corruptions import corrupt
-from rtx.corruptions.frost import FrostField
 from rtx.corruptions.kernels import KERNELS
+from rtx.corruptions.kernels.frost import FrostField
 from rtx.rng import image_rng
 from rtx.types import Condition
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from rtx.errors import BadValue
-from rtx.evaluation.evidence import PixelEvidence
+from rtx.metrics.per_image import PixelEvidence
 
 
 class Counting:

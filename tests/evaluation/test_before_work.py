@@ -13,8 +13,8 @@ pytest.importorskip("mmdet")
 from rtx.cli import corrupt_eval, main
 from rtx.errors import BadValue, DataError, DeviceError
 from rtx.evaluation.data_key import data_sha256
-from rtx.evaluation.loop import plan_evaluation
-from rtx.evaluation.model import check_device
+from rtx.evaluation.evaluate import plan_evaluation
+from rtx.evaluation.models.load import check_device
 from tests.evaluation.stand_in import PixelDetector, coco_config
 
 

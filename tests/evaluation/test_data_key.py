@@ -14,7 +14,7 @@ pytest.importorskip("mmdet")
 
 from rtx.errors import RunConflict
 from rtx.evaluation.data_key import data_sha256
-from rtx.evaluation.loop import evaluate_corruptions
+from rtx.evaluation.evaluate import evaluate_corruptions
 from tests.evaluation.stand_in import PixelDetector, coco_config
 from tests.makers import make_coco
 

@@ -15,10 +15,10 @@ from mmengine.structures import PixelData  # noqa: E402
 from mmseg.structures import SegDataSample  # noqa: E402
 
 from rtx.errors import BadValue  # noqa: E402
-from rtx.evaluation.forward import Job  # noqa: E402
-from rtx.evaluation.resampled import draw, scores  # noqa: E402
-from rtx.evaluation.scorers import build_scorer  # noqa: E402
-from rtx.evaluation.sweep import run  # noqa: E402
+from rtx.evaluation.scorers.build import build_scorer  # noqa: E402
+from rtx.evaluation.sweep.forward import Job  # noqa: E402
+from rtx.evaluation.sweep.sweep import run  # noqa: E402
+from rtx.results.resample import draw, scores  # noqa: E402
 from rtx.types import CLEAN  # noqa: E402
 
 PATHS = ("data/a/0001.png", "data/b/0001.png", "data/b/z.png")

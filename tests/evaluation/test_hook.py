@@ -15,7 +15,7 @@ from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
 from rtx.errors import BadValue, UnknownName
-from rtx.evaluation.loop import CorruptionEvalHook
+from rtx.evaluation.hook import CorruptionEvalHook
 from tests.evaluation.stand_in import PixelDetector, coco_config
 
 OPTIONS = dict(corruptions=["frost"], severities=[1, 5], workers=0)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from rtx.errors import BadValue, DataError
-from rtx.evaluation.coco_truth import read_truth
+from rtx.metrics.coco_truth import read_truth
 
 BOX = {"category_id": 1, "bbox": [0, 0, 3, 3]}
 FILE: dict[str, Any] = {
@@ -40,7 +40,7 @@ def test_a_test_set_that_filters_its_images_is_refused(made_coco: Path) -> None:
     pytest.importorskip("mmdet")
     from mmengine.registry import DATASETS, init_default_scope
 
-    from rtx.evaluation.scorers import build_scorer
+    from rtx.evaluation.scorers.build import build_scorer
     from tests.evaluation.stand_in import coco_config
 
     cfg = coco_config(made_coco)

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from rtx.corruptions import BENCHMARK, CORRUPTIONS, HELD_OUT
-from rtx.evaluation import evidence, resampled
-from rtx.evaluation.bootstrap import Confidence, intervals
-from rtx.evaluation.evidence import PixelEvidence
-from rtx.evaluation.runs import evidence_path
-from rtx.evaluation.scores import Cell, CellFolder, protocol_key
-from rtx.evaluation.summary import write_summary
+from rtx.metrics.per_image import PixelEvidence
+from rtx.results import evidence_file as evidence
+from rtx.results import resample as resampled
+from rtx.results.cell import Cell, CellFolder, protocol_key
+from rtx.results.confidence import evidence_path
+from rtx.results.intervals import Confidence, intervals
+from rtx.results.summary import write_summary
 from rtx.types import CLEAN, SEVERITIES, Condition
 
 HARM = {"noise": 0.62, "blur": 0.7, "weather": 0.42, "digital": 0.5, "held_out": 0.5}

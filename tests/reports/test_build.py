@@ -10,11 +10,11 @@ import pytest
 from rtx.corruptions import BENCHMARK, FAMILIES
 from rtx.errors import BadValue, RunConflict
 from rtx.reports.build import build
-from rtx.reports.groups import group_runs
-from rtx.reports.runs import load_runs
-from rtx.reports.style import COLUMN, FAMILY_COLOURS, family_colour
-from rtx.reports.tables import Table, latex, markdown, row, tex
-from rtx.reports.views import EVERY
+from rtx.reports.figures.style import COLUMN, FAMILY_COLOURS, family_colour
+from rtx.reports.page.views import EVERY
+from rtx.reports.runs.groups import group_runs
+from rtx.reports.runs.runs import load_runs
+from rtx.reports.tables.table import Table, latex, markdown, row, tex
 from tests.reports.made import HOSTILE, make_family, make_map_examples, make_mixed, make_run
 
 QUICK = ("svg",)

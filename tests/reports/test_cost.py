@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from rtx.reports import pictures
-from rtx.reports.examples import picture, read_examples
-from rtx.reports.figures import strip
-from rtx.reports.selection import choose
-from rtx.reports.style import save
+from rtx.reports.figures import pictures
+from rtx.reports.figures.style import save
+from rtx.reports.strips import figure as strip
+from rtx.reports.strips.examples import picture, read_examples
+from rtx.reports.strips.selection import choose
 from rtx.types import CLEAN, SEVERITIES, Condition
 from tests.reports.made import make_examples
 
@@ -61,7 +61,7 @@ def test_a_strip_of_three_models_compresses_each_picture_once_a_format(tmp_path:
 
 def test_a_report_imports_neither_torch_nor_a_detector_framework() -> None:
     script = (
-        "import sys; import rtx.cli.report, rtx.reports.build, rtx.reports.runs; "
+        "import sys; import rtx.cli.report, rtx.reports.build, rtx.reports.runs.runs; "
         "print(*sorted({name.split('.')[0] for name in sys.modules}))"
     )
     run = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)

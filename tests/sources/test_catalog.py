@@ -9,10 +9,10 @@ import sys
 import pytest
 
 from rtx.errors import UnknownName
-from rtx.sources.archs import ARCHS
-from rtx.sources.catalog import CATALOG, SHORT_NAMES, find
-from rtx.sources.layouts import LAYOUTS
-from rtx.sources.record import Source
+from rtx.sources.catalog.archs import ARCHS
+from rtx.sources.catalog.record import Source
+from rtx.sources.catalog.rows import CATALOG, SHORT_NAMES, find
+from rtx.sources.keys.layouts import LAYOUTS
 
 
 @pytest.mark.parametrize("name", CATALOG)
@@ -78,5 +78,5 @@ def test_an_unknown_name_shows_the_nearest():
 
 
 def test_the_catalogue_needs_no_torch():
-    code = "import sys, rtx.sources.catalog; assert not {'torch', 'mmengine', 'numpy'} & set(sys.modules)"
+    code = "import sys, rtx.sources.catalog.rows; assert not {'torch', 'mmengine', 'numpy'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -9,15 +9,15 @@ import pytest
 import torch
 
 from rtx.errors import BadValue, UnknownName, WeightsMismatch
-from rtx.sources.archs import ARCHS, full_shapes, reference_shapes
-from rtx.sources.catalog import CATALOG
+from rtx.sources.catalog.archs import ARCHS, full_shapes, reference_shapes
+from rtx.sources.catalog.rows import CATALOG
 from rtx.sources.convert import convert, hint, renamed
 from rtx.sources.describe import as_text, describe
+from rtx.sources.keys.openmmlab import stock_backbone
 from rtx.sources.load import load_source
 from rtx.sources.made_up import WRITERS, make_source, make_weights, random_state, small_shape
-from rtx.sources.openmmlab_keys import stock_backbone
-from rtx.sources.read import read_checkpoint
-from rtx.sources.safetensors_file import read_metadata
+from rtx.sources.reading.read import read_checkpoint
+from rtx.sources.reading.safetensors_file import read_metadata
 
 
 @pytest.fixture(scope="module")

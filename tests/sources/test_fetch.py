@@ -13,9 +13,10 @@ import pytest
 import torch
 
 from rtx.errors import WeightsError
-from rtx.sources.catalog import find
+from rtx.files import file_sha256
+from rtx.sources.catalog.rows import find
 from rtx.sources.fetch import fetch
-from rtx.sources.load import RECORD, check_recorded, file_sha256
+from rtx.sources.load import RECORD, check_recorded
 
 
 def checkpoint(seed=0):

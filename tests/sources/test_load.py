@@ -9,13 +9,14 @@ import pytest
 import torch
 
 from rtx.errors import UnknownName, WeightsError, WeightsMismatch
-from rtx.sources.archs import ARCHS, reference_shapes
-from rtx.sources.catalog import find
-from rtx.sources.guess import guess_arch
-from rtx.sources.layouts import LAYOUTS, recognise
-from rtx.sources.load import check_published, file_sha256, fit, load_source, locate
+from rtx.files import file_sha256
+from rtx.sources.catalog.archs import ARCHS, reference_shapes
+from rtx.sources.catalog.rows import find
+from rtx.sources.catalog.spec import parse_spec
+from rtx.sources.keys.guess import guess_arch
+from rtx.sources.keys.layouts import LAYOUTS, recognise
+from rtx.sources.load import check_published, fit, load_source, locate
 from rtx.sources.made_up import WRITERS, make_weights, write_weights
-from rtx.sources.spec import parse_spec
 from tests.sources.hostile import SHAPES, good_state
 
 

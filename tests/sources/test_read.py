@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from rtx.errors import WeightsError
-from rtx.sources.pickled import Inert
-from rtx.sources.read import read_checkpoint, read_content
-from rtx.sources.safetensors_file import read_metadata, read_safetensors, write_safetensors
+from rtx.sources.reading.pickled import Inert
+from rtx.sources.reading.read import read_checkpoint, read_content
+from rtx.sources.reading.safetensors_file import read_metadata, read_safetensors, write_safetensors
 from tests.sources.hostile import good_state
 
 
@@ -78,7 +78,7 @@ def test_both_readers_agree_on_every_type_and_view(tmp_path, legacy, dtype, monk
     }
     torch.save(state, tmp_path / "f.pth", _use_new_zipfile_serialization=not legacy)
     safe = read_content(tmp_path / "f.pth")
-    monkeypatch.setattr("rtx.sources.read._weights_only", lambda path: None)
+    monkeypatch.setattr("rtx.sources.reading.read._weights_only", lambda path: None)
     restricted = read_content(tmp_path / "f.pth")
     assert (safe.reader, restricted.reader) == ("weights_only", "restricted")
     assert_same(safe.value, restricted.value)

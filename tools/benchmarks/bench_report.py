@@ -18,10 +18,10 @@ import numpy as np
 from PIL import Image
 
 from rtx.corruptions import BENCHMARK, CORRUPTIONS
-from rtx.evaluation.bootstrap import intervals
-from rtx.evaluation.runs import CONFIDENCE_FORMAT
-from rtx.evaluation.scores import Cell, CellFolder, protocol_key
-from rtx.evaluation.summary import write_summary
+from rtx.results.cell import Cell, CellFolder, protocol_key
+from rtx.results.confidence import CONFIDENCE_FORMAT
+from rtx.results.intervals import intervals
+from rtx.results.summary import write_summary
 from rtx.types import CLEAN, SEVERITIES, Condition
 
 CONDITIONS = (CLEAN, *(Condition(name, level) for name in BENCHMARK for level in SEVERITIES))

@@ -47,7 +47,7 @@ def simulate(seconds: Sequence[float], ranks: int) -> dict[str, float]:
 
 def cell_seconds(folder: Path) -> list[float]:
     """The measured time of every cell, in the order in which the sweep hands them out."""
-    from rtx.evaluation.conditions import grid
+    from rtx.results.conditions import grid
 
     files = {condition: folder / "cells" / f"{condition.key}.json" for condition in grid()}
     return [json.loads(path.read_text())["timing"]["seconds"] for path in files.values() if path.is_file()]
@@ -79,7 +79,7 @@ def start(config: Path, checkpoint: Path, out: Path, how: str, args: argparse.Na
 
 def measure(args: argparse.Namespace, work: Path) -> dict[str, Any]:
     """Run every way of starting on the same data and weights."""
-    from rtx.targets.scenes_layouts import write_scenes
+    from rtx.demo.scenes_layouts import write_scenes
 
     root = write_scenes(work / "scenes", {"train": 1, "val": args.images}, size=(480, 640), layouts=("coco",))["coco"]
     cfg = build_config(args, root, work)

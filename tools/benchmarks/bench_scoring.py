@@ -25,13 +25,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rtx.evaluation.bootstrap import draw
-from rtx.evaluation.coco import Detections, coco_columns
-from rtx.evaluation.coco_backends import BACKENDS, DEFAULT, REFERENCE, evaluate
-from rtx.evaluation.coco_match import coco_evidence
-from rtx.evaluation.coco_truth import CocoTruth, encode_mask, read_truth
-from rtx.evaluation.evidence import to_bytes
-from rtx.evaluation.resampled import scores
+from rtx.metrics.coco import Detections, coco_columns
+from rtx.metrics.coco_backends import BACKENDS, DEFAULT, REFERENCE, evaluate
+from rtx.metrics.coco_match import coco_evidence
+from rtx.metrics.coco_truth import CocoTruth, encode_mask, read_truth
+from rtx.results.evidence_file import to_bytes
+from rtx.results.intervals import draw
+from rtx.results.resample import scores
 
 HEIGHT, WIDTH, CLASSES, OBJECTS = 480, 640, 80, 7
 

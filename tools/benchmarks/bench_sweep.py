@@ -38,7 +38,7 @@ SPREAD = 60.0
 def build_config(args: argparse.Namespace, data_root: Path, work_dir: Path) -> Any:
     """The shipped Mask R-CNN leaf, as it is or shrunk, on `data_root`."""
     from rtx import config as configs
-    from rtx.targets.data import with_data
+    from rtx.datasets.openmmlab.with_data import with_data
 
     cfg = with_data(configs.with_source(configs.load(ROOT / "configs/maskrcnn_r50_coco.py"), "random"), data_root)
     if args.detector == "small":
@@ -109,8 +109,8 @@ def stock(cfg: Any, checkpoint: Path, cells: list[Any]) -> dict[str, Any]:
 
 def rtx(cfg: Any, checkpoint: Path, cells: list[Any], args: argparse.Namespace, out: Path) -> dict[str, Any]:
     """Score every cell with the sweep."""
-    from rtx.evaluation.loop import evaluate_corruptions
-    from rtx.evaluation.model import load_model
+    from rtx.evaluation.evaluate import evaluate_corruptions
+    from rtx.evaluation.models.load import load_model
 
     shutil.rmtree(out, ignore_errors=True)
     model = load_model(cfg, checkpoint, args.device)
@@ -127,10 +127,10 @@ def bare(cfg: Any, checkpoint: Path, cells: list[Any], args: argparse.Namespace)
     import torch
     from mmengine.registry import DATASETS
 
-    from rtx.evaluation.batches import CorruptedView, cut, shape_groups, stream
-    from rtx.evaluation.forward import padding_divisor
-    from rtx.evaluation.model import load_model
-    from rtx.targets.corrupt import insert_corrupt
+    from rtx.evaluation.models.load import load_model
+    from rtx.evaluation.pixels.corrupt import insert_corrupt
+    from rtx.evaluation.sweep.batches import CorruptedView, cut, shape_groups, stream
+    from rtx.evaluation.sweep.forward import padding_divisor
 
     model: Any = load_model(cfg, checkpoint, args.device)
     dataset = DATASETS.build(insert_corrupt(cfg.test_dataloader.dataset, dict(type="Corrupt")))
@@ -178,8 +178,8 @@ def measure(args: argparse.Namespace, work: Path) -> dict[str, Any]:
     """Run the three in turn and return the table."""
     import torch
 
-    from rtx.evaluation.conditions import grid
-    from rtx.targets.scenes_layouts import write_scenes
+    from rtx.demo.scenes_layouts import write_scenes
+    from rtx.results.conditions import grid
 
     data_root = args.data_root
     if data_root is None:

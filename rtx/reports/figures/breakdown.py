@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from rtx.reports.groups import Group
-from rtx.reports.runs import Run
-from rtx.reports.style import INK, MARKERS, RC, RULE, SOFT, model_colours, new_figure, title
-from rtx.reports.wording import metric_name, percent, shorten, shortened
+from rtx.reports.figures.style import INK, MARKERS, RC, RULE, SOFT, model_colours, new_figure, title
+from rtx.reports.runs.groups import Group
+from rtx.reports.runs.runs import Run
+from rtx.reports.text.wording import metric_name, percent, shorten, shortened
 
 SIZES = (("s", "small"), ("m", "medium"), ("l", "large"))
 MOST_CLASSES = 20

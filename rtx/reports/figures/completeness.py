@@ -7,10 +7,10 @@ from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 
 from rtx.corruptions import BENCHMARK
-from rtx.reports.groups import Group
-from rtx.reports.runs import BENCHMARK_CELLS, Run
-from rtx.reports.style import INK, PAPER, RC, SOFT, new_figure, title
-from rtx.reports.wording import corruption_name, shortened
+from rtx.reports.figures.style import INK, PAPER, RC, SOFT, new_figure, title
+from rtx.reports.runs.groups import Group
+from rtx.reports.runs.runs import BENCHMARK_CELLS, Run
+from rtx.reports.text.wording import corruption_name, shortened
 from rtx.types import CLEAN, SEVERITIES, Condition
 
 DONE, PART, NONE = "#2f6f5e", "#e3b23c", PAPER

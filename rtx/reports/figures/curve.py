@@ -9,12 +9,12 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from rtx.corruptions import BENCHMARK
-from rtx.reports.doubt import bracketed, doubt
-from rtx.reports.groups import Group
-from rtx.reports.intervals import Floats, Resamples
-from rtx.reports.runs import Run
-from rtx.reports.style import DASHES, INK, MARKERS, RC, SOFT, model_colours, new_figure, spread, title
-from rtx.reports.wording import metric_name, percent, shortened
+from rtx.reports.figures.style import DASHES, INK, MARKERS, RC, SOFT, model_colours, new_figure, spread, title
+from rtx.reports.runs.groups import Group
+from rtx.reports.runs.intervals import Floats, Resamples
+from rtx.reports.runs.runs import Run
+from rtx.reports.text.doubt import bracketed, doubt
+from rtx.reports.text.wording import metric_name, percent, shortened
 from rtx.types import CLEAN, Condition
 
 LEVELS = (0, 1, 2, 3, 4, 5)

@@ -9,11 +9,11 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from rtx.corruptions import BENCHMARK, CORRUPTIONS, FAMILIES
-from rtx.reports.groups import TINY, Group
-from rtx.reports.intervals import Floats, Interval, Resamples, difference, interval
-from rtx.reports.runs import Run
-from rtx.reports.style import COLUMN, INK, MARKERS, PAPER, RC, SOFT, family_colour, new_figure, title
-from rtx.reports.wording import percent, shortened, signed
+from rtx.reports.figures.style import COLUMN, INK, MARKERS, PAPER, RC, SOFT, family_colour, new_figure, title
+from rtx.reports.runs.groups import TINY, Group
+from rtx.reports.runs.intervals import Floats, Interval, Resamples, difference, interval
+from rtx.reports.runs.runs import Run
+from rtx.reports.text.wording import percent, shortened, signed
 
 FEW = 6
 _MEMBERS = {family: tuple(n for n in BENCHMARK if CORRUPTIONS[n] == family) for family in FAMILIES}

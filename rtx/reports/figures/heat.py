@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from rtx.corruptions import BENCHMARK, CORRUPTIONS, FAMILIES
-from rtx.reports.groups import Group
-from rtx.reports.runs import Run
-from rtx.reports.style import INK, PAPER, RC, SOFT, family_colour, new_figure, title
-from rtx.reports.wording import corruption_name, in_two_lines, metric_name, percent, shortened
+from rtx.reports.figures.style import INK, PAPER, RC, SOFT, family_colour, new_figure, title
+from rtx.reports.runs.groups import Group
+from rtx.reports.runs.runs import Run
+from rtx.reports.text.wording import corruption_name, in_two_lines, metric_name, percent, shortened
 
 # Ends and middle of one perceptual ramp, light where much is left: dark cells are where a model breaks.
 _RAMP = (

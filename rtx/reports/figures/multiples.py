@@ -7,9 +7,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from rtx.corruptions import BENCHMARK, CORRUPTIONS
-from rtx.reports.groups import Group
-from rtx.reports.runs import Run
-from rtx.reports.style import (
+from rtx.reports.figures.style import (
     INK,
     MARKERS,
     RC,
@@ -21,7 +19,9 @@ from rtx.reports.style import (
     tint,
     title,
 )
-from rtx.reports.wording import corruption_name, metric_name, percent, shortened
+from rtx.reports.runs.groups import Group
+from rtx.reports.runs.runs import Run
+from rtx.reports.text.wording import corruption_name, metric_name, percent, shortened
 from rtx.types import CLEAN, SEVERITIES, Condition
 
 COLUMNS, ROWS = 3, 5

@@ -7,13 +7,13 @@ from collections.abc import Callable
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from rtx.reports.doubt import bracketed, doubt, doubt_of_sign
-from rtx.reports.groups import Group
-from rtx.reports.intervals import Floats, Resamples
+from rtx.reports.figures.style import INK, MARKERS, RC, RULE, SOFT, model_colours, new_figure, spread, title
 from rtx.reports.published import trend_points
-from rtx.reports.style import INK, MARKERS, RC, RULE, SOFT, model_colours, new_figure, spread, title
-from rtx.reports.trend import Trend, residual, trend_of, why_none
-from rtx.reports.wording import dataset_name, metric_name, percent, shortened, signed
+from rtx.reports.runs.groups import Group
+from rtx.reports.runs.intervals import Floats, Resamples
+from rtx.reports.runs.trend import Trend, residual, trend_of, why_none
+from rtx.reports.text.doubt import bracketed, doubt, doubt_of_sign
+from rtx.reports.text.wording import dataset_name, metric_name, percent, shortened, signed
 from rtx.types import CLEAN
 
 

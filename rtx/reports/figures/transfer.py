@@ -8,14 +8,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from rtx.reports.doubt import bracketed, doubt
-from rtx.reports.eps_lines import MANY, Line, eps_lines, eps_notes, eps_point, rank
-from rtx.reports.groups import Group
-from rtx.reports.intervals import Resamples
-from rtx.reports.models import NORMS
-from rtx.reports.published import sources
-from rtx.reports.runs import Run
-from rtx.reports.style import (
+from rtx.reports.figures.style import (
     DASHES,
     INK,
     MARKERS,
@@ -29,7 +22,14 @@ from rtx.reports.style import (
     title,
     wrap,
 )
-from rtx.reports.wording import metric_name, shortened
+from rtx.reports.published import sources
+from rtx.reports.runs.eps_lines import MANY, Line, eps_lines, eps_notes, eps_point, rank
+from rtx.reports.runs.groups import Group
+from rtx.reports.runs.intervals import Resamples
+from rtx.reports.runs.models import NORMS
+from rtx.reports.runs.runs import Run
+from rtx.reports.text.doubt import bracketed, doubt
+from rtx.reports.text.wording import metric_name, shortened
 
 __all__ = ["axis_point", "draw_axes", "draw_eps", "eps_lines", "eps_point", "source_axis"]
 

@@ -1,0 +1,1 @@
+"""Augmentations that are part of a training recipe."""

@@ -1,0 +1,90 @@
+"""One way to compile a kernel: cached on disk where possible, without the interpreter lock, same bits everywhere.
+
+`fastmath` stays off: it lets the compiler contract `a * b + c` and reorder sums, which would make pixels depend on the
+processor. What is left (+ - * / and comparisons) is exact in IEEE arithmetic on every machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from numba import njit
+from numba.core import event
+
+log = logging.getLogger(__name__)
+F = TypeVar("F", bound=Callable[..., Any])
+_said = False
+
+
+class _SayOnce(event.Listener):  # type: ignore[misc,unused-ignore]
+    """Explains the wait of a first use; numba sends this event for code that is not in its cache, and only for that."""
+
+    def __init__(self) -> None:
+        self.silent = False
+
+    def on_start(self, event: Any) -> None:
+        kernel = getattr((event.data or {}).get("dispatcher"), "py_func", None)
+        if not self.silent and str(getattr(kernel, "__module__", "")).startswith(__package__):
+            self.silent = True
+            log.warning("compiling corruption kernels for this machine, half a minute of one core, once")
+
+    def on_end(self, event: Any) -> None:
+        """Nothing to say."""
+
+
+event.register("numba:compile", _SayOnce())
+
+
+def compiled(function: F) -> F:
+    """Compile with numba on first use; later processes read the compiled code from numba's cache folder.
+
+    That is NUMBA_CACHE_DIR where it is set, else `__pycache__` beside the source, else (a read-only installation) the
+    user's cache folder. Where none can be written, the kernel compiles in memory.
+    """
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": False}
+    try:
+        kernel = njit(cache=True, **options)(function)
+        _renew_with_the_package(kernel)
+        return cast(F, kernel)
+    except (RuntimeError, OSError, AttributeError) as error:  # the last where a numba keeps its cache otherwise
+        _say_once(error)
+        return cast(F, njit(**options)(function))
+
+
+def inlined(function: F) -> F:
+    """A piece of a kernel: compiled into the kernels that call it, never called from Python."""
+    return cast(F, njit(inline="always", error_model="numpy", boundscheck=False)(function))
+
+
+def _renew_with_the_package(kernel: Any) -> None:
+    """Compile anew when any file of this package with compiled code changes.
+
+    Numba looks at the file of the kernel alone, and would go on using code compiled from an older version of what the
+    kernel calls in another file: old pixels under a new name.
+    """
+    index = kernel._cache._cache_file
+    index._source_stamp = (index._source_stamp, source_hash())
+
+
+@lru_cache(maxsize=1)
+def source_hash() -> str:
+    """Of all files of this package that hold compiled code."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        content = path.read_bytes()
+        if b"numba" in content or b"import compiled" in content:
+            digest.update(path.relative_to(Path(__file__).parent).as_posix().encode() + b"\0" + content + b"\0")
+    return digest.hexdigest()
+
+
+def _say_once(error: Exception) -> None:
+    """One line, whatever the number of kernels."""
+    global _said
+    if not _said:
+        log.warning("compiled corruption kernels are not cached (%s); set NUMBA_CACHE_DIR to a writable folder", error)
+        _said = True

@@ -1,0 +1,1 @@
+"""Integer and vector arithmetic that several corruptions share."""

@@ -1,0 +1,135 @@
+"""Brightness, contrast and, held out, saturate: what a camera's sliders do."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtx.compiled import compiled
+from rtx.corruptions.registry import Image, corruption
+
+Table = NDArray[np.uint8]
+
+
+@corruption("weather", levels=(0.1, 0.2, 0.3, 0.4, 0.5), cifar10c=(0.05, 0.1, 0.15, 0.2, 0.3))
+def brightness(image: Image, added: float, field: None, fixed: bool) -> Image:
+    """Raise the value of HSV: daylight.
+
+    Hue and saturation stay, so that the channels of a pixel are scaled by the same factor, new value / old value. The
+    result depends on the channel and on the largest of the three only: a table of 256 x 256.
+
+    Args:
+        image: RGB uint8 (H, W, 3).
+        added: what is added to the value, as a fraction of the pixel range.
+        field: none.
+        fixed: round to the nearest grey level instead of down.
+    """
+    out = np.empty_like(image)
+    _scale_to(image.reshape(-1), _brighter(added, 0.5 if fixed else 0.0), out.reshape(-1))
+    return out
+
+
+@lru_cache(maxsize=16)
+def _brighter(added: float, half: float) -> Table:
+    """[largest channel, channel] -> new channel, with the operations of skimage's rgb2hsv and hsv2rgb."""
+    largest = (np.arange(256) / 255.0)[:, None]
+    channel = (np.arange(256) / 255.0)[None, :]
+    value = np.clip(largest + added, 0, 1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        # A channel lies below the value by this share of it; black has no hue, and turns grey.
+        below = np.where(largest > 0, np.clip(1 - channel / largest, 0, 1), 0.0)
+    table: Table = (np.clip(value * (1 - below), 0, 1) * 255 + half).astype(np.uint8)
+    return table
+
+
+@compiled
+def _scale_to(image: Image, table: Table, out: Image) -> None:
+    for i in range(0, image.size, 3):
+        row = table[max(image[i], max(image[i + 1], image[i + 2]))]
+        out[i] = row[image[i]]
+        out[i + 1] = row[image[i + 1]]
+        out[i + 2] = row[image[i + 2]]
+
+
+@corruption("digital", levels=(0.4, 0.3, 0.2, 0.1, 0.05), cifar10c=(0.75, 0.5, 0.4, 0.3, 0.15))
+def contrast(image: Image, scale: float, field: None, fixed: bool) -> Image:
+    """Pull every pixel towards the mean colour of its image.
+
+    Args:
+        image: RGB uint8 (H, W, 3).
+        scale: remaining contrast, 1 leaves the image as it is.
+        field: none.
+        fixed: round to the nearest grey level instead of down.
+    """
+    sums = np.zeros(3, np.int64)
+    _sum_channels(image.reshape(image.shape[0], -1), sums)
+    means = sums / (255.0 * image.shape[0] * image.shape[1])
+    values = (np.arange(256) / 255.0)[None, :]
+    table = np.clip((values - means[:, None]) * scale + means[:, None], 0, 1) * 255 + (0.5 if fixed else 0.0)
+    out = np.empty_like(image)
+    _look_up_channels(image.reshape(-1), table.astype(np.uint8), out.reshape(-1))
+    return out
+
+
+@compiled
+def _sum_channels(image: Image, sums: NDArray[np.int64]) -> None:
+    for y in range(image.shape[0]):
+        row = image[y]
+        red, green, blue = np.int64(0), np.int64(0), np.int64(0)
+        for i in range(0, row.size, 3):
+            red += row[i]
+            green += row[i + 1]
+            blue += row[i + 2]
+        sums[0] += red
+        sums[1] += green
+        sums[2] += blue
+
+
+@compiled
+def _look_up_channels(image: Image, table: Table, out: Image) -> None:
+    red, green, blue = table[0], table[1], table[2]
+    for i in range(0, image.size, 3):
+        out[i] = red[image[i]]
+        out[i + 1] = green[image[i + 1]]
+        out[i + 2] = blue[image[i + 2]]
+
+
+@corruption(
+    "held_out",
+    levels=((0.3, 0.0), (0.1, 0.0), (2.0, 0.0), (5.0, 0.1), (20.0, 0.2)),
+    cifar10c=((0.3, 0.0), (0.1, 0.0), (1.5, 0.0), (2.0, 0.1), (2.5, 0.2)),
+)
+def saturate(image: Image, level: tuple[float, float], field: None, fixed: bool) -> Image:
+    """Change the saturation of HSV. Grey pixels have hue 0, so that an added saturation makes them red.
+
+    Args:
+        image: RGB uint8 (H, W, 3).
+        level: (factor of the saturation, what is added to it then).
+        field: none.
+        fixed: round to the nearest grey level instead of down.
+    """
+    out = np.empty_like(image)
+    half = np.float32(0.5 if fixed else 0.0)
+    _saturate(image.reshape(-1), np.float32(level[0]), np.float32(level[1]), half, out.reshape(-1))
+    return out
+
+
+@compiled
+def _saturate(image: Image, factor: np.float32, added: np.float32, half: np.float32, out: Image) -> None:
+    for i in range(0, image.size, 3):
+        r, g, b = np.float32(image[i]), np.float32(image[i + 1]), np.float32(image[i + 2])
+        value = max(r, max(g, b))
+        spread = value - min(r, min(g, b))
+        if spread > np.float32(0):
+            saturation = min(max(spread / value * factor + added, np.float32(0)), np.float32(1))
+            pull = value * saturation / spread
+            out[i] = np.uint8(np.int32(value - (value - r) * pull + half))
+            out[i + 1] = np.uint8(np.int32(value - (value - g) * pull + half))
+            out[i + 2] = np.uint8(np.int32(value - (value - b) * pull + half))
+        else:
+            low = value * (np.float32(1) - min(max(added, np.float32(0)), np.float32(1)))
+            out[i] = np.uint8(np.int32(value + half))
+            out[i + 1] = np.uint8(np.int32(low + half))
+            out[i + 2] = np.uint8(np.int32(low + half))

@@ -1,0 +1,164 @@
+"""Fog: a cloud from the diamond-square algorithm, laid over the image."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rtx.compiled import compiled
+from rtx.corruptions.arithmetic.bits import Field, uniforms
+from rtx.corruptions.registry import Image, corruption
+
+FogLevel = tuple[float, float]
+
+
+def map_size(height: int, width: int) -> int:
+    """Side of the cloud: the next power of two, because diamond-square halves its squares down to single pixels."""
+    return 1 << (max(height, width) - 1).bit_length()
+
+
+def _draw_wibbles(image: Image, level: FogLevel, rng: np.random.Generator, fixed: bool) -> Field:
+    return uniforms(rng, (map_size(*image.shape[:2]) ** 2 - 1,))
+
+
+@corruption(
+    "weather",
+    levels=((1.5, 2.0), (2.0, 2.0), (2.5, 1.7), (2.5, 1.5), (3.0, 1.4)),
+    cifar10c=((0.2, 3.0), (0.5, 3.0), (0.75, 2.5), (1.0, 2.0), (1.5, 1.75)),
+    draw=_draw_wibbles,
+)
+def fog(image: Image, level: FogLevel, field: Field, fixed: bool) -> Image:
+    """Add a cloud, and scale back so that the brightest pixel cannot grow brighter.
+
+    The cloud is scaled to 0 ... 1 over the whole square it is made on, also over the part that lies outside the image.
+
+    Args:
+        image: RGB uint8 (H, W, 3).
+        level: (thickness, factor by which each halving of the squares calms the cloud).
+        field: uniform on [0, 1), one for each cell of the cloud but the first, in the order the cells are filled.
+        fixed: round to the nearest grey level instead of down.
+    """
+    thickness, decay = level
+    height, width = image.shape[:2]
+    cloud = np.empty((height, width), np.float32)
+    lowest, highest = _diamond_square(map_size(height, width), field.astype(np.float32, copy=False), decay, cloud)
+    brightest = image.max() / 255.0
+    # A black image stays black: everything is multiplied by its brightest pixel.
+    scale = brightest / (brightest + thickness)
+    out = np.empty_like(image)
+    _veil(
+        image.reshape(image.shape[0], -1),
+        cloud,
+        lowest,
+        np.float32(255 * thickness * scale) / max(highest - lowest, np.float32(1e-30)),
+        np.float32(scale),
+        np.float32(0.5 if fixed else 0.0),
+        out.reshape(image.shape[0], -1),
+    )
+    return out
+
+
+@compiled
+def _veil(
+    image: Image,
+    cloud: Field,
+    lowest: np.float32,
+    thickness: np.float32,
+    scale: np.float32,
+    half: np.float32,
+    out: Image,
+) -> None:
+    width = cloud.shape[1]
+    veil = np.empty(3 * width, np.float32)
+    for y in range(image.shape[0]):
+        row, row_out, above = image[y], out[y], cloud[y]
+        for x in range(width):
+            here = (above[x] - lowest) * thickness
+            veil[3 * x] = here
+            veil[3 * x + 1] = here
+            veil[3 * x + 2] = here
+        for i in range(veil.size):
+            value = np.float32(row[i]) * scale + veil[i]
+            row_out[i] = np.uint8(np.int32(min(value, np.float32(255)) + half))
+
+
+@compiled
+def _diamond_square(size: int, field: Field, decay: float, cloud: Field) -> tuple[np.float32, np.float32]:
+    """Make a cloud of size x size, coarse to fine, wrapped around at its edges, and keep its top left part.
+
+    A round doubles a grid of n x n corners: each square gets a middle, then each pair of neighbouring corners gets a
+    point between them, along the rows and along the columns. A new point is the mean of its four neighbours plus a
+    random number; those of a round have the same spread and are used row by row, first all middles, then all points
+    along the rows, then all along the columns.
+
+    Returns:
+        The smallest and the largest value of the whole cloud.
+    """
+    n, wibble, used = 1, 100.0, 0
+    # One column more than n: the wrapped-around neighbour of the last one.
+    corners: Field = np.zeros((1, 2), np.float32)
+    low, high = np.full(size // 2, np.inf, np.float32), np.full(size // 2, -np.inf, np.float32)
+    while n < size:
+        last = 2 * n == size
+        finer: Field = cloud if last else np.empty((2 * n, 2 * n + 1), np.float32)
+        base, spread = np.float32(-wibble * wibble), np.float32(2 * wibble * wibble)
+        middles = np.empty((2, n + 1), np.float32)
+        along_row, along_column = np.empty(n, np.float32), np.empty(n, np.float32)
+        first = used
+        # The middles above the first row of corners are those of the last row, wrapped around.
+        _middle(corners[n - 1], corners[0], field[first + (n - 1) * n : first + n * n], base, spread, middles[1])
+        for y in range(n):
+            here, below = corners[y], corners[(y + 1) % n]
+            middle, middle_above = middles[y % 2], middles[(y + 1) % 2]
+            if y == 0:
+                middle_above = middles[1]
+            _middle(here, below, field[first + y * n : first + (y + 1) * n], base, spread, middle)
+            at = first + n * n + y * n
+            for x in range(n):
+                total = (middle[x + 1] + middle_above[x + 1]) + (here[x] + here[x + 1])
+                along_row[x] = total * np.float32(0.25) + (base + spread * field[at + x])
+            at += n * n
+            for x in range(n):
+                total = (middle[x + 1] + middle[x]) + (here[x] + below[x])
+                along_column[x] = total * np.float32(0.25) + (base + spread * field[at + x])
+            if last:
+                _widen(low, high, here[:n], along_row)
+                _widen(low, high, along_column, middle[1:])
+            if 2 * y < finer.shape[0]:
+                _interleave(here, along_row, finer[2 * y])
+            if 2 * y + 1 < finer.shape[0]:
+                _interleave(along_column, middle[1:], finer[2 * y + 1])
+        used += 3 * n * n
+        n *= 2
+        wibble /= decay
+        if not last:
+            for y in range(n):
+                finer[y, n] = finer[y, 0]
+            corners = finer
+    return low.min(), high.max()
+
+
+@compiled
+def _middle(above: Field, below: Field, field: Field, base: np.float32, spread: np.float32, out: Field) -> None:
+    """Middles of a row of squares, from column 1 of `out` on; column 0 is the last one, wrapped around."""
+    n = out.size - 1
+    for x in range(n):
+        total = (above[x] + below[x]) + (above[x + 1] + below[x + 1])
+        out[x + 1] = total * np.float32(0.25) + (base + spread * field[x])
+    out[0] = out[n]
+
+
+@compiled
+def _widen(low: Field, high: Field, one: Field, other: Field) -> None:
+    for x in range(low.size):
+        low[x] = min(low[x], min(one[x], other[x]))
+        high[x] = max(high[x], max(one[x], other[x]))
+
+
+@compiled
+def _interleave(even: Field, odd: Field, out: Field) -> None:
+    pairs = min(out.size // 2, odd.size)
+    for x in range(pairs):
+        out[2 * x] = even[x]
+        out[2 * x + 1] = odd[x]
+    if out.size % 2 and pairs < even.size:
+        out[out.size - 1] = even[pairs]

@@ -1,0 +1,168 @@
+"""Noise: gaussian, shot, impulse and, held out, speckle. Each value of each channel on its own."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtx.compiled import compiled
+from rtx.corruptions.arithmetic.bits import Field, fill_words, new_key, normals
+from rtx.corruptions.registry import Image, corruption
+
+_BLOCK = 1024
+
+
+def _draw_normal(image: Image, level: float, rng: np.random.Generator, fixed: bool) -> Field:
+    return normals(rng, image.shape)
+
+
+@corruption("noise", levels=(0.08, 0.12, 0.18, 0.26, 0.38), cifar10c=(0.04, 0.06, 0.08, 0.09, 0.10), draw=_draw_normal)
+def gaussian_noise(image: Image, scale: float, field: Field, fixed: bool) -> Image:
+    """Add normal noise: sensor noise in low light.
+
+    Args:
+        image: RGB uint8 (H, W, 3).
+        scale: standard deviation, as a fraction of the pixel range.
+        field: standard normal numbers, of the image's shape.
+        fixed: round to the nearest grey level instead of down.
+    """
+    out = np.empty_like(image)
+    _add(image.ravel(), field.ravel(), np.float32(255 * scale), np.float32(0), _half(fixed), out.ravel())
+    return out
+
+
+@corruption("held_out", levels=(0.15, 0.2, 0.35, 0.45, 0.6), cifar10c=(0.06, 0.1, 0.12, 0.16, 0.2), draw=_draw_normal)
+def speckle_noise(image: Image, scale: float, field: Field, fixed: bool) -> Image:
+    """Add normal noise in proportion to the pixel; arguments as of `gaussian_noise`."""
+    out = np.empty_like(image)
+    _add(image.ravel(), field.ravel(), np.float32(0), np.float32(scale), _half(fixed), out.ravel())
+    return out
+
+
+def _half(fixed: bool) -> np.float32:
+    """What is added before the fraction is cut off: the reference casts to uint8, which rounds down."""
+    return np.float32(0.5 if fixed else 0.0)
+
+
+@compiled
+def _add(image: Image, field: Field, scale: np.float32, relative: np.float32, half: np.float32, out: Image) -> None:
+    for i in range(image.size):
+        v = np.float32(image[i])
+        v = v + (scale + relative * v) * field[i]
+        out[i] = np.uint8(min(max(v, np.float32(0)), np.float32(255)) + half)
+
+
+def _draw_counts(image: Image, photons: float, rng: np.random.Generator, fixed: bool) -> NDArray[np.int16]:
+    """Poisson counts whose mean is `photons` times the pixel: the field of shot noise depends on the image."""
+    thresholds, guide = _poisson_tables(photons)
+    counts = np.empty(image.shape, np.int16)
+    _count(image.ravel(), new_key(rng), thresholds, guide, counts.ravel())
+    return counts
+
+
+@corruption("noise", levels=(60.0, 25.0, 12.0, 5.0, 3.0), cifar10c=(500.0, 250.0, 100.0, 75.0, 50.0), draw=_draw_counts)
+def shot_noise(image: Image, photons: float, counts: NDArray[np.int16], fixed: bool) -> Image:
+    """Count photons instead of measuring light.
+
+    Args:
+        image: RGB uint8 (H, W, 3); it enters through the counts.
+        photons: expected count of a white pixel.
+        counts: Poisson counts, of the image's shape.
+        fixed: round to the nearest grey level instead of down.
+    """
+    values = np.arange(int(counts.max()) + 1) / float(photons)
+    table = (np.clip(values, 0, 1) * 255 + (0.5 if fixed else 0.0)).astype(np.uint8)
+    out = np.empty_like(image)
+    _look_up(counts.ravel(), table, out.ravel())
+    return out
+
+
+@lru_cache(maxsize=16)
+def _poisson_tables(photons: float) -> tuple[NDArray[np.uint32], NDArray[np.uint8]]:
+    """For each pixel value, P(count <= k) as a fraction of 2**32, and where to start looking for a random word.
+
+    Returns:
+        thresholds (256, K): a word u stands for the first k with u <= thresholds[value, k]; the last is 2**32 - 1.
+        guide (256, 256): the k of the smallest word with that leading byte.
+    """
+    # Twelve standard deviations and more: the mass left out is far below 2**-32, the step of the words.
+    size = int(photons + 12 * photons**0.5 + 20)
+    mean = np.arange(256)[:, None] / 255.0 * photons
+    k = np.arange(size)
+    log_factorial = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, size)))])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        log_mass = np.where(mean > 0, k * np.log(mean) - mean, np.where(k == 0, 0.0, -np.inf)) - log_factorial
+    cumulated = np.minimum(np.cumsum(np.exp(log_mass), axis=1), 1.0)
+    thresholds = np.maximum(np.rint(cumulated * 2.0**32) - 1, 0).astype(np.uint32)
+    thresholds[:, -1] = 2**32 - 1
+    starts = np.arange(256, dtype=np.uint64) << np.uint64(24)
+    guide = np.stack([np.searchsorted(row, starts) for row in thresholds.astype(np.uint64)])
+    # Counts up to 255 fit the guide; beyond (more than 150 photons) the search starts at 255 and still ends right.
+    return thresholds, np.minimum(guide, 255).astype(np.uint8)
+
+
+@compiled
+def _count(
+    image: Image, key: np.uint64, thresholds: NDArray[np.uint32], guide: NDArray[np.uint8], counts: NDArray[np.int16]
+) -> None:
+    words = np.empty(_BLOCK, np.uint32)
+    for start in range(0, image.size, _BLOCK):
+        fill_words(key, start // 2, words)
+        for i in range(min(_BLOCK, image.size - start)):
+            v = image[start + i]
+            k = np.int64(guide[v, words[i] >> np.uint32(24)])
+            while words[i] > thresholds[v, k]:
+                k += 1
+            counts[start + i] = k
+
+
+@compiled
+def _look_up(codes: NDArray[np.int16], table: NDArray[np.uint8], out: Image) -> None:
+    for i in range(codes.size):
+        out[i] = table[codes[i]]
+
+
+def _draw_impulses(image: Image, amount: float, rng: np.random.Generator, fixed: bool) -> NDArray[np.uint8]:
+    field = np.empty(image.shape, np.uint8)
+    _strike(new_key(rng), np.uint32(round(amount * 2**31)), field.ravel())
+    return field
+
+
+@corruption(
+    "noise", levels=(0.03, 0.06, 0.09, 0.17, 0.27), cifar10c=(0.01, 0.02, 0.03, 0.05, 0.07), draw=_draw_impulses
+)
+def impulse_noise(image: Image, amount: float, field: NDArray[np.uint8], fixed: bool) -> Image:
+    """Set values to black or white, evenly: dead and hot sensor cells.
+
+    Args:
+        image: RGB uint8 (H, W, 3).
+        amount: share of the values that are hit; it enters through the field.
+        field: uint8 of the image's shape: 0 where the value stays, 1 for pepper (black), 255 for salt (white).
+        fixed: no difference.
+    """
+    out = np.empty_like(image)
+    _hit(image.ravel(), field.ravel(), out.ravel())
+    return out
+
+
+@compiled
+def _strike(key: np.uint64, limit: np.uint32, field: NDArray[np.uint8]) -> None:
+    """31 bits decide whether a value is hit, the last bit by what."""
+    words = np.empty(_BLOCK, np.uint32)
+    for start in range(0, field.size, _BLOCK):
+        fill_words(key, start // 2, words)
+        for i in range(min(_BLOCK, field.size - start)):
+            # Masks instead of branches, which a processor could only guess.
+            struck = np.uint8(np.int32((words[i] >> np.uint32(1)) < limit))
+            salt = np.uint8(words[i] & np.uint32(1))
+            field[start + i] = struck * (np.uint8(1) + salt * np.uint8(254))
+
+
+@compiled
+def _hit(image: Image, field: NDArray[np.uint8], out: Image) -> None:
+    for i in range(image.size):
+        f = field[i]
+        kept = np.uint8(0) - np.uint8(np.int32(f == np.uint8(0)))
+        out[i] = (image[i] & kept) | (f & (np.uint8(0) - (f >> np.uint8(7))))

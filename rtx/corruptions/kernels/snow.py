@@ -1,0 +1,142 @@
+"""Snow: enlarged noise, cut to flakes, blown along a line, over a whitened image."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtx.compiled import compiled
+from rtx.corruptions.arithmetic.bits import Field, normals
+from rtx.corruptions.kernels.motion import drag, trail
+from rtx.corruptions.kernels.zoom import zoomed_axis
+from rtx.corruptions.registry import Image, corruption
+
+
+class SnowLevel(NamedTuple):
+    """Noise (mean, spread), enlargement, threshold of a flake, trail (radius, sigma), share of the image kept."""
+
+    mean: float
+    spread: float
+    zoom: float
+    threshold: float
+    radius: int
+    sigma: float
+    kept: float
+
+
+class SnowField(NamedTuple):
+    """Standard normal noise of the middle part that is enlarged, and the direction of the wind in degrees."""
+
+    noise: NDArray[np.floating]
+    angle: float
+
+
+def noise_window(height: int, width: int, zoom: float) -> tuple[slice, slice]:
+    """The part of noise of the image's size that is enlarged to fill the image; the rest is never seen."""
+    rows, columns = zoomed_axis(height, zoom), zoomed_axis(width, zoom)
+    return slice(rows[0], rows[0] + rows[1]), slice(columns[0], columns[0] + columns[1])
+
+
+def _draw_snow(image: Image, level: SnowLevel, rng: np.random.Generator, fixed: bool) -> SnowField:
+    rows, columns = noise_window(image.shape[0], image.shape[1], level.zoom)
+    angle = float(rng.uniform(-135, -45))
+    return SnowField(normals(rng, (rows.stop - rows.start, columns.stop - columns.start)), angle)
+
+
+@corruption(
+    "weather",
+    levels=(
+        SnowLevel(0.1, 0.3, 3, 0.5, 10, 4, 0.8),
+        SnowLevel(0.2, 0.3, 2, 0.5, 12, 4, 0.7),
+        SnowLevel(0.55, 0.3, 4, 0.9, 12, 8, 0.7),
+        SnowLevel(0.55, 0.3, 4.5, 0.85, 12, 8, 0.65),
+        SnowLevel(0.55, 0.3, 2.5, 0.85, 12, 12, 0.55),
+    ),
+    cifar10c=(
+        SnowLevel(0.1, 0.2, 1, 0.6, 8, 3, 0.95),
+        SnowLevel(0.1, 0.2, 1, 0.5, 10, 4, 0.9),
+        SnowLevel(0.15, 0.3, 1.75, 0.55, 10, 4, 0.9),
+        SnowLevel(0.25, 0.3, 2.25, 0.6, 12, 6, 0.85),
+        SnowLevel(0.3, 0.3, 1.25, 0.65, 14, 12, 0.8),
+    ),
+    draw=_draw_snow,
+)
+def snow(image: Image, level: SnowLevel, field: SnowField, fixed: bool) -> Image:
+    """Let it snow: the layer of flakes is added twice, as it is and turned by 180 degrees.
+
+    Args:
+        image: RGB uint8 (H, W, 3).
+        level: see `SnowLevel`.
+        field: see `SnowField`.
+        fixed: scale the weights of a trail that ends early, and round to nearest.
+    """
+    height, width = image.shape[:2]
+    rows, columns = zoomed_axis(height, level.zoom)[2], zoomed_axis(width, level.zoom)[2]
+    flakes = np.empty((len(rows.first), len(columns.first)), np.float32)
+    _enlarge(field.noise, *rows, *columns, level.mean, level.spread, level.threshold, flakes)
+    shifts, weights = trail(
+        level.radius, level.sigma, angle=field.angle, height=flakes.shape[0], width=flakes.shape[1], fixed=fixed
+    )
+    blown = drag(flakes, shifts, weights)[:height, :width]
+    out = np.empty_like(image)
+    _cover(image, np.ascontiguousarray(blown), np.float32(level.kept), np.float32(0.5 if fixed else 0.0), out)
+    return out
+
+
+@compiled
+def _enlarge(
+    noise: NDArray[Any],
+    row_first: NDArray[np.int64],
+    row_second: NDArray[np.int64],
+    row_weight: NDArray[np.float64],
+    row_inside: NDArray[np.float64],
+    column_first: NDArray[np.int64],
+    column_second: NDArray[np.int64],
+    column_weight: NDArray[np.float64],
+    column_inside: NDArray[np.float64],
+    mean: float,
+    spread: float,
+    threshold: float,
+    out: Field,
+) -> None:
+    """Linear interpolation, then only what exceeds the threshold, cut to 1."""
+    mixed = np.empty(noise.shape[1], np.float64)
+    for y in range(out.shape[0]):
+        one, other = noise[row_first[y]], noise[row_second[y]]
+        high = row_weight[y]
+        for x in range(mixed.size):
+            mixed[x] = mean + spread * (one[x] * (1 - high) + other[x] * high)
+        row = out[y]
+        for x in range(row.size):
+            w = column_weight[x]
+            value = mixed[np.uintp(column_first[x])] * (1 - w) + mixed[np.uintp(column_second[x])] * w
+            value *= row_inside[y] * column_inside[x]
+            row[x] = np.float32(min(value, 1.0) if value >= threshold else 0.0)
+
+
+@compiled
+def _cover(image: Image, flakes: Field, kept: np.float32, half: np.float32, out: Image) -> None:
+    height, width = flakes.shape
+    # The layer goes through eight bits; halves go to even, as NumPy rounds.
+    whole = np.empty((height, width), np.float32)
+    for y in range(height):
+        for x in range(width):
+            whole[y, x] = np.rint(flakes[y, x] * np.float32(255))
+    veil = np.float32(1) - kept
+    for y in range(height):
+        row, row_out = image[y].reshape(-1), out[y].reshape(-1)
+        here, turned = whole[y], whole[height - 1 - y]
+        for x in range(width):
+            added = here[x] + turned[width - 1 - x]
+            i = 3 * x
+            r, g, b = np.float32(row[i]), np.float32(row[i + 1]), np.float32(row[i + 2])
+            grey = np.float32(0.299) * r + np.float32(0.587) * g + np.float32(0.114) * b
+            white = grey * np.float32(1.5) + np.float32(127.5)
+            r = kept * r + veil * max(r, white) + added
+            g = kept * g + veil * max(g, white) + added
+            b = kept * b + veil * max(b, white) + added
+            row_out[i] = np.uint8(np.int32(min(r, np.float32(255)) + half))
+            row_out[i + 1] = np.uint8(np.int32(min(g, np.float32(255)) + half))
+            row_out[i + 2] = np.uint8(np.int32(min(b, np.float32(255)) + half))

@@ -1,0 +1,186 @@
+"""Zoom blur: the mean of the image and of enlargements of it. Snow is enlarged by the same rule."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtx.compiled import compiled
+from rtx.corruptions.arithmetic.vector import add_between
+from rtx.corruptions.registry import Image, corruption
+
+ZoomLevel = tuple[float, float]
+
+
+class Axis(NamedTuple):
+    """Linear interpolation along one axis.
+
+    Output i is (1 - weight[i]) * input[first[i]] + weight[i] * input[second[i]]. `inside` is 0 where scipy takes the
+    position to lie beyond the edge and gives 0, else 1.
+    """
+
+    first: NDArray[np.int64]
+    second: NDArray[np.int64]
+    weight: NDArray[np.float64]
+    inside: NDArray[np.float64]
+
+
+def zoomed_axis(size: int, factor: float) -> tuple[int, int, Axis]:
+    """How `scipy.ndimage.zoom(order=1)` enlarges the middle 1 / factor of an axis.
+
+    Args:
+        size: length of the axis.
+        factor: enlargement, at least 1.
+
+    Returns:
+        Start and length of the middle part, and the interpolation within it; its length can exceed `size` by a few.
+    """
+    part = int(np.ceil(size / float(factor)))
+    start = (size - part) // 2
+    length = round(part * factor)
+    step = (part - 1) / (length - 1) if length > 1 else 1.0
+    position = np.arange(length, dtype=np.float64) * step
+    # Rounding can put the last position a hair beyond the edge, where scipy's mode "constant" sees nothing.
+    inside = (position <= part - 1).astype(np.float64)
+    first = np.minimum(np.floor(position).astype(np.int64), part - 1)
+    return start, part, Axis(first, np.minimum(first + 1, part - 1), position - first, inside)
+
+
+@corruption(
+    "blur",
+    levels=((1.11, 0.01), (1.16, 0.01), (1.21, 0.02), (1.26, 0.02), (1.31, 0.03)),
+    cifar10c=((1.06, 0.01), (1.11, 0.01), (1.16, 0.01), (1.21, 0.01), (1.26, 0.01)),
+)
+def zoom_blur(image: Image, level: ZoomLevel, field: None, fixed: bool) -> Image:
+    """Move towards the scene while the shutter is open.
+
+    Each enlargement is a few pixels larger than the image, of which the reference keeps the top left; so the centre of
+    the zoom wanders by up to half a pixel from one enlargement to the next. Kept, unless `fixed`, which keeps the
+    middle.
+
+    Args:
+        image: RGB uint8 (H, W, 3).
+        level: (end, step) of the enlargements 1, 1 + step, ... below end.
+        field: none.
+        fixed: crop the middle, and round to nearest.
+    """
+    height, width = image.shape[:2]
+    rows, columns, layers = _layers(height, width, level, fixed)
+    out = np.empty_like(image)
+    _blur(image, *rows, *columns, layers, np.float32(0.5 if fixed else 0.0), out)
+    return out
+
+
+Tables = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]
+
+
+@lru_cache(maxsize=8)
+def _layers(height: int, width: int, level: ZoomLevel, fixed: bool) -> tuple[Tables, Tables, int]:
+    """First, second, weight and inside of all enlargements but the first, which is the image, and their number."""
+    factors = np.arange(1, level[0], level[1])
+    tables = []
+    for size in (height, width):
+        axes = []
+        for factor in factors[1:]:
+            start, _, axis = zoomed_axis(size, float(factor))
+            skip = (len(axis.first) - size) // 2 if fixed else 0
+            cut = slice(skip, skip + size)
+            axes.append((axis.first[cut] + start, axis.second[cut] + start, axis.weight[cut], axis.inside[cut]))
+        first, second, weight, inside = (np.array(column) for column in zip(*axes, strict=True))
+        tables.append(
+            (first.astype(np.int32), second.astype(np.int32), weight.astype(np.float32), inside.astype(np.float32))
+        )
+    return tables[0], tables[1], len(factors)
+
+
+@compiled
+def widened(image: Image) -> NDArray[np.float32]:
+    """Four floats a pixel, (H, 4 W): the channels as fractions of 255, and one idle, to fill a vector register."""
+    wide = np.zeros((image.shape[0], 4 * image.shape[1]), np.float32)
+    widen(image, wide)
+    return wide
+
+
+@compiled
+def widen(image: Image, wide: NDArray[np.float32]) -> None:
+    """Fill the first rows of `wide`, see `widened`; what is idle stays as it is."""
+    table = np.empty(256, np.float32)
+    for v in range(256):
+        table[v] = np.float32(v / 255.0)
+    for y in range(image.shape[0]):
+        row, into = image[y].reshape(-1), wide[y]
+        for x in range(image.shape[1]):
+            into[4 * x] = table[row[3 * x]]
+            into[4 * x + 1] = table[row[3 * x + 1]]
+            into[4 * x + 2] = table[row[3 * x + 2]]
+
+
+@compiled
+def narrow(wide: NDArray[np.float32], half: np.float32, out: Image) -> None:
+    """A row of `widened`, back to whole grey levels."""
+    row = out.reshape(-1)
+    for x in range(out.shape[0]):
+        row[3 * x] = np.uint8(np.int32(min(wide[4 * x], np.float32(1)) * np.float32(255) + half))
+        row[3 * x + 1] = np.uint8(np.int32(min(wide[4 * x + 1], np.float32(1)) * np.float32(255) + half))
+        row[3 * x + 2] = np.uint8(np.int32(min(wide[4 * x + 2], np.float32(1)) * np.float32(255) + half))
+
+
+@compiled
+def _blur(
+    image: Image,
+    row_first: NDArray[np.int32],
+    row_second: NDArray[np.int32],
+    row_weight: NDArray[np.float32],
+    row_inside: NDArray[np.float32],
+    column_first: NDArray[np.int32],
+    column_second: NDArray[np.int32],
+    column_weight: NDArray[np.float32],
+    column_inside: NDArray[np.float32],
+    layers: int,
+    half: np.float32,
+    out: Image,
+) -> None:
+    height, width = image.shape[:2]
+    wide = widened(image)
+    between = np.empty(4 * width, np.float32)
+    total = np.empty(4 * width, np.float32)
+    for y in range(height):
+        # Sums in the reference's order: the enlargement by 1 first, the image itself last.
+        total[:] = wide[y]
+        for k in range(layers - 1):
+            if row_inside[k, y] == np.float32(0):
+                continue
+            low, high = 4 * column_first[k, 0], 4 * column_second[k, width - 1] + 4
+            _mix_rows(
+                wide[row_first[k, y], low:high], wide[row_second[k, y], low:high], row_weight[k, y], between[low:high]
+            )
+            _add_columns(between, column_first[k], column_second[k], column_weight[k], column_inside[k], total)
+        for i in range(total.size):
+            total[i] = (wide[y, i] + total[i]) / np.float32(layers + 1)
+        narrow(total, half, out[y])
+
+
+@compiled
+def _mix_rows(
+    one: NDArray[np.float32], other: NDArray[np.float32], weight: np.float32, out: NDArray[np.float32]
+) -> None:
+    for i in range(out.size):
+        out[i] = one[i] + weight * (other[i] - one[i])
+
+
+@compiled
+def _add_columns(
+    row: NDArray[np.float32],
+    first: NDArray[np.int32],
+    second: NDArray[np.int32],
+    weight: NDArray[np.float32],
+    inside: NDArray[np.float32],
+    total: NDArray[np.float32],
+) -> None:
+    # Only the last column can lie beyond the edge.
+    used = first.size if inside[first.size - 1] != np.float32(0) else first.size - 1
+    for x in range(used):
+        add_between(total, np.int64(4 * x), row, np.int64(4 * first[x]), np.int64(4 * second[x]), weight[x])

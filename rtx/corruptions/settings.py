@@ -1,0 +1,45 @@
+"""What decides the pixels of a corrupted image, whoever makes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rtx.corruptions import DEFAULT_ENGINE, corrupt
+from rtx.corruptions.registry import Image
+from rtx.errors import unknown_name
+from rtx.rng import image_rng
+from rtx.types import Condition
+
+CHANNEL_ORDERS = ("rgb", "bgr_legacy")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides the pixels and the files.
+
+    Attributes:
+        engine: a key of `rtx.corruptions.ENGINES`.
+        seed: the corruption seed.
+        channel_order: `rgb`, or `bgr_legacy` for the order that published detection results were made with.
+        quality: of JPEG files; None writes PNG content under every name.
+    """
+
+    engine: str = DEFAULT_ENGINE
+    seed: int = 0
+    channel_order: str = "rgb"
+    quality: int | None = 95
+
+    def __post_init__(self) -> None:
+        """Reject unknown channel orders."""
+        if self.channel_order not in CHANNEL_ORDERS:
+            raise unknown_name(
+                "channel order", self.channel_order, place="rtx.corruptions.settings", choices=CHANNEL_ORDERS
+            )
+
+
+def corrupt_as(image: Image, condition: Condition, image_id: str, settings: Settings, *, name: str) -> Image:
+    """The pixels of an image under a condition, as an evaluation with these settings makes them."""
+    rng = image_rng(settings.seed, image_id, condition)
+    if settings.channel_order == "rgb":
+        return corrupt(image, condition, rng, engine=settings.engine, name=name)
+    return corrupt(image[..., ::-1], condition, rng, engine=settings.engine, name=name)[..., ::-1]

@@ -1,0 +1,233 @@
+"""Write corrupted copies of a data folder, with a manifest of hashes, for tools outside rtx.
+
+The pixels are those that `rtx corrupt_eval` makes under the same engine, seed and channel order. `OUT/fog_3/` has the
+layout of the data folder. `OUT/manifest.jsonl` has one line for the settings and one for each finished file; a second
+call goes on where the first one ended.
+"""
+
+from __future__ import annotations
+
+import filecmp
+import hashlib
+import json
+import logging
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context, parent_process
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import cv2
+
+from rtx.corruptions.settings import Settings, corrupt_as
+from rtx.datasets.image_files import encode, read_rgb
+from rtx.datasets.layouts import DataFolder
+from rtx.errors import RtxError, RunConflict
+from rtx.files import write_whole
+from rtx.types import Condition
+
+log = logging.getLogger(__name__)
+MANIFEST = "manifest.jsonl"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an export did: files written and found finished, and (image, reason) of each that failed."""
+
+    written: int
+    kept: int
+    failed: tuple[tuple[str, str], ...]
+
+
+def export(
+    folder: DataFolder,
+    out: Path,
+    conditions: Sequence[Condition],
+    settings: Settings,
+    *,
+    processes: int = 1,
+    progress: Callable[[int, int, float], None] | None = None,
+) -> Outcome:
+    """Write every image under every condition.
+
+    Args:
+        folder: what to export.
+        out: one folder a condition is made in it.
+        conditions: which corruptions and severities.
+        settings: see `Settings`.
+        processes: how many images are worked on at once.
+        progress: called with (images done, images in all, seconds) about twice a second.
+
+    Returns:
+        What was done; a broken image does not stop the others.
+
+    Raises:
+        RunConflict: `out` holds an export with other settings.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    finished = _read_manifest(out, folder, settings)
+    jobs = []
+    kept = 0
+    for image in folder.images:
+        written_of = {c: _source_of_finished(out, image, c, finished) for c in conditions}
+        # An image that was replaced since is done again, so that one name never holds two sets of pixels.
+        source = _sha256(folder.root / image) if any(written_of.values()) else None
+        missing = [c for c in conditions if source is None or written_of[c] != source]
+        kept += len(conditions) - len(missing)
+        if missing:
+            jobs.append((folder.root, image, out, missing, settings))
+    _copy_labels(folder, out, conditions)
+    log.info("%d images, %d conditions: %d files to write, %d finished", len(folder.images), len(conditions),
+             sum(len(job[3]) for job in jobs), kept)  # fmt: skip
+    written, failed = 0, []
+    start = last = time.monotonic()
+    with (out / MANIFEST).open("a", encoding="utf-8") as manifest:
+        for done, (records, failures) in enumerate(_work(jobs, processes), start=1):
+            for record in records:
+                manifest.write(json.dumps(record) + "\n")
+            manifest.flush()
+            written += len(records)
+            failed += failures
+            now = time.monotonic()
+            if progress is not None and (now - last > 0.5 or done == len(jobs)):
+                progress(done, len(jobs), now - start)
+                last = now
+    return Outcome(written, kept, tuple(sorted(failed)))
+
+
+Job = tuple[Path, Path, Path, list[Condition], Settings]
+Result = tuple[list[dict[str, Any]], list[tuple[str, str]]]
+
+
+def _work(jobs: Sequence[Job], processes: int) -> Iterator[Result]:
+    if processes <= 1 or len(jobs) <= 1:
+        yield from map(_export_image, jobs)
+        return
+    # Fresh processes: a fork would copy OpenCV's thread pool in whatever state it is.
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_begin_worker) as pool:
+        waiting = list(reversed(jobs))
+        running = {pool.submit(_export_image, waiting.pop()) for _ in range(min(2 * processes, len(waiting)))}
+        while running:
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                if waiting:
+                    running.add(pool.submit(_export_image, waiting.pop()))
+                yield future.result()
+
+
+def _begin_worker() -> None:
+    cv2.setNumThreads(1)
+    parent = parent_process()
+    assert parent is not None
+
+    def end_with_parent() -> None:
+        # Without this, the workers of a killed export would wait for work for ever.
+        parent.join()
+        os._exit(1)
+
+    Thread(target=end_with_parent, daemon=True).start()
+
+
+def _export_image(job: Job) -> Result:
+    """All missing conditions of one image, which is read once."""
+    root, relative, out, conditions, settings = job
+    try:
+        image, source_hash = read_rgb(root / relative)
+        records = []
+        for condition in conditions:
+            pixels = corrupt_as(image, condition, relative.stem, settings, name=str(relative))
+            content = encode(pixels, relative.suffix, quality=settings.quality)
+            write_whole(out / condition.key / relative, content, sync=False)
+            records.append(
+                {
+                    "file": f"{condition.key}/{relative.as_posix()}",
+                    "corruption": condition.corruption,
+                    "severity": condition.severity,
+                    "source_sha256": source_hash,
+                    "pixels_sha256": hashlib.sha256(pixels.tobytes()).hexdigest(),
+                    "sha256": hashlib.sha256(content).hexdigest(),
+                    "bytes": len(content),
+                }
+            )
+        return records, []
+    except RtxError as error:
+        return [], [(relative.as_posix(), str(error))]
+
+
+# File -> its bytes, and the sha256 of the image that it was made from.
+Finished = dict[str, tuple[int, str]]
+
+
+def _read_manifest(out: Path, folder: DataFolder, settings: Settings) -> Finished:
+    """What is finished; writes the first line of a new manifest."""
+    from rtx import __version__
+
+    path = out / MANIFEST
+    head = {"layout": folder.layout, "rtx": __version__, "image_key": "file_stem", **asdict(settings)}
+    if not path.exists():
+        write_whole(path, (json.dumps({"settings": head}) + "\n").encode(), sync=False)
+        return {}
+    lines = path.read_text(encoding="utf-8").splitlines()
+    finished: Finished = {}
+    whole = []
+    for number, line in enumerate(lines):
+        try:
+            record = json.loads(line)
+        except ValueError:
+            # The process ended while it wrote the last line; its file is written again.
+            if number + 1 < len(lines):
+                raise RunConflict(f"{path}: line {number + 1} is damaged; export into a new folder") from None
+            continue
+        whole.append(line)
+        if number == 0:
+            # A moved data folder may continue; other pixels or other files may not.
+            if record.get("settings") != head:
+                differing = [k for k in head if record.get("settings", {}).get(k) != head[k]]
+                there, now = record.get("settings", {}).get(differing[0]), head[differing[0]]
+                raise RunConflict(
+                    f"{out}: holds an export with other settings ({', '.join(differing)}: {there!r} there, "
+                    f"{now!r} now); use a new folder"
+                )
+        else:
+            finished[record["file"]] = record["bytes"], record["source_sha256"]
+    if len(whole) != len(lines) or (lines and not path.read_bytes().endswith(b"\n")):
+        write_whole(path, ("\n".join(whole) + "\n").encode(), sync=False)
+    return finished
+
+
+def _source_of_finished(out: Path, image: Path, condition: Condition, finished: Finished) -> str | None:
+    """Hash of the image that a whole file was made from; None where there is no whole file."""
+    name = f"{condition.key}/{image.as_posix()}"
+    size, source = finished.get(name, (-1, ""))
+    return source if (out / name).is_file() and (out / name).stat().st_size == size else None
+
+
+def _sha256(path: Path) -> str | None:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return None  # said when the image is read to be corrupted
+
+
+def _copy_labels(folder: DataFolder, out: Path, conditions: Sequence[Condition]) -> None:
+    """One copy of the labels; the conditions share it by hard links where the file system has them."""
+    for label in folder.labels:
+        first: Path | None = None
+        for condition in conditions:
+            target = out / condition.key / label
+            if first is None:
+                first = target
+                if not (target.is_file() and filecmp.cmp(folder.root / label, target, shallow=False)):
+                    write_whole(target, (folder.root / label).read_bytes(), sync=False)
+            elif not (target.is_file() and (target.samefile(first) or filecmp.cmp(first, target, shallow=False))):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.unlink(missing_ok=True)
+                try:
+                    os.link(first, target)
+                except OSError:
+                    shutil.copyfile(first, target)

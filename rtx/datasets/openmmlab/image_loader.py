@@ -1,0 +1,160 @@
+"""Reading images: which kinds are taken as they are, and a loader that refuses damaged files by name.
+
+What becomes of unusual images is what mmcv's loader does with them, checked kind by kind in the tests: grey-scale is
+repeated over three channels, a palette is looked up, alpha is dropped (not blended), CMYK is converted, 16-bit channels
+keep their upper 8 bits. Where a config has mmcv read with Pillow, which makes something else of some of these, those
+are refused, so that one file never has two sets of pixels. Beyond that, the only thing to add is a verdict on damaged
+files: depending on its version, OpenCV returns a truncated JPEG as a half-grey image without a word.
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+from pathlib import Path
+from typing import Any
+
+import mmcv
+import mmengine.fileio as fileio
+import numpy as np
+from mmcv.transforms import LoadImageFromFile
+from mmengine.config import Config
+from mmengine.registry import TRANSFORMS
+from PIL import Image, UnidentifiedImageError
+
+from rtx.datasets.openmmlab.nodes import add_import
+from rtx.errors import DataError
+
+LOADER = "LoadImageChecked"
+MODULE = "rtx.datasets.openmmlab.image_loader"
+MIN_SIDE = 32  # The corruptions of ImageNet-C are not defined for anything smaller.
+JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
+PNG_START, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
+
+
+def damage(content: bytes) -> str | None:
+    """Say what is wrong with the bytes of an image file, None if nothing is.
+
+    JPEG and PNG files that end with their end marker pass without being decoded (microseconds); everything else is
+    decoded once by Pillow (about 10 ms a megapixel). Damage in the middle of a file that ends well is not found here.
+
+    Args:
+        content: the whole file.
+
+    Example:
+        >>> damage(b"")
+        'the file is empty'
+        >>> damage(b"<html>")
+        'this is no image that Pillow can read'
+    """
+    if not content:
+        return "the file is empty"
+    if content.startswith(JPEG_START) and content.endswith(JPEG_END):
+        return None
+    if content.startswith(PNG_START) and content.endswith(PNG_END):
+        return None
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            image.load()
+    except UnidentifiedImageError:
+        return "this is no image that Pillow can read"
+    except (OSError, SyntaxError, ValueError) as error:
+        return f"the file is truncated or damaged ({error})"
+    # Pillow decodes all pixels of a PNG before it misses the end marker; libpng, inside OpenCV, would refuse the file.
+    return "the file is truncated (no PNG end marker)" if content.startswith(PNG_START) else None
+
+
+def differs_with_pillow(content: bytes) -> str | None:
+    """Say why mmcv's Pillow decoder does not give the pixels that OpenCV gives, None where it does.
+
+    Args:
+        content: a whole image file that Pillow can read.
+    """
+    with Image.open(io.BytesIO(content)) as image:
+        mode = image.mode
+    if mode[0] in "IF":
+        return f"its grey values have more than 8 bits (mode {mode}), and Pillow makes everything above 255 white"
+    if mode == "LA":
+        return "it is grey with transparency, and mmcv blends it with a colour when it reads with Pillow"
+    return None
+
+
+@TRANSFORMS.register_module()
+class LoadImageChecked(LoadImageFromFile):
+    """mmcv's `LoadImageFromFile` with the same pixels, but damaged files raise a `DataError` that names them.
+
+    Takes the arguments of `LoadImageFromFile` (`to_float32`, `color_type`, `imdecode_backend`, `backend_args`); the
+    required and added keys are the same too.
+
+    Raises:
+        DataError: the file is missing, empty, truncated, no image, or of a kind that mmcv cannot decode, or that it
+            decodes otherwise with Pillow than with OpenCV.
+    """
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Load `results["img_path"]` into `results["img"]`, (H, W, 3) in BGR, uint8 unless `to_float32`."""
+        path = results["img_path"]
+        try:
+            content = fileio.get(path, backend_args=self.backend_args)
+        except FileNotFoundError as error:
+            raise DataError(f"image {path} is missing; complete the data folder or take it out of the list") from error
+        complaint = damage(content)
+        if complaint is not None:
+            raise DataError(f"image {path}: {complaint}; copy the file again or take it out of the list")
+        otherwise = differs_with_pillow(content) if self.imdecode_backend == "pillow" else None
+        if otherwise is not None:
+            raise DataError(f"image {path}: {otherwise}; convert it to 8-bit RGB")
+        try:
+            image = mmcv.imfrombytes(content, flag=self.color_type, backend=self.imdecode_backend)
+        except Exception as error:  # OpenCV raises its own class
+            raise DataError(f"image {path} cannot be decoded ({error}); convert it to 8-bit RGB") from error
+        if image is None:
+            raise DataError(f"image {path} cannot be decoded by {self.imdecode_backend}; convert it to 8-bit RGB")
+        if self.to_float32:
+            image = image.astype(np.float32)
+        results["img"] = image
+        results["img_shape"] = image.shape[:2]
+        results["ori_shape"] = image.shape[:2]
+        return results
+
+
+def with_checked_images(cfg: Config) -> Config:
+    """Replace `LoadImageFromFile` by `LoadImageChecked` in every pipeline of a config.
+
+    Leaves name the stock loader, so that they run with the stock tools; rtx's own commands call this first. Pixels are
+    the same.
+
+    Args:
+        cfg: a loaded config; it is not changed.
+    """
+    out: Config = copy.deepcopy(cfg)
+    _swap(out._cfg_dict)
+    add_import(out, MODULE)
+    return out
+
+
+def _swap(node: Any) -> None:
+    if isinstance(node, dict):
+        if node.get("type") in ("LoadImageFromFile", "mmcv.LoadImageFromFile"):
+            node["type"] = LOADER
+        for value in node.values():
+            _swap(value)
+    elif isinstance(node, (list, tuple)):
+        for value in node:
+            _swap(value)
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Return (height, width) from the header of an image file, without decoding it.
+
+    Raises:
+        DataError: the file is missing or no image.
+    """
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+    except FileNotFoundError as error:
+        raise DataError(f"image {path} is missing") from error
+    except (OSError, SyntaxError, ValueError) as error:
+        raise DataError(f"image {path} is no image that Pillow can read") from error
+    return height, width

@@ -1,0 +1,90 @@
+"""`with_data`: a config pointed at another data folder, adapted to what lies there."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from mmengine.config import Config
+
+from rtx.datasets.openmmlab.ade import adapt_ade
+from rtx.datasets.openmmlab.coco import adapt_coco
+from rtx.datasets.openmmlab.nodes import FAMILIES, split_data_sets, type_name
+from rtx.datasets.openmmlab.voc import adapt_voc
+from rtx.errors import DataError
+
+log = logging.getLogger(__name__)
+
+ADAPTERS: dict[str, Callable[[Config, Path], list[str]]] = {"coco": adapt_coco, "voc": adapt_voc, "ade": adapt_ade}
+LAYOUTS = {
+    "coco": "COCO (annotations/instances_*.json and image folders)",
+    "voc": "VOC (VOCdevkit/VOC2007/{JPEGImages,Annotations,ImageSets})",
+    "ade": "ADE20K (images/{training,validation}, annotations/{training,validation})",
+}
+
+
+def with_data(cfg: Config, data_root: str | Path) -> Config:
+    """Point every data set and evaluator of a config at another folder and fit the config to what lies there.
+
+    Class names, the heads' numbers of classes, split and folder names follow the data; each adaptation is logged and
+    kept in `rtx_data.notes` of the new config. Nothing is looked up outside `data_root`.
+
+    Args:
+        cfg: a loaded config with COCO, VOC or ADE20K-style data sets; it is not changed.
+        data_root: absolute, or relative to the current directory.
+
+    Returns:
+        A new config with `rtx_data = dict(root=..., layout=..., notes=[...])`.
+
+    Raises:
+        DataError: no such folder, another layout than the config reads, or data that contradict themselves.
+    """
+    root = Path(data_root).expanduser()
+    if not root.is_dir():
+        raise DataError(f"data folder {str(root)!r} does not exist (looked for {root.absolute()}); give --data-root")
+    family = family_of(cfg)
+    there = layout_of(root)
+    if there is not None and there != family:
+        raise DataError(
+            f"data folder {str(root)!r} has the layout {LAYOUTS[there]}, but the config reads {LAYOUTS[family]}; "
+            "choose a config of the same kind as the data, or another --data-root"
+        )
+    out: Config = copy.deepcopy(cfg)
+    notes = ADAPTERS[family](out, root)
+    for note in notes:
+        log.info("data %s: %s", root, note)
+    out.data_root = str(root)
+    out.rtx_data = dict(root=str(root), layout=family, notes=notes)
+    return out
+
+
+def family_of(cfg: Config) -> str:
+    """Return which layout a config reads: "coco", "voc" or "ade".
+
+    Raises:
+        DataError: the config has no data set, or one of another kind.
+    """
+    nodes = split_data_sets(cfg, "val") + split_data_sets(cfg, "train")
+    if not nodes:
+        raise DataError("the config has no train, val or test data set; there is nothing to point at a data folder")
+    name = type_name(nodes[0])
+    if name not in FAMILIES:
+        raise DataError(
+            f"the config reads a {name or 'data set without a type'}; "
+            f"rtx/datasets/openmmlab/nodes.py knows {', '.join(FAMILIES)}"
+        )
+    return FAMILIES[name]
+
+
+def layout_of(root: Path) -> str | None:
+    """Return which layout a folder has, None when it shows no sign of any."""
+    if any((root / "annotations").glob("*.json")):
+        return "coco"
+    if any(root.glob("VOC20*")) or (root / "VOCdevkit").is_dir() or (root / "JPEGImages").is_dir():
+        return "voc"
+    for home in (root, root / "ADEChallengeData2016"):
+        if (home / "images").is_dir() and (home / "annotations").is_dir():
+            return "ade"
+    return None

@@ -1,0 +1,1 @@
+"""The demo: rendered scenes, a source trained on them, two transfers, their evaluation and a report."""

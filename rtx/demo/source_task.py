@@ -1,0 +1,149 @@
+"""The demo's source: a classifier of single rendered objects, trained on the spot, saved as torchvision would save it.
+
+It plays the part of an ImageNet model. It knows more kinds of objects than the scenes hold and never sees a scene.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from rtx.demo.scenes import SOURCE_CLASSES, render_crop
+
+log = logging.getLogger(__name__)
+
+DEPTH = 18
+BATCH = 32
+PEAK_LR = 0.05
+# The statistics of ImageNet: what every config of rtx gives a model without a catalogue entry.
+MEAN = (123.675, 116.28, 103.53)
+STD = (58.395, 57.12, 57.375)
+
+
+@dataclass(frozen=True)
+class SourceScore:
+    """How well the source knows its own task.
+
+    Attributes:
+        accuracy: share of held-out crops named correctly.
+        chance: what guessing would reach.
+        crops: number of crops it was trained on.
+        seconds: how long training took.
+    """
+
+    accuracy: float
+    chance: float
+    crops: int
+    seconds: float
+
+
+def train_source(
+    path: Path,
+    *,
+    seed: int = 0,
+    crops: int = 3072,
+    epochs: int = 4,
+    held_out: int = 320,
+    progress: Callable[[int, int], None] | None = None,
+) -> SourceScore:
+    """Train the source classifier and save its weights.
+
+    Args:
+        path: where the state dict goes, e.g. `source_r18.pth`; torchvision's keys, `fc` included.
+        seed: decides the crops, the initial weights and the order.
+        crops: how many crops to train on.
+        epochs: how often each is seen.
+        held_out: how many further crops measure the accuracy.
+        progress: called with (steps done, steps in all).
+    """
+    started = time.perf_counter()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = _build()
+        order = torch.Generator().manual_seed(seed)
+        images, labels = _render(seed, 0, crops)
+        _fit(model, images, labels, epochs=epochs, order=order, progress=progress)
+    accuracy = _accuracy(model, *_render(seed, crops, crops + held_out))
+    _save(model, path)
+    score = SourceScore(accuracy, 1 / len(SOURCE_CLASSES), crops, time.perf_counter() - started)
+    log.info("source: %.1f%% of %d held-out crops right, weights in %s", 100 * accuracy, held_out, path)
+    return score
+
+
+def _build() -> nn.Module:
+    from rtx.backbones import SourceResNet
+
+    backbone = SourceResNet(depth=DEPTH, source="random", out_indices=(3,), norm_policy="train")
+    return nn.ModuleDict({"backbone": backbone, "fc": nn.Linear(512, len(SOURCE_CLASSES))})
+
+
+def _logits(model: nn.Module, images: Tensor) -> Tensor:
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
+    (features,) = model["backbone"]((images.float() - mean) / std)  # type: ignore[index]
+    logits: Tensor = model["fc"](features.mean(dim=(2, 3)))  # type: ignore[index]
+    return logits
+
+
+def _render(seed: int, start: int, stop: int) -> tuple[Tensor, Tensor]:
+    drawn = [render_crop(seed, index) for index in range(start, stop)]
+    pixels = np.stack([image for image, _ in drawn])
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous(), torch.tensor([label for _, label in drawn])
+
+
+def _fit(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    epochs: int,
+    order: torch.Generator,
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    steps_an_epoch = max(1, len(labels) // BATCH)
+    steps = epochs * steps_an_epoch
+    optimizer = torch.optim.SGD(model.parameters(), lr=PEAK_LR, momentum=0.9, weight_decay=5e-4, nesterov=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_LR, total_steps=steps + 1, pct_start=0.2)
+    model.train()
+    for epoch in range(epochs):
+        shuffled = torch.randperm(len(labels), generator=order)
+        for step in range(steps_an_epoch):
+            chosen = shuffled[step * BATCH : (step + 1) * BATCH]
+            batch = _turn(images[chosen], int(torch.randint(8, (1,), generator=order)))
+            loss = functional.cross_entropy(_logits(model, batch), labels[chosen])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            if progress is not None:
+                progress(epoch * steps_an_epoch + step + 1, steps)
+
+
+def _turn(images: Tensor, which: int) -> Tensor:
+    """One of the eight turns and mirror images of a square; none of them changes a class."""
+    images = torch.rot90(images, which % 4, (2, 3))
+    return images.flip(3) if which >= 4 else images
+
+
+@torch.no_grad()
+def _accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> float:
+    model.eval()
+    right = [_logits(model, images[i : i + 64]).argmax(1) == labels[i : i + 64] for i in range(0, len(labels), 64)]
+    return float(torch.cat(right).float().mean())
+
+
+def _save(model: nn.Module, path: Path) -> None:
+    """Write the state dict in one move, so that an interrupted run leaves no half a file."""
+    backbone, fc = model["backbone"], model["fc"]  # type: ignore[index]
+    state = {**backbone.state_dict(), "fc.weight": fc.weight.detach(), "fc.bias": fc.bias.detach()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    torch.save(state, part)
+    part.replace(path)

@@ -1,0 +1,217 @@
+"""The demo's steps, each of which leaves a stamp, so that a second run keeps what is finished."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import rtx
+from rtx.demo import plan as demo_plan
+from rtx.demo import scenes, scenes_layouts, scenes_looks, source_task
+from rtx.demo.plan import MODES, Plan, demo_config
+from rtx.demo.screen import Report, Screen
+from rtx.errors import RunConflict
+
+log = logging.getLogger(__name__)
+
+STAMP = "demo_step.json"
+BATCH = 8
+STEPS = 3 + 2 * len(MODES)
+
+
+@dataclass(frozen=True)
+class Demo:
+    """One demo in its folder.
+
+    Attributes:
+        out: the folder; everything in it is the demo's.
+        plan: the amounts.
+        seed: of scenes, weights, data order and corruptions.
+    """
+
+    out: Path
+    plan: Plan
+    seed: int
+
+    @property
+    def data_root(self) -> Path:
+        """The scenes in COCO layout."""
+        return self.out / "data" / "coco"
+
+    @property
+    def source(self) -> Path:
+        """The source classifier's weights."""
+        return self.out / "source" / "source_r18.pth"
+
+    @cached_property
+    def base_key(self) -> str:
+        """What all steps depend on: the seed, and the code that draws, trains and sets the amounts."""
+        digest = hashlib.sha256(f"{rtx.__version__} {self.seed}".encode())
+        for module in (scenes, scenes_looks, scenes_layouts, source_task, demo_plan):
+            digest.update(Path(str(module.__file__)).read_bytes())
+        return digest.hexdigest()
+
+    def claim(self, *, fresh: bool) -> None:
+        """Make the folder, or empty it.
+
+        Raises:
+            RunConflict: the folder holds something that no demo wrote.
+        """
+        mark = self.out / "demo.json"
+        if self.out.exists() and (not self.out.is_dir() or (any(self.out.iterdir()) and not mark.is_file())):
+            raise RunConflict(f"demo folder {str(self.out)!r} holds something else; give another --out, or empty it")
+        if fresh and mark.is_file():
+            shutil.rmtree(self.out)
+        self.out.mkdir(parents=True, exist_ok=True)
+        mark.write_text(json.dumps({"rtx": rtx.__version__, "seed": self.seed, **asdict(self.plan)}, indent=1) + "\n")
+
+    def run(self, screen: Screen) -> dict[str, dict[str, Any]]:
+        """All steps; transfer mode -> summary of its evaluation."""
+        plan = self.plan
+        data_key = self._step(
+            screen,
+            self.out / "data",
+            {"train": plan.train_scenes, "val": plan.val_scenes},
+            ("scenes in COCO, VOC and ADE20K layout", "rendered"),
+            self._render,
+        )
+        source_key = self._step(
+            screen,
+            self.out / "source",
+            {"crops": plan.crops, "epochs": plan.epochs},
+            ("source classifier (ResNet-18 on single objects)", "steps"),
+            self._train_source,
+        )
+        summaries = {}
+        for mode in MODES:
+            settings = {"data": data_key, "source": source_key, "mode": mode, "plan": asdict(plan)}
+            self._step(
+                screen,
+                self.out / mode,
+                settings,
+                (f"Mask R-CNN, {mode} transfer", "steps"),
+                lambda folder, report, mode=mode: self._transfer(mode, report),  # type: ignore[misc]
+            )
+            summaries[mode] = self._evaluate(screen, mode)
+        return summaries
+
+    def _step(
+        self,
+        screen: Screen,
+        folder: Path,
+        settings: dict[str, Any],
+        names: tuple[str, str],
+        work: Callable[[Path, Report], str],
+    ) -> str:
+        """Do a step unless its stamp says that it is done with these settings; return the key of its result."""
+        title, unit = names
+        text = json.dumps({"base": self.base_key, "step": folder.name, **settings}, sort_keys=True)
+        key = hashlib.sha256(text.encode()).hexdigest()[:16]
+        stamp = folder / STAMP
+        found = json.loads(stamp.read_text(encoding="utf-8")) if stamp.is_file() else {}
+        if found.get("key") == key:
+            screen.skip(title, f"{found['result']}, kept from an earlier run")
+            return key
+        # What lies there is half done, or was made with other settings.
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        with screen.step(title, unit) as (report, result):
+            result.append(work(folder, report))
+        stamp.write_text(json.dumps({"key": key, "result": result[-1]}, indent=1) + "\n", encoding="utf-8")
+        return key
+
+    def _render(self, folder: Path, report: Report) -> str:
+        counts = {"train": self.plan.train_scenes, "val": self.plan.val_scenes}
+        scenes_layouts.write_scenes(folder, counts, seed=self.seed, progress=report)
+        return f"{counts['train']} to train on, {counts['val']} to evaluate on"
+
+    def _train_source(self, folder: Path, report: Report) -> str:
+        score = source_task.train_source(
+            self.source, seed=self.seed, crops=self.plan.crops, epochs=self.plan.epochs, progress=report
+        )
+        return f"names {100 * score.accuracy:.0f} % of held-out objects right (chance {100 * score.chance:.0f} %)"
+
+    def _config(self, mode: str) -> Any:
+        work_dir = self.out / mode
+        return demo_config(
+            self.plan, mode, source=self.source, data_root=self.data_root, work_dir=work_dir, seed=self.seed
+        )
+
+    def _transfer(self, mode: str, report: Report) -> str:
+        from mmengine.hooks import Hook
+
+        from rtx.training import train
+
+        class Progress(Hook):
+            def after_train_iter(
+                self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
+            ) -> None:
+                report(runner.iter + 1, runner.max_iters)
+
+        runner = train(self._config(mode), hooks=[Progress()])
+        backbone = list(runner.model.backbone.parameters())
+        training = sum(p.numel() for p in backbone if p.requires_grad) / sum(p.numel() for p in backbone)
+        return f"{self.plan.iterations} steps, {100 * training:.0f} % of the backbone trained"
+
+    def checkpoint(self, mode: str) -> Path:
+        """The trained detector's weights."""
+        return self.out / mode / f"iter_{self.plan.iterations}.pth"
+
+    def _evaluate(self, screen: Screen, mode: str) -> dict[str, Any]:
+        from rtx.evaluation.evaluate import evaluate_corruptions
+        from rtx.evaluation.models.load import load_model
+        from rtx.results.confidence import add_confidence
+
+        with screen.step(f"evaluation, {mode} transfer", "cells") as (report, result):
+            cfg = self._config(mode)
+            fresh = 0
+
+            def on_cell(cell: Any, done: int, todo: int) -> None:
+                nonlocal fresh
+                fresh = done
+                report(done, todo)
+
+            evaluate = partial(
+                evaluate_corruptions,
+                cfg,
+                load_model(cfg, self.checkpoint(mode)),
+                self.out / mode / "corruption_eval",
+                corruptions=self.plan.corruptions,
+                severities=self.plan.severities,
+                seed=self.seed,
+                batch_size=BATCH,
+                workers=1,
+                checkpoint=self.checkpoint(mode),
+                labels={"run": mode, "config": demo_plan.LEAF, "dataset": "rendered scenes"},
+                keep_predictions=True,
+                on_cell=on_cell,
+            )
+            try:
+                summary: dict[str, Any] = evaluate()
+            except RunConflict as error:
+                # The folder is the demo's own: cells of another engine or scorer (an update of rtx) make room.
+                log.info("cells are made anew: %s", error)
+                summary = evaluate(overwrite=True)
+            summary = add_confidence(self.out / mode / "corruption_eval", summary)
+            cells = len(summary["cells"])
+            kept = f", {cells - fresh} kept from an earlier run" if fresh < cells else ""
+            result.append(f"{cells} cells of {summary['n_images']} scenes{kept}")
+        return summary
+
+    def report(self, screen: Screen) -> Path:
+        """The report over all transfers; the path of its page."""
+        from rtx.reports.build import build
+        from rtx.reports.runs.runs import load_runs
+
+        with screen.step("report", "figures") as (_, result):
+            runs = load_runs([self.out / mode / "corruption_eval" for mode in MODES], names=MODES)
+            made = build(runs, self.out / "report", title="The demo: two transfers of one source")
+            result.append(f"{len(made.summary['files'])} files")
+        return made.page

@@ -1,0 +1,118 @@
+"""Evaluate under corruption during or after training, as a hook."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mmengine.hooks import EMAHook, Hook
+from mmengine.model import is_model_wrapper
+from mmengine.registry import HOOKS
+from mmengine.runner import IterBasedTrainLoop, Runner
+
+from rtx.errors import BadValue
+from rtx.evaluation.evaluate import evaluate_corruptions, plan_evaluation
+from rtx.evaluation.pixels.corrupt import insert_corrupt
+from rtx.results.conditions import grid
+from rtx.results.summary import with_interval
+from rtx.types import SEVERITIES
+
+
+@HOOKS.register_module()
+class CorruptionEvalHook(Hook):
+    """Evaluate under corruption after training, or also during it, in the run folder.
+
+    Works with any config that has a `test_dataloader` and a COCO, VOC or mIoU `test_evaluator`, also with the stock
+    OpenMMLab training tools: `custom_hooks = [dict(type="CorruptionEvalHook")]` with `custom_imports` naming
+    `rtx.evaluation.hook`. Results lie in `<work_dir>/corruption_eval/`, with an interval in `epoch_<n>/` or `iter_<n>/`
+    there.
+
+    Args:
+        interval: evaluate every so many epochs, or, where the train loop counts iterations, every so many of its
+            `val_interval`s; and at the end in any case. 0 for once, after training.
+        options: passed on to `evaluate_corruptions` (corruptions, severities, seed, limit, batch_size, workers,
+            resamples, ...).
+
+    Raises:
+        BadValue: the interval is negative, or an option has no such name.
+    """
+
+    # After checkpoints are saved, so that a failure here cannot cost the weights.
+    priority = "LOWEST"
+
+    def __init__(self, interval: int = 0, **options: Any) -> None:
+        known = (set(plan_evaluation.__kwdefaults__ or ()) | {"overwrite", "resamples"}) - {"checkpoint"}
+        unknown = sorted(set(options) - known)
+        if unknown:
+            raise BadValue(f"CorruptionEvalHook has no option {', '.join(unknown)}; known: {', '.join(sorted(known))}")
+        if interval < 0:
+            raise BadValue(f"CorruptionEvalHook interval={interval}: must be 0 (after training) or more")
+        # A wrong name must be found before training, not after it.
+        grid(options.get("corruptions", ("benchmark",)), options.get("severities", SEVERITIES))
+        self.interval = interval
+        self.options = options
+        self._last: Path | None = None
+
+    def before_train(self, runner: Runner) -> None:
+        """Find out before training, not after it, that the test set cannot be scored."""
+        cfg = runner.cfg
+        if not cfg.get("test_dataloader") or not cfg.get("test_evaluator"):
+            raise BadValue("CorruptionEvalHook: the config has no test_dataloader or no test_evaluator; add them")
+        insert_corrupt(cfg.test_dataloader.dataset, dict(type="Corrupt"))
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Evaluate when the interval says so, in epochs."""
+        # A loop that counts iterations comes here once, at its end, and calls that an epoch.
+        if self.interval and not _counts_iterations(runner) and self.every_n_epochs(runner, self.interval):
+            self._evaluate(runner, _place(runner, "epoch", runner.epoch + 1))
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """Evaluate when the interval says so, in validations."""
+        if self.interval and _counts_iterations(runner):
+            # Not counted from the validations that this process saw, so that a resumed run keeps the rhythm.
+            if self.every_n_train_iters(runner, self.interval * runner.train_loop.val_interval):
+                self._evaluate(runner, _place(runner, "iter", runner.iter + 1))
+
+    def after_train(self, runner: Runner) -> None:
+        """Evaluate the weights that training ends with, if the interval has not."""
+        if not self.interval:
+            self._evaluate(runner, Path(runner.work_dir) / "corruption_eval")
+            return
+        by_iter = _counts_iterations(runner)
+        out = _place(runner, "iter", runner.iter) if by_iter else _place(runner, "epoch", runner.epoch)
+        if out != self._last:
+            self._evaluate(runner, out)
+
+    def _evaluate(self, runner: Runner, out: Path) -> None:
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        averaged = [hook for hook in runner.hooks if isinstance(hook, EMAHook)]
+        for hook in averaged:
+            hook.before_test_epoch(runner)
+        try:
+            # Where the weights have moved since an earlier run in this folder, its cells give way.
+            summary = evaluate_corruptions(runner.cfg, model, out, **{"overwrite": None, **self.options})
+        finally:
+            for hook in averaged:
+                hook.after_test_epoch(runner)
+        self._last = out
+        name = summary["metric"]
+        line = {f"corrupted/{name}/{key}": summary[key] for key in ("P", "mPC", "rPC") if summary[key] is not None}
+        runner.visualizer.add_scalars(line, step=runner.iter)
+        runner.logger.info(
+            "%sunder corruption: %s P %s, %s %s, rPC %s (%s)",
+            "PREVIEW " if summary["preview"] else "",
+            name,
+            with_interval(summary, "P"),
+            summary["label"],
+            with_interval(summary, "mPC"),
+            with_interval(summary, "rPC"),
+            out,
+        )
+
+
+def _counts_iterations(runner: Runner) -> bool:
+    return isinstance(runner.train_loop, IterBasedTrainLoop)
+
+
+def _place(runner: Runner, unit: str, done: int) -> Path:
+    return Path(runner.work_dir) / "corruption_eval" / f"{unit}_{done}"

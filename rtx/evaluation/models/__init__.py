@@ -1,0 +1,1 @@
+"""What is evaluated: an OpenMMLab model from a checkpoint, a function, a torch module, a source classifier."""

@@ -1,0 +1,290 @@
+"""Evaluate what is no OpenMMLab model: a plain Python function, or any torch module.
+
+    from rtx.evaluation.models.adapter_config import evaluate
+    from rtx.evaluation.models.adapters import Detector
+
+    def predict(images):                      # a list of RGB uint8 arrays (H, W, 3)
+        return [dict(boxes=..., scores=..., labels=...) for image in images]
+
+    evaluate(Detector(predict, ["car", "dog"], name="mine v3"), "data/coco", "runs/mine")
+
+An adapter turns what the function returns into what the sweep scores, and says in plain words, with the image's name,
+what does not fit. NaN and infinity are no error: such predictions count as not made, and the cell is flagged.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from mmengine.structures import InstanceData, PixelData
+from torch import nn
+
+from rtx.errors import BadValue, unknown_name
+from rtx.evaluation.models.settings import settings_sha256
+from rtx.evaluation.scorers.base import array
+from rtx.metrics.miou import NOTHING
+
+log = logging.getLogger(__name__)
+
+INPUTS = ("arrays", "tensor")
+Function = Callable[[Any], Any]
+
+
+class Adapter(nn.Module, ABC):
+    """What all adapters share: the interface of a sweep around a function.
+
+    Args:
+        fn: takes the images of a batch, returns one result for each; a torch module is called in evaluation mode.
+        classes: the names of the classes in the order of the function's labels.
+        name: tells this model from others, as weights and plain attributes do for a torch module; needed for everything
+            else.
+        inputs: `arrays`: a list of RGB uint8 arrays (H, W, 3); `tensor`: one float tensor (N, 3, H, W), RGB in [0, 1],
+            on the module's device.
+
+    Raises:
+        BadValue: no class, a class twice, or a function without a name.
+        UnknownName: no such kind of input.
+    """
+
+    scope: ClassVar[str]
+    returns: ClassVar[str]
+
+    def __init__(
+        self, fn: Function, classes: Sequence[str], *, name: str | None = None, inputs: str | None = None
+    ) -> None:
+        super().__init__()
+        inputs = inputs or ("tensor" if isinstance(fn, nn.Module) else "arrays")
+        if inputs not in INPUTS:
+            raise unknown_name("kind of input", inputs, place="rtx.evaluation.models.adapters.INPUTS", choices=INPUTS)
+        self.classes = tuple(str(c) for c in classes)
+        if not self.classes or len(set(self.classes)) != len(self.classes):
+            raise BadValue(f"classes {list(self.classes)[:5]}: name each class once, in the order of the labels")
+        if not isinstance(fn, nn.Module) and not name:
+            raise BadValue(
+                "a function has no weights that tell it from another one: give name=..., and another name whenever its "
+                "answers change, since finished cells are kept under it"
+            )
+        self.fn, self.name, self.inputs = fn, name or type(fn).__qualname__, inputs
+        self._labels: Any = np.arange(len(self.classes))
+        if not any(True for _ in self.parameters()):
+            self.nothing = nn.Parameter(torch.zeros(0), requires_grad=False)  # the sweep asks where the model lies
+
+    def identity(self) -> dict[str, Any]:
+        """What goes into the protocol card in the place of a model config."""
+        try:
+            source = inspect.getsource(type(self.fn) if isinstance(self.fn, nn.Module) else self.fn)
+        except (OSError, TypeError):
+            source = None
+        kind = f"rtx.{type(self).__name__}"
+        # Thresholds and sizes of a module are plain attributes: no weight and no line of its class tells them.
+        settings = {"settings": settings_sha256(self.fn)} if isinstance(self.fn, nn.Module) else {}
+        named = {"type": kind, "name": self.name, "inputs": self.inputs, "classes": self.classes}
+        return {**named, "code": source, **settings}
+
+    def bind(self, names: Sequence[str]) -> None:
+        """Say which classes the data set has, in its own order; other classes of the function are then left out.
+
+        Raises:
+            BadValue: the function does not know one of them.
+        """
+        absent = [name for name in names if name not in self.classes]
+        if absent:
+            raise BadValue(
+                f"{len(absent)} of the {len(names)} classes of the data are none of the model's, the first is "
+                f"{absent[0]!r} (the model's: {', '.join(self.classes[:8])}); name them alike, or give the "
+                "classes that count as classes=[...]"
+            )
+        index = {name: n for n, name in enumerate(names)}
+        self._labels = np.array([index.get(name, -1) for name in self.classes])
+
+    def test_step(self, batch: Mapping[str, Any]) -> list[Any]:
+        """Predict a batch of the sweep.
+
+        Raises:
+            BadValue: the function returned something that does not fit; image and remedy are named.
+        """
+        samples = list(batch["data_samples"])
+        pixels = [image.flip(0) for image in batch["inputs"]]  # OpenMMLab loads BGR
+        if self.inputs == "tensor":
+            where = next(self.parameters())
+            images: Any = torch.stack(pixels).to(where.device).float() / 255
+        else:
+            images = [np.ascontiguousarray(image.permute(1, 2, 0).cpu().numpy()) for image in pixels]
+        found = self.fn(images)
+        try:
+            rows = list(found)
+        except TypeError:
+            rows = []
+        if isinstance(found, Mapping) or len(rows) != len(samples):
+            what = type(found).__name__ if isinstance(found, Mapping) or not rows else f"{len(rows)} results"
+            raise BadValue(
+                f"{self.name} returned {what} for {len(samples)} images, the first is {samples[0].img_path}; "
+                f"return a list with {self.returns} for each image"
+            )
+        for sample, row, image in zip(samples, rows, pixels, strict=True):
+            self._fill(sample, row, (int(image.shape[1]), int(image.shape[2])))
+        return samples
+
+    @abstractmethod
+    def _fill(self, sample: Any, row: Any, size: tuple[int, int]) -> None:
+        """Put what the function returned for an image of (height, width) into its data sample."""
+
+    def _fault(self, sample: Any, text: str) -> BadValue:
+        return BadValue(f"image {str(sample.img_path)!r}: {self.name} returned {text}")
+
+    def _known(self, sample: Any, labels: Any) -> Any:
+        """Labels in the data set's order, -1 for classes that it does not have."""
+        if not np.issubdtype(labels.dtype, np.integer):
+            if not np.isfinite(labels).all() or (labels != np.round(labels)).any():
+                raise self._fault(sample, f"labels of type {labels.dtype} that are no whole numbers; return indices")
+            labels = labels.astype(np.int64)
+        if labels.size and not 0 <= labels.min() <= labels.max() < len(self.classes):
+            raise self._fault(
+                sample,
+                f"labels {labels.min()} to {labels.max()} of {len(self.classes)} classes; labels are indices into "
+                "classes and start at 0, there is none for the background",
+            )
+        return self._labels[labels]
+
+
+class Detector(Adapter):
+    """A detector: returns for each image a dict of boxes, scores, labels and perhaps masks.
+
+    `boxes` (n, 4) left, top, right, bottom in pixels of the image that it was given; `scores` (n,); `labels` (n,)
+    indices into `classes`; `masks` (n, H, W), of bools or of numbers that are cut at 0.5, or n run-length dicts.
+    torchvision's detectors return this form, but count labels from 1: wrap them.
+
+    Args:
+        fn: see `Adapter`.
+        classes: see `Adapter`.
+        name: see `Adapter`.
+        inputs: see `Adapter`.
+        masks: whether masks are scored too.
+    """
+
+    scope = "mmdet"
+    returns = "dict(boxes, scores, labels)"
+
+    def __init__(self, fn: Function, classes: Sequence[str], *, masks: bool = False, **options: Any) -> None:
+        super().__init__(fn, classes, **options)
+        self.masks = masks
+
+    def _fill(self, sample: Any, row: Any, size: tuple[int, int]) -> None:
+        if not isinstance(row, Mapping) or not {"boxes", "scores", "labels"} <= set(row):
+            got = f"a dict with {', '.join(row)}" if isinstance(row, Mapping) else f"a {type(row).__name__}"
+            raise self._fault(sample, f"{got}; return a dict with boxes, scores and labels")
+        boxes, scores, labels = (np.asarray(array(row[key])) for key in ("boxes", "scores", "labels"))
+        n = len(scores) if scores.ndim else -1
+        boxes = boxes.reshape(0, 4) if not boxes.size and n == 0 else boxes
+        if scores.ndim != 1 or boxes.shape != (n, 4) or labels.shape != (n,):
+            raise self._fault(
+                sample,
+                f"boxes {boxes.shape}, scores {scores.shape} and labels {labels.shape}; expected (n, 4), (n,) and (n,)",
+            )
+        if n and (boxes[:, 2:] < boxes[:, :2] - 1).any():
+            wrong = boxes[(boxes[:, 2:] < boxes[:, :2] - 1).any(axis=1)][0].round(1).tolist()
+            raise self._fault(sample, f"the box {wrong}; boxes are left, top, right, bottom, not width and height")
+        if n and 0 < boxes[np.isfinite(boxes)].max(initial=0) <= 1:
+            log.warning("image %r: every box lies within one pixel; boxes are pixels, not fractions", sample.img_path)
+        known = self._known(sample, labels) if n else labels.astype(np.int64)
+        keep = known >= 0
+        pred = InstanceData(
+            bboxes=torch.from_numpy(boxes[keep].astype(np.float32)),
+            scores=torch.from_numpy(scores[keep].astype(np.float32)),
+            labels=torch.from_numpy(known[keep].astype(np.int64)),
+        )
+        if self.masks:
+            pred.masks = self._masks(sample, row.get("masks"), keep, size)
+        sample.pred_instances = pred
+
+    def _masks(self, sample: Any, masks: Any, keep: Any, size: tuple[int, int]) -> list[Any]:
+        if masks is None and len(keep):
+            raise self._fault(sample, "no masks; return them, or leave out masks=True")
+        if masks is None or not len(keep):
+            return []
+        if isinstance(masks[0], Mapping):
+            rows: list[Any] = list(masks)
+        else:
+            whole = np.stack([np.asarray(array(mask)) for mask in masks])
+            whole = whole[:, 0] if whole.ndim == 4 and whole.shape[1] == 1 else whole  # torchvision's (n, 1, H, W)
+            if whole.shape[1:] != size:
+                raise self._fault(sample, f"masks of shape {whole.shape} for an image of {size} (H, W)")
+            rows = list(whole if whole.dtype == bool else whole > 0.5)
+        if len(rows) != len(keep):
+            raise self._fault(sample, f"{len(rows)} masks for {len(keep)} boxes")
+        return [mask for mask, kept in zip(rows, keep, strict=True) if kept]
+
+
+class Segmenter(Adapter):
+    """A segmenter: returns for each image a label map (H, W) of class indices, or class scores (classes, H, W)."""
+
+    scope = "mmseg"
+    returns = "a label map (H, W)"
+
+    def _fill(self, sample: Any, row: Any, size: tuple[int, int]) -> None:
+        found = np.asarray(array(row))
+        lost = None
+        if found.ndim == 3 and len(found) == len(self.classes):
+            lost = ~np.isfinite(found.max(axis=0))
+            found = found.argmax(axis=0)
+        if found.shape != size:
+            raise self._fault(
+                sample,
+                f"a map of shape {found.shape} for an image of {size} (H, W); return one label for each pixel of the "
+                f"image, or scores of {len(self.classes)} classes, enlarged to its size",
+            )
+        labels = self._known(sample, found)
+        labels = np.where(labels < 0, NOTHING, labels)
+        sample.pred_sem_seg = PixelData(data=torch.from_numpy(labels.astype(np.int64))[None])
+        if lost is not None and lost.any():
+            # What the scorer looks at to tell a class from a number that is none.
+            sample.seg_logits = PixelData(data=torch.from_numpy(np.where(lost, np.nan, 0).astype(np.float32))[None])
+
+
+class Classifier(Adapter):
+    """A classifier: returns the scores of the classes, (N, classes), or one row for each image.
+
+    Args:
+        fn: see `Adapter`.
+        classes: names of the class folders in the order of the scores.
+        name: see `Adapter`.
+        inputs: see `Adapter`.
+        resize: the shorter side that images are brought to, None for as they are.
+        crop: side of the square that is cut from the middle, None for the whole image.
+    """
+
+    scope = "mmpretrain"
+    returns = "one score for each class"
+
+    def __init__(
+        self, fn: Function, classes: Sequence[str], *, resize: int | None = 256, crop: int | None = 224, **options: Any
+    ) -> None:
+        super().__init__(fn, classes, **options)
+        self.resize, self.crop = resize, crop
+
+    def _fill(self, sample: Any, row: Any, size: tuple[int, int]) -> None:
+        scores = np.asarray(array(row), np.float32)
+        if scores.shape != (len(self.classes),):
+            raise self._fault(
+                sample, f"scores of shape {scores.shape}; expected one for each of {len(self.classes)} classes"
+            )
+        sample.set_pred_score(torch.from_numpy(scores))
+
+
+def place_of(data: str | Path) -> Path:
+    """A data folder, looked for.
+
+    Raises:
+        BadValue: it is not there.
+    """
+    path = Path(data).expanduser()
+    if not path.is_dir():
+        raise BadValue(f"data folder {str(data)!r} does not exist (looked for {path.absolute()})")
+    return path

@@ -1,0 +1,65 @@
+"""A published ImageNet classifier from the catalogue of sources, as an adapter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from rtx.errors import BadValue
+from rtx.evaluation.models.adapters import Classifier
+from rtx.sources.catalog.archs import build_reference, find_arch, full_shapes
+from rtx.sources.catalog.record import IMAGENET_MEAN, IMAGENET_STD
+from rtx.sources.catalog.spec import parse_spec
+from rtx.sources.load import load_source
+
+
+class Normalised(nn.Module):
+    """A network behind the statistics of the pixels that it was trained with; takes RGB in [0, 1]."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, network: nn.Module, mean: Sequence[float], std: Sequence[float], channel_order: str) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(3, 1, 1))
+        self.flip = channel_order == "bgr"
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Logits (N, classes) of images (N, 3, H, W)."""
+        pixels = pixels.flip(1) if self.flip else pixels
+        logits: Tensor = self.network((pixels - self.mean) / self.std)
+        return logits
+
+
+def source_classifier(spec: str, classes: Sequence[str], device: str = "cpu") -> Classifier:
+    """The whole published classifier of a source.
+
+    Args:
+        spec: a source's name, or ARCH:FILE.
+        classes: the folder names of its outputs, in order; as many as it has outputs.
+        device: where it goes.
+
+    Raises:
+        UnknownName: no such source.
+        WeightsError, WeightsMismatch: the file is not there, or is not that classifier's; one without its last layer
+            is no classifier either.
+        BadValue: an architecture that torchvision does not have.
+    """
+    parsed = parse_spec(spec)
+    arch = parsed.arch
+    if arch is None:
+        raise BadValue(f"source {spec!r}: say the architecture, as in resnet50:{spec}")
+    if find_arch(arch).family == "swin":
+        raise BadValue(f"source {spec!r}: torchvision's Swin has other keys; give an mmpretrain config and checkpoint")
+    loaded = load_source(spec, arch, full_shapes(arch, num_classes=len(classes)))
+    network = build_reference(arch, num_classes=len(classes))
+    network.load_state_dict(loaded.state_dict, strict=True)
+    source = parsed.source
+    mean, std, order = (
+        (source.mean, source.std, source.channel_order) if source else (IMAGENET_MEAN, IMAGENET_STD, "rgb")
+    )
+    return Classifier(Normalised(network, mean, std, order).to(device).eval(), classes, name=spec, inputs="tensor")

@@ -1,0 +1,272 @@
+"""Score predictions that lie on disk: made elsewhere on an exported corrupted set, or kept by an earlier evaluation.
+
+The folder holds one entry for each condition: `clean` and `<corruption>_<severity>`, or `<corruption>/<severity>` as
+ImageNet-C lays them out. An entry is a file (`fog_3.json`, `fog_3.npz`, `fog_3.zip`) or a folder of files (COCO
+results, label maps, VOC's own result files).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import rtx
+from rtx.corruptions import CORRUPTIONS
+from rtx.errors import BadValue, unknown_name
+from rtx.evaluation.offline.truth import CocoFile, Truth
+from rtx.results import evidence_file as evidence
+from rtx.results.cell import Cell, CellFolder, protocol_key
+from rtx.results.confidence import evidence_path
+from rtx.results.summary import write_summary
+from rtx.types import CLEAN, Condition
+
+log = logging.getLogger(__name__)
+
+UNSTATED = "unstated"
+
+
+def find_predictions(root: Path, suffixes: Sequence[str]) -> dict[Condition, Path]:
+    """Condition -> its file or folder, clean first.
+
+    Raises:
+        BadValue: the folder holds no condition, or one twice.
+        UnknownName: an entry is named after a corruption that does not exist.
+    """
+    if not root.is_dir():
+        raise BadValue(f"predictions {str(root)!r}: no such folder; it must hold clean/ and <corruption>_<severity>/")
+    found: dict[Condition, Path] = {}
+    for path in sorted(root.iterdir()):
+        name = path.name if path.is_dir() else path.stem
+        if path.name.startswith(".") or (path.is_file() and path.suffix.lower() not in (*suffixes, ".zip")):
+            continue
+        inner = sorted(p for p in path.iterdir() if p.stem in "12345") if path.is_dir() and name in CORRUPTIONS else []
+        entries = [(f"{name}_{p.stem}", p) for p in inner] or [(name, path)]
+        for key, entry in entries:
+            condition = _condition(key, entry)
+            if condition in found:
+                raise BadValue(f"{condition.key} is there twice: {found[condition]} and {entry}; leave one of them")
+            found[condition] = entry
+    if not found:
+        raise BadValue(
+            f"{root}: holds no predictions; one entry a condition: clean, fog_1, ... ({', '.join(suffixes)})"
+        )
+    names = list(CORRUPTIONS)
+    return dict(sorted(found.items(), key=lambda i: (-1 if i[0] == CLEAN else names.index(i[0].corruption), i[0])))
+
+
+def exported_settings(folder: Path) -> dict[str, Any]:
+    """Fields of the protocol card that the manifest of an exported corrupted set (`rtx corrupt`) states.
+
+    Raises:
+        BadValue: there is no such manifest.
+    """
+    path = folder / "manifest.jsonl"
+    try:
+        with path.open(encoding="utf-8") as stream:
+            head = json.loads(stream.readline())["settings"]
+        return {
+            "corruption_engine": head["engine"],
+            "corruption_engine_version": head["rtx"],
+            "channel_order": head["channel_order"],
+            "corruption_seed": head["seed"],
+            "image_key": head["image_key"],
+            "jpeg_quality": head["quality"],
+            "corruption_at": "original_resolution",
+        }
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BadValue(
+            f"{path}: not the manifest of an exported set ({error}); give the folder that it lies in"
+        ) from error
+
+
+def check_exported(
+    folder: Path, conditions: Iterable[Condition], names: Collection[str], *, hashes: bool = True
+) -> int:
+    """Check that an exported set is whole where predictions are scored: every image, and every file as it was written.
+
+    An image that was not exported has no predictions, and would count as one in which nothing was found.
+
+    Args:
+        folder: holds the manifest that `rtx corrupt` wrote.
+        conditions: which are scored; clean images are not exported.
+        names: of the images of the ground truth, without suffix: as much of the path as it knows.
+        hashes: read every file and compare its sha256; else look for the files only.
+
+    Returns:
+        How many files were checked.
+
+    Raises:
+        BadValue: a condition or an image was not exported, or a file has changed or is gone; or an image could be
+            either of two exported files.
+    """
+    path = folder / "manifest.jsonl"
+    rows: dict[str, dict[str, Mapping[str, Any]]] = {}
+    try:
+        with path.open(encoding="utf-8") as stream:
+            for line in stream:
+                row = json.loads(line)
+                if "file" in row:
+                    key = Condition(row["corruption"], row["severity"]).key
+                    inside = PurePosixPath(row["file"]).relative_to(key).with_suffix("").as_posix()
+                    rows.setdefault(key, {})[inside] = row
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BadValue(f"{path}: not the manifest of an exported set ({error}); export into a new folder") from error
+    jobs: list[tuple[Path, str | None]] = []
+    for condition in conditions:
+        if condition == CLEAN:
+            continue
+        there = rows.get(condition.key, {})
+        places = _exported_names(names, there, f"{path}: {condition.key}")
+        absent = sorted(set(names) - set(places))
+        if absent:
+            what = (
+                "was not exported" if not there else f"lacks {len(absent)} of {len(names)} images, e.g. {absent[0]!r}"
+            )
+            raise BadValue(f"{path}: {condition.key} {what}; run the export again, or score against what was exported")
+        files = [there[places[name]] for name in sorted(names)]
+        jobs += [(folder / row["file"], row["sha256"] if hashes else None) for row in files]
+    with ThreadPoolExecutor(8) as pool:
+        for (file, _), fault in zip(jobs, pool.map(_fault, jobs), strict=True):
+            if fault:
+                raise BadValue(f"{file}: {fault}; the predictions were made on other pixels, export it again")
+    log.info("%s: %d exported files are %s", folder, len(jobs), "what the manifest says" if hashes else "there")
+    return len(jobs)
+
+
+def _exported_names(names: Iterable[str], exported: Iterable[str], place: str) -> dict[str, str]:
+    """Name of an image -> its exported name, where there is one; either may start further up in the path."""
+    by_stem: dict[str, list[str]] = {}
+    for inside in exported:
+        by_stem.setdefault(PurePosixPath(inside).name, []).append(inside)
+    found: dict[str, str] = {}
+    taken: dict[str, str] = {}
+    for name in sorted(names):
+        same = by_stem.get(PurePosixPath(name).name, [])
+        fitting = (
+            [name] if name in same else [i for i in same if f"/{i}".endswith(f"/{name}") or name.endswith(f"/{i}")]
+        )
+        if len(fitting) > 1:
+            raise BadValue(
+                f"{place}: {name!r} could be {fitting[0]!r} or {fitting[1]!r}; export the evaluated images alone"
+            )
+        for inside in fitting:
+            if inside in taken:
+                raise BadValue(f"{place}: {inside!r} could be {taken[inside]!r} or {name!r}; export with their folders")
+            found[name], taken[inside] = inside, name
+    return found
+
+
+def _fault(job: tuple[Path, str | None]) -> str:
+    path, sha256 = job
+    if not path.is_file():
+        return "is gone"
+    if sha256 is not None and hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
+        return "is not what was exported (sha256)"
+    return ""
+
+
+def score_predictions(
+    root: Path, truth: Truth, out: Path, *, stated: Mapping[str, Any] | None = None, overwrite: bool = False
+) -> dict[str, Any]:
+    """Score every condition of a folder into cell files and a summary.
+
+    Args:
+        root: the predictions.
+        truth: what they are scored against.
+        out: the output folder; not inside `root`.
+        stated: how the images were made, as far as it is known: fields of the protocol card such as
+            `corruption_engine`, `corruption_seed` and `labels`.
+        overwrite: replace what other predictions left in `out`.
+
+    Returns:
+        The summary, as in `summary.json`.
+
+    Raises:
+        BadValue: predictions are damaged or do not fit the ground truth, or their conditions were made on other images.
+        RunConflict: `out` holds scores of other predictions.
+    """
+    entries = find_predictions(root, truth.suffixes)
+    if isinstance(truth, CocoFile):
+        truth.settle_kinds(next(iter(entries.values())))
+    preview = _preview(truth, entries)
+    made = dict.fromkeys(("corruption_engine", "corruption_engine_version", "channel_order"), UNSTATED)
+    unstated = {**made, "corruption_seed": UNSTATED, "precision": UNSTATED, "weights_sha256": UNSTATED}
+    card = {
+        **unstated,
+        "predictions_sha256": _digest(entries),
+        "data_sha256": truth.sha256,
+        "metric": truth.card(),
+        "limit": None,
+        "n_images": truth.n_images,
+        **preview,
+        "labels": {"run": root.name},
+        "rtx": rtx.__version__,
+        **{name: value for name, value in (stated or {}).items() if value is not None},
+    }
+    folder = CellFolder(out, card, overwrite=overwrite)
+    cells: dict[Condition, Cell] = {}
+    for n, (condition, entry) in enumerate(entries.items()):
+        started = time.perf_counter()
+        scored = truth.score(entry)
+        if not n:  # nothing is written before one condition was good
+            folder.open(spare=root)
+        timing = {"seconds": time.perf_counter() - started}
+        cell = Cell(condition, scored.metrics, scored.n_images, folder.card, scored.flags, timing)
+        evidence.save(
+            evidence_path(out, condition), scored.evidence, key=protocol_key(folder.card), condition=condition.key
+        )
+        folder.write(cell)
+        cells[condition] = cell
+        log.info(
+            "%d/%d %s: %s %.4f", n + 1, len(entries), condition.key, truth.headline, scored.metrics[truth.headline]
+        )
+    return write_summary(out, cells, truth.headline, folder.card)
+
+
+def _preview(truth: Truth, entries: Mapping[Condition, Path]) -> dict[str, Any]:
+    """What the card says of predictions that were kept of a part of the images only; nothing of whole ones."""
+    listed = {condition: truth.listed(entry) for condition, entry in entries.items()}
+    fewer = [c for c, ids in listed.items() if ids is not None and len(ids) < truth.n_images]
+    if not fewer:
+        return {}
+    ids = listed[fewer[0]] or frozenset()
+    other = next((c for c in listed if listed[c] != ids), None)
+    if other is not None:
+        raise BadValue(
+            f"{entries[fewer[0]]}: was made on {len(ids)} of the {truth.n_images} images, {entries[other].name} on "
+            "others; all conditions must be of the same images"
+        )
+    log.warning(
+        "predictions of %d of the %d images: a PREVIEW, not the score of the data set", len(ids), truth.n_images
+    )
+    names = json.dumps(sorted(map(str, ids)))
+    sha256 = hashlib.sha256(f"{truth.sha256}|{names}".encode()).hexdigest()
+    return {"limit": len(ids), "n_images": len(ids), "subset": "as predicted", "data_sha256": sha256}
+
+
+def _condition(key: str, place: Path) -> Condition:
+    try:
+        condition = Condition.from_key(key)
+    except BadValue as error:
+        raise BadValue(f"{place}: not named after a condition ({error})") from error
+    if condition != CLEAN and condition.corruption not in CORRUPTIONS:
+        raise unknown_name(
+            "corruption", condition.corruption, place=f"rtx.corruptions (from {place})", choices=CORRUPTIONS
+        )
+    return condition
+
+
+def _digest(entries: Mapping[Condition, Path]) -> str:
+    digest = hashlib.sha256()
+    for condition, entry in entries.items():
+        files = [entry] if entry.is_file() else sorted(p for p in entry.rglob("*") if p.is_file())
+        for path in files:
+            name = path.relative_to(entry.parent).as_posix()
+            digest.update(f"{condition.key}|{name}|".encode() + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()

@@ -1,0 +1,263 @@
+"""PASCAL VOC ground truth on disk, and detections for it as other tools write them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+
+from rtx.errors import BadValue, DataError, unknown_name
+from rtx.evaluation.offline.truth import Scored, Truth, entry_files, kept_images
+from rtx.evaluation.scorers.base import not_finite
+from rtx.metrics import coco, voc
+from rtx.metrics.coco_backends import choose_backend, version
+from rtx.metrics.coco_truth import ImageId
+from rtx.metrics.voc_evidence import voc_evidence
+from rtx.results.predictions import lost_detections, read_detections
+
+log = logging.getLogger(__name__)
+
+NAMES = (
+    *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog"),
+    *("horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
+)
+SPLITS = ("test", "val")
+
+Row = tuple[tuple[float, float, float, float], float, int]
+
+
+class VocFolder(Truth):
+    """One split of a VOC folder; every image of it counts, of kept predictions those that they were made on.
+
+    Boxes are VOC's pixel indices, counted from 1, minus 1 on all four sides. Difficult objects are neither hit nor
+    mistake; objects without area stay and cost recall where nothing can match them.
+
+    Args:
+        path: holds `VOCdevkit`, or years (`VOC2007`), or is one year.
+        split: name of the split file; `test` of the first year that has one, else `val`, when None.
+        classes: class names in the order of the labels; VOC's twenty when all labels are among them, else the labels'
+            names in alphabetic order, when None.
+        headline: the definition of AP that P, mPC and rPC are made of.
+        backend: which package scores COCO's definition.
+    """
+
+    suffixes = (".npz", ".json", ".txt")
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        split: str | None = None,
+        classes: Sequence[str] | None = None,
+        headline: str = "AP50_07",
+        backend: str | None = None,
+    ) -> None:
+        if headline not in voc.DEFINITIONS:
+            raise unknown_name("AP definition", headline, place="rtx.metrics.voc", choices=voc.DEFINITIONS)
+        homes = _years(path)
+        home, listing = _listing(path, homes, split)
+        names = [line.split()[0] for line in listing.read_text(encoding="utf-8").splitlines() if line.strip()]
+        files = [home / "Annotations" / f"{name}.xml" for name in names]
+        absent = [file for file in files if not file.is_file()]
+        if absent or not files:
+            what = f"{len(absent)} annotations are missing, the first is {absent[0]}" if absent else "lists no image"
+            raise DataError(f"{listing}: {what}; complete the folder")
+        with ThreadPoolExecutor(8) as pool:
+            contents = list(pool.map(Path.read_bytes, files))
+            objects = list(pool.map(_objects, files, contents))
+        self.classes = tuple(classes) if classes else _class_names(homes, [row[0] for rows in objects for row in rows])
+        index = {name: n for n, name in enumerate(self.classes)}
+        self.truth = [_truth(name, rows, index) for name, rows in zip(names, objects, strict=True)]
+        self.place, self.headline, self.backend = str(listing), headline, choose_backend(backend)
+        digest = hashlib.sha256()
+        for name, content in sorted(zip(names, contents, strict=True)):
+            digest.update(f"{name}|".encode() + hashlib.sha256(content).digest())
+        self.sha256, self.n_images = digest.hexdigest(), len(names)
+        log.info("%s: %d images, %d classes", listing, len(names), len(self.classes))
+
+    @property
+    def names(self) -> frozenset[str]:
+        """File names of the images, without suffix."""
+        return frozenset(str(truth.image_id) for truth in self.truth)
+
+    def listed(self, entry: Path) -> frozenset[ImageId] | None:
+        """The images that kept predictions were made on; see `Truth.listed`."""
+        return kept_images(entry, self.suffixes)
+
+    def score(self, entry: Path) -> Scored:
+        """Score one condition; see `Truth.score`."""
+        (found, lost), ids = self._read(entry), self.listed(entry)
+        truth = self.truth if ids is None else [t for t in self.truth if t.image_id in ids]
+        n = len(self.classes)
+        metrics = voc.voc_ap(truth, found, n, backend=self.backend)
+        empty = not any(len(d.scores) for d in found)
+        flags = (*(("no predictions",) if empty else ()), *not_finite(lost))
+        return Scored(metrics, len(truth), flags, voc_evidence(truth, found, n))
+
+    def card(self) -> dict[str, Any]:
+        """The definition of the numbers."""
+        return {
+            "scorer": "voc",
+            "scorer_version": "rtx.voc/1",
+            "ap": "AP50_07 and AP50_area as mmdet, AP_d2 as detectron2 on VOC2007, AP_coco as pycocotools",
+            "coco_scorer": version(self.backend),
+            "max_detections": coco.MAX_DETECTIONS,
+            "n_classes": len(self.classes),
+        }
+
+    def _read(self, entry: Path) -> tuple[list[coco.Detections], int]:
+        files = entry_files(entry, self.suffixes)
+        kinds = {file.suffix.lower() for file in files}
+        if len(kinds) > 1 or (kinds == {".npz"} and len(files) > 1):
+            raise BadValue(f"{entry}: holds {' and '.join(file.name for file in files[:3])}; leave one kind of file")
+        if kinds == {".npz"}:
+            found, classes = read_detections(files[0])
+            if sorted(map(str, classes)) != sorted(self.classes):
+                raise BadValue(f"{files[0]}: was made for other classes than those of {self.place}; give --classes")
+            mine = np.array([self.classes.index(str(name)) for name in classes])
+            return [replace(d, labels=mine[d.labels]) for d in found], lost_detections(files[0])
+        rows: dict[str, list[Row]] = {}
+        for file in files:
+            read = self._results(file) if kinds == {".json"} else self._lines(file)
+            for image, row in read:
+                if image not in self.names:
+                    raise BadValue(f"{file}: image {image!r} is not in {self.place}; use the names of that list")
+                rows.setdefault(image, []).append(row)
+        return [_detections(image, part) for image, part in rows.items()], 0
+
+    def _results(self, file: Path) -> list[tuple[str, Row]]:
+        """Rows of `image_id`, `category` (a name), `bbox` (left, top, width, height, from 0) and `score`."""
+        try:
+            content = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise BadValue(f"{file}: cannot be read as JSON ({error})") from error
+        if not isinstance(content, list):
+            raise BadValue(f"{file}: must be a list of detections with image_id, category, bbox and score")
+        found = []
+        for n, row in enumerate(content):
+            place = f"{file}: row {n}"
+            try:
+                left, top, width, height = (float(v) for v in row["bbox"])
+                name, score, image = row["category"], float(row["score"]), str(row["image_id"])
+            except (KeyError, TypeError, ValueError) as error:
+                raise BadValue(
+                    f"{place}: needs image_id, category, bbox of four numbers and score ({error!r})"
+                ) from error
+            found.append((image, self._row((left, top, left + width, top + height), score, name, place)))
+        return found
+
+    def _lines(self, file: Path) -> list[tuple[str, Row]]:
+        """VOC's own result files, `comp4_det_test_<class>.txt`: image, score, left, top, right, bottom from 1."""
+        fitting = [name for name in self.classes if file.stem == name or file.stem.endswith(f"_{name}")]
+        if not fitting:
+            raise BadValue(f"{file}: is named after none of the classes ({', '.join(self.classes)}), as in _car.txt")
+        found = []
+        for n, line in enumerate(file.read_text(encoding="utf-8").splitlines()):
+            if not line.strip():
+                continue
+            place = f"{file}: line {n + 1}"
+            try:
+                image, score, *corners = line.split()
+                left, top, right, bottom = (float(v) - 1 for v in corners)
+                found.append((image, self._row((left, top, right, bottom), float(score), max(fitting, key=len), place)))
+            except (TypeError, ValueError) as error:
+                if isinstance(error, BadValue):
+                    raise
+                raise BadValue(f"{place}: must be image, score, left, top, right, bottom ({line.strip()!r})") from error
+        return found
+
+    def _row(self, box: tuple[float, float, float, float], score: float, name: Any, place: str) -> Row:
+        if name not in self.classes:
+            raise unknown_name("class", name, place=f"{self.place} (from {place})", choices=self.classes)
+        if not np.isfinite([*box, score]).all() or box[2] < box[0] or box[3] < box[1]:
+            raise BadValue(
+                f"{place}: box {box} and score {score} must be numbers, right and bottom not before left and top"
+            )
+        return box, score, self.classes.index(name)
+
+
+def _years(path: Path) -> list[Path]:
+    for base in (path, path / "VOCdevkit"):
+        years = sorted(p for p in base.glob("VOC20*") if p.is_dir()) if base.is_dir() else []
+        if years:
+            return years
+    if (path / "Annotations").is_dir():
+        return [path]
+    raise DataError(f"{path}: no VOC data set; give the folder that holds VOCdevkit, or VOC2007, or one year itself")
+
+
+def _listing(path: Path, homes: Sequence[Path], split: str | None) -> tuple[Path, Path]:
+    for name in (split,) if split else SPLITS:
+        for home in homes:
+            listing = home / "ImageSets" / "Main" / f"{name}.txt"
+            if listing.is_file():
+                return home, listing
+    wanted = split or " or ".join(SPLITS)
+    raise DataError(f"{path}: no ImageSets/Main/{wanted}.txt in {', '.join(h.name for h in homes)}; give --split")
+
+
+Object = tuple[str, tuple[int, int, int, int], bool]
+
+
+def _objects(path: Path, content: bytes) -> list[Object]:
+    try:
+        found = []
+        for node in ElementTree.fromstring(content).findall("object"):
+            # Whole numbers minus 1, as mmdet reads them; some tools write fractions.
+            box = [int(float(node.findtext(f"bndbox/{key}", ""))) - 1 for key in ("xmin", "ymin", "xmax", "ymax")]
+            found.append(
+                (
+                    node.findtext("name", ""),
+                    (box[0], box[1], box[2], box[3]),
+                    bool(int(node.findtext("difficult") or 0)),
+                )
+            )
+        return found
+    except (ElementTree.ParseError, ValueError) as error:
+        raise DataError(f"{path} is no VOC annotation ({error}); copy the file again") from error
+
+
+def _class_names(homes: Sequence[Path], evaluated: Sequence[str]) -> tuple[str, ...]:
+    """VOC's twenty, or the labels' names; a class may have objects in training images only."""
+    if set(evaluated) <= set(NAMES):
+        return NAMES
+    names = {
+        row[0]
+        for home in homes
+        for p in sorted((home / "Annotations").glob("*.xml"))
+        for row in _objects(p, p.read_bytes())
+    }
+    if names & set(NAMES):
+        raise DataError(
+            f"{homes[0]}: classes {min(names - set(NAMES))!r} and {min(names & set(NAMES))!r}: some are VOC's and some "
+            "are not; give --classes"
+        )
+    return tuple(sorted(names))
+
+
+def _truth(name: str, rows: Sequence[Object], index: Mapping[str, int]) -> voc.VocTruth:
+    counted = [row for row in rows if row[0] in index]  # others are no objects, as for mmdet
+    return voc.VocTruth(
+        name,
+        np.array([box for _, box, _ in counted], np.float32).reshape(-1, 4),
+        np.array([index[label] for label, *_ in counted], np.int64),
+        np.array([difficult for *_, difficult in counted], bool),
+    )
+
+
+def _detections(image: str, rows: Sequence[Row]) -> coco.Detections:
+    boxes, scores, labels = zip(*rows, strict=True)
+    return coco.Detections(
+        image,
+        np.array(boxes, np.float32).reshape(-1, 4),
+        np.array(scores, np.float32),
+        np.array(labels, np.int64),
+    )

@@ -1,0 +1,1 @@
+"""The cells of an evaluation: which are missing, who computes them, how images are batched and scored."""

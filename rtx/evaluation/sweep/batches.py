@@ -1,0 +1,231 @@
+"""Batches for a sweep: one data loader serves all cells, and a batch never mixes padded shapes.
+
+Images that are padded further than alone change a detector's results. A batch therefore holds images that alone would
+be padded to one shape, so that the batch size moves a score by float rounding only.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from multiprocessing import ProcessError
+from typing import Any
+
+import cv2
+import torch
+from mmengine.dataset import pseudo_collate
+from PIL import Image as PILImage
+from torch.utils.data import DataLoader, Dataset
+
+from rtx.errors import BadValue, DataError, RtxError
+from rtx.evaluation.pixels.corrupt import Corrupt, find_corrupt
+from rtx.evaluation.sweep.shapes import Size, padded, size_after
+from rtx.types import Condition
+
+Request = tuple[Condition, int]
+
+
+class LoaderDied(RuntimeError):
+    """A loader process ended before its images had arrived."""
+
+
+class CorruptedView(Dataset):  # type: ignore[type-arg]
+    """A data set asked for (condition, index) pairs, so that workers stay alive from cell to cell.
+
+    Args:
+        dataset: a built OpenMMLab data set whose pipeline holds a `Corrupt`, see `insert_corrupt`.
+
+    Raises:
+        BadValue: there is no `Corrupt` in the pipeline.
+    """
+
+    def __init__(self, dataset: Any) -> None:
+        self.dataset = dataset
+        self.transforms: list[Corrupt] = find_corrupt(dataset)
+        if not self.transforms:
+            raise BadValue(
+                f"the pipeline of {type(dataset).__name__} holds no Corrupt; use insert_corrupt on its config"
+            )
+
+    def __len__(self) -> int:
+        """How many images there are."""
+        return len(self.dataset)
+
+    def __getitem__(self, request: Request) -> tuple[Condition, dict[str, Any]]:
+        """Load, corrupt and prepare one image.
+
+        Raises:
+            DataError: the image cannot be read or the pipeline gave nothing; the file is named.
+        """
+        condition, index = request
+        for transform in self.transforms:
+            transform.condition = condition
+        try:
+            sample = self.dataset[index]
+        except RtxError:
+            raise
+        except Exception as error:
+            path = image_path(self.dataset, index)
+            raise DataError(
+                f"image {path!r} cannot be prepared under {condition.key} ({type(error).__name__}: {error}); "
+                "repair or remove it"
+            ) from error
+        if sample is None:
+            raise DataError(f"image {image_path(self.dataset, index)!r}: the test pipeline returned nothing for it")
+        return condition, sample
+
+
+def image_path(dataset: Any, index: int) -> str:
+    """The file of one image of a data set."""
+    info = dataset.get_data_info(index)
+    return str(info.get("img_path", f"number {index}"))
+
+
+def shape_groups(dataset: Any, indices: Iterable[int], divisor: int = 1) -> list[list[int]]:
+    """Indices grouped by the shape that the test pipeline and the model's padding give the images.
+
+    Args:
+        dataset: a built OpenMMLab data set. Where its pipeline is not understood, groups are of one original size.
+        indices: which images.
+        divisor: the model pads sides to multiples of this.
+
+    Returns:
+        The groups in order of first appearance.
+
+    Raises:
+        DataError: an image whose size is not in the annotations cannot be opened.
+    """
+    steps = getattr(getattr(dataset, "pipeline", None), "transforms", None)
+    groups: dict[tuple[str, Size], list[int]] = {}
+    for index in indices:
+        size = _original_size(dataset.get_data_info(index))
+        after = None if steps is None else size_after(steps, size)
+        key = ("original", size) if after is None else ("padded", padded(after, divisor))
+        groups.setdefault(key, []).append(index)
+    return list(groups.values())
+
+
+def _original_size(info: Mapping[str, Any]) -> Size:
+    size: tuple[Any, Any] = (info.get("width"), info.get("height"))
+    if not all(isinstance(side, int) and side > 0 for side in size):
+        try:
+            with PILImage.open(info["img_path"]) as image:  # only the header is read
+                size = image.size
+        except (OSError, KeyError) as error:
+            raise DataError(
+                f"image {info.get('img_path')!r}: cannot be opened ({error}); repair or remove it"
+            ) from error
+    return int(size[0]), int(size[1])
+
+
+def cut(groups: Iterable[list[int]], batch_size: int) -> list[list[int]]:
+    """Groups of one shape each -> batches of at most `batch_size`.
+
+    Example:
+        >>> cut([[0, 2, 4], [1]], 2)
+        [[0, 2], [4], [1]]
+    """
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        raise BadValue(f"batch size {batch_size!r}: must be a whole number, 1 or more")
+    return [group[i : i + batch_size] for group in groups for i in range(0, len(group), batch_size)]
+
+
+def loaders(asked: int | None, model: Any) -> int:
+    """How many loader processes to use.
+
+    Args:
+        asked: what was asked for; None for what suits the machine: 2, or 0 where model and loaders would share fewer
+            than four processors, since waiting for each other costs more there than loading between the passes.
+        model: on its device.
+
+    Raises:
+        BadValue: fewer than none were asked for.
+    """
+    if asked is not None:
+        if asked < 0:
+            raise BadValue(f"--workers {asked}: must be 0 (load in the process itself) or more")
+        return asked
+    parameter = next(model.parameters(), None)
+    on_gpu = parameter is not None and parameter.device.type != "cpu"
+    return 2 if on_gpu or _processors() >= 4 else 0
+
+
+def _processors() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _collate(items: list[tuple[Condition, dict[str, Any]]]) -> tuple[Condition, Any]:
+    return items[0][0], pseudo_collate([sample for _, sample in items])
+
+
+def _start_worker(_: int) -> None:
+    # One thread each: the workers are the parallelism, and OpenCV's pool does not survive a fork.
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)
+
+
+class _Requests:
+    """Batch sampler over cells; a cell is claimed only when its first batch is drawn."""
+
+    def __init__(self, conditions: Iterable[Condition], batches: list[list[int]]) -> None:
+        self.conditions = conditions
+        self.batches = batches
+
+    def __iter__(self) -> Iterator[list[Request]]:
+        for condition in self.conditions:
+            for batch in self.batches:
+                yield [(condition, index) for index in batch]
+
+
+def stream(
+    view: CorruptedView, conditions: Iterable[Condition], batches: list[list[int]], *, workers: int = 2
+) -> Generator[tuple[Condition, bool, Any], None, None]:
+    """Prepared batches of all cells, in order, loaded ahead across cell borders.
+
+    Args:
+        view: the data set.
+        conditions: the cells, consumed lazily: whoever shares them between processes hands them out one by one.
+        batches: the same batches of indices for every cell.
+        workers: loader processes; 0 loads in this process.
+
+    Yields:
+        (condition, whether this is the cell's last batch, collated batch).
+
+    Raises:
+        DataError: an image cannot be prepared; the message is the worker's own, without its traceback.
+        LoaderDied: a loader process was killed. PyTorch raises a RuntimeError of its own where it notices first.
+    """
+    loader = DataLoader(
+        view,
+        batch_sampler=_Requests(conditions, batches),  # type: ignore[arg-type]
+        num_workers=workers,
+        collate_fn=_collate,
+        worker_init_fn=_start_worker,
+        pin_memory=False,
+    )
+    iterator = iter(loader)
+    count = 0
+    try:
+        while True:
+            try:
+                condition, batch = next(iterator)
+            except StopIteration:
+                return
+            except RtxError as error:
+                raise _plain(error) from None
+            except (OSError, EOFError, ProcessError) as error:
+                # Images come through sockets of the loader processes: one that was killed may show here first.
+                raise LoaderDied(f"{type(error).__name__}: {error}") from error
+            count += 1
+            yield condition, count % len(batches) == 0, batch
+    finally:
+        # Left to the garbage collector, the queues may go before the processes are told, and each is waited for 5 s.
+        if workers:
+            iterator._shutdown_workers()  # type: ignore[attr-defined]
+
+
+def _plain(error: RtxError) -> RtxError:
+    """The worker's own message, out of the traceback that the data loader wraps around it."""
+    text = str(error)
+    marker = f"{type(error).__name__}: "
+    return type(error)(text.rpartition(marker)[2].strip() if "Traceback" in text else text)

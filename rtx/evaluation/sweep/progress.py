@@ -1,0 +1,158 @@
+"""How far an evaluation is, read off its folder: while it runs, from any machine that sees the folder."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rtx.corruptions import BENCHMARK
+from rtx.errors import BadValue, RtxError
+from rtx.evaluation.sweep.claims import Holder, holders
+from rtx.results.cell import Cell, protocol_key
+from rtx.results.command import Command, read_commands
+from rtx.types import CLEAN, SEVERITIES, Condition
+
+RECENT = 20
+"""Cells that the pace is measured on."""
+STALLED_SECONDS = 600.0
+WHOLE = (CLEAN, *(Condition(name, level) for name in BENCHMARK for level in SEVERITIES))
+
+
+@dataclass(frozen=True)
+class RunProgress:
+    """The state of one output folder.
+
+    Attributes:
+        folder: which one.
+        card: its protocol card.
+        key: of that protocol.
+        wanted: the cells that somebody asked for.
+        guessed: whether `wanted` is a guess, because nothing in the folder says it.
+        done: finished cells.
+        damaged: cell files that cannot be used, and why.
+        without_evidence: finished cells that intervals cannot be computed for.
+        held: cells that processes are at work on.
+        commands: how the evaluation was started, the latest last.
+        newest: seconds since the last cell was written, None without any.
+    """
+
+    folder: Path
+    card: Mapping[str, Any]
+    key: str
+    wanted: tuple[Condition, ...]
+    guessed: bool
+    done: dict[Condition, Cell]
+    damaged: dict[Condition, str]
+    without_evidence: tuple[Condition, ...]
+    held: dict[Condition, Holder]
+    commands: list[Command] = field(default_factory=list)
+    newest: float | None = None
+
+    @property
+    def missing(self) -> tuple[Condition, ...]:
+        """Wanted cells that are not there, or not usable."""
+        return tuple(condition for condition in self.wanted if condition not in self.done)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every wanted cell is there and none is damaged."""
+        return not self.missing and not self.damaged
+
+    @property
+    def whole_grid(self) -> bool:
+        """Whether the wanted cells make a full mPC: the clean images and the 15 corruptions at 5 severities."""
+        return set(WHOLE) <= set(self.wanted)
+
+    @property
+    def workers(self) -> dict[Condition, Holder]:
+        """The claims of processes that are not known to be gone."""
+        return {condition: holder for condition, holder in self.held.items() if holder.state != "dead"}
+
+    @property
+    def cell_seconds(self) -> float | None:
+        """What a cell takes one process, by the cells written last."""
+        timed = [cell.timing["seconds"] for cell in self.done.values() if cell.timing.get("seconds")]
+        return sum(timed[-RECENT:]) / len(timed[-RECENT:]) if timed else None
+
+    @property
+    def images_per_second(self) -> float | None:
+        """The pace of one process, by the cells written last."""
+        last = [cell for cell in self.done.values() if cell.timing.get("seconds")][-RECENT:]
+        return sum(cell.n_images for cell in last) / sum(cell.timing["seconds"] for cell in last) if last else None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Until all wanted cells are there, with as many processes as are at work, or with one where none is."""
+        if not self.missing:
+            return 0.0
+        each = self.cell_seconds
+        at_work = len({(holder.host, holder.pid) for holder in self.workers.values()})
+        return None if each is None else each * len(self.missing) / max(at_work, 1)
+
+    def finishing(self) -> list[Command]:
+        """The commands that still have something to do, the latest first."""
+        missing = set(self.missing) | set(self.damaged)
+        return [command for command in reversed(self.commands) if missing & set(command.conditions)]
+
+
+def read_progress(folder: Path) -> RunProgress:
+    """Read an output folder; cells that cannot be used are listed, not raised.
+
+    Raises:
+        BadValue: the folder has no readable protocol card.
+    """
+    path = folder / "protocol.json"
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+        key = protocol_key(card)
+    except (OSError, ValueError, AttributeError) as error:
+        raise BadValue(f"{path}: cannot be read ({error}); give the output folder of an evaluation") from error
+    files = []
+    for file in (folder / "cells").glob("*.json"):
+        try:
+            files.append((file.stat().st_mtime, file))
+        except FileNotFoundError:
+            continue  # another process is replacing it
+    done: dict[Condition, Cell] = {}
+    damaged: dict[Condition, str] = {}
+    for _, file in sorted(files):
+        try:
+            condition = Condition.from_key(file.stem)
+        except BadValue:
+            continue
+        try:
+            done[condition] = _read_cell(file, condition, key)
+        except (RtxError, OSError, ValueError) as error:
+            damaged[condition] = str(error)
+    commands = read_commands(folder)
+    wanted, guessed = _wanted(folder, commands, done)
+    bare = tuple(c for c in done if not (folder / "cells" / f"{c.key}.npz").is_file())
+    newest = max(0.0, time.time() - max(stamp for stamp, _ in files)) if files else None
+    held = {condition: holder for condition, holder in holders(folder).items() if condition not in done}
+    return RunProgress(folder, card, key, wanted, guessed, done, damaged, bare, held, commands, newest)
+
+
+def _read_cell(file: Path, condition: Condition, key: str) -> Cell:
+    cell = Cell.from_json(file.read_text(encoding="utf-8"), place=file.name)
+    if cell.condition != condition:
+        raise BadValue(f"{file.name}: holds {cell.condition.key}; delete it and run again")
+    if protocol_key(cell.protocol) != key:
+        raise BadValue(f"{file.name}: was made under another protocol; delete it and run again")
+    return cell
+
+
+def _wanted(
+    folder: Path, commands: list[Command], done: Mapping[Condition, Cell]
+) -> tuple[tuple[Condition, ...], bool]:
+    """The cells that were asked for: by commands, else what a finished run summarised, else the whole benchmark."""
+    if commands:
+        return tuple(dict.fromkeys(c for command in commands for c in command.conditions)), False
+    try:
+        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+        return tuple(Condition.from_key(key) for key in summary["cells"]), False
+    except (OSError, ValueError, KeyError, TypeError, BadValue):
+        return tuple(dict.fromkeys([*WHOLE, *done])), True

@@ -1,0 +1,1 @@
+"""Scores from arrays, pure NumPy: COCO and VOC AP, mIoU, accuracy, P, mPC, rPC and mCE."""

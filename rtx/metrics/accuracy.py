@@ -1,0 +1,136 @@
+"""Accuracy of classifiers, from the rank that the right class got in each image.
+
+A rank is how many classes are preferred to the right one: 0 is a hit of the first guess, less than 5 a hit of five
+guesses. Of equal scores the class with the lower number is preferred. Ranks add up over any set of images, so top-k
+accuracy of any k, its mean over classes and intervals all come from them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtx.metrics.per_image import RankEvidence
+
+KEPT = 10
+MISS = np.iinfo(np.uint16).max
+"""The rank of an image without a usable prediction: a miss for every k."""
+
+
+@dataclass(frozen=True)
+class Guess:
+    """What a classifier says about one image.
+
+    Attributes:
+        image: name of the image, with its folder where folders are classes.
+        labels: (k,) class numbers, most preferred first; empty where the scores were NaN or infinite.
+        scores: (k,) their scores.
+    """
+
+    image: str
+    labels: NDArray[np.integer[Any]]
+    scores: NDArray[np.floating[Any]]
+
+
+def best(image: str, scores: NDArray[np.floating[Any]], *, threshold: float | None = None, kept: int = KEPT) -> Guess:
+    """The most preferred classes of an image.
+
+    Args:
+        image: its name.
+        scores: (classes,).
+        threshold: classes whose score is not above it are no guess, as in mmpretrain's `Accuracy`.
+        kept: how many at most.
+
+    Example:
+        >>> best("a", np.array([0.1, 0.8, 0.1])).labels.tolist()
+        [1, 0, 2]
+    """
+    if not np.isfinite(scores).all():
+        return Guess(image, np.zeros(0, np.int64), np.zeros(0, np.float32))
+    order = np.argsort(-scores, kind="stable")[:kept]
+    if threshold is not None:
+        order = order[scores[order] > threshold]
+    return Guess(image, order, scores[order])
+
+
+def rank_of(guess: Guess, label: int) -> int:
+    """How many classes are preferred to the right one; `MISS` where it is not among the guesses."""
+    found = np.flatnonzero(guess.labels == label)
+    return int(found[0]) if found.size else int(MISS)
+
+
+def metric_names(topk: Iterable[int]) -> tuple[str, ...]:
+    """Names of what `accuracies` gives.
+
+    Example:
+        >>> metric_names([1, 5])
+        ('accuracy_top1', 'accuracy_top5', 'mean_class_accuracy')
+    """
+    return (*(f"accuracy_top{k}" for k in topk), "mean_class_accuracy")
+
+
+def accuracies(
+    labels: NDArray[np.integer[Any]], ranks: NDArray[np.integer[Any]], topk: Sequence[int] = (1, 5)
+) -> dict[str, float]:
+    """Share of the images whose class is among the first k guesses, and the mean over classes of that for k = 1.
+
+    Classes without an image are left out of the mean.
+
+    Args:
+        labels: (n,) the right classes.
+        ranks: (n,) the rank that each got.
+        topk: which k.
+
+    Example:
+        >>> accuracies(np.array([0, 0, 1]), np.array([0, 0, 1]), [1])
+        {'accuracy_top1': 0.6666666666666666, 'mean_class_accuracy': 0.5}
+    """
+    found = {f"accuracy_top{k}": int((ranks < k).sum()) / len(ranks) if len(ranks) else math.nan for k in topk}
+    means = [int((ranks[labels == c] == 0).sum()) / int((labels == c).sum()) for c in np.unique(labels)]
+    return {**found, "mean_class_accuracy": math.fsum(means) / len(means) if means else math.nan}
+
+
+def rank_evidence(rows: Iterable[tuple[str, int, int]], topk: Sequence[int]) -> RankEvidence:
+    """What accuracies are made of, from (image, right class, rank)."""
+    table = sorted(rows)
+    labels = np.array([label for _, label, _ in table], np.int64)
+    ranks = np.array([rank for *_, rank in table], np.int64)
+    return RankEvidence(tuple(name for name, *_ in table), labels, ranks, metric_names(topk))
+
+
+def resampled_accuracy(
+    evidence: RankEvidence, weights: NDArray[np.unsignedinteger[Any]], metric: str
+) -> NDArray[np.float64]:
+    """One accuracy for each resampling of the images.
+
+    Args:
+        evidence: of one cell.
+        weights: (resamplings, images) how often each image was drawn.
+        metric: one of the evidence's.
+
+    Returns:
+        (resamplings,) fractions, NaN where nothing was drawn.
+    """
+    if metric != "mean_class_accuracy":
+        right = evidence.ranks < int(metric.removeprefix("accuracy_top"))
+        return _ratio(weights[:, right].sum(axis=1, dtype=np.int64), weights.sum(axis=1, dtype=np.int64))
+    order = np.argsort(evidence.labels, kind="stable")
+    if not order.size:
+        return np.full(len(weights), np.nan)
+    starts = np.flatnonzero(np.r_[True, np.diff(evidence.labels[order]) > 0])
+    drawn = weights[:, order]
+    images = np.add.reduceat(drawn, starts, axis=1, dtype=np.int64)
+    hits = np.add.reduceat(drawn * (evidence.ranks[order] == 0), starts, axis=1, dtype=np.int64)
+    means = np.divide(hits, images, out=np.zeros(hits.shape), where=images > 0)
+    # A class that a resampling does not draw is left out, as one without images is.
+    return _ratio(means.sum(axis=1), (images > 0).sum(axis=1))
+
+
+def _ratio(part: NDArray[Any], whole: NDArray[Any]) -> NDArray[np.float64]:
+    ratio: NDArray[np.float64] = np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0)
+    return ratio

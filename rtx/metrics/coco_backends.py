@@ -1,0 +1,210 @@
+"""COCO evaluation behind one switch: the same columns in, the same precision and recall tables out.
+
+pycocotools is the reference and the slowest. `tests/metrics/test_coco_backends.py` pins that the default gives the
+same twelve statistics on generated and on real data, so which one runs moves no number; its name and version are in
+the protocol card all the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import metadata, util
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtx.errors import MissingDependency, unknown_name
+from rtx.metrics.coco_truth import Rle
+
+log = logging.getLogger(__name__)
+
+Floats = NDArray[np.float64]
+
+REFERENCE = "pycocotools"
+DEFAULT = "hotcoco"
+STATS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
+
+
+@dataclass(frozen=True)
+class Side:
+    """Annotations or detections of one kind, as columns.
+
+    Attributes:
+        images: (n,) index of the image.
+        categories: (n,) category id.
+        boxes: (n, 4) left, top, width, height.
+        areas: (n,) in pixels; they decide which of small, medium and large a row is.
+        crowds: (n,) 1 for regions of many objects; all 0 for detections.
+        scores: (n,), None for annotations.
+        masks: n run-length masks, None where boxes are scored.
+    """
+
+    images: NDArray[np.int64]
+    categories: NDArray[np.int64]
+    boxes: Floats
+    areas: Floats
+    crowds: NDArray[np.int64]
+    scores: Floats | None = None
+    masks: Sequence[Rle] | None = None
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The same as COCO entries, images and rows numbered from 1."""
+        columns = (self.images + 1, self.categories, self.boxes, self.areas, self.crowds)
+        names = ("image_id", "category_id", "bbox", "area", "iscrowd")
+        rows = [dict(zip(names, row, strict=True)) for row in zip(*(c.tolist() for c in columns), strict=True)]
+        scores = None if self.scores is None else self.scores.tolist()
+        for n, row in enumerate(rows):
+            row["id"] = n + 1  # 0 would read as "not matched"
+            if scores is not None:
+                row["score"] = scores[n]
+            if self.masks is not None:
+                row["segmentation"] = self.masks[n]
+        return rows
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What COCO's evaluation accumulates; -1 where no object defines a number.
+
+    Attributes:
+        precision: (10 IoU thresholds, 101 recall points, classes, 4 area ranges, detection limits).
+        recall: (10 IoU thresholds, classes, 4 area ranges, detection limits).
+    """
+
+    precision: Floats
+    recall: Floats
+
+    def twelve(self) -> dict[str, float]:
+        """The twelve COCO statistics (`STATS`) of tables with the limits 1, 10 and 100, NaN where undefined."""
+        p, r = self.precision, self.recall
+        parts = [p[..., 0, 2], p[0, :, :, 0, 2], p[5, :, :, 0, 2], p[..., 1, 2], p[..., 2, 2], p[..., 3, 2]]
+        parts += [r[..., 0, 0], r[..., 0, 1], r[..., 0, 2], r[..., 1, 2], r[..., 2, 2], r[..., 3, 2]]
+        return dict(zip(STATS, map(defined_mean, parts), strict=True))
+
+
+def defined_mean(part: Floats) -> float:
+    """Mean over what is not -1, NaN where nothing is."""
+    defined = part[part > -1]
+    return float(np.mean(defined)) if defined.size else math.nan
+
+
+def choose_backend(name: str | None = None) -> str:
+    """The scorer to use: the one that was asked for, else the default, else the reference where that is absent.
+
+    Raises:
+        UnknownName: no such scorer.
+        MissingDependency: the scorer that was asked for is not installed.
+    """
+    if name is None:
+        if _installed(DEFAULT):
+            return DEFAULT
+        log.info("%s is not installed: COCO is scored by %s, which is slower", DEFAULT, REFERENCE)
+        name = REFERENCE
+    if name not in BACKENDS:
+        raise unknown_name("COCO scorer", name, place="rtx.metrics.coco_backends", choices=BACKENDS)
+    if not _installed(name):
+        raise MissingDependency(f"COCO scorer {name!r} is not installed; pip install {name}, or choose another")
+    return name
+
+
+def version(name: str) -> str:
+    """Name and version of a scorer, as in the protocol card."""
+    return f"{name} {metadata.version(name)}"
+
+
+def evaluate(
+    backend: str,
+    kind: str,
+    sizes: Sequence[tuple[int, int] | None],
+    categories: Sequence[int],
+    truth: Side,
+    found: Side,
+    limits: Sequence[int],
+) -> Tables:
+    """Match detections with annotations and accumulate precision and recall.
+
+    Args:
+        backend: a key of `BACKENDS`.
+        kind: `bbox` or `segm`.
+        sizes: (height, width) of each image, None where it is not known (boxes need none).
+        categories: the category ids that count.
+        truth: the annotations.
+        found: the detections, those of one image in the detector's order, which decides between equal scores.
+        limits: how many detections of a class in an image count, ascending.
+    """
+    images: list[dict[str, Any]] = [{"id": n + 1} for n in range(len(sizes))]
+    for image, size in zip(images, sizes, strict=True):
+        image["height"], image["width"] = size or (0, 0)
+    head = {"images": images, "categories": [{"id": i, "name": str(i)} for i in sorted(categories)]}
+    precision, recall = BACKENDS[backend](kind, head, truth, found, list(limits))
+    return Tables(np.asarray(precision, np.float64), np.asarray(recall, np.float64))
+
+
+def _pycocotools(kind: str, head: dict[str, Any], truth: Side, found: Side, limits: list[int]) -> tuple[Any, Any]:
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    with contextlib.redirect_stdout(io.StringIO()):  # it reports progress by print
+        sides = []
+        for side in (truth, found):
+            coco = COCO()
+            coco.dataset = {**head, "annotations": side.rows()}
+            coco.createIndex()
+            sides.append(coco)
+        evaluation = COCOeval(*sides, kind)
+        evaluation.params.maxDets = limits
+        evaluation.evaluate()
+        evaluation.accumulate()
+    return evaluation.eval["precision"], evaluation.eval["recall"]
+
+
+def _faster_coco_eval(kind: str, head: dict[str, Any], truth: Side, found: Side, limits: list[int]) -> tuple[Any, Any]:
+    from faster_coco_eval import COCO, COCOeval_faster
+
+    sides = []
+    for side in (truth, found):
+        coco = COCO()
+        coco.dataset = {**head, "annotations": side.rows()}
+        coco.createIndex()
+        sides.append(coco)
+    evaluation = COCOeval_faster(*sides, kind)
+    evaluation.params.maxDets = limits
+    evaluation.evaluate()
+    evaluation.accumulate()
+    return evaluation.eval["precision"], evaluation.eval["recall"]
+
+
+def _hotcoco(kind: str, head: dict[str, Any], truth: Side, found: Side, limits: list[int]) -> tuple[Any, Any]:
+    from hotcoco import COCO, COCOeval
+
+    assert found.scores is not None
+    annotations = COCO({**head, "annotations": truth.rows()})
+    # One array instead of a dict for each detection; the area of a row is its box's until it is told the mask's.
+    table = np.column_stack([found.images + 1, found.boxes, found.scores, found.categories])
+    detections = annotations.load_res(table, segmentation=None if found.masks is None else list(found.masks))
+    detections.update_anns(ids=np.arange(1, len(table) + 1), area=found.areas)
+    evaluation = COCOeval(annotations, detections, kind)
+    evaluation.params.maxDets = limits
+    evaluation.evaluate()
+    evaluation.accumulate()
+    found_tables: Any = evaluation.eval
+    return found_tables["precision"], found_tables["recall"]
+
+
+def _installed(name: str) -> bool:
+    return util.find_spec(name.replace("-", "_")) is not None
+
+
+_Backend = Callable[[str, dict[str, Any], Side, Side, list[int]], tuple[Any, Any]]
+BACKENDS: dict[str, _Backend] = {
+    "pycocotools": _pycocotools,
+    "faster-coco-eval": _faster_coco_eval,
+    "hotcoco": _hotcoco,
+}
+"""Name of the package -> what runs it."""

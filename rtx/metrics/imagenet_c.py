@@ -1,0 +1,164 @@
+"""ImageNet-C's errors: CE and mCE, normalised by AlexNet's, and their versions relative to the clean error.
+
+CE of a corruption is the model's mean error over severities 1 to 5 divided by AlexNet's; mCE is the mean over the 15
+benchmark corruptions. Relative CE compares how much each error grows beyond that on clean images (Hendrycks &
+Dietterich, 2019, section 4). All are fractions here, so that AlexNet has 1; they are printed in percent.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rtx.corruptions import BENCHMARK
+from rtx.errors import MissingConditions
+from rtx.metrics.robustness import Grid, clean, mpc
+from rtx.types import CLEAN, SEVERITIES, Condition
+
+ALEXNET_ERRORS: Mapping[str, float] = {
+    "gaussian_noise": 0.886428,
+    "shot_noise": 0.894468,
+    "impulse_noise": 0.922640,
+    "defocus_blur": 0.819880,
+    "glass_blur": 0.826268,
+    "motion_blur": 0.785948,
+    "zoom_blur": 0.798360,
+    "snow": 0.866816,
+    "frost": 0.826572,
+    "fog": 0.819324,
+    "brightness": 0.564592,
+    "contrast": 0.853204,
+    "elastic_transform": 0.646056,
+    "pixelate": 0.717840,
+    "jpeg_compression": 0.606500,
+}
+"""AlexNet's top-1 error, mean over the five severities of ImageNet-C; published by Hendrycks & Dietterich (2019)."""
+ALEXNET_CLEAN_ERROR = 0.435
+"""Its top-1 error on ImageNet's validation images, as printed there."""
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Errors of one classifier over a grid that may be incomplete. Fractions; NaN where undefined.
+
+    Attributes:
+        clean_error: top-1 error on clean images.
+        error: corruption -> mean error over the five severities, for those that have all five.
+        CE: corruption -> that error over AlexNet's.
+        relative_CE: corruption -> growth of the error over AlexNet's; empty without clean images.
+        mCE: mean of CE; call it by `label`, never plain "mCE" unless `complete`.
+        relative_mCE: mean of relative CE.
+        complete: all 15 corruptions are there at all 5 severities.
+        missing: benchmark cells that are not there.
+        label: "mCE", or "mCE(14/15 corruptions)".
+    """
+
+    clean_error: float
+    error: dict[str, float]
+    CE: dict[str, float]
+    relative_CE: dict[str, float]
+    mCE: float
+    relative_mCE: float
+    complete: bool
+    missing: tuple[Condition, ...]
+    label: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain JSON values: NaN becomes None, conditions become their keys."""
+        row = {**asdict(self), "missing": [condition.key for condition in self.missing]}
+        row |= {"alexnet_errors": dict(ALEXNET_ERRORS), "alexnet_clean_error": ALEXNET_CLEAN_ERROR}
+        return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()}
+
+
+def corruption_error(grid: Grid, corruption: str) -> float:
+    """CE of one benchmark corruption.
+
+    Args:
+        grid: accuracies, fractions.
+        corruption: its name.
+
+    Raises:
+        MissingConditions: a severity is not there.
+        BadValue: an accuracy is no fraction.
+
+    Example:
+        >>> corruption_error({Condition("fog", s): 1 - ALEXNET_ERRORS["fog"] for s in SEVERITIES}, "fog")
+        1.0
+    """
+    return (1 - mpc(grid, [corruption])) / ALEXNET_ERRORS[corruption]
+
+
+def relative_corruption_error(grid: Grid, corruption: str) -> float:
+    """Relative CE: how much the error grows beyond the clean one, over how much AlexNet's does.
+
+    Raises:
+        MissingConditions: a severity or the clean images are not there.
+        BadValue: an accuracy is no fraction.
+    """
+    growth = clean(grid) - mpc(grid, [corruption])
+    return growth / (ALEXNET_ERRORS[corruption] - ALEXNET_CLEAN_ERROR)
+
+
+def mce(grid: Grid) -> float:
+    """The mean CE over the whole benchmark.
+
+    Raises:
+        MissingConditions: names every one of the 75 cells that the grid lacks.
+        BadValue: an accuracy is no fraction.
+    """
+    _whole(grid)
+    return math.fsum(corruption_error(grid, name) for name in BENCHMARK) / len(BENCHMARK)
+
+
+def relative_mce(grid: Grid) -> float:
+    """Relative mCE over the whole benchmark.
+
+    Raises:
+        MissingConditions: names every cell that the grid lacks; the clean images are one of them.
+        BadValue: an accuracy is no fraction.
+    """
+    _whole(grid)
+    return math.fsum(relative_corruption_error(grid, name) for name in BENCHMARK) / len(BENCHMARK)
+
+
+def errors(grid: Grid) -> Errors:
+    """What the grid gives, and what it lacks.
+
+    Args:
+        grid: accuracies, fractions; cells that are no part of the benchmark are left out.
+
+    Raises:
+        BadValue: an accuracy is no fraction.
+    """
+    missing = _missing(grid)
+    names = [name for name in BENCHMARK if not any(cell.corruption == name for cell in missing)]
+    ce = {name: corruption_error(grid, name) for name in names}
+    relative = {name: relative_corruption_error(grid, name) for name in names} if CLEAN in grid else {}
+    return Errors(
+        clean_error=1 - clean(grid) if CLEAN in grid else math.nan,
+        error={name: 1 - mpc(grid, [name]) for name in names},
+        CE=ce,
+        relative_CE=relative,
+        mCE=_mean(ce),
+        relative_mCE=_mean(relative),
+        complete=not missing,
+        missing=missing,
+        label="mCE" if not missing else f"mCE({len(names)}/{len(BENCHMARK)} corruptions)",
+    )
+
+
+def _missing(grid: Grid) -> tuple[Condition, ...]:
+    return tuple(c for name in BENCHMARK for level in SEVERITIES if (c := Condition(name, level)) not in grid)
+
+
+def _whole(grid: Grid) -> None:
+    missing = _missing(grid)
+    if missing:
+        text = ", ".join(f"{c.corruption} severity {c.severity}" for c in missing)
+        raise MissingConditions(f"mCE needs all 75 cells; {len(missing)} were not evaluated: {text}")
+
+
+def _mean(values: Mapping[str, float]) -> float:
+    return math.fsum(values.values()) / len(values) if values else math.nan

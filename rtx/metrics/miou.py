@@ -1,0 +1,151 @@
+"""Mean intersection over union of label maps, from pixel counts summed over the whole data set.
+
+Counts are integers and add up, so the result does not depend on the order of images or on how they were shared out.
+A class that is neither in the labels nor in the predictions is left out of the mean, as mmseg does; one that is only
+predicted counts as 0. Pixels with the ignored label do not exist for any count.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtx.errors import BadValue, DataError
+from rtx.metrics.per_image import PixelEvidence
+
+METRICS = ("mIoU", "aAcc", "mAcc")
+IGNORE_INDEX = 255
+NOTHING = 65535
+"""A predicted label that stands for no class: it is never right, and it counts for no class's predictions."""
+
+Labels = NDArray[np.integer[Any]]
+Counts = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class PixelCounts:
+    """Pixels of each class.
+
+    Attributes:
+        both: (classes,) predicted and labelled so.
+        predicted: (classes,) predicted so.
+        labelled: (classes,) labelled so.
+    """
+
+    both: Counts
+    predicted: Counts
+    labelled: Counts
+
+    @classmethod
+    def empty(cls, n_classes: int) -> PixelCounts:
+        """No pixel yet."""
+        return cls(*(np.zeros(n_classes, np.int64) for _ in range(3)))
+
+    def __add__(self, other: PixelCounts) -> PixelCounts:
+        """The counts of two disjoint sets of pixels together."""
+        return PixelCounts(self.both + other.both, self.predicted + other.predicted, self.labelled + other.labelled)
+
+
+def count(
+    prediction: Labels, label: Labels, n_classes: int, *, ignore_index: int = IGNORE_INDEX, name: str = "image"
+) -> PixelCounts:
+    """Count the pixels of one image.
+
+    Args:
+        prediction: (H, W) class indices, or `NOTHING`.
+        label: (H, W) class indices or `ignore_index`.
+        n_classes: how many classes there are.
+        ignore_index: the label of pixels that do not count.
+        name: what error messages call the image.
+
+    Raises:
+        BadValue: the two maps differ in shape, or a prediction is no class.
+        DataError: a label is neither a class nor ignored. mmseg would count such pixels against the predicted classes.
+    """
+    if prediction.shape != label.shape:
+        raise BadValue(f"{name}: predictions of shape {prediction.shape} for labels of shape {label.shape}")
+    counted = label != ignore_index
+    prediction, label = prediction[counted], label[counted]
+    made = prediction[prediction != NOTHING]
+    for values, what in ((label, "labels"), (made, "predictions")):
+        if values.size and not 0 <= values.min() <= values.max() < n_classes:
+            wrong = sorted({int(v) for v in np.unique(values) if not 0 <= v < n_classes})
+            text = f"{name}: {what} {wrong[:5]} are none of the {n_classes} classes"
+            if what == "labels":
+                raise DataError(
+                    f"{text} nor ignore_index {ignore_index}; check reduce_zero_label, ignore_index and classes"
+                )
+            raise BadValue(f"{text}; the head of the model has another number of classes than the data set")
+    return PixelCounts(
+        *(
+            np.bincount(values.astype(np.int64), minlength=n_classes).astype(np.int64)
+            for values in (label[prediction == label], made, label)
+        )
+    )
+
+
+def class_iou(counts: PixelCounts) -> NDArray[np.float64]:
+    """(classes,) intersection over union, NaN for classes that are neither labelled nor predicted."""
+    return _ratio(counts.both, counts.predicted + counts.labelled - counts.both)
+
+
+def class_accuracy(counts: PixelCounts) -> NDArray[np.float64]:
+    """(classes,) share of a class's pixels that are predicted so, NaN for classes that are not labelled."""
+    return _ratio(counts.both, counts.labelled)
+
+
+def scores(counts: PixelCounts) -> dict[str, float]:
+    """Each of `METRICS` as a fraction, NaN when no pixel is labelled.
+
+    `aAcc` is the share of all pixels that are right, `mAcc` and `mIoU` are means over the classes that are there.
+    """
+    total = int(counts.labelled.sum())
+    return {
+        "mIoU": _mean(class_iou(counts)),
+        "aAcc": int(counts.both.sum()) / total if total else math.nan,
+        "mAcc": _mean(class_accuracy(counts)),
+    }
+
+
+def pixel_evidence(images: Iterable[tuple[str, PixelCounts]], n_classes: int) -> PixelEvidence:
+    """What mean IoU is made of: the counts of each image by its name, which no other has, see `image_names`."""
+    rows, names = [], []
+    for n, (name, counts) in enumerate(sorted(images, key=lambda item: item[0])):
+        names.append(name)
+        table = np.stack([counts.both, counts.predicted, counts.labelled], axis=1)
+        there = np.flatnonzero(table.any(axis=1))
+        rows.append(np.column_stack([np.full(len(there), n), there, table[there]]))
+    assert len(set(names)) == len(names), "rows of equal names would lie in the order of processing"
+    joined = np.concatenate(rows) if rows else np.zeros((0, 5), np.int64)
+    return PixelEvidence(tuple(names), joined.astype(np.int64), n_classes, METRICS)
+
+
+def image_names(paths: Sequence[str]) -> list[str]:
+    """What tells the images of a set apart, wherever it lies: file stems, or paths below their common folder.
+
+    Example:
+        >>> image_names(["set/a/1.png", "set/b/2.png"]), image_names(["set/a/1.png", "set/b/1.png"])
+        (['1', '2'], ['a/1.png', 'b/1.png'])
+    """
+    stems = [PurePath(path).stem for path in paths]
+    if len(set(stems)) == len(stems):
+        return stems
+    root = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in paths])
+    return [PurePath(os.path.relpath(os.path.abspath(path), root)).as_posix() for path in paths]
+
+
+def _ratio(part: Counts, whole: Counts) -> NDArray[np.float64]:
+    ratio: NDArray[np.float64] = np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0)
+    return ratio
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    defined = values[~np.isnan(values)]
+    return math.fsum(defined) / len(defined) if len(defined) else math.nan

@@ -1,0 +1,228 @@
+"""How every figure looks, and how it is saved so that the same input gives the same bytes."""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+
+from rtx.corruptions import FAMILIES
+from rtx.reports.figures import fonts
+from rtx.reports.figures.pictures import PACKED, compressed_once
+from rtx.reports.text.wording import unbroken
+
+COLUMN = 3.4
+"""Inches: the width of one column of a two-column paper."""
+
+INK, SOFT, RULE, PAPER = "#1c1c1e", "#62656a", "#cfd2d6", "#ffffff"
+# Okabe and Ito's palette, told apart with any common colour blindness; the second of each pair is for dark paper.
+FAMILY_COLOURS = {
+    "noise": ("#d55e00", "#ff9248"),
+    "blur": ("#0072b2", "#5bb8f0"),
+    "weather": ("#009e73", "#36d0a3"),
+    "digital": ("#cc79a7", "#eaa0c9"),
+    "held_out": ("#85888c", "#a4a7ab"),
+    "clean": (INK, "#ececec"),
+}
+# Models are told apart by lightness, marker and label, never by hue alone; family colours stay free for families.
+_MODEL_RAMP = ((0x2B, 0x1B, 0x5E), (0x5A, 0x3D, 0x9A), (0x8C, 0x5F, 0xC4), (0xB9, 0x8A, 0x3A), (0xD9, 0xA9, 0x11))
+_MODEL_RAMP_DARK = ((0x9A, 0x86, 0xF5), (0xB3, 0x9D, 0xFF), (0xD0, 0xB8, 0xFF), (0xE8, 0xC2, 0x78), (0xFF, 0xDB, 0x58))
+TITLE_TINT = 0.28
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h", "p", "*")
+DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.2, 1.2, 1.2)))
+FORMATS = ("pdf", "svg", "png")
+
+RC = {
+    "font.family": list(fonts.FAMILY),
+    "font.size": 6.5,
+    "axes.titlesize": 7.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 6.5,
+    "axes.edgecolor": SOFT,
+    "axes.labelcolor": INK,
+    "axes.linewidth": 0.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": RULE,
+    "grid.linewidth": 0.35,
+    "text.color": INK,
+    "text.parse_math": False,  # a name with two dollar signs is a name
+    "xtick.color": SOFT,
+    "ytick.color": SOFT,
+    "xtick.labelsize": 6,
+    "ytick.labelsize": 6,
+    "xtick.major.width": 0.5,
+    "ytick.major.width": 0.5,
+    "xtick.major.size": 2,
+    "ytick.major.size": 2,
+    "lines.linewidth": 1.1,
+    "lines.markersize": 3,
+    "legend.frameon": False,
+    "legend.fontsize": 6,
+    "figure.facecolor": PAPER,
+    "axes.facecolor": PAPER,
+    "savefig.facecolor": PAPER,
+    "svg.hashsalt": "rtx",
+    "svg.fonttype": "path",
+    "pdf.fonttype": 42,  # TrueType, embedded; journals refuse Type 3
+    "pdf.compression": 6,
+    "path.simplify": True,
+}
+
+
+@contextmanager
+def settings() -> Iterator[None]:
+    """Within it, Matplotlib is as it was made, whatever a user's matplotlibrc says: same input, same bytes."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        yield
+
+
+def new_figure(height: float, width: float = COLUMN) -> Figure:
+    """An empty figure; call it, and draw, inside `mpl.rc_context(RC)`."""
+    fonts.register()
+    figure = Figure(figsize=(width, height))
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def model_colours(count: int, *, dark: bool = False) -> list[str]:
+    """One colour for each of `count` models, from dark to light."""
+    ramp = _MODEL_RAMP_DARK if dark else _MODEL_RAMP
+    colours = []
+    for index in range(count):
+        place = (index / (count - 1) if count > 1 else 0) * (len(ramp) - 1)
+        low = min(int(place), len(ramp) - 2)
+        part = place - low
+        mixed = [round(a + (b - a) * part) for a, b in zip(ramp[low], ramp[low + 1], strict=True)]
+        colours.append("#" + "".join(f"{value:02x}" for value in mixed))
+    return colours
+
+
+def family_colour(family: str) -> str:
+    """The one colour of a family of corruptions."""
+    return FAMILY_COLOURS[family][0]
+
+
+def tint(colour: str, strength: float = 0.16) -> str:
+    """A colour mixed into white, for backgrounds."""
+    red, green, blue = (int(to_hex(colour)[i : i + 2], 16) for i in (1, 3, 5))
+    return "#" + "".join(f"{round(255 - (255 - v) * strength):02x}" for v in (red, green, blue))
+
+
+def shade_dark(colour: str) -> str:
+    """A colour mixed into black, for backgrounds on dark paper."""
+    return "#" + "".join(f"{round(int(colour[i : i + 2], 16) * 0.45):02x}" for i in (1, 3, 5))
+
+
+def title(axes: Any, text: str, width: int = 55) -> None:
+    """Say the figure's point over its axes, wrapped to the column."""
+    axes.figure.text(
+        0.01, 0.995, wrap(unbroken(text), width), ha="left", va="top", fontsize=7.2, fontweight="bold", linespacing=1.25
+    )
+
+
+def wrap(text: str, width: int) -> str:
+    r"""Break a line at spaces.
+
+    Example:
+        >>> wrap("one two three", 8)
+        'one two\nthree'
+    """
+    lines = [""]
+    for word in text.split(" "):
+        candidate = f"{lines[-1]} {word}".strip()
+        if len(candidate) <= width or not lines[-1]:
+            lines[-1] = candidate
+        else:
+            lines.append(word)
+    return "\n".join(lines).replace("\u00a0", " ")
+
+
+def spread(values: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """Places for labels near `values`, at least `gap` apart and between `low` and `high` where they fit.
+
+    Example:
+        >>> spread([1.0, 1.0], 1.0, 0.0, 5.0)
+        [0.5, 1.5]
+    """
+    order = sorted(range(len(values)), key=lambda i: (values[i], i))
+    clusters: list[tuple[float, int]] = []  # middle, how many
+    for index in order:
+        middle, count = min(max(values[index], low), high), 1
+        clusters.append((middle, count))
+        while len(clusters) > 1:
+            (m1, n1), (m2, n2) = clusters[-2:]
+            if m2 - m1 >= gap * (n1 + n2) / 2:
+                break
+            merged = (m1 * n1 + m2 * n2) / (n1 + n2)
+            total = n1 + n2
+            merged = min(max(merged, low + gap * (total - 1) / 2), max(high - gap * (total - 1) / 2, low))
+            clusters[-2:] = [(merged, total)]
+    places = [m - gap * (n - 1) / 2 + gap * k for m, n in clusters for k in range(n)]
+    result = [0.0] * len(values)
+    for place, index in zip(places, order, strict=True):
+        result[index] = place
+    return result
+
+
+def save(figure: Figure, stem: Path, formats: Iterable[str] = FORMATS) -> None:
+    """Write a figure as files, without dates or program names in them."""
+    metadata: dict[str, dict[str, Any]] = {
+        "pdf": {"CreationDate": None, "ModDate": None, "Creator": None, "Producer": None},
+        "svg": {"Date": None, "Creator": None},
+        "png": {"Software": None},
+    }
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    with compressed_once(), fonts.looked_up_once(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)  # a report says that once
+        for kind in formats:
+            stem.with_name(f"{stem.name}.{kind}").write_bytes(_bytes(figure, kind, metadata[kind]))
+
+
+def _bytes(figure: Figure, kind: str, metadata: dict[str, Any]) -> bytes:
+    stream = io.BytesIO()
+    with mpl.rc_context(RC):
+        options: dict[str, Any] = {"pil_kwargs": PACKED} if kind == "png" else {}
+        figure.savefig(stream, format=kind, metadata=metadata, dpi=220, **options)
+    return stream.getvalue()
+
+
+def inline_svg(text: str, prefix: str, label: str, n_models: int) -> str:
+    """An SVG file's text as an element of a page: its own ids, a label, and colours that follow the page's theme.
+
+    Args:
+        text: what `save` wrote.
+        prefix: makes its ids unique in the page.
+        label: what a screen reader says; already escaped for an attribute.
+        n_models: how many model colours it was drawn with.
+    """
+    body = text[text.index("<svg") :]
+    body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.S)
+    body = re.sub(r"<!--.*?-->", "", body, flags=re.S)
+    body = re.sub(r'(\bid="|xlink:href="#|url\(#)', rf"\g<1>{prefix}-", body)
+    swaps = {INK: "--ink", SOFT: "--soft", RULE: "--rule", PAPER: "--paper"}
+    swaps |= {family_colour(family): f"--{family.replace('_', '-')}" for family in (*FAMILIES, "held_out")}
+    swaps |= {tint(family_colour(f), TITLE_TINT): f"--{f}-tint" for f in FAMILIES}
+    for index, colour in enumerate(model_colours(n_models)):
+        swaps.setdefault(colour, f"--m{n_models}-{index}")
+    body = re.sub(
+        r"(?<=[:\s])(#[0-9a-f]{6})\b",
+        lambda match: f"var({swaps[match.group(1)]})" if match.group(1) in swaps else match.group(1),
+        body,
+    )
+    body = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", body, count=1)
+    body = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", body, count=1)
+    return body.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)

@@ -1,0 +1,74 @@
+"""Grids of the page: the heat map and the completeness matrix as rows of cells."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rtx.corruptions import BENCHMARK, CORRUPTIONS, FAMILIES
+from rtx.reports.figures import heat
+from rtx.reports.figures.completeness import counts
+from rtx.reports.runs.groups import Group
+from rtx.reports.runs.runs import Run
+from rtx.reports.text.wording import corruption_name, percent, shortened
+from rtx.types import CLEAN, SEVERITIES, Condition
+
+
+def heat_grid(group: Group) -> dict[str, Any]:
+    """Models in rows, corruptions in columns: what is left of P, its colour, and the scores behind it."""
+    columns = [
+        {"name": corruption_name(n), "short": corruption_name(n, short=True), "family": CORRUPTIONS[n]}
+        for n in BENCHMARK
+    ]
+    body = []
+    for run, short in zip(group.runs, shortened([run.name for run in group.runs], 26), strict=True):
+        cells = []
+        for name, value in heat.values(run).items():
+            cells.append(_heat_cell(value, _hover(run, name)))
+        whole = run.summary.rPC if run.summary.complete else None
+        text = f"{run.name}: rPC over 15 corruptions; folder {run.folder}"
+        cells.append(_heat_cell(None if whole is None or whole != whole else whole, text))
+        body.append({"name": run.name, "short": short, "cells": cells})
+    widths = [(family, sum(CORRUPTIONS[n] == family for n in BENCHMARK)) for family in FAMILIES]
+    return {"columns": columns, "families": widths, "rows": body}
+
+
+def _heat_cell(value: float | None, hover: str) -> dict[str, Any]:
+    if value is None:
+        return {"text": percent(None), "value": "", "back": "", "ink": "", "hover": hover}
+    colour = heat.shade(value)
+    return {"text": percent(value, 0), "value": repr(value), "back": colour, "ink": heat.ink_on(colour), "hover": hover}
+
+
+def _hover(run: Run, corruption: str) -> str:
+    scores = [percent(run.score(Condition(corruption, level))) for level in SEVERITIES]
+    return (
+        f"{run.name}, {corruption_name(corruption)}: clean {percent(run.score(CLEAN))}; severities 1 to 5: "
+        f"{', '.join(scores)}; cells/{corruption}_1.json to _5.json"
+    )
+
+
+def completeness_grid(group: Group) -> dict[str, Any]:
+    """Models in rows, corruptions in columns: cells there of cells wanted."""
+    columns = [{"name": "clean", "short": "clean"}]
+    columns += [{"name": corruption_name(n), "short": corruption_name(n, short=True)} for n in BENCHMARK]
+    body = []
+    for run, short in zip(group.runs, shortened([run.name for run in group.runs], 26), strict=True):
+        flags = sorted({flag for cell in run.cells.values() for flag in cell.flags})
+        cells = [
+            {
+                "text": f"{there}/{wanted}",
+                "state": "done" if there == wanted else "part" if there else "none",
+                "name": name,
+            }
+            for name, there, wanted in counts(run)
+        ]
+        body.append(
+            {
+                "name": run.name,
+                "short": short,
+                "cells": cells,
+                "images": run.n_images or "unknown",
+                "flags": ", ".join(flags),
+            }
+        )
+    return {"columns": columns, "rows": body}

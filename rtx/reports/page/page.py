@@ -1,0 +1,273 @@
+"""The page: one file that needs no network, with figures and pictures inside it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from rtx.reports.figures.style import FAMILY_COLOURS, TITLE_TINT, inline_svg, model_colours, shade_dark, tint
+from rtx.reports.page.grids import completeness_grid, heat_grid
+from rtx.reports.page.views import (
+    AFTER_STRIPS,
+    BEFORE_STRIPS,
+    COMPLETENESS,
+    EVERY,
+    HEAT,
+    TRANSFER,
+    View,
+    wants_transfer,
+)
+from rtx.reports.runs.groups import Group
+from rtx.reports.runs.runs import Run
+from rtx.reports.strips.examples import Choice, Examples
+from rtx.reports.strips.selection import models_shown
+from rtx.reports.strips.strips import strips
+from rtx.reports.tables.table import Table, latex, markdown
+from rtx.reports.text.banners import Banner, missing_text
+from rtx.reports.text.verdict import Verdict, verdict
+from rtx.reports.text.wording import dataset_name, metric_name, percent, unbroken
+from rtx.results.cell import protocol_key
+
+FILES = Path(__file__).parent / "files"
+SHOWN_ABOVE = frozenset({"completeness"})
+"""Tables that the page holds as a view of its own, with the same numbers."""
+
+
+@dataclass(frozen=True)
+class Content:
+    """Everything that goes into the page."""
+
+    title: str
+    groups: tuple[Group, ...]
+    banners: tuple[Banner, ...]
+    tables: Mapping[str, Sequence[Table]]
+    shared_tables: tuple[Table, ...]
+    against: Table | None
+    doubts: tuple[str, ...]
+    choices: Mapping[str, Sequence[Choice]]
+    examples: Mapping[Path, Examples]
+    strips: Mapping[str, strips.Strips]
+    figures: Path
+    formats: tuple[str, ...]
+    drawn: frozenset[Path]
+    only_files: frozenset[Path] = frozenset()  # charts that the page has no room for
+
+
+@dataclass(frozen=True)
+class Section:
+    """One view on the page.
+
+    Attributes:
+        id: anchor.
+        kind: `chart`, `heat`, `strips` or `matrix`.
+        title: heading.
+        point: what it says.
+        about: how to read it.
+        svg: the chart, empty where it could not be drawn.
+        files: figure files as (format, relative path).
+        missing: (run, what it lacks, command).
+        absent: why there is nothing to see.
+    """
+
+    id: str
+    kind: str
+    title: str
+    point: str
+    about: str
+    svg: Markup
+    files: tuple[tuple[str, str], ...]
+    missing: tuple[tuple[str, str, str], ...]
+    absent: str
+    data: Any = None
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """One group on the page."""
+
+    id: str
+    name: str
+    group: Group
+    verdicts: tuple[Verdict, ...]
+    sections: tuple[Section, ...]
+    tables: tuple[Table, ...]
+
+
+def render(content: Content) -> str:
+    """The page as text, however large it becomes."""
+    chapters = tuple(_chapter(content, group, index) for index, group in enumerate(content.groups))
+    script = (FILES / "report.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    counts_of_models = sorted({view.colours(group) for group in content.groups for view in EVERY})
+    return template().render(
+        title=content.title,
+        chapters=chapters,
+        banners=content.banners,
+        shared_tables=content.shared_tables,
+        against=content.against,
+        doubts=content.doubts,
+        cards=[_card(run) for group in content.groups for run in group.runs],
+        # These two are ours, and are put in as they are; everything else is escaped.
+        style=Markup((FILES / "report.css").read_text(encoding="utf-8") + _variables(counts_of_models)),
+        script=Markup(script),
+        script_hash=digest,
+        to_latex=latex,
+        unbroken=unbroken,
+        breakable=_breakable,
+        to_markdown=markdown,
+        n_runs=sum(len(group.runs) for group in content.groups),
+    )
+
+
+@cache
+def template() -> jinja2.Template:
+    """The page without its content."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(FILES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template("report.html.j2")
+
+
+def _variables(counts_of_models: Sequence[int]) -> str:
+    """Colours of families and models as variables, for light and for dark paper."""
+    light, dark = [], []
+    for family, (one, two) in FAMILY_COLOURS.items():
+        name = family.replace("_", "-")
+        light += [f"--{name}:{one}", f"--{name}-tint:{tint(one, TITLE_TINT)}"]
+        dark += [f"--{name}:{two}", f"--{name}-tint:{shade_dark(one)}"]
+    for count in counts_of_models:
+        light += [f"--m{count}-{i}:{colour}" for i, colour in enumerate(model_colours(count))]
+        dark += [f"--m{count}-{i}:{colour}" for i, colour in enumerate(model_colours(count, dark=True))]
+    one, two = ";".join(light), ";".join(dark)
+    return (
+        f"\n:root{{{one}}}\n@media screen and (prefers-color-scheme:dark){{:root:not([data-theme=light]){{{two}}}}}\n"
+        f"@media screen{{:root[data-theme=dark]{{{two}}}}}\n"
+    )
+
+
+def _breakable(name: str) -> Markup:
+    """A name, escaped, that may be broken after its underscores."""
+    return Markup("<wbr>").join(re.split(r"(?<=[_/…])", name))
+
+
+def _chapter(content: Content, group: Group, index: int) -> Chapter:
+    name = f"g{index}"
+    sections = [_section(content, group, view, name) for view in BEFORE_STRIPS]
+    sections.append(_strips(content, group, name))
+    sections += [_section(content, group, view, name) for view in AFTER_STRIPS]
+    if wants_transfer(group):
+        sections += [_section(content, group, view, name) for view in TRANSFER]
+    sections.append(_section(content, group, COMPLETENESS, name))
+    title = f"{dataset_name(group.dataset)}, {metric_name(group.metric)}"
+    verdicts = tuple(verdict(group, run) for run in group.runs)
+    return Chapter(
+        name,
+        title,
+        group,
+        verdicts,
+        tuple(sections),
+        tuple(t for t in content.tables[group.slug] if t.name not in SHOWN_ABOVE),
+    )
+
+
+def _section(content: Content, group: Group, view: View, chapter: str) -> Section:
+    stem = _stem(content, group, view.name)
+    drawn = stem in content.drawn
+    kind = {HEAT.name: "heat", COMPLETENESS.name: "matrix"}.get(view.name, "chart")
+    point = view.point(group) if drawn else ""
+    svg = Markup("")
+    if drawn and kind == "chart" and stem not in content.only_files:
+        text = stem.with_name(f"{stem.name}.svg").read_text(encoding="utf-8")
+        # The text is Matplotlib's: every name in it was drawn as outlines, none is in it as text.
+        label = escape(f"{view.title}. {point}", quote=True)
+        svg = Markup(inline_svg(text, f"{chapter}-{view.name}", label, view.colours(group)))
+    data = (
+        {"heat": heat_grid, "matrix": completeness_grid}[kind](group)
+        if kind != "chart"
+        else _curve_numbers(group, view)
+    )
+    missing = tuple((run.name, missing_text(run), run.remedy()) for run, _ in view.missing(group))
+    absent = "" if drawn else view.absent(group) or "No run has the cells for it."
+    if stem in content.only_files:
+        absent = f"Too large for this page: see figures/{stem.name}.svg."
+    return Section(
+        f"{chapter}-{view.name}",
+        kind,
+        view.title,
+        point,
+        view.about,
+        svg,
+        _files(content, stem) if drawn else (),
+        missing,
+        absent,
+        data,
+    )
+
+
+def _stem(content: Content, group: Group, name: str) -> Path:
+    root = content.figures / "figures"
+    return root / name if len(content.groups) == 1 else root / group.slug / name
+
+
+def _files(content: Content, stem: Path) -> tuple[tuple[str, str], ...]:
+    path = stem.relative_to(content.figures).as_posix()
+    return tuple((kind.upper(), f"{path}.{kind}") for kind in content.formats)
+
+
+def _strips(content: Content, group: Group, chapter: str) -> Section:
+    there, lacking = models_shown(group, content.examples)
+    kept = [found for _, found in there if found.evaluated > len(found.images)]
+    pool = f"Chosen among the {len(kept[0].images)} images that were kept of {kept[0].evaluated}. " if kept else ""
+    about = (
+        "One image under one corruption, severity 0 to 5 from left to right, one row a model. "
+        "Green, solid: hits. "
+        "Orange, dotted: false alarms. White, dashed: missed objects. Label maps: wrong pixels are striped. "
+        f"Predictions with a score of 0.3 and above. {pool}Images are chosen by the drop of their quality, not by hand."
+    )
+    hidden = len(group.runs) - len(there) - len(lacking)
+    if hidden:
+        about += f" Of {len(there) + hidden} models, the baseline, the best, the worst and one between are drawn."
+    absent = ""
+    if not there:
+        absent = (
+            "Imported results hold no images."
+            if all(run.card.get("origin") for run in group.runs)
+            else "No run keeps example images. Evaluations with --keep-predictions write them (a folder examples/ with "
+            "index.json beside the cells)."
+        )
+    elif not content.choices[group.slug]:
+        absent = "No image has the clean condition and all five severities of a corruption in every run with examples."
+    built = content.strips.get(group.slug)
+    rows = tuple((name, why, "") for name, why in lacking) if there else ()
+    return Section(f"{chapter}-strips", "strips", "Example strips", "", about, Markup(""), (), rows, absent, built)
+
+
+def _curve_numbers(group: Group, view: View) -> Any:
+    if view.name != "curve":
+        return None
+    return [(run.name, [percent(run.severity_mean(level)) for level in range(6)]) for run in group.runs]
+
+
+def _card(run: Run) -> dict[str, Any]:
+    return {
+        "name": run.name,
+        "folder": str(run.folder),
+        "key": protocol_key(run.card),
+        "json": json.dumps(run.card, indent=1, sort_keys=True, ensure_ascii=False, default=str),
+    }

@@ -1,0 +1,167 @@
+"""What a report draws of a group: each view says which cells it needs, and names what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from matplotlib.figure import Figure
+
+from rtx.reports.figures import breakdown, completeness, curve, families, heat, multiples, scatter, transfer
+from rtx.reports.runs.groups import Group
+from rtx.reports.runs.runs import BENCHMARK_CELLS, Run
+from rtx.reports.text.wording import metric_name
+from rtx.types import Condition
+
+
+@dataclass(frozen=True)
+class View:
+    """One figure of the report.
+
+    Attributes:
+        name: file name of the figure.
+        title: heading on the page.
+        about: how to read it, one or two sentences.
+        draw: makes the figure; None where there is nothing to draw.
+        point: what the figure says, one sentence from the data.
+        required: the cells that it needs of every run.
+        absent: what to say where it cannot be drawn though every cell is there.
+        colours: how many colours its lines have, for the page to give them those of its theme.
+    """
+
+    name: str
+    title: str
+    about: str
+    draw: Callable[[Group], Figure | None]
+    point: Callable[[Group], str]
+    required: tuple[Condition, ...] = BENCHMARK_CELLS
+    absent: Callable[[Group], str] = lambda group: ""
+    colours: Callable[[Group], int] = lambda group: len(group.runs)
+
+    def missing(self, group: Group) -> list[tuple[Run, tuple[Condition, ...]]]:
+        """Runs that lack cells which this view needs, with those cells."""
+        found = [(run, tuple(c for c in self.required if c not in run.grid())) for run in group.runs]
+        return [(run, cells) for run, cells in found if cells]
+
+
+def _no_sizes(group: Group) -> str:
+    return f"These cells hold no {metric_name(group.metric)} by object size; COCO scoring gives it (APs, APm, APl)."
+
+
+def _no_classes(group: Group) -> str:
+    if all(run.card.get("origin") for run in group.runs):
+        return f"The imported results hold no {metric_name(group.metric)} by class."
+    return (
+        f"No {metric_name(group.metric)} by class here: an evaluation writes by_class.json beside its cells; where it "
+        "is missing, the evidence must be there and small."
+    )
+
+
+def _no_eps(group: Group) -> str:
+    found = sorted({run.source.text for run in group.runs})
+    return (
+        "Needs comparable, complete runs of one model and transfer mode, at least two radii; "
+        f"sources here: {', '.join(found)}. Train another with: "
+        "rtx train CONFIG --source resnet50_l2_eps3 --transfer fixed"
+    )
+
+
+def _no_axis(group: Group) -> str:
+    return (
+        "Needs complete runs from at least two ResNet-50 sources whose accuracy on ImageNet-C is published "
+        "(in1k_v1, ant, ant3x3, augmix, deepaug, prime, speckle, ...)."
+    )
+
+
+CURVE = View(
+    "curve",
+    "Severity curve",
+    "Mean over the 15 corruptions at each severity; 0 is the clean images. "
+    "A band is a 95 % interval; of more than four models it is drawn for the baseline, the best and the worst. No band "
+    "means that none was computed.",
+    curve.draw,
+    curve.point,
+)
+HEAT = View(
+    "heat",
+    "What each corruption leaves",
+    "Mean over severities 1 to 5 as a share of the model's own clean score, in percent. Dark is where it breaks.",
+    heat.draw,
+    heat.point,
+)
+MULTIPLES = View(
+    "multiples",
+    "Every corruption by severity",
+    "One panel a corruption on one scale, titles in the colour of the family; dotted: the baseline's clean score.",
+    multiples.draw,
+    multiples.point,
+)
+FAMILY_VIEW = View(
+    "families",
+    "Drop by family",
+    "Drop = 1 − score / P. Right: difference to the baseline, paired over the same pixels; a hollow mark has no "  # noqa: RUF001
+    "interval and may be chance. Of more than six models only the ends are named; differences are in the table.",
+    families.draw,
+    families.point,
+)
+SCATTER = View(
+    "scatter",
+    "Clean against corrupted",
+    "Grey: published detectors on the same test set, corrupted in BGR, and the straight line through them. Dotted: how "
+    "far a model of the same protocol lies from that trend. Dashed: nothing lost.",
+    scatter.draw,
+    scatter.point,
+)
+SIZES = View(
+    "sizes",
+    "Drop by object size",
+    "Drop of the score of small, medium and large objects, each against its own clean score.",
+    breakdown.draw_sizes,
+    breakdown.size_point,
+    absent=_no_sizes,
+)
+CLASSES = View(
+    "classes",
+    "Drop by class",
+    "Drop of each class against its own clean score, the baseline's largest first.",
+    breakdown.draw_classes,
+    breakdown.class_point,
+    absent=_no_classes,
+)
+EPS = View(
+    "eps",
+    "Transfer: score against the source's eps",
+    "Clean and corrupted score, and the drop, against the radius that the source was trained with (log axis; 0 is a "
+    "source trained without adversary).",
+    transfer.draw_eps,
+    transfer.eps_point,
+    absent=_no_eps,
+    colours=transfer.eps_colours,
+)
+SOURCE_AXIS = View(
+    "source_axis",
+    "Transfer: source axis against target axis",
+    "How robust the source is on its own task (published accuracy on ImageNet-C, ResNet-50) against what is left on "
+    "the target.",
+    transfer.draw_axes,
+    transfer.axis_point,
+    absent=_no_axis,
+    colours=transfer.axis_colours,
+)
+COMPLETENESS = View(
+    "completeness",
+    "Completeness",
+    "Cells that were evaluated, of one clean and five severities for each corruption.",
+    completeness.draw,
+    completeness.point,
+    required=(),
+)
+BEFORE_STRIPS = (CURVE,)
+AFTER_STRIPS = (HEAT, MULTIPLES, FAMILY_VIEW, SCATTER, SIZES, CLASSES)
+TRANSFER = (EPS, SOURCE_AXIS)
+EVERY = (*BEFORE_STRIPS, *AFTER_STRIPS, *TRANSFER, COMPLETENESS)
+
+
+def wants_transfer(group: Group) -> bool:
+    """Whether the runs differ by source or transfer mode."""
+    return len({(run.source.text, run.transfer) for run in group.runs}) > 1

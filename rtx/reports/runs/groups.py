@@ -1,0 +1,182 @@
+"""Which runs may stand side by side."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from rtx.results.cell import CONTEXT_FIELDS
+from rtx.reports.runs.naming import slug
+from rtx.reports.runs.runs import Run
+from rtx.reports.text.wording import shortened
+
+# Two models differ in these by their nature; all else on the card must agree for their difference to mean anything.
+_OF_THE_MODEL = frozenset({"weights_sha256", "config_sha256"})
+OF_THE_SUBSET = frozenset({"subset", "n_images", "data_sha256"})
+TINY = 50
+WORDS = {
+    "corruption_engine": "corruption engine",
+    "corruption_engine_version": "engine version",
+    "channel_order": "channel order",
+    "corruption_seed": "corruption seed",
+    "corruption_at": "where the corruption acts",
+    "image_key": "what seeds an image",
+    "precision": "precision",
+    "limit": "subset (--limit)",
+    "subset": "how the subset was drawn",
+    "origin": "who evaluated",
+    "unknown": "what is not stated",
+    "n_images": "number of images",
+    "data_sha256": "images or annotations (data hash)",
+    "metric": "metric definition or scorer",
+    "batching": "batching",
+}
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs on one test set under one metric: what can share a plot.
+
+    Attributes:
+        dataset: name of the test set.
+        metric: the headline metric.
+        runs: in the order they were given.
+        hashed: whether its file names need a hash, as another group's name has the same letters.
+    """
+
+    dataset: str
+    metric: str
+    runs: tuple[Run, ...]
+    hashed: bool = False
+
+    @property
+    def slug(self) -> str:
+        """For file names; no other group of the report has the same."""
+        plain = slug(f"{self.dataset}_{self.metric}")
+        if not self.hashed:
+            return plain
+        return f"{plain}_{hashlib.sha256(repr((self.dataset, self.metric)).encode()).hexdigest()[:8]}"
+
+    @cached_property
+    def baseline(self) -> Run:
+        """What others are compared with.
+
+        The run named so; else the first that has all cells of all images, from a standard source, under a protocol
+        that another such run shares, as far as there is one, in this order of importance.
+        """
+        named = [run for run in self.runs if run.baseline]
+        if named:
+            return named[0]
+        whole = [run for run in self.complete if not run.preview]
+
+        def lack(run: Run) -> tuple[bool, bool, bool]:
+            alone = not any(other is not run and not unlike(other, run) for other in whole)
+            return run not in whole, run.source.eps != 0, alone
+
+        return min(self.runs, key=lack)
+
+    @property
+    def complete(self) -> tuple[Run, ...]:
+        """Runs whose grid is whole."""
+        return tuple(run for run in self.runs if run.summary.complete)
+
+    @cached_property
+    def comparable(self) -> tuple[Run, ...]:
+        """Complete runs that may be compared with the baseline, the baseline among them."""
+        return tuple(run for run in self.complete if not unlike(self.baseline, run))
+
+    def called(self, run: Run, most: int = 32) -> str:
+        """A run's name for a figure, apart from the names of the others."""
+        return shortened([other.name for other in self.runs], most)[self.runs.index(run)]
+
+    @property
+    def claimed(self) -> tuple[Run, ...]:
+        """Runs that a sentence about the group may be made of: comparable ones on all images, or the baseline alone."""
+        return tuple(run for run in self.comparable if not run.preview) or (self.baseline,)
+
+    @cached_property
+    def roles(self) -> dict[str, str]:
+        """What the runs that stand out are, by name: the baseline, and those with the highest and the lowest mPC."""
+        ranked = sorted(self.claimed, key=lambda run: run.summary.mPC)
+        found: dict[str, list[str]] = {self.baseline.name: ["baseline"]}
+        for run, word in ((ranked[-1], "highest mPC"), (ranked[0], "lowest mPC")) if len(ranked) > 1 else ():
+            found.setdefault(run.name, []).append(word)
+        return {name: ", ".join(words) for name, words in found.items()}
+
+
+def group_runs(runs: Sequence[Run]) -> list[Group]:
+    """Sort runs by test set and metric, in order of first appearance.
+
+    A name that ends with the test set only because another group holds the same name loses that ending.
+    """
+    found: dict[tuple[str, str], list[Run]] = {}
+    for run in runs:
+        found.setdefault((run.dataset, run.metric), []).append(run)
+    held = {key: {_without_set(run) for run in members} for key, members in found.items()}
+    for key, members in found.items():
+        elsewhere = set().union(*(names for other, names in held.items() if other != key))
+        short = [name if (name := _without_set(run)) in elsewhere else run.name for run in members]
+        if len(set(short)) == len(short):
+            members[:] = [replace(run, name=name) for run, name in zip(members, short, strict=True)]
+    groups = [Group(dataset, metric, tuple(members)) for (dataset, metric), members in found.items()]
+    often = Counter(group.slug for group in groups)
+    return [replace(group, hashed=often[group.slug] > 1) for group in groups]
+
+
+def _without_set(run: Run) -> str:
+    """A run's name without the test set at its end, where that was put behind what the run itself is called."""
+    labels = run.card.get("labels") or {}
+    own = str(labels.get("name") or labels.get("run") or run.folder.name)
+    return run.name.removesuffix(f" {run.dataset}") if run.name.startswith(f"{own} ") else run.name
+
+
+def unlike(a: Run, b: Run) -> tuple[str, ...]:
+    """Fields of the protocol in which two runs differ; their numbers are not comparable unless it is empty."""
+    one, two = identity(a.card), identity(b.card)
+    fields = [name for name in sorted(set(one) | set(two)) if one.get(name) != two.get(name)]
+    return (*(["headline metric"] if a.metric != b.metric else []), *(WORDS.get(name, name) for name in fields))
+
+
+def differing(a: Run, b: Run) -> list[tuple[str, str, str]]:
+    """The same fields in words with both values; what follows from another subset is left out where that differs."""
+    one, two = identity(a.card), identity(b.card)
+    fields = [name for name in sorted(set(one) | set(two)) if one.get(name) != two.get(name)]
+    if "limit" in fields:
+        fields = [name for name in fields if name not in OF_THE_SUBSET]
+    return [(WORDS.get(name, name), *_apart(name, one.get(name), two.get(name))) for name in fields]
+
+
+def _apart(field: str, one: str | None, two: str | None) -> tuple[str, str]:
+    """Two values, and of two objects only the entries in which they differ."""
+    first, second = (json.loads(text or "null") for text in (one, two))
+    if isinstance(first, dict) and isinstance(second, dict):
+        names = sorted(name for name in set(first) | set(second) if first.get(name) != second.get(name))
+        one, two = (json.dumps({name: side[name] for name in names if name in side}) for side in (first, second))
+    given = ("not stated" if text is None else stated(field, text) for text in (one, two))
+    return next(given), next(given)
+
+
+def identity(card: Mapping[str, Any]) -> dict[str, str]:
+    """The fields of a card that must agree, as text.
+
+    What else was scored beside the headline (`kinds`) does not touch it: the box AP of a detector with masks is
+    comparable with that of one without.
+    """
+    plain = {name: value for name, value in card.items() if name not in CONTEXT_FIELDS | _OF_THE_MODEL}
+    metric = plain.get("metric")
+    if isinstance(metric, Mapping):
+        plain["metric"] = {name: value for name, value in metric.items() if name != "kinds"}
+    return {name: json.dumps(value, sort_keys=True, default=str) for name, value in plain.items()}
+
+
+def stated(field: str, text: str) -> str:
+    """The value of a field of `identity`, short enough for a sentence."""
+    if text == "not stated" and field == "origin":
+        return "rtx"
+    value = "all images" if field == "limit" and text == "null" else text.strip('"')
+    return value if len(value) <= 48 else value[:45] + "..."

@@ -1,0 +1,110 @@
+"""Which runs are of one model and one source: only those may be joined by a line or averaged."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Hashable, Sequence
+from pathlib import PurePosixPath
+
+from rtx.reports.runs.naming import UNKNOWN
+from rtx.reports.runs.runs import Run
+
+Model = tuple[str, str, str]
+"""Method, architecture of the backbone, and the config's name without what it says of source and transfer."""
+NORMS = {"l2": "L2", "linf": "Linf"}
+_SOURCE_WORDS = re.compile(
+    r"(?:^|(?<=[_-]))(?:in1k(?:_v\d)?|l2|linf|eps\d+(?:\.\d+)?|std|standard|robust|natural|fixed|full(?:_strict)?)(?:[_-]|$)"
+)
+
+
+def model_of(run: Run) -> Model:
+    """What tells the model of a run from others, whatever its source and transfer mode are.
+
+    A run that names neither method nor config is like no other.
+    """
+    labels = run.card.get("labels") or {}
+    recipe = _SOURCE_WORDS.sub("", str(labels.get("config") or labels.get("training") or "")).strip("_-")
+    return run.method, run.source.arch, recipe or (run.name if run.method == UNKNOWN else "")
+
+
+def model_titles(runs: Sequence[Run], join: str = " ") -> dict[Model, str]:
+    """What to call the models of some runs beside each other: no more than tells them apart, "" for a single one."""
+    models = list(dict.fromkeys(model_of(run) for run in runs))
+
+    def head(model: Model) -> str:
+        method, _, recipe = model
+        return recipe if method == UNKNOWN else method
+
+    short = [(head(model), model[1]) for model in models]
+    heads, archs = ({pair[place] for pair in short} for place in (0, 1))
+    found = {}
+    for model, pair in zip(models, short, strict=True):
+        named = model[2] or model[0] if short.count(pair) > 1 else pair[0] if len(heads) > 1 else ""
+        found[model] = join.join(part for part in (named, pair[1] if len(archs) > 1 else "") if part)
+    return found
+
+
+def mode_titles(runs: Sequence[Run]) -> dict[tuple[str, str], str]:
+    """What to call the transfer modes of some runs: with the batch-norm policy where one mode comes with several."""
+    found = list(dict.fromkeys(mode_of(run) for run in runs))
+    several = {mode for mode, _ in found if len({policy for other, policy in found if other == mode}) > 1}
+    return {(mode, norm): f"{mode}, norm {norm or UNKNOWN}" if mode in several else mode for mode, norm in found}
+
+
+def mode_of(run: Run) -> tuple[str, str]:
+    """The transfer mode and what becomes of batch norm in it, as far as the card says so."""
+    backbone = (run.card.get("freeze_map") or {}).get("backbone") or {}
+    return run.transfer, str(backbone.get("norm_policy") or "")
+
+
+def source_key(run: Run) -> str:
+    """A source as it is whatever the architecture: the recipe of a listed one, the path of a file of one's own."""
+    raw = str(run.card.get("source") or UNKNOWN)
+    _, colon, file = raw.partition(":")
+    return file if colon else raw if "/" in raw else run.source.recipe
+
+
+def source_titles(runs: Sequence[Run]) -> dict[str, str]:
+    """What to call sources beside each other: the recipe or the file's name, with folders where it takes them."""
+    recipes = {source_key(run): run.source.recipe for run in runs}
+    found = {}
+    for key, recipe in recipes.items():
+        others = [other for other in recipes if other != key and recipes[other] == recipe]
+        parts = PurePosixPath(key).parts
+        tails = ("/".join(parts[-length:]) for length in range(2, len(parts) + 1))
+        apart = (t for t in tails if not any(other.endswith(f"/{t}") or other == t for other in others))
+        found[key] = next(apart, key) if others else recipe
+    return found
+
+
+def family_of(run: Run) -> str:
+    """The publisher's part of an adversarial recipe, e.g. "madry" of `madry_l2_eps3`; "" of most."""
+    return re.sub(r"_?(?:l2|linf)_eps\d+(?:\.\d+)?$", "", run.source.recipe) if run.source.norm else ""
+
+
+def radius(run: Run) -> str:
+    """The radius of a run's source with its norm, e.g. "L2 eps 3" or "Linf eps 4/255"; "eps 0" for a standard one."""
+    eps, norm = run.source.eps or 0.0, run.source.norm
+    if not eps:
+        return "eps 0"
+    parts = (family_of(run), NORMS.get(str(norm), str(norm)), f"eps {eps:g}{'/255' if norm == 'linf' else ''}")
+    return " ".join(part for part in parts if part)
+
+
+def setup_of(run: Run) -> Hashable:
+    """What repeats of one experiment have in common: they differ by chance alone."""
+    return model_of(run), mode_of(run), str(run.card.get("source")), str(run.card.get("config_sha256"))
+
+
+def repeats(runs: Sequence[Run]) -> list[tuple[Run, ...]]:
+    """Runs sorted into repeats of one experiment, in order of first appearance."""
+    found: dict[Hashable, list[Run]] = {}
+    for run in runs:
+        found.setdefault(setup_of(run), []).append(run)
+    return [tuple(members) for members in found.values()]
+
+
+def mean_of(runs: Sequence[Run], read: Callable[[Run], float]) -> float:
+    """Mean over repeats of one experiment."""
+    return math.fsum(map(read, runs)) / len(runs)

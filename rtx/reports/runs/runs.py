@@ -1,0 +1,296 @@
+"""Read finished evaluations from their folders."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import shlex
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from rtx.corruptions import BENCHMARK, CORRUPTIONS, HELD_OUT
+from rtx.errors import BadValue
+from rtx.metrics.robustness import Summary, summarise
+from rtx.results.cell import Cell, CellFolder
+from rtx.reports.runs.classes import with_classes
+from rtx.reports.runs.intervals import Intervals, read_intervals
+from rtx.reports.runs.naming import Source, dataset_of, datasets_of, method_of, source_of, unique_names
+from rtx.reports.text.remedy import remedy
+from rtx.types import CLEAN, SEVERITIES, Condition
+
+log = logging.getLogger(__name__)
+
+EVERY_CONDITION = (CLEAN, *(Condition(name, level) for name in CORRUPTIONS for level in SEVERITIES))
+# What P and mPC are made of when a folder's summary is not there to say it.
+_HEADLINES = ("bbox_mAP", "mIoU", "AP50_07", "AP50_area", "AP50", "segm_mAP")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One evaluated model.
+
+    Attributes:
+        name: how it is called in the report, unique in it.
+        folder: where it lies, as it was given.
+        card: its protocol card.
+        metric: the metric that P, mPC and rPC are made of.
+        cells: every cell that was evaluated.
+        intervals: what is known about the spread of `metric`.
+        baseline: whether it was named as what others are compared with.
+        test_set: name of the test set; read off the card where it is empty.
+    """
+
+    name: str
+    folder: Path
+    card: Mapping[str, Any]
+    metric: str
+    cells: Mapping[Condition, Cell]
+    intervals: Intervals
+    baseline: bool = False
+    test_set: str = ""
+
+    @cached_property
+    def n_images(self) -> int | None:
+        """How many images the scores are made of; None where that is unknown."""
+        counts = {cell.n_images for cell in self.cells.values()}
+        return counts.pop() or None if len(counts) == 1 else None
+
+    @cached_property
+    def source(self) -> Source:
+        """Where the backbone came from."""
+        return source_of(self.card)
+
+    @cached_property
+    def transfer(self) -> str:
+        """The transfer mode, or "unknown"."""
+        return str(self.card.get("transfer") or "unknown")
+
+    @cached_property
+    def dataset(self) -> str:
+        """Name of the test set."""
+        return self.test_set or dataset_of(self.card, self.n_images)
+
+    @cached_property
+    def method(self) -> str:
+        """The detector or segmenter, or "unknown"."""
+        return method_of(self.card)
+
+    @cached_property
+    def preview(self) -> bool:
+        """Whether only some of the images were evaluated."""
+        return self.card.get("limit") is not None
+
+    @cached_property
+    def metrics(self) -> tuple[str, ...]:
+        """Every metric of the cells, the headline first."""
+        names = {name for cell in self.cells.values() for name in cell.metrics}
+        return (self.metric, *sorted(names - {self.metric}))
+
+    def grid(self, metric: str | None = None) -> dict[Condition, float]:
+        """Scores of one metric by condition, cells where it is undefined left out."""
+        return self._headline_grid if metric in (None, self.metric) else self._read_grid(str(metric))
+
+    @cached_property
+    def _headline_grid(self) -> dict[Condition, float]:
+        return self._read_grid(self.metric)
+
+    def _read_grid(self, metric: str) -> dict[Condition, float]:
+        values = {c: cell.metrics.get(metric, math.nan) for c, cell in self.cells.items()}
+        return {c: v for c, v in values.items() if not math.isnan(v)}
+
+    @cached_property
+    def summary(self) -> Summary:
+        """Aggregates of the headline metric."""
+        return self.summary_of(self.metric)
+
+    def summary_of(self, metric: str) -> Summary:
+        """Aggregates of one metric, kept; held-out corruptions count as asked for only where they were evaluated."""
+        if metric not in self._summaries:
+            grid = self.grid(metric)
+            held_out = [name for name in HELD_OUT if any(c.corruption == name for c in grid)]
+            self._summaries[metric] = summarise(grid, [*BENCHMARK, *held_out])
+        return self._summaries[metric]
+
+    @cached_property
+    def _summaries(self) -> dict[str, Summary]:
+        return {}
+
+    def drop_of(self, metric: str) -> float | None:
+        """1 - mPC / P of any metric, kept: a figure and a table ask for that of every class."""
+        if metric not in self._drops:
+            self._drops[metric] = self._read_drop(metric)
+        return self._drops[metric]
+
+    @cached_property
+    def _drops(self) -> dict[str, float | None]:
+        return {}
+
+    def _read_drop(self, metric: str) -> float | None:
+        cells = [self.cells.get(condition) for condition in BENCHMARK_CELLS]
+        values = [math.nan if cell is None else cell.metrics.get(metric, math.nan) for cell in cells]
+        if any(map(math.isnan, values)):
+            return None
+        clean, *corrupted = values
+        # Every corruption has five severities, so the mean of means is the mean.
+        mean = math.fsum(corrupted) / len(corrupted)
+        return 1 - mean / clean if clean > 0 else None
+
+    @cached_property
+    def missing(self) -> tuple[Condition, ...]:
+        """Benchmark cells and the clean one without a score: not evaluated, or undefined there."""
+        return tuple(c for c in BENCHMARK_CELLS if c not in self.grid())
+
+    @cached_property
+    def undefined(self) -> tuple[Condition, ...]:
+        """Those of `missing` that were evaluated: their images hold nothing that defines the metric."""
+        return tuple(c for c in self.missing if c in self.cells)
+
+    def score(self, condition: Condition) -> float | None:
+        """The headline metric in one cell."""
+        return self.grid().get(condition)
+
+    def severity_mean(self, level: int) -> float | None:
+        """Mean over the 15 corruptions at a severity (0: the clean score); None unless all are there."""
+        if level == 0:
+            return self.score(CLEAN)
+        grid = self.grid()
+        values = [grid[c] for name in BENCHMARK if (c := Condition(name, level)) in grid]
+        return math.fsum(values) / len(values) if len(values) == len(BENCHMARK) else None
+
+    def corruption_ratio(self, corruption: str) -> float | None:
+        """Mean over the five severities of a corruption divided by P; None unless all are there and P is above 0."""
+        grid = self.grid()
+        clean = grid.get(CLEAN)
+        values = [grid[c] for level in SEVERITIES if (c := Condition(corruption, level)) in grid]
+        return math.fsum(values) / len(values) / clean if clean and len(values) == len(SEVERITIES) else None
+
+    def remedy(self, *, whole: bool = False) -> str:
+        """The command that evaluates what is missing, or why there is none; cells that are there are kept.
+
+        Args:
+            whole: of a preview, evaluate all images, into a folder beside it.
+        """
+        wanted = BENCHMARK_CELLS if whole else [c for c in self.missing if c not in self.cells]
+        if not wanted:
+            return f"nothing to run: {self.metric} is undefined there"
+        return remedy(self.folder, self.card, wanted, whole=whole)
+
+
+BENCHMARK_CELLS = (CLEAN, *(Condition(name, level) for name in BENCHMARK for level in SEVERITIES))
+
+
+def find_evaluations(path: Path) -> list[Path]:
+    """The evaluation folders that a path means: itself, its `corruption_eval`, or every evaluation one level below.
+
+    Raises:
+        BadValue: there is none.
+    """
+    if (path / "protocol.json").is_file():
+        return [path]
+    if (path / "corruption_eval" / "protocol.json").is_file():
+        return [path / "corruption_eval"]
+    below = sorted(p for p in path.iterdir() if p.is_dir()) if path.is_dir() else []
+    found = [p for p in below if (p / "protocol.json").is_file()]
+    found += [p / "corruption_eval" for p in below if (p / "corruption_eval" / "protocol.json").is_file()]
+    if not found:
+        if path.is_file():
+            raise BadValue(f"evaluation {str(path)!r} is a file; give the output folder of an evaluation")
+        state = "has no protocol.json, and none is one level below it" if path.is_dir() else "does not exist"
+        made = f"rtx corrupt_eval CONFIG CHECKPOINT --out {shlex.quote(str(path))}"
+        raise BadValue(f"evaluation {str(path)!r} {state}; make one with: {made}")
+    return found
+
+
+def load_run(folder: Path) -> Run:
+    """Read one evaluation folder.
+
+    Raises:
+        BadValue: a file is damaged, or no cell is there.
+        RunConflict: cells were made under another protocol than the folder's.
+    """
+    path = folder / "protocol.json"
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(card, dict):
+            raise ValueError("no protocol card")
+        for field in ("labels", "metric", "versions", "freeze_map"):
+            if not isinstance(card.get(field) or {}, dict):
+                raise ValueError(f"{field} is {json.dumps(card[field])[:40]}, no object")
+    except ValueError as error:
+        raise BadValue(f"{path}: not readable as a protocol card ({error}); evaluate again with --overwrite") from error
+    cells = CellFolder(folder, card).read(EVERY_CONDITION)
+    if not cells:
+        raise BadValue(f"{folder}: no cell was evaluated yet; run: {remedy(folder, card, BENCHMARK_CELLS)}")
+    metric = _headline(folder, cells)
+    cells = with_classes(folder, metric, cells, card)
+    labels = card.get("labels") or {}
+    name = str(labels.get("name") or labels.get("run") or folder.name)
+    return Run(name, folder, card, metric, cells, read_intervals(folder, metric, cells, card))
+
+
+def load_runs(paths: Sequence[Path], *, names: Sequence[str] = (), baseline: str | None = None) -> list[Run]:
+    """Read evaluations and give each a name of its own.
+
+    Args:
+        paths: evaluation folders, run folders, or folders of either.
+        names: what to call the runs, in order; taken from their labels when empty.
+        baseline: name of the run that others are compared with; each group finds its own when None.
+
+    Raises:
+        BadValue: a folder holds no evaluation, comes twice, or names do not fit.
+    """
+    folders = [folder for path in paths for folder in find_evaluations(path)]
+    twice = sorted({str(f) for f in folders if folders.count(f) > 1})
+    if twice:
+        raise BadValue(f"evaluation {twice[0]!r} was given twice; name each one once")
+    runs = [load_run(folder) for folder in folders]
+    sets = datasets_of([(run.card, run.n_images) for run in runs])
+    runs = [replace(run, test_set=name) for run, name in zip(runs, sets, strict=True)]
+    if names and len(names) != len(runs):
+        raise BadValue(f"{len(names)} names for {len(runs)} evaluations; give one for each, in order")
+    given = list(names) or unique_names((run.name, *_distinguishing(run, runs), _parent(run.folder)) for run in runs)
+    if len(set(given)) != len(given):
+        raise BadValue(f"the names {', '.join(given)} are not all different")
+    # A preview says so wherever it is drawn or printed.
+    given = [f"{name} (PREVIEW)" if run.preview else name for run, name in zip(runs, given, strict=True)]
+    given = unique_names((name,) for name in given)  # what the ending made alike
+    if baseline is not None and f"{baseline} (PREVIEW)" in given:
+        baseline = f"{baseline} (PREVIEW)"
+    if baseline is not None and baseline not in given:
+        raise BadValue(f"baseline {baseline!r} is none of the runs ({', '.join(given)})")
+    log.info("%d evaluations read", len(runs))
+    return [replace(run, name=name, baseline=name == baseline) for run, name in zip(runs, given, strict=True)]
+
+
+def _distinguishing(run: Run, runs: Iterable[Run]) -> tuple[str, ...]:
+    alike = [other for other in runs if other.name == run.name]
+    parts = []
+    readers: tuple[Callable[[Run], str], ...] = (lambda r: r.source.text, lambda r: r.transfer, lambda r: r.dataset)
+    for read in readers:
+        if len({read(other) for other in alike}) > 1:
+            parts.append(read(run))
+    return tuple(parts)
+
+
+def _parent(folder: Path) -> str:
+    return folder.parent.name if folder.name == "corruption_eval" else folder.name
+
+
+def _headline(folder: Path, cells: Mapping[Condition, Cell]) -> str:
+    names = {name for cell in cells.values() for name in cell.metrics}
+    path = folder / "summary.json"
+    if path.is_file():
+        try:
+            metric = json.loads(path.read_text(encoding="utf-8"))["metric"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise BadValue(f"{path}: not readable as a summary ({error}); run the evaluation again") from error
+        if metric in names:
+            return str(metric)
+    for metric in _HEADLINES:
+        if metric in names:
+            return metric
+    raise BadValue(f"{folder}: none of its metrics ({', '.join(sorted(names))}) is one that P and mPC are made of")

@@ -1,0 +1,186 @@
+"""What must be read before the numbers: gaps, previews, mixed protocols, small test sets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rtx.reports.runs.groups import OF_THE_SUBSET, TINY, WORDS, Group, identity, stated
+from rtx.reports.runs.runs import BENCHMARK_CELLS, Run
+from rtx.reports.text.wording import dataset_name, metric_name
+from rtx.results.cell import mixed_makers, mixed_text
+from rtx.types import CLEAN, Condition
+
+SMALL = 500
+_OPEN = ('"unknown"', "null")
+
+
+@dataclass(frozen=True)
+class Banner:
+    """Something a reader must see before the numbers.
+
+    Attributes:
+        level: "stop" where numbers must not be compared, "warn" where they mean less than they seem, "note" else.
+        title: what is the matter, in a few words.
+        text: which runs, and what to do.
+        command: the command that mends it, if there is one.
+    """
+
+    level: str
+    title: str
+    text: str
+    command: str = ""
+
+
+def banners(groups: Sequence[Group]) -> list[Banner]:
+    """Everything that must be said over a set of runs, the gravest first."""
+    found = []
+    if len(groups) > 1:
+        parts = [
+            f"{dataset_name(g.dataset)} ({metric_name(g.metric)}): {_some([run.name for run in g.runs])}"
+            for g in groups
+        ]
+        text = "; ".join(parts)
+        found.append(Banner("note", f"{len(groups)} test sets or metrics", f"Shown apart and never compared. {text}."))
+    for group in groups:
+        found += _mixed(group)
+        for run in group.runs:
+            found += _of_run(run)
+    order = ("stop", "warn", "note")
+    return sorted(found, key=lambda banner: order.index(banner.level))
+
+
+def _mixed(group: Group) -> list[Banner]:
+    cards = [(run.name, _as_stated(run)) for run in group.runs]
+    fields = sorted({name for _, card in cards for name in card})
+    if len({card.get("limit") for _, card in cards}) > 1:
+        fields = [name for name in fields if name not in OF_THE_SUBSET]
+    found = []
+    # The line through published detectors is drawn under those that were imported.
+    aside = (
+        ", but for the distance from the published trend" if any(run.card.get("origin") for run in group.runs) else ""
+    )
+    for name in fields:
+        values: dict[str, list[str]] = {}
+        for run_name, card in cards:
+            if name in card or "origin" not in card or name == "origin":
+                values.setdefault(card.get(name, "not stated"), []).append(run_name)
+        if len(values) > 1:
+            parts = [f"{stated(name, value)}: {_some(names)}" for value, names in values.items()]
+            found.append(
+                Banner(
+                    "stop",
+                    f"Mixed protocols: {WORDS.get(name, name)}",
+                    f"On {group.dataset}, {'; '.join(parts)}. Runs that differ in it are drawn side by side, but no "
+                    f"difference between them is computed{aside}.",
+                )
+            )
+    return found
+
+
+def _as_stated(run: Run) -> dict[str, str]:
+    """A card's identity; of an imported one without what it leaves open, which its own banner names."""
+    card = identity(run.card)
+    if "origin" not in card:
+        return card
+    return {name: text for name, text in card.items() if name == "limit" or (text not in _OPEN and name != "unknown")}
+
+
+def _of_run(run: Run) -> list[Banner]:
+    found = []
+    summary = run.summary
+    if run.missing:
+        done = len(BENCHMARK_CELLS) - len(run.missing)
+        found.append(
+            Banner(
+                "stop",
+                f"Incomplete: {run.name}",
+                f"{done} of {len(BENCHMARK_CELLS)} cells. {summary.label} is a mean over what is there, not mPC; "
+                f"missing: {missing_text(run)}.",
+                run.remedy(),
+            )
+        )
+    if run.preview:
+        found.append(
+            Banner(
+                "stop",
+                f"PREVIEW: {run.name}",
+                f"A subset of {run.n_images} images (--limit), not the score of {run.dataset}.",
+                run.remedy(whole=True),
+            )
+        )
+    if CLEAN in run.grid() and run.grid()[CLEAN] == 0:
+        found.append(Banner("stop", f"P is 0: {run.name}", "rPC and every drop are undefined: did the model learn?"))
+    if mixed := mixed_makers(run.cells.values()):
+        text = (
+            f"{mixed_text(mixed)}. Versions and devices are no part of a protocol's key, but may move scores a little."
+        )
+        found.append(Banner("warn", f"Cells made in different ways: {run.name}", text))
+    flags: dict[str, int] = {}
+    for cell in run.cells.values():
+        for flag in cell.flags:
+            flags[flag] = flags.get(flag, 0) + 1
+    for flag, count in sorted(flags.items()):
+        found.append(Banner("warn", f"Flagged: {run.name}", f"“{flag}” in {count} of {len(run.cells)} cells."))
+    unknown = run.card.get("unknown")
+    if unknown:
+        origin = str(run.card.get("origin", "imported"))
+        text = f"{origin[:1].upper()}{origin[1:]}; not stated there: {', '.join(map(str, unknown))}."
+        found.append(Banner("note", f"Imported: {run.name}", text))
+    if run.n_images is not None and run.n_images < TINY and run.intervals.of("mPC") is not None:
+        text = f"{run.n_images} images: too few to trust the intervals, which are likely too narrow."
+        found.append(Banner("warn", f"Tiny test set: {run.name}", text))
+    if run.n_images is not None and run.n_images < SMALL and run.intervals.of("mPC") is None:
+        why = f" ({run.intervals.absent})" if run.intervals.absent else ""
+        text = f"{run.n_images} images and no interval{why}: differences of a few points may be chance."
+        found.append(Banner("warn", f"Small test set: {run.name}", text))
+    return found
+
+
+def merged(found: Sequence[Banner], most: int = 4) -> list[Banner]:
+    """Banners of one kind about many runs as one, so that twenty models do not fill the first screen."""
+    kinds: dict[tuple[str, str], list[Banner]] = {}
+    for banner in found:
+        kinds.setdefault((banner.level, banner.title.partition(":")[0]), []).append(banner)
+    result = []
+    for (level, kind), members in kinds.items():
+        told_once = len(members) > 1 and len({banner.text for banner in members}) == 1
+        if (len(members) <= most and not told_once) or (level == "stop" and kind.startswith("Mixed")):
+            result += members
+            continue
+        names = [banner.title.partition(": ")[2] for banner in members]
+        commands = "\n".join(banner.command for banner in members if banner.command)
+        texts = {banner.text for banner in members}
+        who = ", ".join(names) if level == "stop" else _some(names)  # a reader must be able to find the gravest
+        text = f"{who}. {members[0].text}"
+        if len(texts) > 1:
+            text = f"{who}. The first: {members[0].text} For the others see the completeness matrix and the cards."
+        result.append(Banner(level, f"{kind}: {len(members)} runs", text, commands))
+    return result
+
+
+def missing_text(run: Run) -> str:
+    """The cells of a run without a score in words, whole corruptions and severities together, undefined ones apart."""
+    parts = _in_words([c for c in run.missing if c not in run.undefined])
+    if run.undefined:
+        parts.append(
+            f"{', '.join(_in_words(run.undefined))} (evaluated, but {metric_name(run.metric)} is undefined there)"
+        )
+    return ", ".join(parts)
+
+
+def _in_words(cells: Sequence[Condition]) -> list[str]:
+    by_name: dict[str, list[int]] = {}
+    for condition in cells:
+        by_name.setdefault(condition.corruption, []).append(condition.severity)
+    parts = []
+    for name, levels in by_name.items():
+        if name == "clean":
+            parts.append("the clean images")
+        else:
+            parts.append(name if len(levels) == 5 else f"{name} {','.join(map(str, levels))}")
+    return parts
+
+
+def _some(names: list[str], most: int = 4) -> str:
+    return ", ".join(names) if len(names) <= most else f"{', '.join(names[:most])} and {len(names) - most} more"

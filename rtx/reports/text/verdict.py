@@ -1,0 +1,92 @@
+"""One sentence a model: how good, how sure, what breaks it and what does not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rtx.corruptions import BENCHMARK
+from rtx.reports.runs.groups import Group
+from rtx.reports.runs.intervals import Interval, Resamples, difference
+from rtx.reports.runs.runs import Run
+from rtx.reports.text.banners import missing_text
+from rtx.reports.text.wording import corruption_name, dataset_name, interval_text, metric_name, percent, signed
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The sentence, and the numbers in it for the eye.
+
+    Attributes:
+        name: the model.
+        sentence: the verdict without the name.
+        big: what is printed large: mPC, or what stands for it.
+        big_label: what `big` is.
+        baseline: whether the others are compared with it.
+        incomplete: whether `big` is no mPC of the whole test set.
+    """
+
+    name: str
+    sentence: str
+    big: str
+    big_label: str
+    baseline: bool
+    incomplete: bool
+
+
+def gain(group: Group, run: Run) -> tuple[float, Interval | None] | None:
+    """A run's mPC minus the baseline's with its paired interval; None where they must not be compared."""
+    if run is group.baseline or run not in group.comparable or group.baseline not in group.complete:
+        return None
+    if run.preview != group.baseline.preview:
+        return None
+    change = run.summary.mPC - group.baseline.summary.mPC
+    return change, difference(group.baseline.intervals, run.intervals, Resamples.mean)
+
+
+def extremes(run: Run) -> tuple[tuple[str, float], tuple[str, float]] | None:
+    """(best corruption, what it leaves of P), (worst corruption, ...); None unless at least two are complete."""
+    there = {name: v for name in BENCHMARK if (v := run.corruption_ratio(name)) is not None}
+    if len(there) < 2:
+        return None
+    best, worst = max(there, key=lambda n: there[n]), min(there, key=lambda n: there[n])
+    return (best, there[best]), (worst, there[worst])
+
+
+def verdict(group: Group, run: Run) -> Verdict:
+    """The verdict on one run."""
+    summary, name = run.summary, metric_name(run.metric)
+    images = f"{run.n_images} images" if run.n_images else "number of images not stated"
+    where = f"on {dataset_name(run.dataset)} ({images})"
+    incomplete = not summary.complete or run.preview
+    if not summary.complete:
+        mean = f"{summary.label} {percent(summary.mPC)}" if summary.cells else "no corrupted cell"
+        text = f"INCOMPLETE {where}: {mean}, clean {name} {percent(summary.P)}; missing: {missing_text(run)}."
+        return Verdict(run.name, text, percent(summary.mPC), "partial, no mPC", run is group.baseline, incomplete)
+    lead = "PREVIEW, " if run.preview else ""
+    sure = {key: run.intervals.of(key) for key in ("P", "mPC", "rPC")}
+    parts = [
+        f"{lead}mPC {percent(summary.mPC)} {interval_text(sure['mPC'])} {where}",
+        f"{percent(summary.rPC)} % {_optional(sure['rPC'])}of its clean {name} of {percent(summary.P)} "
+        f"{_optional(sure['P'])}".rstrip(),
+    ]
+    ends = extremes(run)
+    if ends:
+        (best, high), (worst, low) = ends
+        parts.append(
+            f"best under {corruption_name(best)} ({percent(high, 0)} % left), worst under "
+            f"{corruption_name(worst)} ({percent(low, 0)} % left)"
+        )
+    found = gain(group, run)
+    if found:
+        change, spread = found
+        doubt = ", so it may be chance"
+        if spread is not None:
+            doubt = "" if spread[0] > 0 or spread[1] < 0 else ", which includes no difference"
+        against = f"{signed(change)} mPC against {group.baseline.name}"
+        parts.append(f"{against} {interval_text(spread, sign=True)}{doubt}")
+    label = "PREVIEW mPC" if run.preview else "mPC"
+    return Verdict(run.name, "; ".join(parts) + ".", percent(summary.mPC), label, run is group.baseline, incomplete)
+
+
+def _optional(interval: Interval | None) -> str:
+    return f"{interval_text(interval)} " if interval else ""

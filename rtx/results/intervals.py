@@ -1,0 +1,283 @@
+"""How sure a score is: intervals from resampling the images, for P, every cell, mPC and rPC, and for two models.
+
+The images are drawn with replacement, and the same draws serve every cell and every model, so that what the cells share
+(an easy image is easy under fog as well) and what two models share (the same corrupted pixels) stays in the numbers.
+Intervals are percentile intervals; the points between them are the scores of the data set itself.
+
+They say how the score would vary over other images of this kind. They hold neither the spread over training runs nor
+that over the noise drawn for the corruptions.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtx.corruptions import BENCHMARK, CORRUPTIONS
+from rtx.errors import MissingConditions, RtxError
+from rtx.metrics.per_image import Evidence
+from rtx.results.resample import RESAMPLES, Source, Table, draw, resampled_table
+from rtx.types import CLEAN, Condition
+
+log = logging.getLogger(__name__)
+
+__all__ = ["RESAMPLES", "Confidence", "Interval", "confidence", "draw", "intervals", "paired"]
+
+LEVEL = 0.95
+
+Floats = NDArray[np.float64]
+UNDEFINED = "the score is undefined in every resampling"
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A number and how far resampling moves it.
+
+    Attributes:
+        value: from the images themselves.
+        low: lower end.
+        high: upper end.
+        error: standard deviation over the resamplings.
+    """
+
+    value: float
+    low: float
+    high: float
+    error: float
+
+
+@dataclass(frozen=True)
+class Confidence:
+    """Intervals of one metric over one grid, or of the difference of two.
+
+    Attributes:
+        metric: which one.
+        level: share of the resamplings inside an interval.
+        resamples: how many there were.
+        seed: of the draws.
+        n_images: how many images each draws.
+        P: clean score, None without the clean cell.
+        mPC: mean over the benchmark cells that are there, None without any.
+        rPC: mPC / P.
+        cells: condition -> interval.
+        means: corruption or family -> the mean over its cells.
+        drops: corruption or family -> 1 - mean / P.
+        better: for a difference, share of the resamplings in which the first model has the higher P, mPC and rPC.
+        missing: what has no interval (a condition's key, P, mPC or rPC), and why.
+    """
+
+    metric: str
+    level: float
+    resamples: int
+    seed: int
+    n_images: int
+    P: Interval | None
+    mPC: Interval | None
+    rPC: Interval | None
+    cells: dict[Condition, Interval]
+    means: dict[str, Interval] = field(default_factory=dict)
+    drops: dict[str, Interval] = field(default_factory=dict)
+    better: dict[str, float] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain JSON values: NaN becomes None, conditions become their keys."""
+        row = asdict(replace(self, cells={})) | {"cells": {c.key: asdict(i) for c, i in self.cells.items()}}
+        return {name: _plain(value) for name, value in row.items()}
+
+    @classmethod
+    def from_dict(cls, row: Mapping[str, Any]) -> Confidence:
+        """Inverse of `to_dict`; other entries are ignored."""
+        plain = {name: row[name] for name in ("metric", "level", "resamples", "seed", "n_images", "better", "missing")}
+        p, mean, ratio = (_read_interval(row[name]) for name in ("P", "mPC", "rPC"))
+        parts = [
+            {name: Interval(**_numbers(part)) for name, part in row[name_of].items()}
+            for name_of in ("cells", "means", "drops")
+        ]
+        cells = {Condition.from_key(key): part for key, part in parts[0].items()}
+        return cls(**plain, P=p, mPC=mean, rPC=ratio, cells=cells, means=parts[1], drops=parts[2])
+
+
+def confidence(
+    source: Source,
+    metric: str,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    level: float = LEVEL,
+    expected: Mapping[Condition, float] | None = None,
+) -> Confidence:
+    """Intervals for one model.
+
+    Args:
+        source: the evidence of its cells.
+        metric: which metric.
+        resamples: how many resamplings.
+        seed: of the draws.
+        level: share of the resamplings inside an interval.
+        expected: the scores that the cell files hold; evidence that gives another one is refused.
+
+    Raises:
+        BadValue: cells were scored on different images, or a cell's evidence does not give its score.
+        MissingConditions: there is no cell.
+    """
+    table, n_images = resampled_table(source, metric, resamples, seed, expected=expected)
+    return intervals(table, metric, n_images, seed=seed, level=level)
+
+
+def ends_of_one(evidence: Evidence, metric: str) -> tuple[float, float] | None:
+    """The interval that a finished evaluation gives a cell with this evidence; None where it gives none."""
+    try:
+        found = confidence({CLEAN: evidence}, metric).cells[CLEAN]
+    except RtxError as error:
+        log.debug("no interval: %s", error)
+        return None
+    return None if np.isnan(found.low) else (found.low, found.high)
+
+
+def intervals(
+    table: Table,
+    metric: str,
+    n_images: int,
+    *,
+    seed: int = 0,
+    level: float = LEVEL,
+    missing: Mapping[Condition, str] | None = None,
+) -> Confidence:
+    """Intervals from resampled scores.
+
+    Args:
+        table: see `resampled_table`; not empty.
+        metric: which metric they are.
+        n_images: how many images each resampling drew.
+        seed: of the draws.
+        level: share of the resamplings inside an interval.
+        missing: evaluated cells that could not be resampled, and why. A mean over other cells than the score's own has
+            no interval either.
+    """
+    missing = missing or {}
+    rows = _aggregates(table)
+    why = {condition.key: reason for condition, reason in missing.items()}
+    corrupted = [condition for condition in missing if condition.corruption in BENCHMARK]
+    if CLEAN in missing:
+        why["P"] = missing[CLEAN]
+    if corrupted:
+        rows.pop("mPC", None)
+        why["mPC"] = f"{len(corrupted)} of its cells have no interval, e.g. {corrupted[0].key}"
+    if CLEAN in missing or corrupted:
+        rows.pop("rPC", None)
+        why["rPC"] = "P has no interval" if CLEAN in missing else "mPC has no interval"
+    ends = {name: _interval(row, level) for name, row in rows.items()}
+    cells = {condition: _interval(row, level) for condition, row in table.items()}
+    why |= {name: UNDEFINED for name, end in ends.items() if np.isnan(end.low)}
+    why |= {condition.key: UNDEFINED for condition, end in cells.items() if np.isnan(end.low)}
+    p, mean, ratio = (ends.get(name) for name in ("P", "mPC", "rPC"))
+    means, drops = _parts(table, missing)
+    return Confidence(
+        metric=metric,
+        level=level,
+        resamples=len(next(iter(table.values()))) - 1,
+        seed=seed,
+        n_images=n_images,
+        P=p,
+        mPC=mean,
+        rPC=ratio,
+        cells=cells,
+        means={name: _interval(row, level) for name, row in means.items()},
+        drops={name: _interval(row, level) for name, row in drops.items()},
+        missing=why,
+    )
+
+
+def paired(
+    first: Source, second: Source, metric: str, *, resamples: int = RESAMPLES, seed: int = 0, level: float = LEVEL
+) -> Confidence:
+    """Intervals for first minus second: two models evaluated on the same pixels.
+
+    Only cells that both have are compared, and mPC and rPC are over those. That the pixels were the same is for the
+    protocol cards to say, see `rtx.results.confidence.same_pixels`.
+
+    Raises:
+        BadValue: the two were scored on different images.
+        MissingConditions: they have no cell in common.
+    """
+    shared = [c for c in first if c in second]
+    if not shared:
+        raise MissingConditions("the two have no cell in common; evaluate the same corruptions and severities")
+    ids: list[tuple[str, ...]] = []
+    tables = []
+    for side in (first, second):
+        table, n_images = resampled_table({c: side[c] for c in shared}, metric, resamples, seed, seen=ids)
+        tables.append(table)
+    rows = [_aggregates(table) for table in tables]
+    differences = {name: rows[0][name] - rows[1][name] for name in rows[0]}
+    ends = {name: _interval(row, level) for name, row in differences.items()}
+    cells = {c: _interval(tables[0][c] - tables[1][c], level) for c in shared}
+    better = {name: _better(row[1:]) for name, row in differences.items()}
+    p, mean, ratio = (ends.get(name) for name in ("P", "mPC", "rPC"))
+    return Confidence(metric, level, resamples, seed, n_images, p, mean, ratio, cells, better=better)
+
+
+def _aggregates(table: Mapping[Condition, Floats]) -> dict[str, Floats]:
+    rows: dict[str, Floats] = {}
+    if CLEAN in table:
+        rows["P"] = table[CLEAN]
+    corrupted = [row for condition, row in table.items() if condition.corruption in BENCHMARK]
+    if corrupted:
+        rows["mPC"] = np.mean(corrupted, axis=0)
+    if len(rows) == 2:
+        p = rows["P"]
+        rows["rPC"] = np.divide(rows["mPC"], p, out=np.full(len(p), np.nan), where=p > 0)
+    return rows
+
+
+def _parts(table: Mapping[Condition, Floats], missing: Iterable[Condition]) -> tuple[dict[str, Floats], ...]:
+    """Resampled means and drops of corruptions and families; those of which a cell is missing are left out."""
+    parts: dict[str, list[Floats]] = {}
+    for condition, row in table.items():
+        if condition != CLEAN:
+            parts.setdefault(condition.corruption, []).append(row)
+        if condition.corruption in BENCHMARK:
+            parts.setdefault(CORRUPTIONS[condition.corruption], []).append(row)
+    for condition in missing:
+        parts.pop(condition.corruption, None)
+        parts.pop(CORRUPTIONS.get(condition.corruption, ""), None)
+    means = {name: np.asarray(np.mean(rows, axis=0)) for name, rows in parts.items()}
+    if CLEAN not in table:
+        return means, {}
+    p = table[CLEAN]
+    drops = {m: 1 - np.divide(row, p, out=np.full(len(p), np.nan), where=p > 0) for m, row in means.items()}
+    return means, drops
+
+
+def _interval(row: Floats, level: float) -> Interval:
+    drawn = row[1:][~np.isnan(row[1:])]  # a resampling may hold no object at all
+    if not drawn.size:
+        return Interval(float(row[0]), np.nan, np.nan, np.nan)
+    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    error = float(np.std(drawn, ddof=1)) if drawn.size > 1 else np.nan
+    return Interval(float(row[0]), float(low), float(high), error)
+
+
+def _better(drawn: Floats) -> float:
+    known = drawn[~np.isnan(drawn)]
+    return float(np.mean((known > 0) + (known == 0) / 2)) if known.size else np.nan
+
+
+def _read_interval(row: Mapping[str, Any] | None) -> Interval | None:
+    return None if row is None else Interval(**_numbers(row))
+
+
+def _numbers(row: Mapping[str, Any]) -> dict[str, float]:
+    return {name: np.nan if value is None else float(value) for name, value in row.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return None if np.isnan(value) else value
+    return {str(k): _plain(v) for k, v in value.items()} if isinstance(value, dict) else value

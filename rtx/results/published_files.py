@@ -1,0 +1,206 @@
+"""Published result files as evaluations of our own format, with a card that says what the files do not say."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rtx.corruptions import CORRUPTIONS
+from rtx.errors import BadValue, unknown_name
+from rtx.results.cell import Cell
+from rtx.results.published_grids import read_class_grids, read_result_file
+from rtx.types import CLEAN, Condition
+
+log = logging.getLogger(__name__)
+
+_FOLDERS = {"coco": "coco_val2017", "pascal_voc": "voc2007_test", "cityscapes": "cityscapes_val"}
+_METHODS = (
+    ("cascade_mask_rcnn", "Cascade Mask R-CNN"),
+    ("cascade_rcnn", "Cascade R-CNN"),
+    ("faster_rcnn", "Faster R-CNN"),
+    ("mask_rcnn", "Mask R-CNN"),
+    ("retinanet", "RetinaNet"),
+    ("htc", "HTC"),
+)
+_BACKBONES = (
+    ("x101_64x4d", "resnext101_64x4d"),
+    ("x101_32x4d", "resnext101_32x4d"),
+    ("r101", "resnet101"),
+    ("r50", "resnet50"),
+)
+# The end of a file's name says what the detector was trained on; s stands for the stylised copy.
+_TRAINING = {
+    "coco": "COCO",
+    "scoco": "stylised COCO",
+    "cocoscoco": "COCO and stylised COCO",
+    "city": "Cityscapes",
+    "scity": "stylised Cityscapes",
+    "cityscity": "Cityscapes and stylised Cityscapes",
+    "voc0712": "VOC 07+12",
+    "vocsvoc0712": "VOC 07+12 and stylised VOC",
+}
+VOC_CLASSES = (
+    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog",
+    "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
+)  # fmt: skip
+UNDEFINED = -1.0
+"""What pycocotools writes for a statistic that no object defines, e.g. the AP of small objects where there is none."""
+UNKNOWN = (
+    "number of images",
+    "corruption seed",
+    "version of the corruption library",
+    "channel order (mmdet's reader gives BGR)",
+    "precision",
+    "weights hash",
+    "library versions",
+)
+
+
+@dataclass(frozen=True)
+class Imported:
+    """One published detector.
+
+    Attributes:
+        name: the file's name without its ending.
+        path: the file.
+        headline: the metric that P and mPC are made of.
+        cells: every condition of the file.
+        card: what is known, and what is not.
+    """
+
+    name: str
+    path: Path
+    headline: str
+    cells: Mapping[Condition, Cell]
+    card: dict[str, Any]
+
+
+def import_folder(root: Path) -> Iterator[Imported]:
+    """Read every detector below a folder; other JSON files are named in the log and left out.
+
+    Raises:
+        BadValue: the folder is not there, holds no result file, or one is damaged.
+    """
+    paths = [root] if root.is_file() else sorted(root.rglob("*_results.json"))
+    if not paths:
+        raise BadValue(f"{str(root)!r} holds no *_results.json; give the folder of the published results")
+    others = [] if root.is_file() else sorted(set(root.rglob("*.json")) - set(paths))
+    if others:
+        some = ", ".join(str(path.relative_to(root)) for path in others[:8])
+        more = f" and {len(others) - 8} more" if len(others) > 8 else ""
+        log.info("left out, as their names do not end in _results.json: %s%s", some, more)
+    for path in paths:
+        yield import_file(path)
+
+
+def named(found: Iterable[Imported]) -> dict[str, Imported]:
+    """Detectors by the name of their output folder: test set and file.
+
+    Raises:
+        BadValue: two files would be written to one folder.
+    """
+    folders: dict[str, Imported] = {}
+    for one in found:
+        name = f"{one.card['labels']['dataset']}_{one.name.removesuffix('_results')}"
+        if name in folders:
+            raise BadValue(
+                f"{folders[name].path} and {one.path} would both be written to {name!r}; "
+                "rename one, or import their folders one by one, each with its own --out"
+            )
+        folders[name] = one
+    return folders
+
+
+def import_file(path: Path) -> Imported:
+    """Read one result file.
+
+    Raises:
+        BadValue: it is none, or holds a score that is no fraction.
+        UnknownName: it holds a corruption that is none of the benchmark's.
+    """
+    grids = read_result_file(path)
+    headline = "bbox_mAP" if "bbox_mAP" in grids else next(iter(grids))
+    for condition in grids[headline]:
+        if condition != CLEAN and condition.corruption not in CORRUPTIONS:
+            raise unknown_name(
+                f"{path}: corruption", condition.corruption, place="rtx.corruptions", choices=CORRUPTIONS
+            )
+    by_class = read_class_grids(path) if headline == "AP50" else []
+    for number, grid in enumerate(by_class):
+        _check(path, f"AP of class {number}", grid, undefined=False)
+    if len(by_class) == len(VOC_CLASSES):
+        grids |= {f"AP50/{name}": grid for name, grid in zip(VOC_CLASSES, by_class, strict=True)}
+    for metric, grid in grids.items():
+        _check(path, metric, grid, undefined=True)
+    card = _card(path, headline, named=len(by_class) == len(VOC_CLASSES))
+    cells = {}
+    for condition in grids[headline]:
+        metrics = {name: math.nan if grid[condition] == UNDEFINED else grid[condition] for name, grid in grids.items()}
+        cells[condition] = Cell(condition, metrics, 0, card)
+    log.info("%s: %d cells, headline %s", path.name, len(cells), headline)
+    return Imported(path.stem, path, headline, cells, card)
+
+
+def _check(path: Path, metric: str, grid: Mapping[Condition, float], *, undefined: bool) -> None:
+    """Refuse scores that are no fractions; -1 may stand for a statistic, not for a class that is part of a mean."""
+    wrong = [c for c, value in grid.items() if not (0 <= value <= 1 or (undefined and value == UNDEFINED))]
+    if wrong:
+        raise BadValue(
+            f"{path}: {metric} of {wrong[0].key} is {grid[wrong[0]]:g} ({len(wrong)} cells like it); scores must be "
+            f"fractions from 0 to 1{', or -1 where COCO defines none' if undefined else ''}: divide percent by 100"
+        )
+
+
+def _card(path: Path, headline: str, *, named: bool) -> dict[str, Any]:
+    stem = path.stem.removesuffix("_results")
+    kind = next((word for mark, word in _METHODS if stem.startswith(mark)), "unknown")
+    arch = next((word for mark, word in _BACKBONES if mark in stem), "unknown")
+    end = re.split(r"_fpn_\dx_?", stem)[-1]
+    dataset = _FOLDERS.get(path.parent.name, f"unknown ({path.parent.name})")
+    unknown = [*UNKNOWN, *(["names of the classes: taken in VOC's usual order"] if named else [])]
+    return {
+        "origin": "published result file of the robust-detection benchmark",
+        "unknown": unknown,
+        "corruption_engine": "imagecorruptions",
+        "corruption_engine_version": "unknown",
+        "channel_order": "unknown",
+        "corruption_seed": "unknown",
+        "corruption_at": "original_resolution",
+        "image_key": "unknown",
+        "limit": None,
+        "n_images": None,
+        "data_sha256": "unknown",
+        "metric": {"scorer": "unknown", "ap": "AP at IoU 0.5" if headline == "AP50" else "COCO AP, IoU .50:.95"},
+        "precision": "unknown",
+        "weights_sha256": "unknown",
+        "config_sha256": "unknown",
+        "source": None,
+        "transfer": None,
+        "freeze_map": {"backbone": {"arch": arch + ("_dcn" if "dconv" in stem else "")}},
+        "labels": {
+            "name": _name(kind, arch, stem, end),
+            "dataset": dataset,
+            "method": kind,
+            "training": _TRAINING.get(end, "as the folder's test set"),
+            "file": path.name,
+            "file_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        },
+        "versions": {},
+    }
+
+
+def _name(kind: str, arch: str, stem: str, end: str) -> str:
+    """What people call the detector, e.g. "Faster R-CNN X101-64 DCN"; what it was trained on where that is unusual."""
+    short = {"resnet50": "R50", "resnet101": "R101", "resnext101_32x4d": "X101-32", "resnext101_64x4d": "X101-64"}
+    parts = [kind, short.get(arch, arch), *(["DCN"] if "dconv" in stem else [])]
+    if "stylised" in _TRAINING.get(end, ""):
+        parts.append("+ stylised" if " and " in _TRAINING[end] else "stylised only")
+    elif end == "coco":  # a second run of a detector that is there without this ending, too
+        parts.append("(second file)")
+    return " ".join(parts) if kind != "unknown" else stem

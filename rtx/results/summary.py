@@ -1,0 +1,302 @@
+"""From cells to what people read: `summary.json`, a Markdown table and a CSV file."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rtx.corruptions import BENCHMARK, CORRUPTIONS, HELD_OUT
+from rtx.files import write_atomic
+from rtx.metrics import robustness as agg
+from rtx.results.cell import Cell, mixed_makers, mixed_text, protocol_key
+from rtx.types import CLEAN, SEVERITIES, Condition
+
+if TYPE_CHECKING:
+    from rtx.results.intervals import Confidence, Interval
+
+SUMMARY_FORMAT = "rtx.summary/1"
+MIXED = "Cells made with different versions or on different devices"
+
+
+def build_summary(
+    cells: Mapping[Condition, Cell],
+    headline: str,
+    card: Mapping[str, Any],
+    confidence: Mapping[str, Confidence] | None = None,
+) -> dict[str, Any]:
+    """Aggregate the cells of one evaluation.
+
+    Args:
+        cells: the cells that were evaluated, all under one card.
+        headline: the metric that P, mPC and rPC are made of.
+        card: the protocol card.
+        confidence: metric -> how sure its numbers are, where that is known.
+
+    Returns:
+        A JSON-ready dict; scores are fractions, NaN is null. `P`, `mPC`, `rPC`, `families` belong to `metric`;
+        `metrics` has the same for every one. `complete` says whether all 15 corruptions at all 5 severities and the
+        clean images are there; where it is false, `mPC` is the mean over what is there, and `label` says over what.
+        `intervals` holds the ends of those of `metric` ([low, high]), of every other metric that has some under
+        `others`, and is null where none were computed. `mixed` is there where cells were made by different versions of
+        a library or on different devices.
+    """
+    names = [headline, *sorted({name for cell in cells.values() for name in cell.metrics} - {headline})]
+    every = {name: _aggregate({c: cell.metrics.get(name, math.nan) for c, cell in cells.items()}) for name in names}
+    preview = card.get("limit") is not None
+    summary: dict[str, Any] = _json_ready(
+        {
+            "format": SUMMARY_FORMAT,
+            "metric": headline,
+            "unit": "fraction",
+            **every[headline],
+            "preview": preview,
+            "n_images": card.get("n_images"),
+            "intervals": _all_ends(confidence, headline) if confidence else None,
+            "metrics": every,
+            "cells": {
+                c.key: {"metrics": cell.metrics, "n_images": cell.n_images, "flags": list(cell.flags)}
+                for c, cell in sorted(cells.items(), key=lambda item: grid_order(item[0]))
+            },
+            **({"mixed": mixed} if (mixed := mixed_makers(cells.values())) else {}),
+            "key": protocol_key(card),
+            "protocol": dict(card),
+        }
+    )
+    return summary
+
+
+def ends_of(confidence: Confidence) -> dict[str, Any]:
+    """The ends of all intervals as JSON values, as in `summary.json`."""
+    whole = {name: getattr(confidence, name) for name in ("P", "mPC", "rPC")}
+    every = {name: row for name, row in whole.items() if row is not None}
+    return {
+        "level": confidence.level,
+        "resamples": confidence.resamples,
+        "n_images": confidence.n_images,
+        **_pairs(every),
+        "cells": _pairs({c.key: row for c, row in confidence.cells.items()}),
+        "means": _pairs(confidence.means),
+        "drops": _pairs(confidence.drops),
+        "missing": dict(confidence.missing),
+    }
+
+
+def _all_ends(confidence: Mapping[str, Confidence], headline: str) -> dict[str, Any]:
+    rest = {name: ends_of(found) for name, found in confidence.items() if name != headline}
+    shown = ("P", "mPC", "rPC", "cells", "drops", "missing")
+    others = {name: {part: row[part] for part in shown if part in row} for name, row in rest.items()}
+    return {**ends_of(confidence[headline]), "others": others}
+
+
+def ends_for(summary: Mapping[str, Any], metric: str) -> Mapping[str, Any]:
+    """The intervals of one metric of a summary; empty where it has none."""
+    ends = summary.get("intervals") or {}
+    found: Mapping[str, Any] = ends if metric == summary["metric"] else ends.get("others", {}).get(metric, {})
+    return found
+
+
+def _pairs(rows: Mapping[str, Interval]) -> dict[str, list[float]]:
+    return {name: [row.low, row.high] for name, row in rows.items() if not math.isnan(row.low)}
+
+
+def _aggregate(values: dict[Condition, float]) -> dict[str, Any]:
+    # A metric that the ground truth leaves undefined (no large object, say) is undefined in every cell; it has no mPC.
+    if any(math.isnan(v) for v in values.values()):
+        return {
+            "P": values.get(CLEAN),
+            "mPC": None,
+            "rPC": None,
+            "families": {},
+            "complete": False,
+            "label": "undefined",
+        }
+    held_out = [c.corruption for c in values if c.corruption in HELD_OUT]
+    return agg.summarise(values, [*BENCHMARK, *held_out]).to_dict()
+
+
+def grid_order(condition: Condition) -> tuple[int, int]:
+    """Sorts conditions as tables show them: clean, then by corruption and severity."""
+    names = ["clean", *CORRUPTIONS]
+    return names.index(condition.corruption), condition.severity
+
+
+def _json_ready(node: Any) -> Any:
+    if isinstance(node, Mapping):
+        return {str(k): _json_ready(v) for k, v in node.items()}
+    if isinstance(node, (list, tuple)):
+        return [_json_ready(v) for v in node]
+    if isinstance(node, float) and not math.isfinite(node):
+        return None
+    return node
+
+
+def percent(value: float | None) -> str:
+    """A fraction as a percentage with two decimals, or a dash.
+
+    Example:
+        >>> percent(0.18204), percent(None)
+        ('18.20', '-')
+    """
+    return "-" if value is None or not math.isfinite(value) else f"{100 * value:.2f}"
+
+
+def interval_text(ends: Sequence[float] | None) -> str:
+    """The ends of an interval in percent, or nothing.
+
+    Example:
+        >>> interval_text([0.17, 0.19456]), interval_text(None)
+        ('[17.00, 19.46]', '')
+    """
+    return "" if ends is None else f"[{percent(ends[0])}, {percent(ends[1])}]"
+
+
+def with_interval(summary: Mapping[str, Any], name: str) -> str:
+    """P, mPC or rPC of a summary in percent, followed by its interval where there is one.
+
+    Example:
+        >>> with_interval({"P": 0.3, "intervals": {"P": [0.25, 0.35]}}, "P")
+        '30.00 [25.00, 35.00]'
+    """
+    return _with_ends(summary[name], (summary.get("intervals") or {}).get(name))
+
+
+def markdown(summary: Mapping[str, Any]) -> str:
+    """The tables of a summary as Markdown, scores in percent."""
+    ends = summary.get("intervals") or {}
+    # A preview's numbers are never shown bare; those of the whole set have their intervals in confidence.json.
+    shown = ends if summary["preview"] else {}
+    note = "PREVIEW " if summary["preview"] else ""
+    lines = []
+    if summary["preview"]:
+        lines += [f"**PREVIEW: {summary['n_images']} images only (`--limit`), not the score of the data set.**", ""]
+    if not summary["complete"]:
+        lines += [f"**INCOMPLETE grid: {summary['label']} is a mean over the cells that are there, not mPC.**", ""]
+    columns = ("P", summary["label"], "rPC", *(f"{family} drop" for family in _DROPS))
+    lines += [_row("metric", *(note + name for name in columns))]
+    lines.append("|---|---:|---:|---:|---:|---:|---:|---:|")
+    for name, row in summary["metrics"].items():
+        if row["label"] == "undefined":
+            continue
+        mine = ends_for(summary, name)
+        whole = [_with_ends(row[key], mine.get(key)) for key in ("P", "mPC", "rPC")]
+        sure = mine.get("drops", {}) if summary["preview"] else {}
+        drops = [_with_ends((row["families"].get(f) or {}).get("drop"), sure.get(f)) for f in _DROPS]
+        title = f"**{name}**" if name == summary["metric"] else name
+        lines.append(_row(title + without_interval(summary, name), *whole, *drops))
+    about = f"All numbers in percent; {summary['n_images']} images. {_interval_note(summary)}".strip()
+    lines += ["", f"{about} {note}`{summary['metric']}` by corruption and severity:", ""]
+    lines += [_row("corruption", *(f"{note}{s}" for s in SEVERITIES), f"{note}mean"), "|---" + "|---:" * 6 + "|"]
+    cells = summary["cells"]
+    for corruption in (*BENCHMARK, *HELD_OUT):
+        keys = [Condition(corruption, s).key for s in SEVERITIES]
+        values = [cells.get(key, {}).get("metrics", {}).get(summary["metric"]) for key in keys]
+        present = [v for v in values if v is not None]
+        if present:
+            mean = sum(present) / len(present) if len(present) == len(SEVERITIES) else None
+            sure = shown.get("cells", {})
+            row = [_with_ends(value, sure.get(key)) for key, value in zip(keys, values, strict=True)]
+            lines.append(_row(corruption, *row, _with_ends(mean, shown.get("means", {}).get(corruption))))
+    flagged = {key: cell["flags"] for key, cell in cells.items() if cell["flags"]}
+    if flagged:
+        lines += ["", "Flags: " + "; ".join(f"{key}: {', '.join(flags)}" for key, flags in flagged.items())]
+    if summary.get("mixed"):
+        lines += ["", f"**{MIXED}: {mixed_text(summary['mixed'])}.**"]
+    lines += ["", protocol_line(summary["protocol"], summary["key"]), ""]
+    return "\n".join(lines)
+
+
+def without_interval(summary: Mapping[str, Any], metric: str) -> str:
+    """What the row of a preview's metric says that has no interval at all; nothing for every other row."""
+    bare = summary["preview"] and not any(name in ends_for(summary, metric) for name in ("P", "mPC"))
+    return " (no interval)" if bare else ""
+
+
+_DROPS = ("noise", "blur", "weather", "digital")
+
+
+def _row(*items: str) -> str:
+    return "| " + " | ".join(items) + " |"
+
+
+def _with_ends(value: float | None, ends: Sequence[float] | None) -> str:
+    return percent(value) if value is None else f"{percent(value)} {interval_text(ends)}".strip()
+
+
+def _interval_note(summary: Mapping[str, Any]) -> str:
+    ends = summary.get("intervals")
+    if not ends:
+        return "No intervals were computed." if summary["preview"] else ""
+    text = f"In brackets {100 * ends['level']:.0f} % intervals over images ({ends['resamples']} resamples)."
+    why = [f"{name}: {ends['missing'][name]}" for name in ("P", "mPC", "rPC") if name in ends["missing"]]
+    if why:
+        text += f" No interval for {'; '.join(why)}."
+    bare = [name for name in summary["metrics"] if name != summary["metric"] and without_interval(summary, name)]
+    return text + (" Rows without are of metrics that the evidence does not hold." if bare else "")
+
+
+def protocol_line(card: Mapping[str, Any], key: str) -> str:
+    """The protocol of an evaluation in one line."""
+    part = f"preview of {card.get('limit')} images ({card.get('subset', 'seeded')}), " if card.get("limit") else ""
+    return (
+        f"Engine `{card.get('corruption_engine')}` {card.get('corruption_engine_version')}, "
+        f"channel order `{card.get('channel_order')}`, seed {card.get('corruption_seed')}, {part}"
+        f"precision {card.get('precision')}, weights sha256 `{str(card.get('weights_sha256'))[:16]}`, "
+        f"protocol `{key[:16]}`."
+    )
+
+
+def long_csv(cells: Mapping[Condition, Cell], labels: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
+    """Long form: one row per cell and metric, values and ends of intervals as fractions at full precision."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    head = ["metric", "corruption", "family", "severity", "value", "n_images", "flags", "key"]
+    writer.writerow([*labels, *head, "label", "low", "high"])
+    label = "PREVIEW" if summary["preview"] else ""
+    for condition, cell in sorted(cells.items(), key=lambda item: grid_order(item[0])):
+        family = CORRUPTIONS.get(condition.corruption, "clean")
+        fixed = [cell.n_images, ";".join(cell.flags), protocol_key(cell.protocol)[:16], label]
+        for name, value in cell.metrics.items():
+            mine = ends_for(summary, name).get("cells", {}).get(condition.key)
+            place = [name, condition.corruption, family, condition.severity]
+            writer.writerow(
+                [*labels.values(), *place, _number(value), *fixed, *map(_number, mine or (math.nan, math.nan))]
+            )
+    return stream.getvalue()
+
+
+def _number(value: float) -> str:
+    return "" if math.isnan(value) else repr(value)
+
+
+def write_summary(
+    out: Path,
+    cells: Mapping[Condition, Cell],
+    headline: str,
+    card: Mapping[str, Any],
+    confidence: Mapping[str, Confidence] | None = None,
+) -> dict[str, Any]:
+    """Write `summary.json`, `table.md` and `cells.csv` into `out` and return the summary.
+
+    Without `confidence`, intervals that are there already for the same scores are kept.
+    """
+    summary = build_summary(cells, headline, card, confidence)
+    if confidence is None:
+        summary["intervals"] = _kept_intervals(out / "summary.json", summary)
+    write_atomic(out / "summary.json", json.dumps(summary, indent=1) + "\n")
+    write_atomic(out / "table.md", markdown(summary))
+    write_atomic(out / "cells.csv", long_csv(cells, card.get("labels", {}), summary))
+    return summary
+
+
+def _kept_intervals(path: Path, summary: Mapping[str, Any]) -> dict[str, Any] | None:
+    try:
+        old = json.loads(path.read_text(encoding="utf-8"))
+        same = all(old[name] == summary[name] for name in ("key", "metric", "cells"))
+        return old["intervals"] if same else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,1 @@
+"""Source weights and architectures, one row each. Nothing here imports torch."""

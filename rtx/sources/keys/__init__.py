@@ -1,0 +1,1 @@
+"""State-dict layouts of other libraries: one key map each."""

@@ -1,0 +1,148 @@
+"""Key names of the networks that OpenMMLab builds by itself, where they are not torchvision's."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+
+from torch import Tensor
+
+from rtx.sources.catalog.archs import full_shapes
+
+Rename = Callable[[str], str]
+
+_CONV_BN = ("conv", "bn")
+# Positions of VGG16-bn's convolutions in torchvision's list (convolution, norm, ReLU) and in mmpretrain's (one module).
+_VGG_CONVS = {0: 0, 3: 1, 7: 3, 10: 4, 14: 6, 17: 7, 20: 8, 24: 10, 27: 11, 30: 12, 34: 14, 37: 15, 40: 16}
+_MOBILENET_REPEATS = (1, 2, 3, 4, 3, 3, 1)
+
+
+def _vgg(key: str) -> str:
+    _, index, rest = key.split(".", 2)
+    place = int(index)
+    part, conv = ("conv", place) if place in _VGG_CONVS else ("bn", place - 1)
+    return f"features.{_VGG_CONVS[conv]}.{part}.{rest}"
+
+
+def _densenet(key: str) -> str:
+    key = key.removeprefix("features.").replace("conv0.", "stem.0.").replace("norm0.", "stem.1.")
+    key = key.replace("norm5.", "transitions.3.0.")
+    key = re.sub(r"^denseblock(\d)\.denselayer(\d+)", lambda m: f"stages.{int(m[1]) - 1}.block.{int(m[2]) - 1}", key)
+    return re.sub(r"^transition(\d)", lambda m: f"transitions.{int(m[1]) - 1}", key)
+
+
+def _mobilenet_blocks() -> dict[int, str]:
+    places = [f"layer{layer}.{j}" for layer, count in enumerate(_MOBILENET_REPEATS, start=1) for j in range(count)]
+    return dict(enumerate(places, start=1))
+
+
+_MOBILENET_BLOCKS = _mobilenet_blocks()
+
+
+def _mobilenet(key: str, convs: Callable[[int, int], str]) -> str:
+    """`convs` names the i-th of n convolutions of a block."""
+    parts = key.split(".")
+    block = int(parts[1])
+    if block not in _MOBILENET_BLOCKS:
+        return ".".join(["conv1" if block == 0 else "conv2", _CONV_BN[int(parts[2])], *parts[3:]])
+    count = 2 if block == 1 else 3
+    if parts[4].isdigit():  # convolution, norm and ReLU6 in one
+        index, kind, rest = int(parts[3]), int(parts[4]), parts[5:]
+    else:  # the last convolution and its norm stand alone
+        index, kind, rest = count - 1, int(parts[3]) - (count - 1), parts[4:]
+    return ".".join([_MOBILENET_BLOCKS[block], convs(index, count), _CONV_BN[kind], *rest])
+
+
+def _mobilenet_mmpretrain(key: str) -> str:
+    return _mobilenet(key, lambda index, count: f"conv.{index}")
+
+
+def _mobilenet_mmdet(key: str) -> str:
+    return _mobilenet(key, lambda index, count: ("expand", "depthwise", "linear")[index + 3 - count] + "_conv")
+
+
+def _shufflenet(key: str) -> str:
+    # (branch, position among torchvision's modules) to mmpretrain's (module, part).
+    branches = {
+        "branch1": {0: "0.conv", 1: "0.bn", 2: "1.conv", 3: "1.bn"},
+        "branch2": {0: "0.conv", 1: "0.bn", 3: "1.conv", 4: "1.bn", 5: "2.conv", 6: "2.bn"},
+    }
+    stem = re.match(r"^(conv1|conv5)\.(\d)\.(.*)", key)
+    if stem:
+        return f"{'conv1' if stem[1] == 'conv1' else 'layers.3'}.{_CONV_BN[int(stem[2])]}.{stem[3]}"
+    stage, block, branch, index, rest = key.split(".", 4)
+    return f"layers.{int(stage[-1]) - 2}.{block}.{branch}.{branches[branch][int(index)]}.{rest}"
+
+
+# (architecture, framework): the renaming from torchvision's keys, and a key that only this form has.
+_FORMS: Mapping[tuple[str, str], tuple[Rename, str]] = {
+    ("vgg16_bn", "mmpretrain"): (_vgg, "features.0.conv.weight"),
+    ("densenet161", "mmpretrain"): (_densenet, "stages.0.block.0.conv1.weight"),
+    ("mobilenet_v2", "mmpretrain"): (_mobilenet_mmpretrain, "layer2.0.conv.0.conv.weight"),
+    ("mobilenet_v2", "mmdet"): (_mobilenet_mmdet, "layer2.0.expand_conv.conv.weight"),
+    ("shufflenet_v2_x1_0", "mmpretrain"): (_shufflenet, "layers.0.0.branch1.0.conv.weight"),
+}
+
+
+def to_openmmlab(state: Mapping[str, Tensor], arch: str, framework: str) -> dict[str, Tensor]:
+    """From torchvision's names to those of the framework's own network; unchanged where the two are the same."""
+    rename, _ = _FORMS.get((arch, framework), (str, ""))
+    return {rename(key): value for key, value in state.items()}
+
+
+def from_openmmlab(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The inverse of `to_openmmlab`, told by the keys; keys of anything else stay as they are."""
+    for (arch, _), (rename, mark) in _FORMS.items():
+        if mark in state:
+            known = [key for key in full_shapes(arch) if not key.startswith("classifier") and not key.startswith("fc")]
+            back = {rename(key): key for key in known}
+            return {back.get(key, key): value for key, value in state.items()}
+    return dict(state)
+
+
+_RESNETS = {
+    "resnet18": {"": "type='ResNet', depth=18"},
+    "resnet34": {"": "type='ResNet', depth=34"},
+    "resnet50": {"": "type='ResNet', depth=50"},
+    "resnet101": {"": "type='ResNet', depth=101"},
+    "resnext50_32x4d": {
+        "": "type='ResNeXt', depth=50, groups=32, base_width=4",
+        "mmpretrain": "type='ResNeXt', depth=50, groups=32, width_per_group=4",
+    },
+    "resnext101_32x8d": {
+        "": "type='ResNeXt', depth=101, groups=32, base_width=8",
+        "mmpretrain": "type='ResNeXt', depth=101, groups=32, width_per_group=8",
+    },
+    # mmdet's and mmseg's ResNets have no argument for the width.
+    "wide_resnet50_2": {"mmpretrain": "type='ResNet', depth=50, stem_channels=64, base_channels=128, expansion=2"},
+    "wide_resnet50_4": {"mmpretrain": "type='ResNet', depth=50, stem_channels=64, base_channels=256, expansion=1"},
+}
+_CONVNETS = {
+    "vgg16_bn": {"mmpretrain": "type='VGG', depth=16, norm_cfg=dict(type='BN')"},
+    "densenet161": {"mmpretrain": "type='DenseNet', arch='161'"},
+    "mobilenet_v2": {"mmpretrain": "type='MobileNetV2'", "mmdet": "type='MobileNetV2'"},
+    "shufflenet_v2_x1_0": {"mmpretrain": "type='ShuffleNetV2'"},
+}
+_SMALL = "depths=(2, 2, 18, 2), num_heads=(3, 6, 12, 24)"
+_BASE = "embed_dims=128, depths=(2, 2, 18, 2), num_heads=(4, 8, 16, 32)"
+_SWINS = {
+    "swin_t": {"": "type='SwinTransformer'", "mmpretrain": "type='SwinTransformer', arch='tiny'"},
+    "swin_s": {"": f"type='SwinTransformer', {_SMALL}", "mmpretrain": "type='SwinTransformer', arch='small'"},
+    "swin_b": {"": f"type='SwinTransformer', {_BASE}", "mmpretrain": "type='SwinTransformer', arch='base'"},
+    "swin_b_w12": {
+        "": f"type='SwinTransformer', {_BASE}, window_size=12",
+        "mmpretrain": "type='SwinTransformer', arch='base', img_size=384, window_size=12",
+    },
+}
+_STOCK: Mapping[str, Mapping[str, str]] = {**_RESNETS, **_CONVNETS, **_SWINS}
+
+
+def stock_backbone(arch: str, framework: str) -> str | None:
+    """Arguments that make a framework's own backbone of this architecture, as a config writes them; None without one.
+
+    Example:
+        >>> stock_backbone("resnet50", "mmdet"), stock_backbone("wide_resnet50_2", "mmdet")
+        ("type='ResNet', depth=50", None)
+    """
+    row = _STOCK.get(arch, {})
+    return row.get(framework, row.get(""))

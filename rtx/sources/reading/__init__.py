@@ -1,0 +1,1 @@
+"""Readers of weight files that run no code from them."""

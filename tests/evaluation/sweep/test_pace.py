@@ -1,0 +1,104 @@
+"""What makes a sweep fast, as laws: loaders that live for all cells, work beside the model, amp by its name."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mmcv.transforms import BaseTransform
+from mmengine.registry import TRANSFORMS
+
+from rtx.errors import BadValue, RunConflict
+from rtx.evaluation.evaluate import evaluate_corruptions
+from rtx.evaluation.sweep.batches import loaders
+from rtx.evaluation.sweep.events import CellDone, CellStarted, Event
+from rtx.evaluation.sweep.scoring import Beside, Work
+from rtx.types import Condition
+from tests.evaluation.counting import Gated
+from tests.evaluation.stand_in import PixelDetector, coco_config
+
+FEW: dict[str, Any] = dict(corruptions=["gaussian_noise", "fog"], severities=[2], resamples=0)
+
+
+@TRANSFORMS.register_module(force=True)
+class NoteLoader(BaseTransform):
+    """Notes which process loaded an image."""
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        return {**results, "loader": os.getpid()}
+
+
+class Listening(PixelDetector):
+    """Keeps who loaded its images, and whether autocast was on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loaders: list[int] = []
+        self.autocast: list[bool] = []
+
+    def test_step(self, batch: dict[str, Any]) -> Any:
+        self.loaders += [sample.metainfo["loader"] for sample in batch["data_samples"]]
+        self.autocast.append(torch.is_autocast_enabled("cpu"))
+        return super().test_step(batch)
+
+
+def evaluate(root: Path, out: Path, **options: Any) -> tuple[Listening, dict[str, Any], list[Event]]:
+    cfg, model, events = coco_config(root), Listening(), []
+    pipeline = cfg.test_dataloader.dataset.pipeline
+    pipeline.insert(1, dict(type="NoteLoader"))
+    pipeline[-1].meta_keys = (*pipeline[-1].meta_keys, "loader")
+    summary = evaluate_corruptions(cfg, model, out, on_event=events.append, **{**FEW, **options})
+    return model, summary, events
+
+
+def test_loaders_live_for_all_cells_and_load_the_next_one_before_a_cell_is_scored(
+    made_coco: Path, tmp_path: Path
+) -> None:
+    model, _, events = evaluate(made_coco, tmp_path, workers=2)
+    assert len(model.loaders) == 3 * 4 and len(set(model.loaders)) == 2, "two processes for three cells"
+    assert os.getpid() not in model.loaders
+    told = [
+        (type(event), event.condition if isinstance(event, CellStarted) else event.cell.condition)
+        for event in events
+        if isinstance(event, CellStarted | CellDone)
+    ]
+    fog, noise = Condition("fog", 2), Condition("gaussian_noise", 2)
+    assert told.index((CellStarted, fog)) < told.index((CellDone, noise)), told
+
+
+@pytest.mark.parametrize(
+    ("asked", "device", "cores", "workers"),
+    [(3, "cpu", 2, 3), (0, "meta", 8, 0), (None, "meta", 2, 2), (None, "cpu", 2, 0), (None, "cpu", 4, 2)],
+)
+def test_loaders_by_default_leave_a_small_cpu_to_the_model(
+    asked: int | None, device: str, cores: int, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rtx.evaluation.sweep.batches._processors", lambda: cores)
+    assert loaders(asked, torch.nn.Linear(1, 1, device=device)) == workers
+    with pytest.raises(BadValue, match="--workers -1"):
+        loaders(-1, torch.nn.Linear(1, 1))
+
+
+def test_a_cell_is_scored_while_the_next_one_is_evaluated(tmp_path: Path) -> None:
+    """The scorer waits for a file, and whoever handed the cell over does not."""
+    gate = tmp_path / "gate"
+    place = Beside(Gated(gate))
+    try:
+        place.submit(Work(Condition("fog", 1), {"seen": [1.0]}, 1, "key", False, {}))
+        assert list(place.results()) == []
+        gate.touch()
+        assert [scored.metrics["sum"] for scored in place.results(wait=True)] == [11]
+    finally:
+        place.close()
+
+
+@pytest.mark.parametrize("amp", [False, True])
+def test_autocast_is_on_where_it_is_asked_for_and_the_card_names_it(made_coco: Path, tmp_path: Path, amp: bool) -> None:
+    model, summary, _ = evaluate(made_coco, tmp_path, workers=0, amp=amp)
+    assert set(model.autocast) == {amp}
+    assert ("amp" in summary["protocol"]["precision"]) is amp
+    with pytest.raises(RunConflict, match="precision"):
+        evaluate(made_coco, tmp_path, workers=0, amp=not amp)

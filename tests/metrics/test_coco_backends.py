@@ -1,0 +1,181 @@
+"""The default COCO scorer gives pycocotools' numbers; which of them runs is a matter of speed alone."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rtx.errors import MissingDependency, UnknownName
+from rtx.metrics import coco_backends
+from rtx.metrics.coco import Detections, coco_ap, coco_columns
+from rtx.metrics.coco_backends import BACKENDS, DEFAULT, REFERENCE, STATS, choose_backend, evaluate
+from rtx.metrics.coco_match import coco_evidence
+from rtx.metrics.coco_truth import CocoTruth, encode_mask, read_truth
+from rtx.results.resample import scores
+from tests.metrics.coco_worlds import CATEGORIES, FAMILIES, world
+
+KINDS = ("bbox", "segm")
+FAST = sorted(set(BACKENDS) - {REFERENCE})
+
+
+def twelve(
+    backend: str, truth: CocoTruth, found: Iterable[Detections], categories: Iterable[int]
+) -> dict[str, dict[str, float]]:
+    categories = list(categories)
+    tables = coco_columns(truth, found, categories, kinds=KINDS)
+    return {
+        kind: evaluate(backend, kind, t.sizes, categories, t.truth, t.found, [1, 10, 100]).twelve()
+        for kind, t in tables.items()
+    }
+
+
+def differences(backend: str, truth: CocoTruth, found: list[Detections], categories: Iterable[int]) -> list[str]:
+    """Statistics that are not the reference's to 1e-9."""
+    pytest.importorskip(backend.replace("-", "_"))
+    categories = list(categories)
+    mine, theirs = (twelve(name, truth, found, categories) for name in (backend, REFERENCE))
+    return [
+        f"{kind} {name}: {mine[kind][name]} against {value}"
+        for kind, row in theirs.items()
+        for name, value in row.items()
+        if not (math.isnan(value) and math.isnan(mine[kind][name])) and not abs(mine[kind][name] - value) <= 1e-9
+    ]
+
+
+@pytest.mark.parametrize("seed", range(2 * len(FAMILIES)))
+def test_the_default_equals_the_reference(seed: int) -> None:
+    family, content, found = world(seed)
+    assert differences(DEFAULT, read_truth(content, quiet=True), found, CATEGORIES) == [], family
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+@pytest.mark.parametrize("backend", FAST)
+@pytest.mark.parametrize("family", range(len(FAMILIES)), ids=FAMILIES)
+def test_every_fast_scorer_equals_the_reference_on_520_data_sets(backend: str, family: int) -> None:
+    for seed in range(family, 40 * len(FAMILIES), len(FAMILIES)):
+        _, content, found = world(seed)
+        assert differences(backend, read_truth(content, quiet=True), found, CATEGORIES) == [], seed
+
+
+@pytest.mark.parametrize("backend", FAST)
+def test_a_fast_scorer_equals_the_reference_in_each_family(backend: str) -> None:
+    for seed in range(len(FAMILIES)):
+        family, content, found = world(100 * len(FAMILIES) + seed, n_images=4)
+        assert differences(backend, read_truth(content, quiet=True), found, CATEGORIES) == [], family
+
+
+def test_the_worlds_hold_what_they_claim() -> None:
+    seen: Counter[str] = Counter()
+    defined = []
+    for seed in range(2 * len(FAMILIES)):
+        _, content, found = world(seed)
+        rows = content["annotations"]
+        shapes = [a["segmentation"] for a in rows]
+        lengths = [type(shape["counts"]) for shape in shapes if isinstance(shape, dict)]
+        per_class = [Counter(d.labels.tolist()).most_common(1)[0][1] for d in found if len(d.labels)]
+        ranks = [s for d in found for s in d.scores.tolist()]
+        seen["crowd"] += any(a["iscrowd"] for a in rows)
+        seen["polygon"] += any(isinstance(shape, list) for shape in shapes)
+        seen["compressed"] += bytes in lengths
+        seen["uncompressed"] += list in lengths
+        seen["more than 100"] += max(per_class, default=0) > 100
+        seen["ties"] += len(set(ranks)) < len(ranks) / 2
+        seen["image without objects"] += len({a["image_id"] for a in rows}) < len(found)
+        seen["image without detections"] += any(not len(d.scores) for d in found)
+        seen["no detections"] += not ranks
+        seen["no objects"] += not rows
+        seen["equal in float32"] += len(set(np.float32(ranks).tolist())) < len(set(ranks))
+        for row in twelve(DEFAULT, read_truth(content, quiet=True), found, CATEGORIES).values():
+            defined += list(row.values())
+    assert min(seen.values()) >= 1 and len(seen) == 11, seen
+    values = np.array([v for v in defined if not math.isnan(v)])
+    assert 0.1 < np.mean(values > 0.02) and len(set(values.round(6))) > 150, "numbers that can differ"
+    assert 0 < np.mean(np.isnan(defined)) < 0.5
+
+
+def guesses(truth: CocoTruth, categories: tuple[int, ...], seed: int) -> list[Detections]:
+    """A detector that finds most objects about right, with masks from their moved boxes."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for image_id, image in truth.images.items():
+        rows: list[tuple[Any, int, Any]] = []
+        for a in truth.annotations:
+            if a["image_id"] != image_id:
+                continue
+            for _ in range(rng.integers(0, 4)):
+                box = np.array(a["bbox"]) + rng.normal(size=4) * rng.choice([0, 2, 8])
+                box[2:] = np.maximum(box[2:], 1)
+                mask = np.zeros((image["height"], image["width"]), np.uint8)
+                left, top, right, bottom = np.r_[box[:2], box[:2] + box[2:]].round().astype(int).clip(0)
+                mask[top:bottom, left:right] = 1
+                label = categories.index(a["category_id"]) if rng.random() < 0.9 else int(rng.integers(len(categories)))
+                rows.append((np.r_[box[:2], box[:2] + box[2:]], label, encode_mask(mask)))
+        ranks = np.round(rng.random(len(rows)), 2)
+        boxes = np.array([box for box, _, _ in rows], np.float32).reshape(-1, 4)
+        found.append(Detections(image_id, boxes, ranks, np.array([r[1] for r in rows], np.int64), [r[2] for r in rows]))
+    return found
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [
+        ("coco_subset", "val"),
+        ("coco_fruits_nuts", "val"),
+        pytest.param("coco_subset", "train", marks=pytest.mark.slow),
+        pytest.param("coco_fruits_nuts", "train", marks=pytest.mark.slow),
+    ],
+)
+def test_the_scorers_agree_on_real_annotations(real_data: Path, name: str, split: str) -> None:
+    paths = sorted((real_data / name / "annotations").glob(f"*{split}*.json"))
+    assert len(paths) == 1
+    for path in paths:
+        content = json.loads(path.read_text())
+        truth = read_truth(content, quiet=True)
+        categories = tuple(truth.categories)
+        found = guesses(truth, categories, 0)
+        for backend in FAST:
+            assert differences(backend, truth, found, categories) == [], (path, backend)
+        expected = coco_ap(truth, found, categories, kinds=KINDS)
+        assert 0.05 < expected["bbox_mAP"] < 0.95 and expected["segm_mAP"] > 0.01
+        evidence = coco_evidence(truth, found, categories, kinds=KINDS)
+        whole = np.ones((1, len(truth.images)), np.uint16)
+        for metric in evidence.metrics:
+            assert scores(evidence, whole, metric)[0] == pytest.approx(expected[metric], abs=1e-12, nan_ok=True)
+
+
+def test_the_choice_of_scorer(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    assert choose_backend() == DEFAULT and choose_backend("pycocotools") == "pycocotools"
+    with pytest.raises(UnknownName, match="did you mean 'hotcoco'"):
+        choose_backend("hotcocoa")
+    assert set(BACKENDS) == {"pycocotools", "faster-coco-eval", "hotcoco"} and len(STATS) == 12
+    there = coco_backends._installed
+    monkeypatch.setattr(coco_backends, "_installed", lambda name: name == REFERENCE and there(name))
+    with caplog.at_level("INFO"):
+        assert choose_backend() == REFERENCE
+    assert f"{DEFAULT} is not installed" in caplog.text
+    with pytest.raises(MissingDependency, match="'faster-coco-eval' is not installed; pip install faster-coco-eval"):
+        choose_backend("faster-coco-eval")
+
+
+def test_names_of_images_may_be_text() -> None:
+    _, content, found = world(1)
+    names = {image["id"]: f"{image['id']:05d}" for image in content["images"]}
+    other = {
+        **content,
+        "images": [{**image, "id": names[image["id"]]} for image in content["images"]],
+        "annotations": [{**a, "image_id": names[a["image_id"]]} for a in content["annotations"]],
+    }
+    renamed = [Detections(names[d.image_id], d.boxes, d.scores, d.labels, d.masks) for d in found]  # type: ignore[index]
+    expected = coco_ap(read_truth(content, quiet=True), found, CATEGORIES, kinds=KINDS, backend=REFERENCE)
+    for backend in BACKENDS:
+        mine = coco_ap(read_truth(other, quiet=True), renamed, CATEGORIES, kinds=KINDS, backend=backend)
+        assert mine == pytest.approx(expected, abs=1e-9, nan_ok=True), backend

@@ -1,0 +1,104 @@
+"""What a report does where there is too much, where something lies in its place, or where settings are a user's own."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import matplotlib as mpl
+import pytest
+
+from rtx.errors import BadValue, RunConflict
+from rtx.reports import build as building
+from rtx.reports.build import build
+from rtx.reports.runs.runs import Run, load_runs
+from tests.reports.made import make_examples, make_run
+
+QUICK = ("svg",)
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
+    root = tmp_path_factory.mktemp("two")
+    folders = [make_run(root, name, robust=0.2 * n, classes=("a", "b")) for n, name in enumerate(("one", "two"))]
+    for n, folder in enumerate(folders):
+        make_examples(folder, robust=0.1 + 0.4 * n)
+    return load_runs(folders)
+
+
+def sections(html: str) -> dict[str, str]:
+    found = re.findall(r'<section class="view [a-z]+" id="g0-(\w+)".*?</section>', html, re.S)
+    whole = re.split(r'(?=<section class="view )', html)[1:]
+    return dict(zip(found, whole, strict=True))
+
+
+def test_a_page_too_large_leaves_strips_and_then_the_largest_charts_to_their_files(
+    two: list[Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = build(two, tmp_path / "whole", formats=QUICK).page.read_text()
+    parts = sections(whole)
+    rest = len(whole.encode()) - len(parts["strips"].encode())
+    files = sorted(p.name for p in (tmp_path / "whole" / "figures").iterdir())
+    for most, strips, charts in ((rest + 9_000, False, True), (rest - 30_000, False, False)):
+        monkeypatch.setattr(building, "SMALL_ENOUGH", most)
+        report = build(two, tmp_path / str(most), formats=QUICK)
+        page = report.page.read_text()
+        assert len(page.encode()) <= most
+        now = sections(page)
+        assert ("<image " in now["strips"]) == strips and "figures/ only" in now["strips"]
+        assert ("<figure>" in now["multiples"]) == charts  # the largest of them
+        assert "<figure>" in now["scatter"]
+        if not charts:
+            assert "Too large for this page" in now["multiples"] and 'href="figures/multiples.svg"' in now["multiples"]
+        assert sorted(p.name for p in (tmp_path / str(most) / "figures").iterdir()) == files
+    monkeypatch.setattr(building, "SMALL_ENOUGH", 1000)
+    with pytest.raises(BadValue, match="2 runs"):
+        build(two, tmp_path / "whole", formats=QUICK)
+    # What was made is no half report: no page of old numbers beside tables of new ones.
+    assert not (tmp_path / "whole" / "report.html").exists()
+    monkeypatch.undo()
+    assert build(two, tmp_path / "whole", formats=QUICK).page.read_text() == whole
+
+
+@pytest.mark.parametrize("name", ["results.csv", "tables/overall.tex", "figures/mine.pdf", "summary.json"])
+def test_what_is_not_of_a_report_is_not_written_over(two: list[Run], tmp_path: Path, name: str) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("{}")
+    with pytest.raises(RunConflict, match=name.partition("/")[0]):
+        build(two, tmp_path, formats=QUICK)
+    assert [p for p in tmp_path.rglob("*") if p.is_file()] == [tmp_path / name]
+    assert (tmp_path / name).read_text() == "{}"
+
+
+def test_an_interrupted_report_is_taken_up_again(
+    two: list[Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(building.rows, "metrics_csv", stop)
+    with pytest.raises(KeyboardInterrupt):
+        build(two, tmp_path, formats=QUICK)
+    assert json.loads((tmp_path / "summary.json").read_text())["unfinished"] is True
+    monkeypatch.undo()
+    build(two, tmp_path, formats=QUICK)
+    assert "unfinished" not in json.loads((tmp_path / "summary.json").read_text())
+
+
+def test_settings_of_a_user_change_nothing(two: list[Run], tmp_path: Path) -> None:
+    build(two, tmp_path / "plain", formats=("svg", "pdf"))
+    with mpl.rc_context({"savefig.bbox": "tight", "text.usetex": True, "lines.solid_capstyle": "round"}):
+        build(two, tmp_path / "own", formats=("svg", "pdf"))
+        assert mpl.rcParams["savefig.bbox"] == "tight"
+    for path in (tmp_path / "plain" / "figures").iterdir():
+        assert (tmp_path / "own" / "figures" / path.name).read_bytes() == path.read_bytes(), path.name
+
+
+def test_dollar_signs_of_a_name_are_no_mathematics(tmp_path: Path) -> None:
+    names = (r"$\bad{$", r"a$_b$")
+    folders = [make_run(tmp_path, str(n), labels={"run": name}, classes=(name, "b")) for n, name in enumerate(names)]
+    report = build(load_runs(folders), tmp_path / "report", formats=QUICK)
+    assert all(name in report.page.read_text() for name in names)
+    shutil.rmtree(tmp_path / "report")
