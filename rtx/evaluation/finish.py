@@ -9,9 +9,10 @@ from typing import Any
 from rtx.errors import BadValue, MissingConditions, RunConflict
 from rtx.evaluation.sweep.forward import Job
 from rtx.results.by_class import write_classes
-from rtx.results.cell import Cell, CellFolder, protocol_key
+from rtx.results.cell import Cell, CellFolder
 from rtx.results.confidence import add_confidence, read_card, stored_conditions
 from rtx.results.examples import write_examples
+from rtx.results.protocol import protocol_key
 from rtx.results.repair import sound_cells
 from rtx.results.summary import build_summary, write_summary
 from rtx.types import Condition
