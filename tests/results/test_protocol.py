@@ -11,12 +11,11 @@ import pytest
 pytest.importorskip("mmpretrain")
 
 from rtx.errors import RunConflict
-from rtx.evaluation.evaluate import plan_evaluation
-from rtx.evaluation.models.adapter_config import evaluate
+from rtx.evaluation.evaluate import prepare
 from rtx.evaluation.models.adapters import Detector
 from rtx.evaluation.offline.score import exported_settings, score_predictions
 from rtx.evaluation.offline.truth import CocoFile
-from rtx.evaluation.pixels.stored import evaluate_stored
+from rtx.evaluation.pixels.stored import Stored
 from rtx.evaluation.pixels.stored_files import find_stored
 from rtx.results.protocol import CONTEXT, FIELDS, MODEL, PIXELS, differing, protocol_key, same_pixels
 from rtx.results.published_files import import_file
@@ -27,19 +26,18 @@ SWEPT: dict[str, Any] = {"corruption_engine": "rtx", "corruption_seed": 0, "data
 
 
 def live(coco: Path, root: Path) -> dict[str, Any]:
-    return plan_evaluation(coco_config(coco), PixelDetector(), root, limit=2).job.card
+    return prepare(PixelDetector(), coco_config(coco), root, limit=2).card
 
 
 def adapter(coco: Path, root: Path) -> dict[str, Any]:
     model = Detector(lambda images: [dict(boxes=[], scores=[], labels=[]) for _ in images], CLASSES, name="none")
-    few: dict[str, Any] = dict(severities=[0], limit=1, workers=0, resamples=0)
-    return evaluate(model, coco, root, **few)["protocol"]
+    return prepare(model, coco, root).card
 
 
 def stored_files(coco: Path, root: Path) -> dict[str, Any]:
     make_stored(root / "c", ("fog",), per_class=1)
-    few: dict[str, Any] = dict(severities=[1], limit=2, workers=0, resamples=0)
-    return evaluate_stored(shade_model(), find_stored(root / "c"), root / "out", **few)["protocol"]
+    pixels = Stored(find_stored(root / "c"))
+    return prepare(shade_model(), pixels.files.base, root / "out", limit=2, pixels=pixels).card
 
 
 def offline(coco: Path, root: Path) -> dict[str, Any]:
