@@ -9,54 +9,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rtx.cli.sweeping import Sweep, check_resamples
+from rtx.cli.sweeping import Sweep
 from rtx.errors import BadValue
-from rtx.evaluation.sweep.events import Event
-from rtx.types import SEVERITIES
+from rtx.evaluation.protocol import Protocol
 
 HELP = "score a trained model on clean and corrupted images (P, mPC, rPC)"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    from rtx.cli.options import add_config_arguments
-    from rtx.corruptions import DEFAULT_ENGINE, ENGINES
+    from rtx.cli.options import add_config_arguments, add_protocol_arguments
 
     parser.add_argument("config", help="config file, or the folder of a training run")
     parser.add_argument("checkpoint", nargs="?", help="checkpoint file; with a run folder, its last one when left out")
-    parser.add_argument("--corruptions", nargs="+", default=["benchmark"], metavar="NAME", help="names or groups")
-    parser.add_argument("--severities", nargs="+", type=int, default=list(SEVERITIES), metavar="S", help="1 to 5")
-    parser.add_argument("--limit", type=int, help="evaluate a seeded subset of this many images (labelled PREVIEW)")
     parser.add_argument("--out", help="output folder; default: corruption_eval/ beside the checkpoint")
-    parser.add_argument("--seed", type=int, default=0, help="corruption seed")
-    parser.add_argument("--batch-size", type=int, default=1, help="images a forward pass")
-    parser.add_argument(
-        "--workers", type=int, help="loader processes; default: 2, or 0 on a CPU of fewer than 4 processors"
-    )
-    parser.add_argument("--engine", choices=sorted(ENGINES), default=DEFAULT_ENGINE, help="what makes the pixels")
-    parser.add_argument(
-        "--channel-order", choices=("rgb", "bgr_legacy"), default="rgb", help="what corruptions are given"
-    )
-    parser.add_argument(
-        "--corruption-at",
-        choices=("original_resolution", "network_input"),
-        help="where corruptions act; classifiers: network_input (after resize and crop), others: original_resolution",
-    )
-    parser.add_argument("--amp", action="store_true", help="autocast the forward pass; named in the protocol card")
-    parser.add_argument(
-        "--channels-last", action="store_true", help="weights in that memory format; named in the protocol card"
-    )
-    parser.add_argument(
-        "--scoring",
-        choices=("auto", "process", "inline"),
-        default="auto",
-        help="where cells are scored: beside the forward passes in a process of its own, or between them",
-    )
-    parser.add_argument("--scorer", help="COCO scorer: hotcoco (default), faster-coco-eval or pycocotools")
-    parser.add_argument("--keep-predictions", action="store_true", help="write predictions/ too, for `rtx score`")
-    parser.add_argument(
-        "--resamples", type=int, default=1000, metavar="N", help="resamplings of the images for intervals; 0 for none"
-    )
+    add_protocol_arguments(parser)
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ...; default: a GPU where there is one")
     parser.add_argument("--dry-run", action="store_true", help="say what would be evaluated, and how long it may take")
     parser.add_argument(
@@ -67,26 +34,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate and print the table."""
-    from rtx.results.conditions import grid
+    from rtx.cli.options import protocol_of
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    conditions = grid(args.corruptions, args.severities)  # a wrong name fails before anything is loaded
-    check_resamples(args.resamples)
-    sweep = Sweep(conditions, overwrite=args.overwrite)
-    return sweep.run(lambda: _run(args, sweep))
+    protocol = protocol_of(args)  # a wrong name fails before anything is loaded
+    sweep = Sweep(protocol.conditions(), overwrite=args.overwrite)
+    return sweep.run(lambda: _run(args, protocol, sweep))
 
 
-def _run(args: argparse.Namespace, sweep: Sweep) -> int:
+def _run(args: argparse.Namespace, protocol: Protocol, sweep: Sweep) -> int:
     config_path, checkpoint = resolve(args.config, args.checkpoint)
     from mmengine.dist import get_rank
 
     from rtx import config as configs
-    from rtx.cli.live import display
     from rtx.cli.options import apply_config_arguments
     from rtx.datasets.openmmlab.checks import check_data
-    from rtx.evaluation.evaluate import evaluate_corruptions, plan_evaluation
     from rtx.evaluation.models.load import check_device, load_model
-    from rtx.evaluation.sweep.sweep import share
+    from rtx.evaluation.sweep import share
 
     device = args.device or share.default_device(args.local_rank)
     check_device(device)
@@ -97,37 +61,15 @@ def _run(args: argparse.Namespace, sweep: Sweep) -> int:
         check_data(cfg, splits=("val",))
     model = load_model(cfg, checkpoint, device)
     sweep.out = Path(args.out) if args.out else checkpoint.parent / "corruption_eval"
-    options: dict[str, Any] = dict(
-        corruptions=args.corruptions,
-        severities=args.severities,
-        seed=args.seed,
-        limit=args.limit,
-        batch_size=args.batch_size,
-        workers=args.workers,
-        amp=args.amp,
-        channels_last=args.channels_last,
-        engine=args.engine,
-        channel_order=args.channel_order,
-        corruption_at=args.corruption_at,
-        scorer=args.scorer,
-        scoring=args.scoring,
-        keep_predictions=args.keep_predictions,
-        checkpoint=checkpoint,
-        labels={"run": checkpoint.parent.name, "config": Path(config_path).stem},
-    )
+    labels = {"run": checkpoint.parent.name, "config": Path(config_path).stem}
     if args.dry_run:
         from rtx.cli.forecast import forecast
+        from rtx.evaluation.evaluate import prepare
 
-        print(forecast(plan_evaluation(cfg, model, sweep.out, **options), overwrite=args.overwrite))
+        job = prepare(model, cfg, sweep.out, protocol, checkpoint=checkpoint, labels=labels)
+        print(forecast(job, overwrite=args.overwrite))
         return 0
-    with display(limit=args.limit, quiet=sweep.rank > 0) as shown:
-
-        def on_event(event: Event) -> None:
-            sweep.note(event)
-            shown(event)
-
-        options |= {"overwrite": args.overwrite, "resamples": args.resamples}
-        summary = evaluate_corruptions(cfg, model, sweep.out, on_event=on_event, **options)
+    summary = sweep.evaluate(model, cfg, protocol, checkpoint=checkpoint, labels=labels)
     if sweep.rank == 0:
         show_result(sweep.out, summary, print)
     return 0

@@ -8,10 +8,12 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from rtx.errors import RtxError
+from rtx.results.cell import CellFolder
+from rtx.results.repair import sound_cells
 from rtx.types import CLEAN, Condition
 
 if TYPE_CHECKING:
-    from rtx.evaluation.evaluate import Plan
+    from rtx.evaluation.sweep.forward import Job
 
 log = logging.getLogger(__name__)
 
@@ -19,53 +21,53 @@ PROBE_SECONDS = 20.0
 """After this long no further measurement is begun."""
 
 
-def forecast(plan: Plan, *, overwrite: bool = False, probe: bool = True) -> str:
+def forecast(job: Job, *, overwrite: bool = False, probe: bool = True) -> str:
     """Cells to evaluate, cells that are there, and how long it may take.
 
     Args:
-        plan: the evaluation.
+        job: the evaluation.
         overwrite: nothing that is there counts.
         probe: measure a few images where no cell tells the pace.
     """
-    there = {} if overwrite else plan.cached()
-    todo = [condition for condition in plan.conditions if condition not in there]
-    n_images = len(plan.job.indices)
-    text = f"{len(todo)} of {len(plan.conditions)} cells to evaluate on {n_images} images, {len(there)} cached"
+    folder = CellFolder(job.out, job.card, overwrite=overwrite)
+    there = {} if overwrite else sound_cells(folder, job.conditions, aside=False)
+    todo = [condition for condition in job.conditions if condition not in there]
+    n_images = len(job.indices)
+    text = f"{len(todo)} of {len(job.conditions)} cells to evaluate on {n_images} images, {len(there)} cached"
     if not todo:
         return text
     if there:
         pace = sum(cell.timing["seconds"] for cell in there.values()) / len(there)
         text += f"; about {_minutes(pace * len(todo))} in one process, by the pace of the cached cells"
     elif probe:
-        text += f"; {probed(plan, todo)}"
+        text += f"; {probed(job, todo)}"
     else:
         text += "; no cell is cached, so no pace is known"
     return f"{text}:\n  " + " ".join(condition.key for condition in todo)
 
 
-def probed(plan: Plan, todo: list[Condition]) -> str:
+def probed(job: Job, todo: list[Condition]) -> str:
     """An estimate from one image under each corruption and two forward passes, in words."""
     try:
-        loading, passing = _measure(plan, todo)
+        loading, passing = _measure(job, todo)
     except RtxError as error:
         return f"no pace is known ({error})"
-    workers = plan.job.workers
+    workers = job.workers
     beside = min(workers, max(1, (os.cpu_count() or 1) - 1))
     # Workers load while the model computes; without any, one comes after the other.
     image = max(loading / beside, passing) if workers else loading + passing
-    total = image * len(plan.job.indices) * len(todo)
+    total = image * len(job.indices) * len(todo)
     parts = f"{1000 * loading:.0f} ms to load and corrupt, {1000 * passing:.0f} ms to predict"
     return f"about {_minutes(total)} in one process, by a probe of a few images ({parts} an image; scoring not counted)"
 
 
-def _measure(plan: Plan, todo: list[Condition]) -> tuple[float, float]:
+def _measure(job: Job, todo: list[Condition]) -> tuple[float, float]:
     """Seconds an image takes to load, on average over the cells, and to predict."""
     from mmengine.dataset import pseudo_collate
 
     from rtx.evaluation.sweep.batches import CorruptedView
     from rtx.evaluation.sweep.forward import Forward
 
-    job = plan.job
     view = CorruptedView(job.dataset)
     index = job.indices[len(job.indices) // 2]
     deadline = time.monotonic() + PROBE_SECONDS

@@ -12,22 +12,33 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
-from rtx.cli.sweeping import Sweep, check_resamples
+from rtx.cli.sweeping import Sweep
 from rtx.errors import BadValue
-from rtx.evaluation.sweep.events import Event
-from rtx.types import SEVERITIES
+from rtx.evaluation.protocol import Protocol
 
 HELP = "error, mCE and rPC of a classifier on ImageNet-C-style folders"
 
 
+OPTIONS = (
+    "corruptions",
+    "severities",
+    "limit",
+    "seed",
+    "batch_size",
+    "workers",
+    "amp",
+    "keep_predictions",
+    "resamples",
+)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    from mmengine.config import DictAction
+    from rtx.cli.options import add_launcher_arguments, add_protocol_arguments
 
     parser.add_argument("root", metavar="ROOT", help="holds <corruption>/<severity>/<class>/<image>")
     parser.add_argument("--clean", metavar="DIR", help="class folders of the clean images, for P, rPC and relative mCE")
@@ -37,86 +48,58 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--classes", metavar="FILE", help="folder names in the order of the network's outputs, one a line"
     )
-    parser.add_argument("--corruptions", nargs="+", default=["benchmark"], metavar="NAME", help="names or groups")
-    parser.add_argument("--severities", nargs="+", type=int, default=list(SEVERITIES), metavar="S", help="1 to 5")
     parser.add_argument(
         "--stored",
         choices=("as_is", "resize"),
         default="as_is",
         help="stored images are cropped from the middle only (ImageNet-C), or resized as clean ones are",
     )
-    parser.add_argument("--limit", type=int, help="a seeded subset of this many images (labelled PREVIEW)")
-    parser.add_argument("--seed", type=int, default=0, help="of that subset")
-    parser.add_argument("--batch-size", type=int, default=32, help="images a forward pass")
-    parser.add_argument(
-        "--workers", type=int, help="loader processes; default: 2, or 0 on a CPU of fewer than 4 processors"
-    )
-    parser.add_argument("--amp", action="store_true", help="autocast the forward pass; named in the protocol card")
-    parser.add_argument("--keep-predictions", action="store_true", help="write predictions/ too")
-    parser.add_argument(
-        "--resamples", type=int, default=1000, metavar="N", help="resamplings of the images for intervals; 0 for none"
-    )
+    add_protocol_arguments(parser, OPTIONS, batch_size=32)
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ...; default: a GPU where there is one")
     parser.add_argument("--overwrite", action="store_true", help="evaluate again, and replace what --out holds")
     parser.add_argument("--source", metavar="NAME|ARCH:FILE", help="a published classifier of `rtx weights`")
-    parser.add_argument("--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE", help="override the config")
-    parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none", help="job launcher")
-    parser.add_argument(
-        "--local_rank", "--local-rank", type=int, default=int(os.environ.get("LOCAL_RANK", 0)), help=argparse.SUPPRESS
-    )
+    add_launcher_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate, and print the errors."""
-    from rtx.results.conditions import grid
+    from rtx.cli.options import protocol_of
 
     if bool(args.config) == bool(args.source) or bool(args.config) != bool(args.checkpoint):
         raise BadValue("name the classifier: --source NAME, or --config FILE and --checkpoint FILE")
-    grid(args.corruptions, args.severities)  # a wrong name fails before anything is loaded
-    check_resamples(args.resamples)
+    protocol = protocol_of(args)  # a wrong name fails before anything is loaded
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     sweep = Sweep(overwrite=args.overwrite)
-    return sweep.run(lambda: _run(args, sweep))
+    return sweep.run(lambda: _run(args, protocol, sweep))
 
 
-def _run(args: argparse.Namespace, sweep: Sweep) -> int:
+def _run(args: argparse.Namespace, protocol: Protocol, sweep: Sweep) -> int:
     from mmengine.dist import get_rank
 
     from rtx import config as configs
-    from rtx.cli.live import display
     from rtx.datasets.openmmlab.image_loader import with_checked_images
     from rtx.evaluation.models.load import load_model
     from rtx.evaluation.models.source_classifier import source_classifier
-    from rtx.evaluation.pixels.stored import evaluate_stored
+    from rtx.evaluation.pixels.stored import Stored
     from rtx.evaluation.pixels.stored_files import find_stored
-    from rtx.evaluation.sweep.sweep import share
+    from rtx.evaluation.sweep import share
 
-    stored = find_stored(Path(args.root), Path(args.clean) if args.clean else None, _lines(args.classes))
-    sweep.conditions = stored.wanted(args.corruptions, args.severities)
+    files = find_stored(Path(args.root), Path(args.clean) if args.clean else None, _lines(args.classes))
+    pixels = Stored(files, args.stored)
+    sweep.conditions = pixels.conditions(protocol)
     device = args.device or share.default_device(args.local_rank)
-    options: dict[str, Any] = {}
-    if args.source:
+    checkpoint = Path(args.checkpoint) if args.checkpoint else None
+    if checkpoint is None:
         share.start(args.launcher)
-        model: Any = source_classifier(args.source, stored.classes, device)
-        run_name = args.source
+        model: Any = source_classifier(args.source, files.classes, device)
+        data: Any = files.base
     else:
-        cfg = with_checked_images(configs.load(args.config, args.cfg_options))
-        share.start(args.launcher, cfg.get("env_cfg", {}).get("dist_cfg"))
-        model = load_model(cfg, Path(args.checkpoint), device)
-        options |= {"cfg": cfg, "checkpoint": Path(args.checkpoint)}
-        run_name = Path(args.checkpoint).parent.name
-    for name in ("corruptions", "severities", "limit", "seed", "batch_size", "workers", "amp", "keep_predictions"):
-        options[name] = getattr(args, name)
-    options |= {"images": args.stored, "labels": {"run": run_name}}
-    options |= {"overwrite": args.overwrite, "resamples": args.resamples}
+        data = with_checked_images(configs.load(args.config, args.cfg_options))
+        share.start(args.launcher, data.get("env_cfg", {}).get("dist_cfg"))
+        model = load_model(data, checkpoint, device)
+    labels = {"run": args.source if checkpoint is None else checkpoint.parent.name}
     sweep.out, sweep.rank = Path(args.out), get_rank()
-    with display(limit=args.limit, quiet=sweep.rank > 0) as shown:
-
-        def on_event(event: Event) -> None:
-            sweep.note(event)
-            shown(event)
-
-        summary = evaluate_stored(model, stored, sweep.out, on_event=on_event, **options)
+    summary = sweep.evaluate(model, data, protocol, pixels=pixels, checkpoint=checkpoint, labels=labels)
     if sweep.rank == 0:
         print(table(summary))
         out = sweep.out

@@ -1,13 +1,16 @@
-"""Arguments that training and evaluation share: how a config is changed from the command line."""
+"""Arguments that commands share: the options of an evaluation, and how a config is changed."""
 
 from __future__ import annotations
 
 import argparse
 import logging
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
 
 from rtx.errors import BadValue
+from rtx.evaluation.protocol import Protocol
 from rtx.types import NORM_POLICIES, TransferMode
 
 log = logging.getLogger(__name__)
@@ -16,14 +19,36 @@ if TYPE_CHECKING:
     from mmengine.config import Config
 
 
-def add_config_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare `--cfg-options`, `--data-root`, `--source`, `--transfer`, `--norm` and the launcher."""
+def add_protocol_arguments(parser: argparse.ArgumentParser, names: Sequence[str] = (), **defaults: Any) -> None:
+    """Declare a flag for each option of an evaluation.
+
+    Args:
+        parser: gets them.
+        names: which options; all when empty.
+        defaults: other defaults than those of `Protocol`.
+    """
+    for option in fields(Protocol):
+        if names and option.name not in names:
+            continue
+        flag, default = dict(option.metadata["flag"]), defaults.get(option.name, option.default)
+        if option.default is False:
+            flag["action"] = "store_true"
+        parser.add_argument(f"--{option.name.replace('_', '-')}", default=default, help=option.metadata["help"], **flag)
+
+
+def protocol_of(args: argparse.Namespace) -> Protocol:
+    """The protocol that the arguments ask for.
+
+    Raises:
+        UnknownName, BadValue: see `Protocol`.
+    """
+    return Protocol(**{option.name: getattr(args, option.name) for option in fields(Protocol) if option.name in args})
+
+
+def add_launcher_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare `--cfg-options` and the launcher."""
     from mmengine.config import DictAction
 
-    parser.add_argument("--data-root", help="where the data set lies, instead of the config's folder")
-    parser.add_argument("--source", metavar="NAME|FILE|random", help="source weights of the backbone")
-    parser.add_argument("--transfer", metavar="MODE", help="fixed, full, full_strict or blocks:k")
-    parser.add_argument("--norm", choices=NORM_POLICIES, help="what batch normalisation does in the backbone")
     parser.add_argument(
         "--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE", help="override config settings"
     )
@@ -31,6 +56,15 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--local_rank", "--local-rank", type=int, default=int(os.environ.get("LOCAL_RANK", 0)), help=argparse.SUPPRESS
     )
+
+
+def add_config_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare `--data-root`, `--source`, `--transfer`, `--norm`, `--cfg-options` and the launcher."""
+    parser.add_argument("--data-root", help="where the data set lies, instead of the config's folder")
+    parser.add_argument("--source", metavar="NAME|FILE|random", help="source weights of the backbone")
+    parser.add_argument("--transfer", metavar="MODE", help="fixed, full, full_strict or blocks:k")
+    parser.add_argument("--norm", choices=NORM_POLICIES, help="what batch normalisation does in the backbone")
+    add_launcher_arguments(parser)
 
 
 def apply_config_arguments(cfg: Config, args: argparse.Namespace) -> Config:

@@ -7,9 +7,11 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from rtx.cli.resume import resume_command, resume_words
-from rtx.errors import BadValue, RtxError
+from rtx.errors import RtxError
+from rtx.evaluation.protocol import Protocol
 from rtx.evaluation.sweep.events import Event, Planned
 from rtx.evaluation.sweep.interrupt import exit_status, sigterm_raises
 from rtx.types import Condition
@@ -41,6 +43,21 @@ class Sweep:
                 from rtx.results.command import note_command
 
                 note_command(self.out, resume_words(), Path.cwd(), self.conditions)
+
+    def evaluate(self, model: Any, data: Any, protocol: Protocol, **options: Any) -> dict[str, Any]:
+        """`rtx.evaluation.evaluate.evaluate` into the folder, shown live by the first rank; the summary."""
+        from rtx.cli.live import display
+        from rtx.evaluation.evaluate import evaluate
+
+        assert self.out is not None
+        with display(limit=protocol.limit, quiet=self.rank > 0) as shown:
+
+            def on_event(event: Event) -> None:
+                self.note(event)
+                shown(event)
+
+            options |= {"overwrite": self.overwrite, "on_event": on_event}
+            return evaluate(model, data, self.out, protocol, **options)
 
     def run(self, work: Callable[[], int]) -> int:
         """Do the work, and say how to go on where it does not come to its end.
@@ -84,13 +101,3 @@ class Sweep:
         # Inside Slurm there is no one to type: the job goes on when it is submitted again.
         job = " (or submit the same job again)" if "SLURM_JOB_ID" in os.environ else ""
         print(f"\n{what}; {kept} with{job}:\n  {command}", file=sys.stderr, flush=True)
-
-
-def check_resamples(count: int) -> None:
-    """Check `--resamples` before anything is loaded.
-
-    Raises:
-        BadValue: out of range.
-    """
-    if not 0 <= count <= 100_000:
-        raise BadValue(f"--resamples {count}: must be 0 (no intervals) to 100000")

@@ -8,7 +8,7 @@ import logging
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -165,9 +165,8 @@ class Demo:
         return self.out / mode / f"iter_{self.plan.iterations}.pth"
 
     def _evaluate(self, screen: Screen, mode: str) -> dict[str, Any]:
-        from rtx.evaluation.evaluate import evaluate_corruptions
+        from rtx.evaluation.evaluate import evaluate
         from rtx.evaluation.models.load import load_model
-        from rtx.results.confidence import add_confidence
 
         with screen.step(f"evaluation, {mode} transfer", "cells") as (report, result):
             cfg = self._config(mode)
@@ -178,28 +177,21 @@ class Demo:
                 fresh = done
                 report(done, todo)
 
-            evaluate = partial(
-                evaluate_corruptions,
-                cfg,
+            summary = evaluate(
                 load_model(cfg, self.checkpoint(mode)),
+                cfg,
                 self.out / mode / "corruption_eval",
                 corruptions=self.plan.corruptions,
                 severities=self.plan.severities,
                 seed=self.seed,
                 batch_size=BATCH,
                 workers=1,
+                keep_predictions=True,
                 checkpoint=self.checkpoint(mode),
                 labels={"run": mode, "config": demo_plan.LEAF, "dataset": "rendered scenes"},
-                keep_predictions=True,
+                overwrite=None,  # the folder is the demo's own: cells of another engine or scorer (an update) make room
                 on_cell=on_cell,
             )
-            try:
-                summary: dict[str, Any] = evaluate()
-            except RunConflict as error:
-                # The folder is the demo's own: cells of another engine or scorer (an update of rtx) make room.
-                log.info("cells are made anew: %s", error)
-                summary = evaluate(overwrite=True)
-            summary = add_confidence(self.out / mode / "corruption_eval", summary)
             cells = len(summary["cells"])
             kept = f", {cells - fresh} kept from an earlier run" if fresh < cells else ""
             result.append(f"{cells} cells of {summary['n_images']} scenes{kept}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
@@ -16,10 +16,9 @@ import torch
 from mmengine.config import Config
 
 import rtx
-from rtx.corruptions import DEFAULT_ENGINE
 from rtx.evaluation.data_key import data_sha256
+from rtx.evaluation.models.adapters import Adapter
 from rtx.evaluation.own_code import own_code
-from rtx.evaluation.pixels.random_steps import check_not_random
 from rtx.evaluation.sweep.batches import image_path
 from rtx.files import file_sha256
 from rtx.results.subset import RULE, stratified
@@ -37,7 +36,6 @@ _VERSIONED = {
     "mmseg": "onedl-mmsegmentation",
     "mmpretrain": "onedl-mmpretrain",
 }
-_ENGINE_PACKAGE = {"imagecorruptions": "imagecorruptions-imaug"}
 # Where data and weights lie, and what a config says about training, does not change an evaluated number.
 _PATH_KEYS = frozenset(
     {"data_root", "ann_file", "data_prefix", "init_cfg", "pretrained", "source", "train_cfg", "backend_args"}
@@ -88,68 +86,17 @@ def config_sha256(cfg: Config) -> str:
     return hashlib.sha256(json.dumps(part, sort_keys=True).encode()).hexdigest()
 
 
-def protocol_card(
-    cfg: Config,
-    model: torch.nn.Module,
-    dataset: Any,
-    indices: Sequence[int],
-    scorer_card: Mapping[str, Any],
-    *,
-    seed: int,
-    channel_order: str = "rgb",
-    corruption_at: str = "original_resolution",
-    engine: str = DEFAULT_ENGINE,
-    limit: int | None = None,
-    amp: bool = False,
-    channels_last: bool = False,
-    checkpoint: Path | None = None,
-    labels: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Everything that decides what a score means.
+def model_card(cfg: Config, model: torch.nn.Module, checkpoint: Path | None) -> dict[str, Any]:
+    """Fields of the protocol card about the model.
 
     Args:
         cfg: the expanded config that is evaluated.
         model: the model with its weights.
-        dataset: the built test set.
-        indices: the images that are evaluated.
-        scorer_card: the metric's own definition and version.
-        seed: the corruption seed.
-        channel_order: what the corruptions are given, `rgb` or `bgr_legacy`.
-        corruption_at: where they act, one of `rtx.evaluation.pixels.corrupt.PLACES`.
-        engine: which implementation makes the pixels.
-        limit: how many images were asked for, None for all; as many as there are, or more, is all as well.
-        amp: whether the forward pass is autocast.
-        channels_last: whether the model's weights are in that memory format.
-        checkpoint: the file the weights came from, if any.
-        labels: names shown in tables (run, source, transfer, target); no part of the key. The data's folder comes
-            by itself.
-
-    Returns:
-        A JSON-ready dict. Fields in `rtx.results.cell.CONTEXT_FIELDS` are recorded only; all others make the key.
-
-    Raises:
-        BadValue: the test pipeline draws, so that no card can say which score it gives.
+        checkpoint: the file that they came from, if any.
     """
-    check_not_random(cfg.test_dataloader.dataset)
-    part = limit is not None and len(indices) < len(dataset)
-    device = next(model.parameters()).device.type
     backbone = plain(cfg.model).get("backbone") or {}
     return {
-        "corruption_engine": engine,
-        "corruption_engine_version": version_of(_ENGINE_PACKAGE[engine])
-        if engine in _ENGINE_PACKAGE
-        else rtx.__version__,
-        "channel_order": channel_order,
-        "corruption_seed": seed,
-        "corruption_at": corruption_at,
-        "image_key": "file_stem",
-        "batching": "one_padded_shape",
-        "limit": limit if part else None,
-        **({"subset": RULE} if part else {}),
-        "n_images": len(indices),
-        "data_sha256": data_sha256(dataset, indices),
-        "metric": dict(scorer_card),
-        "precision": precision(device, amp=amp, channels_last=channels_last, **_tf32(device)),
+        **(model.card() if isinstance(model, Adapter) else {}),
         "weights_sha256": weights_sha256(model),
         "config_sha256": config_sha256(cfg),
         "source": backbone.get("source"),
@@ -157,8 +104,33 @@ def protocol_card(
         "freeze_map": freeze_map(model),
         "checkpoint_file": checkpoint.name if checkpoint else None,
         "checkpoint_sha256": file_sha256(checkpoint) if checkpoint else None,
+    }
+
+
+def data_card(dataset: Any, indices: Sequence[int]) -> dict[str, Any]:
+    """Fields of the protocol card about the images.
+
+    Args:
+        dataset: the built test set.
+        indices: the images that are evaluated; `limit` is None where they are all, however many were asked for.
+    """
+    part = len(indices) < len(dataset)
+    return {
+        "image_key": "file_stem",
+        "limit": len(indices) if part else None,
+        **({"subset": RULE} if part else {}),
+        "n_images": len(indices),
+        "data_sha256": data_sha256(dataset, indices),
+    }
+
+
+def computing_card(model: torch.nn.Module, *, amp: bool, channels_last: bool) -> dict[str, Any]:
+    """Fields of the protocol card about what computes, and how."""
+    device = next(model.parameters()).device.type
+    return {
+        "batching": "one_padded_shape",
+        "precision": precision(device, amp=amp, channels_last=channels_last, **_tf32(device)),
         "device": torch.cuda.get_device_name() if device == "cuda" else device,
-        "labels": {**labels_of([("data", data_name(cfg))]), **dict(labels or {})},
         "versions": versions(),
         "rtx": rtx.__version__,
     }
@@ -262,8 +234,3 @@ def data_name(cfg: Config) -> str | None:
     node = (plain(cfg.get("test_dataloader")) or {}).get("dataset") or {}
     parts = Path(str(cfg.get("data_root") or node.get("data_root") or "")).parts
     return next((part for part in reversed(parts) if part not in _LAYOUT_FOLDERS and part != "/"), None)
-
-
-def labels_of(values: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """Labels without empty entries."""
-    return {name: value for name, value in values if value is not None}

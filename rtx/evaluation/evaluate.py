@@ -1,9 +1,8 @@
-"""Evaluate an OpenMMLab model under corruption, as one call."""
+"""`evaluate`: P, mPC and rPC of any model on any data, as one call."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,190 +10,158 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
 from torch import nn
 
-from rtx.corruptions import DEFAULT_ENGINE
 from rtx.errors import BadValue, RunConflict
-from rtx.evaluation.card import choose, protocol_card
+from rtx.evaluation.card import choose, computing_card, data_card, data_name, model_card
 from rtx.evaluation.finish import complete
-from rtx.evaluation.pixels.corrupt import insert_corrupt, usual_place
+from rtx.evaluation.models.adapter_config import config_for
+from rtx.evaluation.models.adapters import Adapter
+from rtx.evaluation.pixels.made import Made
+from rtx.evaluation.pixels.random_steps import check_not_random
+from rtx.evaluation.pixels.stored import Stored
+from rtx.evaluation.protocol import Protocol
 from rtx.evaluation.scorers.build import build_scorer
 from rtx.evaluation.sweep.batches import loaders
 from rtx.evaluation.sweep.events import OnEvent
 from rtx.evaluation.sweep.share import Share, default_share
-from rtx.evaluation.sweep.sweep import Job, run
+from rtx.evaluation.sweep.sweep import Job, OnCell, run
 from rtx.results.cell import Cell, CellFolder
-from rtx.results.conditions import grid
-from rtx.results.intervals import RESAMPLES
-from rtx.results.repair import sound_cells
-from rtx.types import SEVERITIES, Condition
+from rtx.types import Condition
 
 
-@dataclass(frozen=True)
-class Plan:
-    """An evaluation that is ready to run.
-
-    Attributes:
-        job: model, data, scorer, card and folder.
-        conditions: the cells that are wanted, clean first.
-    """
-
-    job: Job
-    conditions: tuple[Condition, ...]
-
-    def cached(self) -> dict[Condition, Cell]:
-        """The cells that are already there under this protocol, and whole.
-
-        Raises:
-            RunConflict: the folder belongs to another protocol.
-        """
-        return sound_cells(CellFolder(self.job.out, self.job.card), self.conditions, aside=False)
-
-    def belongs_to_another(self) -> bool:
-        """Whether the folder holds cells of another protocol."""
-        try:
-            CellFolder(self.job.out, self.job.card)
-        except (RunConflict, BadValue):
-            return True
-        return False
-
-
-def plan_evaluation(
-    cfg: Config,
+def evaluate(
     model: nn.Module,
-    out: Path,
+    data: Config | str | Path,
+    out: str | Path,
+    protocol: Protocol | None = None,
     *,
-    corruptions: Sequence[str] = ("benchmark",),
-    severities: Sequence[int] = SEVERITIES,
-    seed: int = 0,
-    limit: int | None = None,
-    batch_size: int = 1,
-    workers: int | None = None,
-    amp: bool = False,
-    channels_last: bool = False,
-    engine: str = DEFAULT_ENGINE,
-    channel_order: str = "rgb",
-    corruption_at: str | None = None,
-    scorer: str | None = None,
-    keep_predictions: bool = False,
-    scoring: str = "auto",
+    pixels: Made | Stored | None = None,
+    annotations: str | Path | None = None,
+    classes: Sequence[str] | None = None,
     checkpoint: Path | None = None,
-    labels: dict[str, Any] | None = None,
-) -> Plan:
-    """Build the test set and the scorer of a config, and the card of the evaluation they make.
-
-    Args:
-        cfg: the expanded config; its `test_dataloader` and `test_evaluator` are used.
-        model: built from `cfg.model`, weights loaded, on its device.
-        out: the output folder; nothing is written yet.
-        corruptions: names and groups; the clean images are always evaluated.
-        severities: 1 to 5.
-        seed: decides the pixels and the subset of `limit`.
-        limit: evaluate a seeded subset of this many images; every number is then labelled PREVIEW.
-        batch_size: images a forward pass; a batch holds images of one padded shape.
-        workers: loader processes; what suits the machine when None, see `rtx.evaluation.sweep.batches.loaders`.
-        amp: autocast the forward pass.
-        channels_last: the model's weights in that memory format, which some devices compute faster with.
-        engine: which implementation makes the pixels.
-        channel_order: `rgb`, or `bgr_legacy` to compare with published OpenMMLab numbers.
-        corruption_at: where it acts, one of `rtx.evaluation.pixels.corrupt.PLACES`; the practice of the config's task
-            when None.
-        scorer: which COCO scorer counts, a key of `rtx.metrics.coco_backends.BACKENDS`; the default when None.
-        keep_predictions: write each cell's predictions too.
-        scoring: where cells are scored: `inline`, `process` (beside the forward passes), or `auto`.
-        checkpoint: the file the weights came from, for the card.
-        labels: names shown in tables.
-
-    Raises:
-        BadValue, UnknownName: an option is out of range, or a test set or evaluator that rtx cannot score.
-    """
-    conditions = grid(corruptions, severities)
-    if limit is not None and limit < 1:
-        raise BadValue(f"--limit {limit}: must be 1 or more")
-    init_default_scope(cfg.get("default_scope", "mmdet"))
-    step = dict(type="Corrupt", seed=seed, channel_order=channel_order, engine=engine)
-    place = corruption_at or usual_place(cfg.get("default_scope", "mmdet"))
-    dataset = DATASETS.build(insert_corrupt(cfg.test_dataloader.dataset, step, place))
-    if hasattr(dataset, "full_init"):
-        dataset.full_init()
-    metric = build_scorer(cfg.test_evaluator, dataset, backend=scorer)
-    indices = choose(dataset, limit, seed)
-    card = protocol_card(
-        cfg,
-        model,
-        dataset,
-        indices,
-        metric.card(),
-        seed=seed,
-        channel_order=channel_order,
-        corruption_at=place,
-        engine=engine,
-        limit=limit,
-        amp=amp,
-        channels_last=channels_last,
-        checkpoint=checkpoint,
-        labels=labels,
-    )
-    job = Job(
-        model,
-        dataset,
-        metric,
-        card,
-        out,
-        indices,
-        batch_size=batch_size,
-        workers=loaders(workers, model),
-        amp=amp,
-        channels_last=channels_last,
-        keep_predictions=keep_predictions,
-        scoring=scoring,
-    )
-    return Plan(job, conditions)
-
-
-def evaluate_corruptions(
-    cfg: Config,
-    model: nn.Module,
-    out: Path,
-    *,
+    labels: Mapping[str, Any] | None = None,
     overwrite: bool | None = False,
     share: Share | None = None,
-    on_cell: Callable[[Cell, int, int], None] | None = None,
+    on_cell: OnCell | None = None,
     on_event: OnEvent | None = None,
-    resamples: int = RESAMPLES,
     **options: Any,
 ) -> dict[str, Any]:
-    """Score a model on the clean and the corrupted test set of its config.
+    """Score a model on clean and corrupted images.
 
     Args:
-        cfg: as in `plan_evaluation`, like every further option.
-        model: as in `plan_evaluation`.
+        model: a `Detector`, `Segmenter` or `Classifier` of `rtx.evaluation.models.adapters`; or an OpenMMLab model
+            built from `data`, weights loaded. On its device.
+        data: for an adapter, a folder in the layout of COCO or VOC (detectors), of ADE20K (segmenters), or of class
+            folders (classifiers); with `annotations`, the folder of the images. For an OpenMMLab model, its expanded
+            config, of which `test_dataloader` and `test_evaluator` are used.
         out: the output folder; cells that it already holds under the same protocol are not evaluated again.
+        protocol: how it is evaluated.
+        pixels: where corrupted images come from; they are made here when None.
+        annotations: for an adapter, a COCO annotation file, where the data have no layout that is known.
+        classes: for an adapter, names of the classes that count, for COCO and VOC; all of the data's when None.
+        checkpoint: the file the weights came from, for the protocol card.
+        labels: names shown in tables (run, config, target); no part of the protocol's key.
         overwrite: evaluate everything again, even in a folder of another run; None to do so in such a folder alone.
         share: how ranks share the cells; the running torch.distributed job when None.
         on_cell: called after each cell with (cell, number done here, number to do in all).
         on_event: called with what happens, see `rtx.evaluation.sweep.events`.
-        resamples: resamplings of the images for the intervals, as many as of the command; seconds for 76 cells of 500
-            images. 0 for none.
-        options: see `plan_evaluation`.
+        options: fields of `Protocol` (corruptions, severities, limit, batch_size, workers ...), instead of those of
+            `protocol`.
 
     Returns:
-        The summary, as in `summary.json`.
+        The summary, as in `summary.json`; with stored pixels, ImageNet-C's errors under `imagenet_c`.
 
     Raises:
-        RtxError: see `plan_evaluation` and `rtx.evaluation.sweep.sweep.run`.
+        RtxError: options, data or predictions that do not fit; the message names value, place and remedy.
     """
-    plan = plan_evaluation(cfg, model, out, **options)
-    overwrite = plan.belongs_to_another() if overwrite is None else overwrite
-    share = share or default_share()
-    summary: dict[str, Any] = {}
-    run(
-        plan.job,
-        plan.conditions,
-        overwrite=overwrite,
-        share=share,
-        on_cell=on_cell,
-        on_event=on_event,
-        complete=lambda cells: summary.update(
-            complete(plan.job, plan.conditions, cells, rank=share.rank, resamples=resamples)
-        ),
+    protocol, pixels = (protocol or Protocol()).with_options(options), pixels or Made()
+    job = prepare(
+        model,
+        data,
+        out,
+        protocol,
+        pixels=pixels,
+        annotations=annotations,
+        classes=classes,
+        checkpoint=checkpoint,
+        labels=labels,
     )
+    overwrite = _belongs_to_another(job) if overwrite is None else overwrite
+    share = share or default_share()
+    pixels.check(job, overwrite=overwrite)
+    summary: dict[str, Any] = {}
+
+    def finish(cells: dict[Condition, Cell]) -> None:
+        summary.update(complete(job, cells, rank=share.rank, resamples=protocol.resamples))
+        summary.update(pixels.finish(summary, job.out))
+
+    run(job, job.conditions, overwrite=overwrite, share=share, on_cell=on_cell, on_event=on_event, complete=finish)
     return summary
+
+
+def prepare(
+    model: nn.Module,
+    data: Config | str | Path,
+    out: str | Path,
+    protocol: Protocol | None = None,
+    *,
+    pixels: Made | Stored | None = None,
+    annotations: str | Path | None = None,
+    classes: Sequence[str] | None = None,
+    checkpoint: Path | None = None,
+    labels: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> Job:
+    """An evaluation that is ready to run: test set and scorer built, protocol card filled; nothing is written yet.
+
+    Args and Raises: see `evaluate`.
+    """
+    protocol, pixels = (protocol or Protocol()).with_options(options), pixels or Made()
+    if isinstance(model, Adapter):
+        cfg = config_for(model, data, annotations=annotations, classes=classes)
+        labels = {"run": model.name, **(labels or {})}
+    elif isinstance(data, Config):
+        cfg = data
+    else:
+        raise BadValue(f"data {str(data)!r}: a model that is no adapter needs its config here")
+    conditions = pixels.conditions(protocol)
+    cfg = pixels.config(cfg, model)
+    check_not_random(cfg.test_dataloader.dataset)
+    init_default_scope(cfg.get("default_scope", "mmdet"))
+    dataset = DATASETS.build(pixels.dataset(cfg, protocol))
+    if hasattr(dataset, "full_init"):
+        dataset.full_init()
+    scorer = build_scorer(cfg.test_evaluator, dataset, backend=protocol.scorer)
+    indices = choose(dataset, protocol.limit, protocol.seed)
+    name = data_name(cfg)
+    card = {
+        **pixels.card(cfg, protocol),
+        **data_card(dataset, indices),
+        "metric": scorer.card(),
+        **computing_card(model, amp=protocol.amp, channels_last=protocol.channels_last),
+        **model_card(cfg, model, checkpoint),
+        "labels": {**({} if name is None else {"data": name}), **(labels or {})},
+    }
+    return Job(
+        model,
+        dataset,
+        scorer,
+        card,
+        Path(out),
+        indices,
+        batch_size=protocol.batch_size,
+        workers=loaders(protocol.workers, model),
+        amp=protocol.amp,
+        channels_last=protocol.channels_last,
+        keep_predictions=protocol.keep_predictions,
+        scoring=protocol.scoring,
+        conditions=conditions,
+    )
+
+
+def _belongs_to_another(job: Job) -> bool:
+    """Whether the folder holds cells of another protocol."""
+    try:
+        CellFolder(job.out, job.card)
+    except (RunConflict, BadValue):
+        return True
+    return False

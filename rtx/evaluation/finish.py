@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import Any
 
 from rtx.errors import BadValue, MissingConditions, RunConflict
 from rtx.evaluation.sweep.forward import Job
 from rtx.results.by_class import write_classes
-from rtx.results.cell import Cell, CellFolder, protocol_key
+from rtx.results.cell import Cell, CellFolder
 from rtx.results.confidence import add_confidence, read_card, stored_conditions
 from rtx.results.examples import write_examples
+from rtx.results.protocol import protocol_key
 from rtx.results.repair import sound_cells
 from rtx.results.summary import build_summary, write_summary
 from rtx.types import Condition
@@ -19,9 +20,7 @@ from rtx.types import Condition
 log = logging.getLogger(__name__)
 
 
-def complete(
-    job: Job, conditions: Sequence[Condition], cells: dict[Condition, Cell], *, rank: int = 0, resamples: int = 0
-) -> dict[str, Any]:
+def complete(job: Job, cells: dict[Condition, Cell], *, rank: int = 0, resamples: int = 0) -> dict[str, Any]:
     """Write what is made of the cells, and return the summary.
 
     Every process writes the same summary with its intervals, so that it does not matter which of them live to see the
@@ -31,8 +30,7 @@ def complete(
 
     Args:
         job: what was evaluated.
-        conditions: the cells that were wanted.
-        cells: all of them.
+        cells: all that were wanted.
         rank: of this process.
         resamples: resamplings of the images for intervals; 0 for none.
 
@@ -46,7 +44,7 @@ def complete(
         names = getattr(job.scorer, "class_names", ())  # a scorer need not know any
         write_classes(job.out, cells, headline, card, names)
         if job.keep_predictions:
-            every = tuple(dict.fromkeys((*conditions, *cells)))
+            every = tuple(dict.fromkeys((*job.conditions, *cells)))
             labels = getattr(job.scorer, "label_names", ())
             write_examples(job.out, job.dataset, job.indices, every, key=protocol_key(card), names=labels)
     if resamples:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,10 @@ from mmengine.registry import HOOKS
 from mmengine.runner import IterBasedTrainLoop, Runner
 
 from rtx.errors import BadValue
-from rtx.evaluation.evaluate import evaluate_corruptions, plan_evaluation
-from rtx.evaluation.pixels.corrupt import insert_corrupt
-from rtx.results.conditions import grid
+from rtx.evaluation.evaluate import evaluate
+from rtx.evaluation.pixels.made import Made
+from rtx.evaluation.protocol import Protocol
 from rtx.results.summary import with_interval
-from rtx.types import SEVERITIES
 
 
 @HOOKS.register_module()
@@ -30,8 +30,9 @@ class CorruptionEvalHook(Hook):
     Args:
         interval: evaluate every so many epochs, or, where the train loop counts iterations, every so many of its
             `val_interval`s; and at the end in any case. 0 for once, after training.
-        options: passed on to `evaluate_corruptions` (corruptions, severities, seed, limit, batch_size, workers,
-            resamples, ...).
+        labels: see `rtx.evaluation.evaluate.evaluate`.
+        overwrite: see there; by default the cells of other weights give way, those of an earlier run in this folder.
+        options: fields of `rtx.evaluation.protocol.Protocol` (corruptions, severities, limit, batch_size, ...).
 
     Raises:
         BadValue: the interval is negative, or an option has no such name.
@@ -40,17 +41,18 @@ class CorruptionEvalHook(Hook):
     # After checkpoints are saved, so that a failure here cannot cost the weights.
     priority = "LOWEST"
 
-    def __init__(self, interval: int = 0, **options: Any) -> None:
-        known = (set(plan_evaluation.__kwdefaults__ or ()) | {"overwrite", "resamples"}) - {"checkpoint"}
-        unknown = sorted(set(options) - known)
-        if unknown:
-            raise BadValue(f"CorruptionEvalHook has no option {', '.join(unknown)}; known: {', '.join(sorted(known))}")
+    def __init__(
+        self,
+        interval: int = 0,
+        *,
+        labels: Mapping[str, Any] | None = None,
+        overwrite: bool | None = None,
+        **options: Any,
+    ) -> None:
         if interval < 0:
             raise BadValue(f"CorruptionEvalHook interval={interval}: must be 0 (after training) or more")
-        # A wrong name must be found before training, not after it.
-        grid(options.get("corruptions", ("benchmark",)), options.get("severities", SEVERITIES))
-        self.interval = interval
-        self.options = options
+        self.protocol = Protocol().with_options(options)  # a wrong name must be found before training, not after it
+        self.interval, self.labels, self.overwrite = interval, labels, overwrite
         self._last: Path | None = None
 
     def before_train(self, runner: Runner) -> None:
@@ -58,7 +60,7 @@ class CorruptionEvalHook(Hook):
         cfg = runner.cfg
         if not cfg.get("test_dataloader") or not cfg.get("test_evaluator"):
             raise BadValue("CorruptionEvalHook: the config has no test_dataloader or no test_evaluator; add them")
-        insert_corrupt(cfg.test_dataloader.dataset, dict(type="Corrupt"))
+        Made().dataset(cfg, self.protocol)
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Evaluate when the interval says so, in epochs."""
@@ -89,8 +91,7 @@ class CorruptionEvalHook(Hook):
         for hook in averaged:
             hook.before_test_epoch(runner)
         try:
-            # Where the weights have moved since an earlier run in this folder, its cells give way.
-            summary = evaluate_corruptions(runner.cfg, model, out, **{"overwrite": None, **self.options})
+            summary = evaluate(model, runner.cfg, out, self.protocol, labels=self.labels, overwrite=self.overwrite)
         finally:
             for hook in averaged:
                 hook.after_test_epoch(runner)

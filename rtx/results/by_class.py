@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from rtx.errors import RtxError
 from rtx.files import write_atomic
 from rtx.metrics.per_image import DetectionEvidence, Evidence, PixelEvidence, Ranking
-from rtx.results.cell import protocol_key
 from rtx.results.confidence import evidence_path
 from rtx.results.evidence_file import load
+from rtx.results.protocol import protocol_key
 from rtx.results.resample import scores
 from rtx.types import Condition
 

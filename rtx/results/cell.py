@@ -18,35 +18,19 @@ from rtx.corruptions import CORRUPTIONS
 from rtx.errors import BadValue, RunConflict
 from rtx.files import write_atomic
 from rtx.results.clean_up import remove_results
+from rtx.results.protocol import protocol_key, without_context
 from rtx.types import Condition
 
 __all__ = [
     "CELL_FORMAT",
-    "CONTEXT_FIELDS",
     "Cell",
     "CellFolder",
     "mixed_makers",
     "mixed_text",
-    "protocol_key",
     "write_atomic",
 ]
 
 CELL_FORMAT = "rtx.cell/1"
-CONTEXT_FIELDS = frozenset(
-    {"versions", "device", "checkpoint_file", "checkpoint_sha256", "labels", "rtx", "source", "transfer", "freeze_map"}
-)
-"""Fields of a protocol card that are recorded but do not define the number, so they are no part of its key."""
-
-
-def protocol_key(card: Mapping[str, Any]) -> str:
-    """Sha256 (hex) over the fields of a card that determine the numbers.
-
-    Example:
-        >>> protocol_key({"seed": 0, "device": "cpu"}) == protocol_key({"seed": 0, "device": "cuda"})
-        True
-    """
-    identity = {name: value for name, value in card.items() if name not in CONTEXT_FIELDS}
-    return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -182,11 +166,11 @@ class CellFolder:
             ) from error
         if protocol_key(other) == self.key:
             return
-        names = sorted((set(other) | set(self.card)) - CONTEXT_FIELDS)
+        there, now = without_context(other), without_context(self.card)
         changed = [
-            f"{name}: {_short(other.get(name))} there, {_short(self.card.get(name))} now"
-            for name in names
-            if other.get(name) != self.card.get(name)
+            f"{name}: {_short(there.get(name))} there, {_short(now.get(name))} now"
+            for name in sorted(there.keys() | now.keys())
+            if there.get(name) != now.get(name)
         ]
         raise RunConflict(
             f"output folder {str(self.root)!r} belongs to another run ({'; '.join(changed)}); "

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from rtx.corruptions import CORRUPTIONS
-from rtx.errors import BadValue, MissingConditions, RunConflict
+from rtx.errors import BadValue, MissingConditions
 from rtx.files import write_atomic, write_whole
-from rtx.results.cell import Cell, CellFolder, protocol_key
+from rtx.results.cell import Cell, CellFolder
 from rtx.results.intervals import LEVEL, Confidence, confidence, intervals, paired
+from rtx.results.protocol import protocol_key, same_pixels
 from rtx.results.resample import RESAMPLES, Table, resampled_tables
 from rtx.results.summary import grid_order, write_summary
 from rtx.types import CLEAN, Condition
@@ -24,21 +25,6 @@ from rtx.types import CLEAN, Condition
 log = logging.getLogger(__name__)
 
 CONFIDENCE_FORMAT = "rtx.confidence/1"
-PIXEL_FIELDS = (
-    "corruption_engine",
-    "corruption_engine_version",
-    "channel_order",
-    "corruption_seed",
-    "corruption_at",
-    "image_key",
-    "jpeg_quality",
-    "limit",
-    "subset",
-    "n_images",
-    "data_sha256",
-    "metric",
-)
-"""Fields of a protocol card that must agree before two models are compared image by image."""
 
 
 def evidence_path(root: Path, condition: Condition) -> Path:
@@ -242,21 +228,6 @@ def compare_runs(
     same_pixels(runs[0][0], runs[1][0])
     sides = [_evidence(root, cells) for root, (_, cells) in zip((first, second), runs, strict=True)]
     return paired(sides[0], sides[1], metric, resamples=resamples, seed=seed, level=level)
-
-
-def same_pixels(first: dict[str, Any], second: dict[str, Any]) -> None:
-    """Check that two protocol cards describe the same corrupted images, scored alike.
-
-    Raises:
-        RunConflict: they differ in a field of `PIXEL_FIELDS`.
-    """
-    differ = [
-        f"{name}: {first.get(name)!r} and {second.get(name)!r}"
-        for name in PIXEL_FIELDS
-        if first.get(name) != second.get(name)
-    ]
-    if differ:
-        raise RunConflict(f"the two evaluations cannot be compared image by image ({'; '.join(differ)})")
 
 
 def _evidence(root: Path, cells: dict[Condition, Cell]) -> dict[Condition, Path]:

@@ -200,7 +200,7 @@ def paired(
     """Intervals for first minus second: two models evaluated on the same pixels.
 
     Only cells that both have are compared, and mPC and rPC are over those. That the pixels were the same is for the
-    protocol cards to say, see `rtx.results.confidence.same_pixels`.
+    protocol cards to say, see `rtx.results.protocol.same_pixels`.
 
     Raises:
         BadValue: the two were scored on different images.

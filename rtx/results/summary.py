@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from rtx.corruptions import BENCHMARK, CORRUPTIONS, HELD_OUT
 from rtx.files import write_atomic
 from rtx.metrics import robustness as agg
-from rtx.results.cell import Cell, mixed_makers, mixed_text, protocol_key
+from rtx.results.cell import Cell, mixed_makers, mixed_text
+from rtx.results.protocol import protocol_key
 from rtx.types import CLEAN, SEVERITIES, Condition
 
 if TYPE_CHECKING:

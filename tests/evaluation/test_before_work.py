@@ -13,7 +13,7 @@ pytest.importorskip("mmdet")
 from rtx.cli import corrupt_eval, main
 from rtx.errors import BadValue, DataError, DeviceError
 from rtx.evaluation.data_key import data_sha256
-from rtx.evaluation.evaluate import plan_evaluation
+from rtx.evaluation.evaluate import prepare
 from rtx.evaluation.models.load import check_device
 from tests.evaluation.stand_in import PixelDetector, coco_config
 
@@ -21,7 +21,7 @@ from tests.evaluation.stand_in import PixelDetector, coco_config
 @pytest.mark.parametrize("seed", [-1, 2**63, 0.5])
 def test_a_wrong_seed(made_coco: Path, tmp_path: Path, seed: Any) -> None:
     with pytest.raises(BadValue, match=f"corruption seed {seed}"):
-        plan_evaluation(coco_config(made_coco), PixelDetector(), tmp_path, seed=seed)
+        prepare(PixelDetector(), coco_config(made_coco), tmp_path, seed=seed)
 
 
 @pytest.mark.parametrize("device", ["foo", "cuda:99", "cpu:cpu", ""])

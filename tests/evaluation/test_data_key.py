@@ -14,7 +14,7 @@ pytest.importorskip("mmdet")
 
 from rtx.errors import RunConflict
 from rtx.evaluation.data_key import data_sha256
-from rtx.evaluation.evaluate import evaluate_corruptions
+from rtx.evaluation.evaluate import evaluate
 from tests.evaluation.stand_in import PixelDetector, coco_config
 from tests.makers import make_coco
 
@@ -57,10 +57,10 @@ def test_pictures_in_memory_count_as_well() -> None:
 def test_cells_of_replaced_pictures_are_not_taken_for_those_of_the_new_ones(tmp_path: Path) -> None:
     few: dict[str, Any] = dict(corruptions=["contrast"], severities=[0], workers=0, scoring="inline", resamples=0)
     root = make_coco(tmp_path / "data")
-    evaluate_corruptions(coco_config(root), PixelDetector(), tmp_path / "out", **few)
+    evaluate(PixelDetector(), coco_config(root), tmp_path / "out", **few)
     path = sorted((root / "val2017").iterdir())[0]
     content = bytearray(path.read_bytes())
     content[-3] ^= 1
     path.write_bytes(content)
     with pytest.raises(RunConflict, match="data_sha256"):
-        evaluate_corruptions(coco_config(root), PixelDetector(), tmp_path / "out", **few)
+        evaluate(PixelDetector(), coco_config(root), tmp_path / "out", **few)

@@ -14,9 +14,10 @@ from rtx.corruptions import BENCHMARK, CORRUPTIONS, HELD_OUT
 from rtx.metrics.per_image import PixelEvidence
 from rtx.results import evidence_file as evidence
 from rtx.results import resample as resampled
-from rtx.results.cell import Cell, CellFolder, protocol_key
+from rtx.results.cell import Cell, CellFolder
 from rtx.results.confidence import evidence_path
 from rtx.results.intervals import Confidence, intervals
+from rtx.results.protocol import protocol_key
 from rtx.results.summary import write_summary
 from rtx.types import CLEAN, SEVERITIES, Condition
 

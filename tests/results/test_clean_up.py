@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("mmdet")
 
 from rtx.errors import BadValue
-from rtx.evaluation.evaluate import evaluate_corruptions
+from rtx.evaluation.evaluate import evaluate
 from rtx.evaluation.offline.score import score_predictions
 from rtx.evaluation.offline.truth import CocoFile
 from rtx.reports.strips.examples import read_examples
@@ -39,12 +39,12 @@ def test_nothing_of_the_overwritten_run_stays_even_if_the_new_one_dies(made_coco
     def dies(*_: Any) -> None:
         raise Died
 
-    evaluate_corruptions(coco_config(made_coco), PixelDetector(), tmp_path, keep_predictions=True, **FEW)
+    evaluate(PixelDetector(), coco_config(made_coco), tmp_path, keep_predictions=True, **FEW)
     assert {"summary.json", "predictions/clean.npz", "examples/index.json", "by_class.json"} <= files(tmp_path)
     for name in ("notes.md", "examples/mine.txt", "predictions/mine.json"):
         (tmp_path / name).write_text("a person's own file")
     with pytest.raises(Died):
-        evaluate_corruptions(coco_config(made_coco), other(), tmp_path, overwrite=True, on_cell=dies, **FEW)
+        evaluate(other(), coco_config(made_coco), tmp_path, overwrite=True, on_cell=dies, **FEW)
     assert {name for name in files(tmp_path) if not name.startswith("claims/")} == {
         *("protocol.json", "cells/clean.json", "cells/clean.npz"),
         *("notes.md", "examples/mine.txt", "predictions/mine.json"),
@@ -53,7 +53,7 @@ def test_nothing_of_the_overwritten_run_stays_even_if_the_new_one_dies(made_coco
 
 def test_predictions_that_are_scored_where_they_lie_are_spared(made_coco: Path, tmp_path: Path) -> None:
     options = {**FEW, "limit": None}
-    evaluate_corruptions(coco_config(made_coco), PixelDetector(), tmp_path, keep_predictions=True, **options)
+    evaluate(PixelDetector(), coco_config(made_coco), tmp_path, keep_predictions=True, **options)
     kept = sorted((tmp_path / "predictions").iterdir())
     truth = CocoFile(made_coco / "annotations/instances_val2017.json")
     score_predictions(tmp_path / "predictions", truth, tmp_path, overwrite=True)
@@ -63,7 +63,7 @@ def test_predictions_that_are_scored_where_they_lie_are_spared(made_coco: Path, 
 
 
 def test_every_file_at_the_top_is_known_to_what_overwrites(made_coco: Path, tmp_path: Path) -> None:
-    evaluate_corruptions(coco_config(made_coco), PixelDetector(), tmp_path, **FEW)
+    evaluate(PixelDetector(), coco_config(made_coco), tmp_path, **FEW)
     assert {p.name for p in tmp_path.iterdir() if p.is_file()} - {"protocol.json"} <= set(MADE_OF_CELLS)
     remove_results(tmp_path)
     assert {p.name for p in tmp_path.iterdir()} <= {"protocol.json", "claims"}
@@ -72,7 +72,7 @@ def test_every_file_at_the_top_is_known_to_what_overwrites(made_coco: Path, tmp_
 def test_examples_of_another_protocol_are_left_out_and_old_ones_without_a_key_are_read(
     made_coco: Path, tmp_path: Path
 ) -> None:
-    evaluate_corruptions(coco_config(made_coco), PixelDetector(), tmp_path, keep_predictions=True, **FEW)
+    evaluate(PixelDetector(), coco_config(made_coco), tmp_path, keep_predictions=True, **FEW)
     card = json.loads((tmp_path / "protocol.json").read_text())
     assert read_examples(tmp_path, card) is not None
     assert read_examples(tmp_path, {**card, "weights_sha256": "another"}) is None
@@ -89,12 +89,12 @@ def test_examples_of_another_protocol_are_left_out_and_old_ones_without_a_key_ar
 def test_predictions_that_can_no_longer_be_kept_are_said(
     made_coco: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    evaluate_corruptions(coco_config(made_coco), PixelDetector(), tmp_path, **FEW)
+    evaluate(PixelDetector(), coco_config(made_coco), tmp_path, **FEW)
     with caplog.at_level(logging.WARNING):
-        evaluate_corruptions(coco_config(made_coco), PixelDetector(), tmp_path, keep_predictions=True, **FEW)
+        evaluate(PixelDetector(), coco_config(made_coco), tmp_path, keep_predictions=True, **FEW)
     assert "2 finished cells have no predictions, e.g. clean" in caplog.text and "--overwrite" in caplog.text
     caplog.clear()
     again = {**FEW, "keep_predictions": True}
-    evaluate_corruptions(coco_config(made_coco), PixelDetector(), tmp_path, overwrite=True, **again)
-    evaluate_corruptions(coco_config(made_coco), PixelDetector(), tmp_path, **again)
+    evaluate(PixelDetector(), coco_config(made_coco), tmp_path, overwrite=True, **again)
+    evaluate(PixelDetector(), coco_config(made_coco), tmp_path, **again)
     assert "no predictions, e.g." not in caplog.text

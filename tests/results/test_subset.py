@@ -9,7 +9,7 @@ import pytest
 from mmengine.registry import DATASETS, init_default_scope
 
 from rtx.evaluation.card import choose, held_classes
-from rtx.evaluation.evaluate import plan_evaluation
+from rtx.evaluation.evaluate import prepare
 from rtx.results.subset import stratified
 from tests.evaluation.stand_in import PixelDetector, coco_config
 from tests.makers import make_ade, make_coco
@@ -74,7 +74,7 @@ def test_classes_are_read_off_detection_and_segmentation_sets(tmp_path: Path) ->
     assert len(chosen) == 5 and {k for n in chosen for k in held[n]} == {k for row in held for k in row}
     assert choose(dataset, 8, 0) == choose(dataset, None, 0) == list(range(8))
 
-    cards = [plan_evaluation(cfg, PixelDetector(), tmp_path / "out", limit=n).job.card for n in (5, 8, None)]
+    cards = [prepare(PixelDetector(), cfg, tmp_path / "out", limit=n).card for n in (5, 8, None)]
     assert (cards[0]["limit"], cards[0]["subset"]) == (5, "stratified/1")
     assert cards[1] == cards[2], "a limit of all images is no preview, and its cells are those of the whole"
     assert cards[2]["limit"] is None and "subset" not in cards[2]

@@ -14,13 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from rtx.evaluation.models.adapters import Classifier
-from rtx.evaluation.pixels.stored import evaluate_stored
+from rtx.evaluation.pixels.stored import Stored
 from rtx.evaluation.pixels.stored_files import find_stored
 from rtx.reports.runs.runs import load_run
 
 pytest.importorskip("mmdet")
 
-from rtx.evaluation.evaluate import evaluate_corruptions
+from rtx.evaluation.evaluate import evaluate as evaluate_model
 from tests.evaluation.stand_in import PixelDetector, coco_config
 
 QUICK: dict[str, Any] = {"workers": 0, "scoring": "inline"}
@@ -28,8 +28,8 @@ QUICK: dict[str, Any] = {"workers": 0, "scoring": "inline"}
 
 def evaluate(root: Path, out: Path, corruptions: list[str], severities: list[int], **options: Any) -> dict[str, Any]:
     options = {"resamples": 20, **QUICK, **options}
-    return evaluate_corruptions(
-        coco_config(root), PixelDetector(), out, corruptions=corruptions, severities=severities, **options
+    return evaluate_model(
+        PixelDetector(), coco_config(root), out, corruptions=corruptions, severities=severities, **options
     )
 
 
@@ -94,7 +94,7 @@ def test_stored_images_too(tmp_path: Path) -> None:
     def score(*severities: int) -> dict[str, Any]:
         model = Classifier(First(), ["cat", "dog"], inputs="tensor")
         options = {"corruptions": ["fog"], "severities": severities, "resamples": 0, **QUICK}
-        return evaluate_stored(model, find_stored(tmp_path / "c"), out, **options)
+        return evaluate_model(model, tmp_path / "c/fog/1", out, pixels=Stored(find_stored(tmp_path / "c")), **options)
 
     whole = score(1, 2)
     cell = out / "cells/fog_1.json"

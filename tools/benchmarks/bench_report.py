@@ -18,9 +18,10 @@ import numpy as np
 from PIL import Image
 
 from rtx.corruptions import BENCHMARK, CORRUPTIONS
-from rtx.results.cell import Cell, CellFolder, protocol_key
+from rtx.results.cell import Cell, CellFolder
 from rtx.results.confidence import CONFIDENCE_FORMAT
 from rtx.results.intervals import intervals
+from rtx.results.protocol import protocol_key
 from rtx.results.summary import write_summary
 from rtx.types import CLEAN, SEVERITIES, Condition
 

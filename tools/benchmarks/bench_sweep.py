@@ -109,7 +109,7 @@ def stock(cfg: Any, checkpoint: Path, cells: list[Any]) -> dict[str, Any]:
 
 def rtx(cfg: Any, checkpoint: Path, cells: list[Any], args: argparse.Namespace, out: Path) -> dict[str, Any]:
     """Score every cell with the sweep."""
-    from rtx.evaluation.evaluate import evaluate_corruptions
+    from rtx.evaluation.evaluate import evaluate
     from rtx.evaluation.models.load import load_model
 
     shutil.rmtree(out, ignore_errors=True)
@@ -117,7 +117,7 @@ def rtx(cfg: Any, checkpoint: Path, cells: list[Any], args: argparse.Namespace, 
     names = sorted({cell.corruption for cell in cells if cell.severity})
     levels = sorted({cell.severity for cell in cells if cell.severity})
     options = dict(corruptions=names, severities=levels, batch_size=args.batch_size, workers=args.workers)
-    return evaluate_corruptions(cfg, model, out, amp=args.amp, **options)
+    return evaluate(model, cfg, out, amp=args.amp, **options)
 
 
 def bare(cfg: Any, checkpoint: Path, cells: list[Any], args: argparse.Namespace) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""`evaluate`: P, mPC and rPC of an adapted function or module on a data folder, without a config file."""
+"""What an adapter is evaluated on: the test set of a data folder, in RGB, and the metric that goes with it."""
 
 from __future__ import annotations
 
@@ -6,51 +6,52 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
+import torch
+from mmcv.transforms import BaseTransform
 from mmengine.config import Config
-from mmengine.registry import DATASETS, init_default_scope
+from mmengine.registry import DATASETS, TRANSFORMS, init_default_scope
+from mmengine.structures import BaseDataElement, PixelData
 
 from rtx.datasets.class_folders import class_folders
 from rtx.datasets.openmmlab.class_folders import ClassFolders
-from rtx.datasets.openmmlab.image_loader import with_checked_images
+from rtx.datasets.openmmlab.image_loader import LoadImageChecked
 from rtx.datasets.openmmlab.with_data import layout_of, with_data
 from rtx.errors import BadValue
-from rtx.evaluation.evaluate import evaluate_corruptions
 from rtx.evaluation.models.adapters import Adapter, Classifier, Detector, Segmenter, place_of
 from rtx.metrics.coco_truth import category_ids, read_truth
 
-_KEYS = ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")
+_KEYS = ("img_id", "img_path", "ori_shape", "img_shape")
+_LOAD, _PACK = dict(type="LoadImageRgb"), dict(type="PackRgb")
 
 
-def evaluate(
-    adapter: Adapter,
-    data: str | Path,
-    out: str | Path,
-    *,
-    annotations: str | Path | None = None,
-    classes: Sequence[str] | None = None,
-    **options: Any,
-) -> dict[str, Any]:
-    """Score an adapted model on clean and corrupted images.
+@TRANSFORMS.register_module()
+class LoadImageRgb(LoadImageChecked):
+    """`LoadImageChecked` in RGB, the order that corruptions and adapters take."""
 
-    Args:
-        adapter: a `Detector`, `Segmenter` or `Classifier`.
-        data: a folder in the layout of COCO or VOC (detectors), of ADE20K (segmenters), or of class folders
-            (classifiers); with `annotations`, the folder of the images.
-        out: the output folder; what it holds under the same protocol is not computed again.
-        annotations: a COCO annotation file, where the data have no layout that is known.
-        classes: names of the classes that count, for COCO and VOC; all of the data's when None.
-        options: `corruptions`, `severities`, `limit`, `batch_size`, `workers`, `keep_predictions` ..., see
-            `rtx.evaluation.evaluate.plan_evaluation`.
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Load `results["img_path"]` into `results["img"]`, uint8 (H, W, 3) in RGB."""
+        results = super().transform(results)
+        results["img"] = cv2.cvtColor(results["img"], cv2.COLOR_BGR2RGB)
+        results["img_order"] = "rgb"
+        return results
 
-    Returns:
-        The summary, as in `summary.json`.
 
-    Raises:
-        RtxError: data or predictions that do not fit; the message names place and remedy.
-    """
-    cfg = config_for(adapter, data, annotations=annotations, classes=classes)
-    given: dict[str, Any] = {"labels": {"run": adapter.name}, **options}
-    return evaluate_corruptions(cfg, adapter, Path(out), **given)
+@TRANSFORMS.register_module()
+class PackRgb(BaseTransform):
+    """Hand over the RGB array as a tensor (3, H, W) on the same memory, and what scorers ask of a sample."""
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Pack `img`, and `gt_label` or `gt_seg_map` where they are there."""
+        sample = BaseDataElement(metainfo={key: results[key] for key in _KEYS if key in results})
+        if "gt_label" in results:
+            sample.gt_label = results["gt_label"]
+        if "gt_seg_map" in results:
+            labels = torch.from_numpy(results["gt_seg_map"][None].astype(np.int64))
+            sample.gt_sem_seg = PixelData(data=labels)
+        image = torch.from_numpy(np.ascontiguousarray(results["img"]))
+        return {"inputs": image.permute(2, 0, 1), "data_samples": sample}
 
 
 def config_for(
@@ -81,30 +82,19 @@ def config_for(
         raise BadValue(f"classes={list(classes)}: the classes that count can be chosen for COCO and VOC only")
     cfg, names = make(adapter, root, None if annotations is None else Path(annotations), classes)
     adapter.bind(names)
-    return with_checked_images(cfg)
+    return cfg
 
 
 def _config(adapter: Adapter, dataset: dict[str, Any], evaluator: dict[str, Any]) -> Config:
-    loader = dict(dataset=dataset)
-    return Config(
-        dict(
-            default_scope=adapter.scope,
-            model=adapter.identity(),
-            test_dataloader=loader,
-            test_evaluator=evaluator,
-        )
-    )
-
-
-def _detection(packing: str = "PackDetInputs") -> list[dict[str, Any]]:
-    return [dict(type="LoadImageFromFile"), dict(type=packing, meta_keys=_KEYS)]
+    test = dict(test_dataloader=dict(dataset=dataset), test_evaluator=evaluator)
+    return Config(dict(default_scope=adapter.scope, model=adapter.identity(), **test))
 
 
 def _coco(
     adapter: Any, root: Path, annotations: Path | None, classes: Sequence[str] | None
 ) -> tuple[Config, Sequence[str]]:
     evaluator = dict(type="CocoMetric", metric=["bbox", "segm"] if adapter.masks else "bbox", ann_file="")
-    dataset: dict[str, Any] = dict(type="CocoDataset", ann_file="", test_mode=True, pipeline=_detection())
+    dataset: dict[str, Any] = dict(type="CocoDataset", ann_file="", test_mode=True, pipeline=[_LOAD, _PACK])
     cfg = _config(adapter, dataset, evaluator)
     if annotations is None:
         cfg = with_data(cfg, root)
@@ -123,7 +113,7 @@ def _coco(
 def _voc(
     adapter: Any, root: Path, annotations: Path | None, classes: Sequence[str] | None
 ) -> tuple[Config, Sequence[str]]:
-    dataset = dict(type="VOCDataset", ann_file="", test_mode=True, pipeline=_detection())
+    dataset = dict(type="VOCDataset", ann_file="", test_mode=True, pipeline=[_LOAD, _PACK])
     cfg = with_data(_config(adapter, dataset, dict(type="VOCMetric", metric="mAP", eval_mode="11points")), root)
     names = _names(cfg)
     if classes is None:
@@ -139,11 +129,7 @@ def _voc(
 def _ade(
     adapter: Any, root: Path, annotations: Path | None, classes: Sequence[str] | None
 ) -> tuple[Config, Sequence[str]]:
-    steps = [
-        dict(type="LoadImageFromFile"),
-        dict(type="LoadAnnotations", reduce_zero_label=True),
-        dict(type="PackSegInputs"),
-    ]
+    steps = [_LOAD, dict(type="LoadAnnotations", reduce_zero_label=True), _PACK]
     dataset = dict(type="ADE20KDataset", test_mode=True, pipeline=steps)
     cfg = with_data(_config(adapter, dataset, dict(type="IoUMetric", iou_metrics=["mIoU"])), root)
     return cfg, _names(cfg)
@@ -154,10 +140,10 @@ def _classes(
 ) -> tuple[Config, Sequence[str]]:
     class_folders(root)
     steps = [
-        dict(type="LoadImageFromFile"),
+        _LOAD,
         *([dict(type="ResizeEdge", scale=adapter.resize, edge="short")] if adapter.resize else []),
         *([dict(type="CenterCrop", crop_size=adapter.crop)] if adapter.crop else []),
-        dict(type="PackInputs"),
+        _PACK,
     ]
     dataset = dict(
         type=ClassFolders.__name__, data_root=str(root), metainfo=dict(classes=adapter.classes), pipeline=steps

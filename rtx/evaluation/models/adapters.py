@@ -1,6 +1,6 @@
 """Evaluate what is no OpenMMLab model: a plain Python function, or any torch module.
 
-    from rtx.evaluation.models.adapter_config import evaluate
+    from rtx.evaluation.evaluate import evaluate
     from rtx.evaluation.models.adapters import Detector
 
     def predict(images):                      # a list of RGB uint8 arrays (H, W, 3)
@@ -27,7 +27,6 @@ from mmengine.structures import InstanceData, PixelData
 from torch import nn
 
 from rtx.errors import BadValue, unknown_name
-from rtx.evaluation.models.settings import settings_sha256
 from rtx.evaluation.scorers.base import array
 from rtx.metrics.miou import NOTHING
 
@@ -43,8 +42,9 @@ class Adapter(nn.Module, ABC):
     Args:
         fn: takes the images of a batch, returns one result for each; a torch module is called in evaluation mode.
         classes: the names of the classes in the order of the function's labels.
-        name: tells this model from others, as weights and plain attributes do for a torch module; needed for everything
-            else.
+        name: tells this model from others; needed for a function, the class's name for a torch module when None.
+        version: tells this state of it from others. Give another one whenever the answers change and the weights do not
+            (thresholds, sizes, code that is called): finished cells are kept under name, version and weights.
         inputs: `arrays`: a list of RGB uint8 arrays (H, W, 3); `tensor`: one float tensor (N, 3, H, W), RGB in [0, 1],
             on the module's device.
 
@@ -57,7 +57,13 @@ class Adapter(nn.Module, ABC):
     returns: ClassVar[str]
 
     def __init__(
-        self, fn: Function, classes: Sequence[str], *, name: str | None = None, inputs: str | None = None
+        self,
+        fn: Function,
+        classes: Sequence[str],
+        *,
+        name: str | None = None,
+        version: str | None = None,
+        inputs: str | None = None,
     ) -> None:
         super().__init__()
         inputs = inputs or ("tensor" if isinstance(fn, nn.Module) else "arrays")
@@ -68,25 +74,25 @@ class Adapter(nn.Module, ABC):
             raise BadValue(f"classes {list(self.classes)[:5]}: name each class once, in the order of the labels")
         if not isinstance(fn, nn.Module) and not name:
             raise BadValue(
-                "a function has no weights that tell it from another one: give name=..., and another name whenever its "
-                "answers change, since finished cells are kept under it"
+                "a function has no weights that tell it from another one: give name=..., and another version=... "
+                "whenever its answers change, since finished cells are kept under them"
             )
-        self.fn, self.name, self.inputs = fn, name or type(fn).__qualname__, inputs
+        self.fn, self.name, self.version, self.inputs = fn, name or type(fn).__qualname__, version, inputs
         self._labels: Any = np.arange(len(self.classes))
         if not any(True for _ in self.parameters()):
             self.nothing = nn.Parameter(torch.zeros(0), requires_grad=False)  # the sweep asks where the model lies
 
+    def card(self) -> dict[str, str | None]:
+        """Fields of the protocol card that tell this model from others, beside the hash of its weights."""
+        return {"model_name": self.name, "model_version": self.version}
+
     def identity(self) -> dict[str, Any]:
-        """What goes into the protocol card in the place of a model config."""
+        """What is hashed in the place of a model config: how it is called, and its source where there is one."""
         try:
             source = inspect.getsource(type(self.fn) if isinstance(self.fn, nn.Module) else self.fn)
         except (OSError, TypeError):
             source = None
-        kind = f"rtx.{type(self).__name__}"
-        # Thresholds and sizes of a module are plain attributes: no weight and no line of its class tells them.
-        settings = {"settings": settings_sha256(self.fn)} if isinstance(self.fn, nn.Module) else {}
-        named = {"type": kind, "name": self.name, "inputs": self.inputs, "classes": self.classes}
-        return {**named, "code": source, **settings}
+        return {"type": f"rtx.{type(self).__name__}", "inputs": self.inputs, "classes": self.classes, "code": source}
 
     def bind(self, names: Sequence[str]) -> None:
         """Say which classes the data set has, in its own order; other classes of the function are then left out.
@@ -105,18 +111,18 @@ class Adapter(nn.Module, ABC):
         self._labels = np.array([index.get(name, -1) for name in self.classes])
 
     def test_step(self, batch: Mapping[str, Any]) -> list[Any]:
-        """Predict a batch of the sweep.
+        """Predict a batch of the sweep; `inputs` are RGB uint8 tensors (3, H, W).
 
         Raises:
             BadValue: the function returned something that does not fit; image and remedy are named.
         """
-        samples = list(batch["data_samples"])
-        pixels = [image.flip(0) for image in batch["inputs"]]  # OpenMMLab loads BGR
+        samples, pixels = list(batch["data_samples"]), list(batch["inputs"])
         if self.inputs == "tensor":
             where = next(self.parameters())
-            images: Any = torch.stack(pixels).to(where.device).float() / 255
+            images: Any = torch.stack([image.contiguous() for image in pixels]).to(where.device).float() / 255
         else:
-            images = [np.ascontiguousarray(image.permute(1, 2, 0).cpu().numpy()) for image in pixels]
+            # Copies, so that a function may draw into them or keep them, whatever memory the loaders share.
+            images = [image.permute(1, 2, 0).numpy().copy() for image in pixels]
         found = self.fn(images)
         try:
             rows = list(found)
@@ -275,7 +281,7 @@ class Classifier(Adapter):
             raise self._fault(
                 sample, f"scores of shape {scores.shape}; expected one for each of {len(self.classes)} classes"
             )
-        sample.set_pred_score(torch.from_numpy(scores))
+        sample.pred_score = torch.from_numpy(scores)
 
 
 def place_of(data: str | Path) -> Path:

@@ -21,8 +21,9 @@ from rtx.corruptions import CORRUPTIONS
 from rtx.errors import BadValue, unknown_name
 from rtx.evaluation.offline.truth import CocoFile, Truth
 from rtx.results import evidence_file as evidence
-from rtx.results.cell import Cell, CellFolder, protocol_key
+from rtx.results.cell import Cell, CellFolder
 from rtx.results.confidence import evidence_path
+from rtx.results.protocol import protocol_key
 from rtx.results.summary import write_summary
 from rtx.types import CLEAN, Condition
 

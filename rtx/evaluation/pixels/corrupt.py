@@ -1,7 +1,8 @@
 """The `Corrupt` transform and where it goes.
 
 Detection practice is the decoded image at its original resolution, before anything else touches it; ImageNet-C's
-practice is the picture that the network sees, after resizing and cropping. The scope of a config decides, see `PLACES`.
+practice is the picture that the network sees, after resizing and cropping. The scope of a config decides, see
+`usual_place`.
 
 The OneDL line of OpenMMLab ships no `Corrupt` transform (its robustness tool names one that was deleted), and the
 original put it at a fixed place in the pipeline and fed BGR images to corruptions written for RGB.
@@ -18,14 +19,13 @@ from mmcv.transforms import BaseTransform
 from mmengine.registry import TRANSFORMS
 
 from rtx.corruptions import CORRUPTIONS, DEFAULT_ENGINE, ENGINES, corrupt
+from rtx.corruptions.settings import CHANNEL_ORDERS
 from rtx.errors import BadValue, unknown_name
 from rtx.evaluation.pixels.random_steps import check_not_random
+from rtx.evaluation.protocol import PLACES
 from rtx.rng import image_rng
 from rtx.types import CLEAN, Condition
 
-CHANNEL_ORDERS = ("rgb", "bgr_legacy")
-PLACES = ("original_resolution", "network_input")
-"""Right after the image loader, or behind everything that resizes and crops, before normalising and packing."""
 _LAST = ("Pack", "Normalize", "ToTensor", "ImageToTensor", "Collect", "DefaultFormatBundle")
 
 
@@ -33,7 +33,8 @@ _LAST = ("Pack", "Normalize", "ToTensor", "ImageToTensor", "Collect", "DefaultFo
 class Corrupt(BaseTransform):
     """Corrupt the loaded image; labels, boxes and masks stay as they are.
 
-    Required keys: `img` (uint8 (H, W, 3), BGR as mmcv loads it), `img_path`. Modified keys: `img`.
+    Required keys: `img` (uint8 (H, W, 3), BGR as mmcv loads it), `img_path`. Optional key: `img_order`, `rgb` where the
+    image is RGB. Modified keys: `img`.
 
     The pixels depend on (seed, file stem of `img_path`, corruption, severity) and on nothing else.
 
@@ -62,9 +63,7 @@ class Corrupt(BaseTransform):
         if corruption != "clean" and corruption not in CORRUPTIONS:
             raise unknown_name("corruption", corruption, place="rtx.corruptions", choices=CORRUPTIONS)
         if channel_order not in CHANNEL_ORDERS:
-            raise unknown_name(
-                "channel order", channel_order, place="rtx.evaluation.pixels.corrupt", choices=CHANNEL_ORDERS
-            )
+            raise unknown_name("channel order", channel_order, place="rtx.corruptions.settings", choices=CHANNEL_ORDERS)
         if engine not in ENGINES:
             raise unknown_name("corruption engine", engine, place="rtx.corruptions.ENGINES", choices=ENGINES)
         self.condition = Condition(corruption, severity)
@@ -84,12 +83,12 @@ class Corrupt(BaseTransform):
                 f"image {path!r} is {image.dtype} when it reaches Corrupt: corruptions take uint8; "
                 "remove to_float32 from the image loader of the test pipeline"
             )
-        as_rgb = self.channel_order == "rgb" and image.ndim == 3
-        if as_rgb:
+        turned = image.ndim == 3 and (self.channel_order == "rgb") != (results.get("img_order", "bgr") == "rgb")
+        if turned:
             image = np.ascontiguousarray(image[..., ::-1])
         rng = image_rng(self.seed, Path(path).stem, self.condition)
         out = corrupt(image, self.condition, rng, engine=self.engine, name=f"image {str(path)!r}")
-        results["img"] = np.ascontiguousarray(out[..., ::-1]) if as_rgb else out
+        results["img"] = np.ascontiguousarray(out[..., ::-1]) if turned else out
         return results
 
     def __repr__(self) -> str:
@@ -126,7 +125,7 @@ def insert_corrupt(dataset_cfg: Any, corrupt_cfg: dict[str, Any], at: str = "ori
     """
     check_not_random(dataset_cfg)
     if at not in PLACES:
-        raise unknown_name("place of the corruption", at, place="rtx.evaluation.pixels.corrupt.PLACES", choices=PLACES)
+        raise unknown_name("place of the corruption", at, place="rtx.evaluation.protocol.PLACES", choices=PLACES)
     out, inserted = _inserted(dataset_cfg, corrupt_cfg, at)
     if not inserted:
         raise BadValue(

@@ -46,6 +46,7 @@ class Job:
         keep_predictions: write the predictions of each cell too, in `predictions/`, so that another metric needs no
             inference.
         scoring: where cells are scored, see `rtx.evaluation.sweep.scoring.scoring_place`.
+        conditions: the cells that are wanted, clean first.
     """
 
     model: Any
@@ -60,6 +61,7 @@ class Job:
     keep_predictions: bool = False
     channels_last: bool = False
     scoring: str = "auto"
+    conditions: tuple[Condition, ...] = ()
 
 
 def padding_divisor(model: nn.Module) -> int:

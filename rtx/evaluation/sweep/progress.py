@@ -12,8 +12,9 @@ from typing import Any
 from rtx.corruptions import BENCHMARK
 from rtx.errors import BadValue, RtxError
 from rtx.evaluation.sweep.claims import Holder, holders
-from rtx.results.cell import Cell, protocol_key
+from rtx.results.cell import Cell
 from rtx.results.command import Command, read_commands
+from rtx.results.protocol import protocol_key
 from rtx.types import CLEAN, SEVERITIES, Condition
 
 RECENT = 20

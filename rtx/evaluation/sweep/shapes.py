@@ -18,12 +18,14 @@ _KEEP = (
     "Corrupt",
     "LoadImageFromFile",
     "LoadImageChecked",
+    "LoadImageRgb",
     "LoadAnnotations",
     "LoadPanopticAnnotations",
     "Normalize",
     "PackDetInputs",
     "PackSegInputs",
     "PackInputs",
+    "PackRgb",
 )
 
 

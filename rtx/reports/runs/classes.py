@@ -14,7 +14,8 @@ import numpy as np
 from rtx.errors import BadValue
 from rtx.results.by_class import FILE, FIRST_FORMAT, FORMAT, names_are_sure, read_classes
 from rtx.results.confidence import evidence_path
-from rtx.results.cell import Cell, protocol_key
+from rtx.results.cell import Cell
+from rtx.results.protocol import protocol_key
 from rtx.types import Condition
 
 log = logging.getLogger(__name__)

@@ -26,7 +26,8 @@ from rtx.errors import BadValue, RtxError
 from rtx.results.intervals import Confidence
 from rtx.results.resample import RESAMPLES, resampled_table
 from rtx.results.confidence import evidence_path
-from rtx.results.cell import Cell, protocol_key
+from rtx.results.cell import Cell
+from rtx.results.protocol import protocol_key
 from rtx.types import CLEAN, SEVERITIES, Condition
 
 log = logging.getLogger(__name__)

@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 from rtx.errors import BadValue
 from rtx.reports.strips.pixels import Maker, Pixels, made_again, maker_of, stored
 from rtx.reports.text.wording import percent
-from rtx.results.cell import protocol_key
+from rtx.results.protocol import protocol_key
 from rtx.types import CLEAN, Condition
 
 log = logging.getLogger(__name__)

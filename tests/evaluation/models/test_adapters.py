@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -17,11 +18,15 @@ pytest.importorskip("mmpretrain")
 from PIL import Image  # noqa: E402
 from torch import nn  # noqa: E402
 
+from rtx.corruptions import corrupt  # noqa: E402
 from rtx.errors import BadValue, DataError, RunConflict, UnknownName  # noqa: E402
-from rtx.evaluation.evaluate import evaluate_corruptions  # noqa: E402
-from rtx.evaluation.models.adapter_config import config_for, evaluate  # noqa: E402
+from rtx.evaluation.evaluate import evaluate, prepare  # noqa: E402
+from rtx.evaluation.models.adapter_config import config_for  # noqa: E402
 from rtx.evaluation.models.adapters import Classifier, Detector, Segmenter  # noqa: E402
+from rtx.evaluation.sweep.batches import CorruptedView  # noqa: E402
 from rtx.metrics import miou  # noqa: E402
+from rtx.rng import image_rng  # noqa: E402
+from rtx.types import Condition  # noqa: E402
 from tests.evaluation.class_folders import MEAN, NAMES, STD, make_folders, train  # noqa: E402
 from tests.evaluation.stand_in import CLASSES, PixelDetector, coco_config  # noqa: E402
 from tests.makers import ADE_NAMES, COLOURS, VOC_NAMES  # noqa: E402
@@ -47,7 +52,7 @@ def by_colour(images: list[np.ndarray]) -> list[dict[str, Any]]:
 
 
 def test_a_function_gets_the_scores_of_the_same_model_in_openmmlabs_form(made_coco: Path, tmp_path: Path) -> None:
-    theirs = evaluate_corruptions(coco_config(made_coco), PixelDetector(), tmp_path / "a", **FEW)
+    theirs = evaluate(PixelDetector(), coco_config(made_coco), tmp_path / "a", **FEW)
     detector = Detector(by_colour, CLASSES, name="by colour")
     mine = evaluate(detector, made_coco, tmp_path / "b", **FEW, keep_predictions=True)
     assert {k: c["metrics"] for k, c in mine["cells"].items()} == {k: c["metrics"] for k, c in theirs["cells"].items()}
@@ -70,6 +75,17 @@ def test_a_function_gets_the_scores_of_the_same_model_in_openmmlabs_form(made_co
     assert two["protocol"]["metric"]["n_classes"] == 2
 
 
+def test_an_adapter_gets_the_array_that_the_corruption_made(made_coco: Path, tmp_path: Path) -> None:
+    job = prepare(Detector(by_colour, CLASSES, name="a"), made_coco, tmp_path, seed=3)
+    condition = Condition("frost", 3)
+    _, sample = CorruptedView(job.dataset)[(condition, 0)]
+    path = Path(sample["data_samples"].img_path)
+    clean = np.ascontiguousarray(cv2.imread(str(path))[..., ::-1])
+    expected = corrupt(clean, condition, image_rng(3, path.stem, condition))
+    mine = sample["inputs"].permute(1, 2, 0).numpy()
+    assert mine.flags.c_contiguous and (mine == expected).all() and (mine != clean).any()
+
+
 def _annotations(root: Path) -> Path:
     return root / "annotations/instances_val2017.json"
 
@@ -78,8 +94,10 @@ def test_another_name_is_another_model(made_coco: Path, tmp_path: Path) -> None:
     options = {**FEW, "limit": 1}
     first = evaluate(Detector(by_colour, CLASSES, name="v1"), made_coco, tmp_path, **options)
     assert evaluate(Detector(by_colour, CLASSES, name="v1"), made_coco, tmp_path, **options)["key"] == first["key"]
-    with pytest.raises(RunConflict, match="config_sha256"):
+    with pytest.raises(RunConflict, match='model_name: "v1" there, "v2" now'):
         evaluate(Detector(by_colour, CLASSES, name="v2"), made_coco, tmp_path, **options)
+    with pytest.raises(RunConflict, match=r'model_version: null there, "thr 0\.7" now'):
+        evaluate(Detector(by_colour, CLASSES, name="v1", version="thr 0.7"), made_coco, tmp_path, **options)
     with pytest.raises(BadValue, match=r"give name=\.\.\."):
         Detector(by_colour, CLASSES)
 
@@ -209,8 +227,6 @@ def test_a_torch_module_as_classifier(tmp_path: Path) -> None:
     for path in sorted(root.rglob("*.png")):
         image = Image.open(path).convert("RGB")
         scale = 72 / min(image.size)
-        import cv2
-
         small = cv2.resize(np.asarray(image), tuple(round(side * scale) for side in image.size))
         top, left = (round((side - 64) / 2) for side in small.shape[:2])
         x = torch.from_numpy(small[top : top + 64, left : left + 64].copy()).permute(2, 0, 1)[None].float() / 255

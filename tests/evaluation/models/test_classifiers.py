@@ -17,7 +17,7 @@ from mmengine.registry import MODELS, init_default_scope  # noqa: E402
 
 from rtx.corruptions import corrupt  # noqa: E402
 from rtx.errors import BadValue  # noqa: E402
-from rtx.evaluation.evaluate import evaluate_corruptions  # noqa: E402
+from rtx.evaluation.evaluate import evaluate  # noqa: E402
 from rtx.evaluation.models.load import load_model  # noqa: E402
 from rtx.results.confidence import run_confidence  # noqa: E402
 from rtx.results.predictions import read_guesses  # noqa: E402
@@ -44,7 +44,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def evaluated(world: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     out, cfg = tmp_path_factory.mktemp("out"), class_config(world[0])
     model = load_model(cfg, world[1])
-    return out, evaluate_corruptions(cfg, model, out, keep_predictions=True, **FEW)
+    return out, evaluate(model, cfg, out, keep_predictions=True, **FEW)
 
 
 def by_hand(root: Path, model: Any, condition: Condition) -> float:
@@ -93,10 +93,10 @@ def test_summary_card_evidence_and_predictions(
 def test_batches_and_the_place_of_the_corruption(world: tuple[Path, Path], evaluated: Any, tmp_path: Path) -> None:
     cfg = class_config(world[0])
     model = load_model(cfg, world[1])
-    batched = evaluate_corruptions(cfg, model, tmp_path / "a", batch_size=4, **FEW)
+    batched = evaluate(model, cfg, tmp_path / "a", batch_size=4, **FEW)
     for key, cell in batched["cells"].items():
         assert cell["metrics"] == pytest.approx(evaluated[1]["cells"][key]["metrics"], abs=1e-12)
-    before = evaluate_corruptions(cfg, model, tmp_path / "b", corruption_at="original_resolution", **FEW)
+    before = evaluate(model, cfg, tmp_path / "b", corruption_at="original_resolution", **FEW)
     assert before["key"] != batched["key"] and before["protocol"]["corruption_at"] == "original_resolution"
     assert before["cells"]["clean"] == batched["cells"]["clean"]
 
@@ -105,15 +105,15 @@ def test_labels_and_statistics_are_part_of_the_key(world: tuple[Path, Path], tmp
     few = {**FEW, "corruptions": ["contrast"], "severities": [5]}
     cfg = class_config(world[0])
     model = load_model(cfg, world[1])
-    keys = {evaluate_corruptions(cfg, model, tmp_path / "a", **few)["key"]}
+    keys = {evaluate(model, cfg, tmp_path / "a", **few)["key"]}
     other = class_config(world[0])
     other.data_preprocessor.mean = [0, 0, 0]
-    keys.add(evaluate_corruptions(other, load_model(other, world[1]), tmp_path / "b", **few)["key"])
+    keys.add(evaluate(load_model(other, world[1]), other, tmp_path / "b", **few)["key"])
     listed = class_config(world[0])
     names = sorted(f"{p.relative_to(world[0])}" for p in world[0].rglob("*.png"))
     (tmp_path / "meta.txt").write_text("".join(f"{name} {n % 6}\n" for n, name in enumerate(names)))
     listed.test_dataloader.dataset.update(ann_file=str(tmp_path / "meta.txt"), metainfo=dict(classes=NAMES))
-    summary = evaluate_corruptions(listed, model, tmp_path / "c", **few)
+    summary = evaluate(model, listed, tmp_path / "c", **few)
     keys.add(summary["key"])
     assert len(keys) == 3 and json.loads((tmp_path / "c/protocol.json").read_text())["data_sha256"]
 
@@ -123,4 +123,4 @@ def test_a_head_of_another_number_of_classes_is_refused(world: tuple[Path, Path]
     init_default_scope("mmpretrain")
     model = MODELS.build({"data_preprocessor": cfg.data_preprocessor, **cfg.model}).eval()
     with pytest.raises(BadValue, match="9 class scores for a data set of 6 classes"):
-        evaluate_corruptions(cfg, model, tmp_path, **FEW)
+        evaluate(model, cfg, tmp_path, **FEW)

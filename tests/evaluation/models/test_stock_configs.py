@@ -16,7 +16,7 @@ from mmengine.registry import MODELS, init_default_scope  # noqa: E402
 
 from rtx.datasets.openmmlab.image_loader import with_checked_images  # noqa: E402
 from rtx.datasets.openmmlab.with_data import with_data  # noqa: E402
-from rtx.evaluation.evaluate import evaluate_corruptions  # noqa: E402
+from rtx.evaluation.evaluate import evaluate  # noqa: E402
 from rtx.evaluation.models.load import load_model  # noqa: E402
 
 CONFIGS = {
@@ -57,9 +57,9 @@ def test_a_stock_detector(name: str, made_coco: Path, tmp_path: Path) -> None:
     model = load_model(cfg, tmp_path / "weights.pth")
     assert repr(cfg.to_dict()) == before, "what the protocol card is made of"
     options: dict[str, Any] = dict(corruptions=["contrast"], severities=[5], workers=0)
-    one = evaluate_corruptions(cfg, model, tmp_path / "a", **options)
+    one = evaluate(model, cfg, tmp_path / "a", **options)
     assert not one["cells"]["clean"]["flags"] and set(one["cells"]) == {"clean", "contrast_5"}
     assert ("segm_mAP" in one["metrics"]) == (name == "rtmdet-ins")
-    pairs = evaluate_corruptions(cfg, model, tmp_path / "b", batch_size=2, **options)
+    pairs = evaluate(model, cfg, tmp_path / "b", batch_size=2, **options)
     for key, cell in pairs["cells"].items():
         assert cell["metrics"] == pytest.approx(one["cells"][key]["metrics"], abs=2e-3, nan_ok=True)

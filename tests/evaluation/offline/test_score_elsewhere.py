@@ -18,7 +18,7 @@ pytest.importorskip("mmseg")
 
 from rtx.cli.main import main  # noqa: E402
 from rtx.errors import BadValue, DataError  # noqa: E402
-from rtx.evaluation.models.adapter_config import evaluate  # noqa: E402
+from rtx.evaluation.evaluate import evaluate  # noqa: E402
 from rtx.evaluation.models.adapters import Detector, Segmenter  # noqa: E402
 from rtx.evaluation.offline.score import check_exported, score_predictions  # noqa: E402
 from rtx.evaluation.offline.voc import NAMES, VocFolder  # noqa: E402

@@ -67,11 +67,11 @@ def test_no_test_pipeline_of_ours_draws() -> None:
 
 def test_an_evaluation_is_refused_before_anything_is_written(made_coco: Path, tmp_path: Path) -> None:
     pytest.importorskip("mmdet")
-    from rtx.evaluation.evaluate import plan_evaluation
+    from rtx.evaluation.evaluate import prepare
     from tests.evaluation.stand_in import PixelDetector, coco_config
 
     cfg = coco_config(made_coco)
     cfg.test_dataloader.dataset.pipeline.insert(1, dict(type="RandomFlip", prob=0.5))
     with pytest.raises(BadValue, match=r"RandomFlip, prob=0\.5"):
-        plan_evaluation(cfg, PixelDetector(), tmp_path / "out")
+        prepare(PixelDetector(), cfg, tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -19,9 +19,10 @@ from PIL import Image  # noqa: E402
 from rtx.cli.main import main  # noqa: E402
 from rtx.corruptions import BENCHMARK  # noqa: E402
 from rtx.errors import BadValue, DataError, RunConflict  # noqa: E402
+from rtx.evaluation.evaluate import evaluate  # noqa: E402
 from rtx.evaluation.models.adapters import Classifier  # noqa: E402
-from rtx.evaluation.pixels.stored import evaluate_stored  # noqa: E402
-from rtx.evaluation.pixels.stored_files import find_stored  # noqa: E402
+from rtx.evaluation.pixels.stored import Stored  # noqa: E402
+from rtx.evaluation.pixels.stored_files import StoredSet, find_stored  # noqa: E402
 from rtx.metrics.imagenet_c import ALEXNET_ERRORS  # noqa: E402
 from rtx.results.command import read_commands  # noqa: E402
 from rtx.results.confidence import run_confidence  # noqa: E402
@@ -56,6 +57,12 @@ def by_shade(images: list[np.ndarray]) -> np.ndarray:
 
 def shade_model(name: str = "by shade") -> Classifier:
     return Classifier(by_shade, NAMES, name=name, resize=72, crop=64)
+
+
+def evaluate_stored(
+    model: Any, files: StoredSet, out: Path, *, cfg: Any = None, images: str = "as_is", **options: Any
+) -> dict[str, Any]:
+    return evaluate(model, cfg or files.base, out, pixels=Stored(files, images), **options)
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +118,7 @@ def test_a_second_call_does_nothing_and_a_changed_file_is_found(
     (tmp_path / "out/cells/fog_3.json").unlink()
     evaluate_stored(shade_model(), stored, tmp_path / "out", **options)
     assert done == ["fog_3"]
-    with pytest.raises(RunConflict, match="config_sha256"):
+    with pytest.raises(RunConflict, match="model_name"):
         evaluate_stored(shade_model("another"), stored, tmp_path / "out", **options)
     path = tmp_path / "c/weather/fog/3/n01/000.PNG"
     path.write_bytes(path.read_bytes() + b" ")

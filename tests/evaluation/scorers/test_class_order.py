@@ -15,7 +15,7 @@ from mmdet.datasets import Objects365V1Dataset
 from mmdet.evaluation import CocoMetric
 
 from rtx.errors import BadValue
-from rtx.evaluation.evaluate import evaluate_corruptions
+from rtx.evaluation.evaluate import evaluate
 from rtx.evaluation.offline.truth import CocoFile
 from rtx.evaluation.scorers.build import build_scorer
 from rtx.metrics.coco import Detections, coco_ap
@@ -37,7 +37,7 @@ def test_scores_by_class_are_those_of_each_class_alone(tmp_path: Path, ids: list
     cfg, out = coco_config(root), tmp_path / "out"
     if backwards:
         cfg.test_dataloader.dataset.metainfo.classes = tuple(reversed(CLASSES))
-    evaluate_corruptions(cfg, PixelDetector(), out, keep_predictions=True, **ONE)
+    evaluate(PixelDetector(), cfg, out, keep_predictions=True, **ONE)
     truth = read_truth(root / "annotations/instances_val2017.json", quiet=True)
     found, _ = read_detections(out / "predictions/clean.npz")
     wanted = {}

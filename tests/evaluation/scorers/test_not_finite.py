@@ -15,7 +15,7 @@ pytest.importorskip("mmseg")
 
 from mmengine.structures import PixelData  # noqa: E402
 
-from rtx.evaluation.evaluate import evaluate_corruptions  # noqa: E402
+from rtx.evaluation.evaluate import evaluate  # noqa: E402
 from rtx.evaluation.scorers.build import build_scorer  # noqa: E402
 from rtx.metrics import miou  # noqa: E402
 from rtx.results.predictions import lost_detections, read_detections, read_maps  # noqa: E402
@@ -116,7 +116,7 @@ class Diverging(PixelDetector):
 
 def test_the_cell_and_the_table_say_it(made_coco: Path, tmp_path: Path) -> None:
     options = dict(corruptions=["brightness"], severities=[5], workers=0)
-    summary = evaluate_corruptions(coco_config(made_coco), Diverging(), tmp_path, **options)
+    summary = evaluate(Diverging(), coco_config(made_coco), tmp_path, **options)
     flags = summary["cells"]["brightness_5"]["flags"]
     assert summary["cells"]["clean"]["flags"] == [] and any("with non-finite predictions" in flag for flag in flags)
     assert "with non-finite predictions" in (tmp_path / "table.md").read_text()

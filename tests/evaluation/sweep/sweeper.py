@@ -73,7 +73,7 @@ class Sweeper:
 
 def sweep(order: dict[str, Any], number: int = 0) -> None:
     """One evaluation, in a process group of its own."""
-    from rtx.evaluation.evaluate import evaluate_corruptions
+    from rtx.evaluation.evaluate import evaluate
     from rtx.evaluation.sweep.events import CellStarted
     from tests.evaluation.stand_in import PixelDetector, coco_config
 
@@ -85,9 +85,7 @@ def sweep(order: dict[str, Any], number: int = 0) -> None:
             while order["hold"] and number == 0:
                 time.sleep(1)
 
-    evaluate_corruptions(
-        coco_config(Path(order["root"])), PixelDetector(), Path(order["out"]), on_event=note, **order["options"]
-    )
+    evaluate(PixelDetector(), coco_config(Path(order["root"])), Path(order["out"]), on_event=note, **order["options"])
 
 
 def mount_read_only(root: str) -> bool:

@@ -19,9 +19,12 @@ import torch
 
 from rtx import files
 from rtx.errors import DataError, DeviceError, OutputError
-from rtx.evaluation.evaluate import evaluate_corruptions, plan_evaluation
+from rtx.evaluation.evaluate import evaluate as evaluate_model
+from rtx.evaluation.evaluate import prepare
 from rtx.evaluation.sweep.events import CellDone, CellStarted, Event, Planned, Progress
 from rtx.evaluation.sweep.interrupt import Terminated, exit_status, sigterm_raises
+from rtx.results.cell import CellFolder
+from rtx.results.repair import sound_cells
 from tests.evaluation.stand_in import PixelDetector, coco_config
 from tests.evaluation.worlds import table
 
@@ -30,7 +33,7 @@ KEYS = ["clean", "gaussian_noise_2", "fog_2"]
 
 
 def evaluate(root: Path, out: Path, model: PixelDetector | None = None, **options: Any) -> dict[str, Any]:
-    return evaluate_corruptions(coco_config(root), model or PixelDetector(), out, **{**FEW, "resamples": 20, **options})
+    return evaluate_model(model or PixelDetector(), coco_config(root), out, **{**FEW, "resamples": 20, **options})
 
 
 class Watch:
@@ -156,8 +159,11 @@ def test_a_damaged_cell_is_moved_aside_and_evaluated_again(
 ) -> None:
     evaluate(made_coco, tmp_path)
     damage(tmp_path / "cells" / name)
-    plan = plan_evaluation(coco_config(made_coco), PixelDetector(), tmp_path, **FEW)
-    assert [c.key for c in plan.cached()] == ["clean", "gaussian_noise_2"]
+    job = prepare(PixelDetector(), coco_config(made_coco), tmp_path, **FEW)
+    assert [c.key for c in sound_cells(CellFolder(job.out, job.card), job.conditions, aside=False)] == [
+        "clean",
+        "gaussian_noise_2",
+    ]
     watch = Watch()
     with caplog.at_level(logging.WARNING):
         evaluate(made_coco, tmp_path, on_event=watch)

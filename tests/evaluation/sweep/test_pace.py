@@ -12,7 +12,7 @@ from mmcv.transforms import BaseTransform
 from mmengine.registry import TRANSFORMS
 
 from rtx.errors import BadValue, RunConflict
-from rtx.evaluation.evaluate import evaluate_corruptions
+from rtx.evaluation.evaluate import evaluate as evaluate_model
 from rtx.evaluation.sweep.batches import loaders
 from rtx.evaluation.sweep.events import CellDone, CellStarted, Event
 from rtx.evaluation.sweep.scoring import Beside, Work
@@ -50,7 +50,7 @@ def evaluate(root: Path, out: Path, **options: Any) -> tuple[Listening, dict[str
     pipeline = cfg.test_dataloader.dataset.pipeline
     pipeline.insert(1, dict(type="NoteLoader"))
     pipeline[-1].meta_keys = (*pipeline[-1].meta_keys, "loader")
-    summary = evaluate_corruptions(cfg, model, out, on_event=events.append, **{**FEW, **options})
+    summary = evaluate_model(model, cfg, out, on_event=events.append, **{**FEW, **options})
     return model, summary, events
 
 

@@ -12,14 +12,14 @@ from tests.evaluation.worlds import table
 PROGRAM = """
 import sys
 from pathlib import Path
-from rtx.evaluation.sweep.sweep import share
-from rtx.evaluation.evaluate import evaluate_corruptions
+from rtx.evaluation.sweep import share
+from rtx.evaluation.evaluate import evaluate
 from tests.evaluation.stand_in import PixelDetector, coco_config
 
 share.start(sys.argv[1])
 root, out = map(Path, sys.argv[2:])
-summary = evaluate_corruptions(
-    coco_config(root), PixelDetector(), out, corruptions=["frost", "fog"], severities=[1, 2, 3], workers=1
+summary = evaluate(
+    PixelDetector(), coco_config(root), out, corruptions=["frost", "fog"], severities=[1, 2, 3], workers=1
 )
 print("DONE", share.default_share().rank, len(summary["cells"]))
 """

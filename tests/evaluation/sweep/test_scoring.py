@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rtx.errors import BadValue, UnknownName
-from rtx.evaluation.evaluate import evaluate_corruptions
+from rtx.evaluation.evaluate import evaluate
 from rtx.evaluation.sweep.scoring import Beside, Inline, Work, put, score, scoring_place, take
 from rtx.metrics.coco import Detections
 from rtx.types import Condition
@@ -113,9 +113,9 @@ def test_a_process_is_started_only_where_it_pays() -> None:
 
 def test_a_sweep_scored_beside_writes_the_same_files(made_coco: Path, tmp_path: Path) -> None:
     for name in ("inline", "process"):
-        evaluate_corruptions(
-            coco_config(made_coco),
+        evaluate(
             PixelDetector(),
+            coco_config(made_coco),
             tmp_path / name,
             corruptions=["fog"],
             severities=[2, 4],

@@ -16,7 +16,7 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import MODELS, TRANSFORMS, init_default_scope
 
-from rtx.evaluation.evaluate import evaluate_corruptions
+from rtx.evaluation.evaluate import evaluate
 from rtx.evaluation.sweep.batches import shape_groups
 from rtx.evaluation.sweep.forward import Forward, padding_divisor
 from rtx.evaluation.sweep.shapes import padded, size_after
@@ -81,7 +81,7 @@ def test_annotations_with_wrong_sizes_change_no_batch(made_coco: Path, tmp_path:
         row.update(width=100, height=100)
     path.write_text(json.dumps(content))
     model = PixelDetector()
-    evaluate_corruptions(coco_config(root), model, tmp_path / "out", severities=[0], workers=0, batch_size=4)
+    evaluate(model, coco_config(root), tmp_path / "out", severities=[0], workers=0, batch_size=4)
     assert len(model.sizes) > 1, "the batch was divided"
     assert all(len(sizes) == 1 for sizes in model.sizes)
 
@@ -163,7 +163,7 @@ def test_channels_last_moves_rounding_only_and_the_model_comes_back(made_coco: P
 
     model = Watched()
     options = dict(severities=[0], workers=0)
-    summary = evaluate_corruptions(coco_config(made_coco), model, tmp_path, channels_last=True, **options)
+    summary = evaluate(model, coco_config(made_coco), tmp_path, channels_last=True, **options)
     assert summary["protocol"]["precision"] == "fp32, channels_last"
     assert all(formats)
     assert model.conv.weight.is_contiguous()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from rtx.errors import RunConflict
-from rtx.evaluation.evaluate import plan_evaluation
+from rtx.evaluation.evaluate import prepare
 from rtx.evaluation.sweep.claims import Claims
 from rtx.evaluation.sweep.events import Waiting
 from rtx.evaluation.sweep.share import StoreShare
@@ -62,9 +62,9 @@ def test_starts_that_end_together_write_what_is_made_of_the_cells_one_after_the_
         inside.append(-1)
 
     def start() -> None:
-        plan = plan_evaluation(coco_config(made_coco), PixelDetector(), tmp_path, **FEW)
+        job = prepare(PixelDetector(), coco_config(made_coco), tmp_path, **FEW)
         together.wait()
-        run(plan.job, plan.conditions, complete=complete)
+        run(job, job.conditions, complete=complete)
 
     threads = [threading.Thread(target=start) for _ in range(2)]
     for thread in threads:
@@ -82,8 +82,8 @@ def test_the_cell_of_a_start_that_died_is_taken_over_while_others_wait_for_it(
     dead.me.update(host="node7", boot="other")
     assert dead.take(Condition("fog", 2))
     watch = Watch()
-    plan = plan_evaluation(coco_config(made_coco), PixelDetector(), tmp_path / ".", **FEW)
-    run(plan.job, plan.conditions, on_event=watch, claims=Claims(tmp_path, patience=1.5))
+    job = prepare(PixelDetector(), coco_config(made_coco), tmp_path / ".", **FEW)
+    run(job, job.conditions, on_event=watch, claims=Claims(tmp_path, patience=1.5))
     assert watch.started == [*KEYS[:2], "fog_2"]
     waits = [event for event in watch.events if isinstance(event, Waiting)]
     assert waits[0] == Waiting((Condition("fog", 2),), done=2, todo=3, elsewhere=0)

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from rtx.errors import BadValue, DataError, RunConflict
-from rtx.evaluation.evaluate import evaluate_corruptions
+from rtx.evaluation.evaluate import evaluate as evaluate_model
 from rtx.evaluation.sweep.share import StoreShare
 from rtx.types import CLEAN, Condition
 from tests.evaluation.stand_in import PixelDetector, coco_config
@@ -24,7 +24,7 @@ FEW = dict(corruptions=["gaussian_noise", "glass_blur", "frost"], severities=[1,
 
 
 def evaluate(root: Path, out: Path, model: PixelDetector | None = None, **options: Any) -> dict[str, Any]:
-    return evaluate_corruptions(coco_config(root), model or PixelDetector(), out, **{**FEW, **options})
+    return evaluate_model(model or PixelDetector(), coco_config(root), out, **{**FEW, **options})
 
 
 def cells_of(out: Path) -> dict[str, Any]:

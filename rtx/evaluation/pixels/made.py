@@ -1,0 +1,59 @@
+"""Images that are corrupted here, while they are evaluated: the usual pixels of an evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+import rtx
+from rtx.evaluation.card import version_of
+from rtx.evaluation.pixels.corrupt import insert_corrupt, usual_place
+from rtx.evaluation.protocol import Protocol
+from rtx.evaluation.sweep.forward import Job
+from rtx.types import Condition
+
+_ENGINE_PACKAGE = {"imagecorruptions": "imagecorruptions-imaug"}
+
+
+@dataclass(frozen=True)
+class Made:
+    """Pixels made from the clean test set; `rtx.evaluation.pixels.stored.Stored` has the same methods."""
+
+    def conditions(self, protocol: Protocol) -> tuple[Condition, ...]:
+        """Those of the wanted cells that there are pixels for."""
+        return protocol.conditions()
+
+    def config(self, cfg: Config, model: Any) -> Config:
+        """The config as its card has it, paths and conditions left aside."""
+        return cfg
+
+    def dataset(self, cfg: Config, protocol: Protocol) -> Any:
+        """The test set of that config with a step in its pipeline that gives the pixels of the present condition."""
+        step = dict(type="Corrupt", seed=protocol.seed, channel_order=protocol.channel_order, engine=protocol.engine)
+        return insert_corrupt(cfg.test_dataloader.dataset, step, _place(cfg, protocol))
+
+    def card(self, cfg: Config, protocol: Protocol) -> dict[str, Any]:
+        """Fields of the protocol card that say how the pixels come about."""
+        package = _ENGINE_PACKAGE.get(protocol.engine)
+        return {
+            "corruption_engine": protocol.engine,
+            "corruption_engine_version": version_of(package) if package else rtx.__version__,
+            "channel_order": protocol.channel_order,
+            "corruption_seed": protocol.seed,
+            "corruption_at": _place(cfg, protocol),
+        }
+
+    def check(self, job: Job, *, overwrite: bool) -> None:
+        """Check what can only be seen once it is known which cells are there."""
+
+    def finish(self, summary: Mapping[str, Any], out: Path) -> dict[str, Any]:
+        """Write what is made of these pixels' cells beside the summary, and return what to add to it."""
+        return {}
+
+
+def _place(cfg: Config, protocol: Protocol) -> str:
+    return protocol.corruption_at or usual_place(cfg.get("default_scope", "mmdet"))

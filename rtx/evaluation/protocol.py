@@ -1,0 +1,103 @@
+"""The options of an evaluation, each in one place: default, help, check, and where the protocol card states it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+from rtx.corruptions import DEFAULT_ENGINE, ENGINES
+from rtx.corruptions.settings import CHANNEL_ORDERS
+from rtx.errors import BadValue, unknown_name
+from rtx.results.conditions import grid
+from rtx.types import SEVERITIES, Condition
+
+PLACES = ("original_resolution", "network_input")
+"""Right after the image loader, or behind everything that resizes and crops, before normalising and packing."""
+
+
+def _option(default: Any, text: str, *, card: str | None = None, **flag: Any) -> Any:
+    """One option.
+
+    Args:
+        default: its value where nothing is asked for.
+        text: the help text.
+        card: the field of the protocol card that states it, whose tag `rtx.results.protocol.FIELDS` has; None where it
+            changes no number.
+        flag: what argparse wants to know.
+    """
+    return field(default=default, metadata={"help": text, "card": card, "flag": flag})
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How a model is evaluated. A command line, a hook and the adapters take the same options; see each one's help.
+
+    `corruptions` and `severities` may be any sequences. `corruption_at` None is the practice of the model's task.
+    `workers` None is what suits the machine, see `rtx.evaluation.sweep.batches.loaders`.
+
+    Raises:
+        UnknownName: no such corruption or group, engine, channel order or place.
+        BadValue: a severity, `limit` or `resamples` out of range.
+    """
+
+    corruptions: tuple[str, ...] = _option(("benchmark",), "names or groups", nargs="+", metavar="NAME")
+    severities: tuple[int, ...] = _option(SEVERITIES, "1 to 5", nargs="+", type=int, metavar="S")
+    limit: int | None = _option(
+        None, "evaluate a seeded subset of this many images (labelled PREVIEW)", card="limit", type=int
+    )
+    seed: int = _option(0, "seed of the corruptions and of the subset", card="corruption_seed", type=int)
+    batch_size: int = _option(1, "images a forward pass", type=int)
+    workers: int | None = _option(
+        None, "loader processes; default: 2, or 0 on a CPU of fewer than 4 processors", type=int
+    )
+    engine: str = _option(
+        DEFAULT_ENGINE, "what makes the pixels", card="corruption_engine", choices=tuple(sorted(ENGINES))
+    )
+    channel_order: str = _option("rgb", "what corruptions are given", card="channel_order", choices=CHANNEL_ORDERS)
+    corruption_at: str | None = _option(
+        None,
+        "where corruptions act; classifiers: network_input (after resize and crop), others: original_resolution",
+        card="corruption_at",
+        choices=PLACES,
+    )
+    amp: bool = _option(False, "autocast the forward pass; named in the protocol card", card="precision")
+    channels_last: bool = _option(False, "weights in that memory format; named in the protocol card", card="precision")
+    scoring: str = _option(
+        "auto",
+        "where cells are scored: beside the forward passes in a process of its own, or between them",
+        choices=("auto", "process", "inline"),
+    )
+    scorer: str | None = _option(None, "COCO scorer: hotcoco (default), faster-coco-eval or pycocotools", card="metric")
+    keep_predictions: bool = _option(False, "write predictions/ too, for `rtx score`")
+    resamples: int = _option(1000, "resamplings of the images for intervals; 0 for none", type=int, metavar="N")
+
+    def __post_init__(self) -> None:
+        """Refuse what no evaluation can do, before anything is loaded."""
+        object.__setattr__(self, "corruptions", tuple(self.corruptions))
+        object.__setattr__(self, "severities", tuple(self.severities))
+        self.conditions()
+        if self.limit is not None and self.limit < 1:
+            raise BadValue(f"--limit {self.limit}: must be 1 or more")
+        if not 0 <= self.resamples <= 100_000:
+            raise BadValue(f"--resamples {self.resamples}: must be 0 (no intervals) to 100000")
+        for option in fields(self):
+            value, choices = getattr(self, option.name), option.metadata["flag"].get("choices")
+            if choices and value is not None and value not in choices:
+                name = option.name.replace("_", " ")
+                raise unknown_name(name, value, place="rtx.evaluation.protocol.Protocol", choices=choices)
+
+    def conditions(self) -> tuple[Condition, ...]:
+        """The cells that are wanted, clean first."""
+        return grid(self.corruptions, self.severities)
+
+    def with_options(self, options: Mapping[str, Any]) -> Protocol:
+        """A copy with other values of some options.
+
+        Raises:
+            BadValue: an option has no such name.
+        """
+        known = [option.name for option in fields(self)]
+        if unknown := sorted(set(options) - set(known)):
+            raise BadValue(f"an evaluation has no option {', '.join(unknown)}; known: {', '.join(sorted(known))}")
+        return replace(self, **options)
