@@ -108,7 +108,7 @@ class SourceBackbone(BaseModule):
         if hasattr(self, "_params_init_info"):
             update_init_info(self, init_info=f"source {self.source}")
         self._is_init = True
-        log.info("backbone %s: source %s, sha256 %s", self.arch, self.source, loaded.report.sha256)
+        log.info("backbone %s: source %s, sha256 %s", self.arch, self.source, loaded.sha256)
 
     def source_shapes(self) -> dict[str, tuple[int, ...]]:
         """Keys and shapes that a source must have; all of this module's own unless a subclass says otherwise."""
