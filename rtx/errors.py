@@ -25,6 +25,10 @@ class DataError(RtxError):
 class WeightsError(RtxError):
     """A weights file that is missing, unreadable or unsafe to read."""
 
+    def __str__(self) -> str:
+        """The message on one line: names come out of the file, and may hold anything."""
+        return printable(super().__str__())
+
 
 class WeightsMismatch(WeightsError):
     """A weights file that does not fit the model it is meant for."""
@@ -52,6 +56,16 @@ class FrozenChanged(RtxError):
 
 class MissingDependency(RtxError, ImportError):
     """An optional package that this command needs is absent or broken."""
+
+
+def printable(text: object) -> str:
+    r"""Text from a file on one line, with control and other unprintable characters as escapes.
+
+    Example:
+        >>> print(printable("fc.weight\x1b[2K\nusable yes"))
+        fc.weight\x1b[2K\nusable yes
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
 
 
 def unknown_name(kind: str, value: object, *, place: str, choices: Iterable[str], remedy: str = "") -> UnknownName:

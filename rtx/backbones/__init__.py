@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+from rtx.backbones.base import SourceBackbone
 from rtx.backbones.convnets import SourceConvNet
+from rtx.backbones.freezing import Part
 from rtx.backbones.resnet import SourceResNet
+from rtx.backbones.spec import BACKBONES, Backbone, add_backbone
 from rtx.backbones.swin import SourceSwin
 
-__all__ = ["SourceConvNet", "SourceResNet", "SourceSwin"]
+__all__ = [
+    "BACKBONES",
+    "Backbone",
+    "Part",
+    "SourceBackbone",
+    "SourceConvNet",
+    "SourceResNet",
+    "SourceSwin",
+    "add_backbone",
+]

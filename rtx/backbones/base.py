@@ -28,7 +28,7 @@ class SourceBackbone(BaseModule):
     """Base of the source backbones; a subclass builds its modules, then calls `finish` with its parts.
 
     Args:
-        arch: architecture name as in `rtx/backbones/spec.py`, e.g. "resnet50".
+        arch: key of `rtx.backbones.spec.BACKBONES`, e.g. "resnet50".
         source: name of a source, path of a weights file, "random", or None (no weights of our own: `init_cfg` decides).
         frozen_stages: OpenMMLab sense: 4 all, 0 stem only, -1 none.
         trainable_blocks: train only the last k blocks; excludes `frozen_stages`.
@@ -49,13 +49,13 @@ class SourceBackbone(BaseModule):
         self,
         *,
         arch: str,
-        source: str | None,
-        frozen_stages: int,
-        trainable_blocks: int | None,
-        norm_policy: str,
-        out_indices: Sequence[int],
-        with_cp: bool,
-        init_cfg: dict[str, Any] | list[dict[str, Any]] | None,
+        source: str | None = None,
+        frozen_stages: int = -1,
+        trainable_blocks: int | None = None,
+        norm_policy: str = "eval",
+        out_indices: Sequence[int] = (0, 1, 2, 3),
+        with_cp: bool = False,
+        init_cfg: dict[str, Any] | list[dict[str, Any]] | None = None,
     ) -> None:
         """Check and keep the arguments."""
         super().__init__(init_cfg)
@@ -108,7 +108,7 @@ class SourceBackbone(BaseModule):
         if hasattr(self, "_params_init_info"):
             update_init_info(self, init_info=f"source {self.source}")
         self._is_init = True
-        log.info("backbone %s: source %s, sha256 %s", self.arch, self.source, loaded.report.sha256)
+        log.info("backbone %s: source %s, sha256 %s", self.arch, self.source, loaded.sha256)
 
     def source_shapes(self) -> dict[str, tuple[int, ...]]:
         """Keys and shapes that a source must have; all of this module's own unless a subclass says otherwise."""

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from rtx.backbones.base import SourceBackbone
 from rtx.backbones.freezing import Part
+from rtx.backbones.spec import Backbone, add_backbone
 from rtx.errors import BadValue, unknown_name
 
 
@@ -108,7 +109,7 @@ class SourceConvNet(SourceBackbone):
     Args:
         arch: key of `LAYOUTS`.
         norm_cfg: type "BN" or "SyncBN"; these networks were trained with batch norm and have no other form.
-        source, frozen_stages, trainable_blocks, norm_policy, out_indices, with_cp, init_cfg: see `SourceBackbone`.
+        **common: source, freezing, norm policy, outputs: see `SourceBackbone`.
 
     Raises:
         UnknownName: no such architecture.
@@ -125,28 +126,13 @@ class SourceConvNet(SourceBackbone):
         self,
         arch: str,
         *,
-        source: str | None = None,
-        frozen_stages: int = -1,
-        trainable_blocks: int | None = None,
-        norm_policy: str = "eval",
-        out_indices: Sequence[int] = (0, 1, 2, 3),
         norm_cfg: dict[str, Any] | None = None,
-        with_cp: bool = False,
-        init_cfg: dict[str, Any] | list[dict[str, Any]] | None = None,
+        **common: Any,
     ) -> None:
         """Build torchvision's layers and freeze what is to be frozen."""
         if arch not in LAYOUTS:
             raise unknown_name("architecture", arch, place="rtx/backbones/convnets.py", choices=LAYOUTS)
-        super().__init__(
-            arch=arch,
-            source=source,
-            frozen_stages=frozen_stages,
-            trainable_blocks=trainable_blocks,
-            norm_policy=norm_policy,
-            out_indices=out_indices,
-            with_cp=with_cp,
-            init_cfg=init_cfg,
-        )
+        super().__init__(arch=arch, **common)
         from rtx.sources.catalog.archs import build_reference
 
         # Built without memory first: VGG16's classifier alone has 120 million weights that no pyramid uses.
@@ -216,3 +202,13 @@ def apply_norm_cfg(net: nn.Module, norm_cfg: Mapping[str, Any] | None) -> None:
         for module in net.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.requires_grad_(False)
+
+
+for _arch, _channels in (
+    ("densenet161", (384, 768, 2112, 2208)),
+    ("mnasnet1_0", (24, 40, 96, 1280)),
+    ("mobilenet_v2", (24, 32, 96, 1280)),
+    ("shufflenet_v2_x1_0", (24, 116, 232, 1024)),
+    ("vgg16_bn", (256, 512, 512, 512)),
+):
+    add_backbone(_arch, Backbone(_channels, {"type": "SourceConvNet", "arch": _arch}))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from mmengine.registry import MODELS
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 
 from rtx.backbones.base import SourceBackbone
 from rtx.backbones.freezing import Part
+from rtx.backbones.spec import Backbone, add_backbone
 from rtx.errors import BadValue
 
 STAGE_BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
@@ -29,7 +29,7 @@ class SourceResNet(SourceBackbone):
         groups: groups of the 3x3 convolutions; 32 with `base_width=4` is ResNeXt 32x4d.
         base_width: width per group; 128 and 256 are WRN-50-2 and WRN-50-4.
         norm_cfg: norm layer in mmengine form, e.g. `dict(type="SyncBN", requires_grad=True)`.
-        source, frozen_stages, trainable_blocks, norm_policy, out_indices, with_cp, init_cfg: see `SourceBackbone`.
+        **common: source, freezing, norm policy, outputs: see `SourceBackbone`.
 
     Raises:
         BadValue: no such depth or width, or more trainable blocks than there are.
@@ -47,26 +47,11 @@ class SourceResNet(SourceBackbone):
         *,
         groups: int = 1,
         base_width: int = 64,
-        source: str | None = None,
-        frozen_stages: int = -1,
-        trainable_blocks: int | None = None,
-        norm_policy: str = "eval",
-        out_indices: Sequence[int] = (0, 1, 2, 3),
         norm_cfg: dict[str, Any] | None = None,
-        with_cp: bool = False,
-        init_cfg: dict[str, Any] | list[dict[str, Any]] | None = None,
+        **common: Any,
     ) -> None:
         """Build torchvision's layers and freeze what is to be frozen."""
-        super().__init__(
-            arch=arch_name(depth, groups, base_width),
-            source=source,
-            frozen_stages=frozen_stages,
-            trainable_blocks=trainable_blocks,
-            norm_policy=norm_policy,
-            out_indices=out_indices,
-            with_cp=with_cp,
-            init_cfg=init_cfg,
-        )
+        super().__init__(arch=arch_name(depth, groups, base_width), **common)
         from mmcv.cnn import build_norm_layer
         from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
@@ -112,3 +97,16 @@ def arch_name(depth: int, groups: int, base_width: int) -> str:
             "and from depth 50 on (1, 128) = wide-2, (1, 256) = wide-4, (32, 4) and (32, 8) = ResNeXt"
         )
     return pattern.format(depth=depth)
+
+
+for _depth, _groups, _width in (
+    (18, 1, 64), (34, 1, 64), (50, 1, 64), (101, 1, 64), (50, 1, 128), (50, 1, 256), (50, 32, 4), (101, 32, 8),
+):  # fmt: skip
+    _own = {} if (_groups, _width) == (1, 64) else {"groups": _groups, "base_width": _width}
+    add_backbone(
+        arch_name(_depth, _groups, _width),
+        Backbone(
+            (256, 512, 1024, 2048) if _depth >= 50 else (64, 128, 256, 512),
+            {"type": "SourceResNet", "depth": _depth, **_own},
+        ),
+    )

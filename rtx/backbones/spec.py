@@ -1,17 +1,21 @@
-"""What the rest of a model must know of a backbone: how to build it, its channels and strides."""
+"""One row for each backbone: how to build it, its channels and strides."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rtx.backbones.resnet import arch_name
+from mmengine.registry import MODELS
+
+from rtx.backbones.base import SourceBackbone
 from rtx.errors import BadValue, unknown_name
+from rtx.sources.catalog.archs import ARCHS, Arch, add_arch
 
 
 @dataclass(frozen=True)
-class BackboneSpec:
+class Backbone:
     """One architecture as a feature pyramid.
 
     Attributes:
@@ -25,63 +29,63 @@ class BackboneSpec:
     strides: tuple[int, int, int, int] = (4, 8, 16, 32)
 
 
-def _resnet(depth: int, groups: int = 1, base_width: int = 64) -> tuple[str, BackboneSpec]:
-    config: dict[str, Any] = {"type": "SourceResNet", "depth": depth}
-    if (groups, base_width) != (1, 64):
-        config |= {"groups": groups, "base_width": base_width}
-    channels = (256, 512, 1024, 2048) if depth >= 50 else (64, 128, 256, 512)
-    return arch_name(depth, groups, base_width), BackboneSpec(channels, config)
+BACKBONES: dict[str, Backbone] = {}
+"""Architecture -> its row; each file of a backbone adds its own."""
 
 
-def _convnet(arch: str, channels: tuple[int, int, int, int]) -> tuple[str, BackboneSpec]:
-    return arch, BackboneSpec(channels, {"type": "SourceConvNet", "arch": arch})
+def add_backbone(name: str, backbone: Backbone, *, classifier: tuple[str, ...] = ()) -> None:
+    """Make a backbone known to `--source`, `--transfer` and the weights reader.
+
+    Args:
+        name: of the architecture.
+        backbone: its row; the type is a subclass of `SourceBackbone`, registered in `mmengine.registry.MODELS`.
+        classifier: key prefixes of the classification head in its weights files, which every load drops; for an
+            architecture that `rtx/sources/catalog/archs.py` does not list.
+
+    Raises:
+        BadValue: there is a backbone of that name, or no such type.
+    """
+    kind = MODELS.module_dict.get(backbone.config.get("type"))
+    if name in BACKBONES:
+        raise BadValue(f"backbone {name!r} is there already, as {dict(BACKBONES[name].config)}; take another name")
+    if not (isinstance(kind, type) and issubclass(kind, SourceBackbone)):
+        raise BadValue(
+            f"backbone {name!r}: type {backbone.config.get('type')!r} is no SourceBackbone in mmengine's MODELS; put "
+            "@MODELS.register_module() on its class first"
+        )
+    if name not in ARCHS:
+        add_arch(Arch(name, classifier, name))
+    BACKBONES[name] = backbone
 
 
-def _swin(arch: str, width: int) -> tuple[str, BackboneSpec]:
-    return arch, BackboneSpec((width, 2 * width, 4 * width, 8 * width), {"type": "SourceSwin", "arch": arch})
+def _types() -> set[str]:
+    return {str(row.config["type"]) for row in BACKBONES.values()}
 
 
-BACKBONES: Mapping[str, BackboneSpec] = dict(
-    [
-        _resnet(18),
-        _resnet(34),
-        _resnet(50),
-        _resnet(101),
-        _resnet(50, 1, 128),
-        _resnet(50, 1, 256),
-        _resnet(50, 32, 4),
-        _resnet(101, 32, 8),
-        _convnet("densenet161", (384, 768, 2112, 2208)),
-        _convnet("mnasnet1_0", (24, 40, 96, 1280)),
-        _convnet("mobilenet_v2", (24, 32, 96, 1280)),
-        _convnet("shufflenet_v2_x1_0", (24, 116, 232, 1024)),
-        _convnet("vgg16_bn", (256, 512, 512, 512)),
-        _swin("swin_t", 96),
-        _swin("swin_s", 96),
-        _swin("swin_b", 128),
-        _swin("swin_b_w12", 128),
-    ]
-)
-
-# Arguments that select an architecture.
-ARCH_ARGUMENTS = frozenset({"depth", "groups", "base_width", "arch"})
-# Arguments that only some backbones have a use for; any other survives a change of architecture.
-_OWN_ARGUMENTS: Mapping[str, frozenset[str]] = {
-    "SourceResNet": frozenset({"norm_cfg"}),
-    "SourceConvNet": frozenset({"norm_cfg"}),
-    "SourceSwin": frozenset({"drop_path_rate", "freeze_output_norms", "last_norm_from_source", "shift_single_windows"}),
-}
+def _selecting() -> set[str]:
+    """Arguments that select an architecture."""
+    return {key for row in BACKBONES.values() for key in row.config} - {"type"}
 
 
-def kept_arguments(backbone: Mapping[str, Any], spec: BackboneSpec) -> dict[str, Any]:
+def _arguments(kind: str) -> dict[str, Any]:
+    """The arguments of a backbone's class and their defaults, those of `SourceBackbone` included."""
+    classes = [cls for cls in MODELS.module_dict[kind].__mro__ if issubclass(cls, SourceBackbone)]
+    parameters = [p for cls in reversed(classes) for p in inspect.signature(cls.__init__).parameters.values()]
+    return {p.name: p.default for p in parameters if p.kind is not p.VAR_KEYWORD}
+
+
+def kept_arguments(backbone: Mapping[str, Any], spec: Backbone) -> dict[str, Any]:
     """What of a backbone config still means something when its architecture becomes `spec`.
+
+    An argument that only other backbones have is left out; one that none has stays, for the build to refuse.
 
     Example:
         >>> kept_arguments({"type": "SourceResNet", "depth": 50, "norm_cfg": {}, "with_cp": True}, spec_of("swin_t"))
         {'with_cp': True}
     """
-    foreign = frozenset().union(*_OWN_ARGUMENTS.values()) - _OWN_ARGUMENTS[str(spec.config["type"])]
-    return {key: value for key, value in backbone.items() if key not in ARCH_ARGUMENTS | foreign | {"type"}}
+    known = {name for kind in _types() for name in _arguments(kind)}
+    foreign = known - set(_arguments(str(spec.config["type"]))) | _selecting() | {"type"}
+    return {key: value for key, value in backbone.items() if key not in foreign}
 
 
 # What a stock backbone of OpenMMLab and those of rtx call by the same name and mean by it.
@@ -99,7 +103,7 @@ _PLAIN: Mapping[str, Any] = {
 
 def is_ours(backbone: Mapping[str, Any]) -> bool:
     """Whether a backbone config is of one of rtx's types."""
-    return backbone.get("type") in {str(spec.config["type"]) for spec in BACKBONES.values()}
+    return backbone.get("type") in _types()
 
 
 def stock_arguments(backbone: Mapping[str, Any]) -> dict[str, Any]:
@@ -125,8 +129,8 @@ def stock_arguments(backbone: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def spec_of(backbone: str | Mapping[str, Any]) -> BackboneSpec:
-    """The spec of an architecture name or of a backbone config.
+def spec_of(backbone: str | Mapping[str, Any]) -> Backbone:
+    """The row of an architecture name or of a backbone config.
 
     Raises:
         UnknownName: no such architecture, or a backbone that is not one of rtx.
@@ -137,7 +141,7 @@ def spec_of(backbone: str | Mapping[str, Any]) -> BackboneSpec:
     """
     name = backbone if isinstance(backbone, str) else arch_of(backbone)
     if name not in BACKBONES:
-        raise unknown_name("backbone", name, place="rtx/backbones/spec.py", choices=BACKBONES)
+        raise unknown_name("backbone", name, place="rtx.backbones", choices=BACKBONES)
     return BACKBONES[name]
 
 
@@ -149,13 +153,13 @@ def arch_of(backbone: Mapping[str, Any]) -> str:
         BadValue: it is, but its arguments select nothing that exists.
     """
     kind = backbone.get("type")
-    types = {str(spec.config["type"]) for spec in BACKBONES.values()}
-    if kind not in types:
-        raise unknown_name("backbone type", kind, place="rtx/backbones/spec.py", choices=sorted(types))
-    if kind == "SourceResNet":
-        return arch_name(backbone.get("depth", 50), backbone.get("groups", 1), backbone.get("base_width", 64))
-    chosen = {key: value for key, value in backbone.items() if key in ARCH_ARGUMENTS}
-    for name, spec in BACKBONES.items():
-        if {"type": kind, **chosen} == dict(spec.config):
+    if kind not in _types():
+        raise unknown_name("backbone type", kind, place="rtx.backbones", choices=sorted(_types()))
+    defaults = {key: value for key, value in _arguments(str(kind)).items() if key in _selecting()}
+    chosen = {key: backbone.get(key, value) for key, value in defaults.items()}
+    rows = {name: row.config for name, row in BACKBONES.items() if row.config["type"] == kind}
+    for name, config in rows.items():
+        if all(config.get(key, defaults[key]) == value for key, value in chosen.items()):
             return name
-    raise BadValue(f"backbone {dict(backbone)!r}: no architecture of rtx/backbones/spec.py has these arguments")
+    given = ", ".join(f"{key}={value!r}" for key, value in chosen.items() if value is not inspect.Parameter.empty)
+    raise BadValue(f"backbone {kind} with {given or 'no arguments'} does not exist; there are {', '.join(rows)}")

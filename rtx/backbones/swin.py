@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from rtx.backbones.base import SourceBackbone
 from rtx.backbones.freezing import Part
+from rtx.backbones.spec import Backbone, add_backbone
 from rtx.backbones.swin_block import PatchEmbed, PatchMerging, SwinBlock
 from rtx.errors import BadValue, unknown_name
 from rtx.sources.keys.swin import SWIN_SHAPES
@@ -44,8 +45,7 @@ class SourceSwin(SourceBackbone):
         shift_single_windows: shift windows also on maps that are no larger than one window, as the original detection
             code, mmdet and mmseg do. The published classifiers do not (a map of 7 x 7 is left alone in stage 4 at 224
             pixels), nor does mmpretrain.
-        norm_cfg: accepted for configs that share arguments; must be layer norm or None.
-        source, frozen_stages, trainable_blocks, norm_policy, out_indices, with_cp, init_cfg: see `SourceBackbone`;
+        **common: source, freezing, norm policy, outputs: see `SourceBackbone`;
             the batch-norm policy has nothing to act on.
 
     Raises:
@@ -62,34 +62,19 @@ class SourceSwin(SourceBackbone):
         self,
         arch: str = "swin_t",
         *,
-        source: str | None = None,
-        frozen_stages: int = -1,
-        trainable_blocks: int | None = None,
-        norm_policy: str = "eval",
-        out_indices: Sequence[int] = (0, 1, 2, 3),
         drop_path_rate: float = 0.1,
         freeze_output_norms: bool = False,
         last_norm_from_source: bool = False,
         shift_single_windows: bool = True,
-        norm_cfg: dict[str, Any] | None = None,
-        with_cp: bool = False,
-        init_cfg: dict[str, Any] | list[dict[str, Any]] | None = None,
+        **common: Any,
     ) -> None:
         """Build the layers and freeze what is to be frozen."""
         if arch not in SWIN_SHAPES:
             raise unknown_name("architecture", arch, place="rtx/sources/keys/swin.py", choices=SWIN_SHAPES)
+        norm_cfg = common.pop("norm_cfg", None)
         if norm_cfg is not None and norm_cfg.get("type") != "LN":
             raise BadValue(f"norm_cfg {norm_cfg!r}: Swin has layer norm; leave it out or use type 'LN'")
-        super().__init__(
-            arch=arch,
-            source=source,
-            frozen_stages=frozen_stages,
-            trainable_blocks=trainable_blocks,
-            norm_policy=norm_policy,
-            out_indices=out_indices,
-            with_cp=with_cp,
-            init_cfg=init_cfg,
-        )
+        super().__init__(arch=arch, **common)
         if last_norm_from_source and 3 not in self.out_indices:
             raise BadValue("last_norm_from_source needs the last stage among out_indices")
         self.last_norm_from_source = last_norm_from_source
@@ -177,3 +162,8 @@ class SourceSwin(SourceBackbone):
 
 def _is_output_norm(key: str) -> bool:
     return key.split(".")[0] in {"norm0", "norm1", "norm2", "norm3"}
+
+
+for _arch, _shape in SWIN_SHAPES.items():
+    _channels = (_shape.width, 2 * _shape.width, 4 * _shape.width, 8 * _shape.width)
+    add_backbone(_arch, Backbone(_channels, {"type": "SourceSwin", "arch": _arch}))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TextIO
 
 from rtx.cli.words import encodes
-from rtx.corruptions import BENCHMARK, CORRUPTIONS, FAMILIES, HELD_OUT
+from rtx.corruptions import BENCHMARK, CORRUPTIONS, FAMILIES
 from rtx.results.cell import mixed_text
 from rtx.results.summary import MIXED, ends_for, interval_text, percent, without_interval
 from rtx.types import SEVERITIES, Condition
@@ -198,7 +198,7 @@ def _rows(summary: Mapping[str, Any]) -> list[_Line]:
         if inside:
             whole = summary["families"].get(family) or {}
             rows += [_Line(family, (), whole.get("score"), whole.get("drop"), 0), *inside]
-    apart = [row for name in HELD_OUT if (row := line(name))]
+    apart = [row for name in CORRUPTIONS if name not in BENCHMARK and (row := line(name))]
     return rows + ([_Line("held out (in no mean)", (), None, None, 0), *apart] if apart else [])
 
 

@@ -1,10 +1,9 @@
-"""Pretrained source weights: list the catalogue, fetch, inspect and convert files, or make stand-ins.
+"""Pretrained source weights: list the catalogue, fetch, inspect and convert files.
 
   rtx weights list [WORD ...] [--arch A] [--threat none|l2|linf]
   rtx weights fetch NAME ... [--folder DIR]
   rtx weights inspect FILE
   rtx weights convert FILE --to mmdet|mmseg|mmpretrain|torchvision|detectron2 [--out FILE]
-  rtx weights make-up NAME ... [--folder DIR]     random values in a source's exact form, for trying things offline
 
 No code from a weights file is ever run.
 """
@@ -23,8 +22,8 @@ from rtx.sources.table import HEADER, aligned, rows, select
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the five subcommands."""
-    commands = parser.add_subparsers(dest="what", required=True, metavar="list|fetch|inspect|convert|make-up")
+    """Declare the four subcommands."""
+    commands = parser.add_subparsers(dest="what", required=True, metavar="list|fetch|inspect|convert")
     listing = commands.add_parser("list", help="the catalogue as a table")
     listing.add_argument("words", nargs="*", help="parts of name, recipe or paper; all must occur")
     listing.add_argument("--arch", help="only this architecture")
@@ -44,18 +43,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     turning.add_argument("--out", type=Path, help="default: FILE with the target in its name; .safetensors works too")
     turning.add_argument("--arch", help="architecture, where the keys do not tell it")
-    making = commands.add_parser("make-up", help="random values in a source's exact container and layout")
-    making.add_argument("names", nargs="+", metavar="NAME")
-    making.add_argument("--folder", type=Path, help="where to (default: $RTX_WEIGHTS or weights/)")
-    making.add_argument("--seed", type=int, default=0)
-    making.add_argument("--small", action="store_true", help="an eighth of the channels: right keys, wrong shapes")
 
 
 def run(args: argparse.Namespace) -> int:
     """Run one subcommand; 1 from `inspect` means that the file cannot be used as it is."""
-    return {"list": _list, "fetch": _fetch, "inspect": _inspect, "convert": _convert, "make-up": _make_up}[args.what](
-        args
-    )
+    return {"list": _list, "fetch": _fetch, "inspect": _inspect, "convert": _convert}[args.what](args)
 
 
 def _list(args: argparse.Namespace) -> int:
@@ -105,15 +97,4 @@ def _convert(args: argparse.Namespace) -> int:
     out = args.out or args.file.with_name(f"{args.file.name.split('.pt')[0].split('.ckpt')[0]}_{args.to}{suffix}")
     meta = convert(args.file, args.to, out, arch=args.arch)
     print(f"{out}: {meta['arch']} for {args.to}\nuse: {hint(args.to, meta['arch'], out)}")
-    return 0
-
-
-def _make_up(args: argparse.Namespace) -> int:
-    from rtx.sources.load import weights_folders
-    from rtx.sources.made_up import make_source
-
-    folder = args.folder or weights_folders()[0]
-    for source in [find(name) for name in args.names]:
-        path = make_source(folder, source, seed=args.seed, small=args.small)
-        print(f"{path}: random values in the form of {source.name}; not trained, no number from it means anything")
     return 0

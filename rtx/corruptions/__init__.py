@@ -1,15 +1,16 @@
 """The corruptions of ImageNet-C (Hendrycks & Dietterich, 2019) for images of any size.
 
-`CORRUPTIONS` is the one home of their names, order and families. `corrupt` is the one way to apply one.
+`CORRUPTIONS` is the one home of their names, order and families. `corrupt` is the one way to apply one, `@corruption`
+the way to add one.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rtx.corruptions.engines import ENGINES
 from rtx.corruptions.names import BENCHMARK, CORRUPTIONS, FAMILIES, GROUPS, HELD_OUT, expand
+from rtx.corruptions.registry import Image, corruption
 from rtx.errors import BadValue, unknown_name
 from rtx.types import Condition
 
@@ -24,13 +25,12 @@ __all__ = [
     "MIN_SIDE",
     "check_image",
     "corrupt",
+    "corruption",
     "expand",
 ]
 
 DEFAULT_ENGINE = "rtx"
 MIN_SIDE = 32
-
-Image = NDArray[np.uint8]
 
 
 def check_image(image: Image, *, name: str = "image") -> None:

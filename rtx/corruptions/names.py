@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from rtx.errors import unknown_name
+from rtx.errors import BadValue, unknown_name
 
 CORRUPTIONS: dict[str, str] = {
     "gaussian_noise": "noise",
@@ -27,17 +27,37 @@ CORRUPTIONS: dict[str, str] = {
     "spatter": "held_out",
     "saturate": "held_out",
 }
-"""Corruption -> family, in the order of ImageNet-C; the four `held_out` ones are never part of mPC."""
+"""Corruption -> family, in the order of ImageNet-C; `@corruption` adds those of other packages."""
 
 FAMILIES = ("noise", "blur", "weather", "digital")
-BENCHMARK = tuple(name for name, family in CORRUPTIONS.items() if family in FAMILIES)
+BENCHMARK = (
+    "gaussian_noise", "shot_noise", "impulse_noise", "defocus_blur", "glass_blur", "motion_blur", "zoom_blur", "snow",
+    "frost", "fog", "brightness", "contrast", "elastic_transform", "pixelate", "jpeg_compression",
+)  # fmt: skip
+"""The corruptions that P, mPC, rPC and mCE are about; no other is ever part of them, whatever its family."""
+
+
 HELD_OUT = tuple(name for name, family in CORRUPTIONS.items() if family == "held_out")
 GROUPS: dict[str, tuple[str, ...]] = {
     "benchmark": BENCHMARK,
-    **{family: tuple(n for n, f in CORRUPTIONS.items() if f == family) for family in FAMILIES},
+    **{family: tuple(name for name in BENCHMARK if CORRUPTIONS[name] == family) for family in FAMILIES},
     "held_out": HELD_OUT,
     "all": tuple(CORRUPTIONS),
 }
+
+
+def add_name(name: str, family: str) -> None:
+    """Add a corruption of another package, beside the benchmark.
+
+    Raises:
+        BadValue: the name has another family here, is a group, or cannot be part of a file name.
+    """
+    if CORRUPTIONS.get(name, family) != family:
+        raise BadValue(f"corruption {name!r} is of family {CORRUPTIONS[name]!r} in rtx.corruptions, not {family!r}")
+    if not name.isidentifier() or name in (*GROUPS, "clean"):
+        raise BadValue(f"corruption {name!r}: the name must be a Python name, and none of {', '.join(GROUPS)}, clean")
+    CORRUPTIONS[name] = family
+    GROUPS["all"] = tuple(CORRUPTIONS)
 
 
 def expand(names: Iterable[str]) -> tuple[str, ...]:

@@ -12,7 +12,8 @@ import threading
 import numpy as np
 from numpy.typing import NDArray
 
-from rtx.errors import MissingDependency
+from rtx.corruptions.names import BENCHMARK, HELD_OUT
+from rtx.errors import BadValue, MissingDependency
 from rtx.types import Condition
 
 PACKAGE = "imagecorruptions-imaug"
@@ -30,8 +31,11 @@ def apply(image: NDArray[np.uint8], condition: Condition, rng: np.random.Generat
         rng: one 32-bit seed is drawn from it.
 
     Raises:
+        BadValue: the package does not have this corruption.
         MissingDependency: imagecorruptions-imaug is not installed or another package took its folder.
     """
+    if condition.corruption not in (*BENCHMARK, *HELD_OUT):
+        raise BadValue(f"corruption engine 'imagecorruptions' has no {condition.corruption!r}; use the engine 'rtx'")
     try:
         from imagecorruptions import corrupt as reference_corrupt
     except Exception as error:

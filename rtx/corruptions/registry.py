@@ -9,16 +9,17 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from rtx.corruptions.names import CORRUPTIONS
+from rtx.corruptions.names import add_name
+from rtx.errors import BadValue
 from rtx.types import SEVERITIES
 
 Image = NDArray[np.uint8]
 Level = TypeVar("Level")
-ApplyFunction = Callable[[Image, Level, Any, bool], Image]
-DrawFunction = Callable[[Image, Level, np.random.Generator, bool], Any]
+ApplyFunction = Callable[[Image, Level, Any], Image]
+DrawFunction = Callable[[Image, Level, np.random.Generator], Any]
 
 KERNELS: dict[str, Corruption[Any]] = {}
-"""Name -> kernel, filled by importing `rtx.corruptions.kernels`."""
+"""Name -> kernel; importing `rtx.corruptions.kernels` adds rtx's own."""
 
 
 @dataclass(frozen=True)
@@ -28,67 +29,74 @@ class Corruption(Generic[Level]):
     Attributes:
         name: key of `rtx.corruptions.CORRUPTIONS`.
         family: value of it.
-        levels: the constants of severities 1 to 5 in ImageNet-C and in imagecorruptions-imaug.
-        cifar10c: the constants of severities 1 to 5 in CIFAR-10-C.
-        apply: `(image, level, field, fixed) -> image`; pure, and the same for the same arguments.
-        draw: `(image, level, rng, fixed) -> field`; the only place where `rng` is used.
+        levels: the constants of severities 1 to 5; ImageNet-C's and imagecorruptions-imaug's where they have it.
+        cifar10c: the constants of severities 1 to 5 in CIFAR-10-C, tuned for 32 x 32 pixels; None where it has none.
+        apply: `(image, level, field) -> image`; the same for the same arguments.
+        draw: `(image, level, rng) -> field`; None where `apply` takes the generator itself.
     """
 
     name: str
     family: str
     levels: tuple[Level, ...]
-    cifar10c: tuple[Level, ...]
+    cifar10c: tuple[Level, ...] | None
     apply: ApplyFunction[Level]
-    draw: DrawFunction[Level]
+    draw: DrawFunction[Level] | None
 
-    def __call__(
-        self,
-        image: Image,
-        severity: int,
-        rng: np.random.Generator,
-        *,
-        fixed: bool = False,
-        cifar10c: bool = False,
-    ) -> Image:
+    def __call__(self, image: Image, severity: int, rng: np.random.Generator, *, cifar10c: bool = False) -> Image:
         """Draw and apply.
 
         Args:
             image: RGB uint8 (H, W, 3), both sides at least 32, C-contiguous. It is not changed.
             severity: 1 to 5.
             rng: where the random field comes from.
-            fixed: mend the inherited oddities instead of keeping them, see `docs/protocol.md`.
             cifar10c: take the constants of CIFAR-10-C.
+
+        Raises:
+            BadValue: there are none in CIFAR-10-C.
         """
-        level = (self.cifar10c if cifar10c else self.levels)[severity - 1]
-        return self.apply(image, level, self.draw(image, level, rng, fixed), fixed)
-
-
-def no_field(image: Image, level: object, rng: np.random.Generator, fixed: bool) -> None:
-    """What a deterministic corruption draws."""
+        levels = self.cifar10c if cifar10c else self.levels
+        if levels is None:
+            raise BadValue(f"corruption {self.name!r} has no table for CIFAR-10-C; use the engine 'rtx'")
+        level = levels[severity - 1]
+        return self.apply(image, level, rng if self.draw is None else self.draw(image, level, rng))
 
 
 def corruption(
     family: str,
     *,
     levels: tuple[Level, ...],
-    cifar10c: tuple[Level, ...],
-    draw: DrawFunction[Level] = no_field,
+    cifar10c: tuple[Level, ...] | None = None,
+    draw: DrawFunction[Level] | None = None,
 ) -> Callable[[ApplyFunction[Level]], Corruption[Level]]:
-    """Make a corruption of a function `(image, level, field, fixed) -> image`.
+    """Make a corruption of a function; its name is that of the function.
+
+    Functions of other packages work too: their corruptions stand beside the benchmark and never change it.
 
     Args:
-        family: must be what `CORRUPTIONS` says of the function's name.
+        family: "noise", "blur", "weather", "digital", "held_out" or a word of your own.
         levels: the constants of severities 1 to 5.
-        cifar10c: the same in CIFAR-10-C, tuned for 32 x 32 pixels.
-        draw: makes the random field; nothing by default.
+        cifar10c: the same in CIFAR-10-C, where it has this corruption.
+        draw: `(image, level, rng) -> field`, when what is random is worth having apart; the function's third argument
+            is the field then, and `rng` otherwise.
+
+    Raises:
+        BadValue: the name is taken, or a table has not five severities.
+
+    Example:
+        >>> @corruption("sensor", levels=(1, 2, 4, 8, 16))
+        ... def dead_rows(image, count, rng):
+        ...     out = image.copy()
+        ...     out[rng.integers(len(out), size=count)] = 0
+        ...     return out
     """
 
     def register(apply: ApplyFunction[Level]) -> Corruption[Level]:
         name = getattr(apply, "__name__", "?")
-        assert CORRUPTIONS.get(name) == family, f"{name} is not of family {family} in rtx.corruptions.CORRUPTIONS"
-        assert len(levels) == len(cifar10c) == len(SEVERITIES)
-        kernel = Corruption(name, family, levels, cifar10c, apply, draw)
-        KERNELS[name] = kernel
-        return kernel
+        for table in (levels, cifar10c):
+            if table is not None and len(table) != len(SEVERITIES):
+                raise BadValue(f"corruption {name!r}: a table of {len(table)} severities; give {len(SEVERITIES)}")
+        add_name(name, family)
+        KERNELS[name] = Corruption(name, family, levels, cifar10c, apply, draw)
+        return KERNELS[name]
 
     return register

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from rtx.corruptions import BENCHMARK, CORRUPTIONS, FAMILIES, HELD_OUT, expand
+from rtx.corruptions import BENCHMARK, CORRUPTIONS, FAMILIES, expand
 from rtx.errors import BadValue, MissingConditions
 from rtx.types import CLEAN, SEVERITIES, Condition
 
@@ -195,7 +195,7 @@ def summarise(grid: Grid, corruptions: Iterable[str] = BENCHMARK, severities: It
         per_severity={
             level: _mean(_scores(grid, row)) for level in levels if (row := [c for c in counted if c.severity == level])
         },
-        held_out=_by_corruption(grid, [cell for cell in there if cell.corruption in HELD_OUT]),
+        held_out=_by_corruption(grid, [cell for cell in there if cell.corruption not in BENCHMARK]),
         complete=whole and CLEAN in grid,
         missing=tuple(cell for cell in [CLEAN, *asked] if cell not in grid),
         cells=len(counted),
@@ -239,7 +239,7 @@ def _by_corruption(grid: Grid, cells: list[Condition]) -> dict[str, float]:
 
 def _benchmark_names(corruptions: Iterable[str]) -> tuple[str, ...]:
     names = expand(corruptions)
-    apart = [name for name in names if name in HELD_OUT]
+    apart = [name for name in names if name not in BENCHMARK]
     if apart:
         raise BadValue(
             f"held-out corruptions are never part of mPC, rPC or a family: {', '.join(apart)}; leave them out"

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rtx.corruptions import BENCHMARK, CORRUPTIONS, HELD_OUT
+from rtx.corruptions import BENCHMARK, CORRUPTIONS
 from rtx.files import write_atomic
 from rtx.metrics import robustness as agg
 from rtx.results.cell import Cell, mixed_makers, mixed_text
@@ -116,7 +116,7 @@ def _aggregate(values: dict[Condition, float]) -> dict[str, Any]:
             "complete": False,
             "label": "undefined",
         }
-    held_out = [c.corruption for c in values if c.corruption in HELD_OUT]
+    held_out = [c.corruption for c in values if c != CLEAN and c.corruption not in BENCHMARK]
     return agg.summarise(values, [*BENCHMARK, *held_out]).to_dict()
 
 
@@ -193,7 +193,7 @@ def markdown(summary: Mapping[str, Any]) -> str:
     lines += ["", f"{about} {note}`{summary['metric']}` by corruption and severity:", ""]
     lines += [_row("corruption", *(f"{note}{s}" for s in SEVERITIES), f"{note}mean"), "|---" + "|---:" * 6 + "|"]
     cells = summary["cells"]
-    for corruption in (*BENCHMARK, *HELD_OUT):
+    for corruption in CORRUPTIONS:
         keys = [Condition(corruption, s).key for s in SEVERITIES]
         values = [cells.get(key, {}).get("metrics", {}).get(summary["metric"]) for key in keys]
         present = [v for v in values if v is not None]

@@ -1,4 +1,11 @@
-"""Pretrained source models: the catalogue, a reader that runs no code from a file, layouts, strict loading.
+"""Pretrained source weights: the list of them, a reader that runs no code from a file, layouts, strict loading.
 
-Nothing here imports an OpenMMLab library, and the catalogue imports no torch, so listing it is instant.
+Nothing here imports an OpenMMLab library, and the list imports no torch, so that showing it is instant.
 """
+
+from __future__ import annotations
+
+from rtx.sources.catalog.record import Source
+from rtx.sources.catalog.rows import add_source
+
+__all__ = ["Source", "add_source"]

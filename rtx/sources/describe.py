@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rtx.errors import WeightsError
+from rtx.errors import WeightsError, printable
 from rtx.files import file_sha256
 from rtx.sources.catalog.archs import ARCHS, reference_shapes
 from rtx.sources.catalog.rows import CATALOG
@@ -32,7 +32,6 @@ def describe(path: Path) -> dict[str, Any]:
         "bytes": path.stat().st_size,
         "sha256": file_sha256(path),
         "container": content.kind.text,
-        "reader": content.reader,
         "foreign": list(content.foreign),
         "entries": [str(key) for key in content.value] if found.container else [],
         "weights_under": found.container or "(top level)",
@@ -67,7 +66,7 @@ def as_text(facts: dict[str, Any]) -> str:
     rows = [
         ("file", f"{facts['file']} ({facts['bytes']:,} bytes)"),
         ("sha256", facts["sha256"]),
-        ("container", f"{facts['container']}, read by {facts['reader']}"),
+        ("container", facts["container"]),
         ("left unread", shown(facts["foreign"]) or "nothing"),
         ("weights under", f"{facts['weights_under']} (entries: {shown(facts['entries']) or '-'})"),
         ("layout", f"{facts['layout']}: {facts['layout_text']}"),
@@ -82,7 +81,7 @@ def as_text(facts: dict[str, Any]) -> str:
         ("usable", "yes" if not facts["problems"] else "no: " + "; ".join(facts["problems"])),
     ]
     width = max(len(name) for name, _ in rows)
-    return "\n".join(f"{name:<{width}}  {text}" for name, text in rows)
+    return "\n".join(f"{name:<{width}}  {printable(text)}" for name, text in rows)
 
 
 def _row(values: tuple[float, ...]) -> str:

@@ -21,7 +21,7 @@ from rtx.sources.catalog.record import IMAGENET_MEAN, IMAGENET_STD, Source
 from rtx.sources.catalog.spec import parse_spec
 from rtx.sources.keys.guess import guess_arch
 from rtx.sources.keys.layouts import Recognised, recognise, shown
-from rtx.sources.reading.read import read_content
+from rtx.sources.reading.read import read_checkpoint
 
 log = logging.getLogger(__name__)
 
@@ -32,42 +32,22 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
-class LoadReport:
-    """How weights came out of a file; goes into logs and protocol cards.
+class LoadedWeights:
+    """Weights that fit an architecture, and how they came out of a file.
 
     Attributes:
-        spec: what was asked for.
-        path: the file.
+        state_dict: torchvision keys, exactly those of the architecture's backbone.
         sha256: of the whole file.
-        size: bytes.
-        layout: name of the layout found.
-        container: entry of the file that held the weights.
-        reader: which reader took it, see `rtx.sources.reading.read`.
-        copies: further copies in the file, checked to agree.
-        normaliser: whether pixel statistics stored in the file were checked.
+        found: the checkpoint with its wrapping taken off: layout, container, copies, normaliser.
         dropped: keys of the file that were not used (classifier, other parts of the saved model).
         filled: `num_batches_tracked` entries that the file lacks, set to zero.
     """
 
-    spec: str
-    path: str
+    state_dict: dict[str, Tensor]
     sha256: str
-    size: int
-    layout: str
-    container: str
-    reader: str
-    copies: tuple[str, ...]
-    normaliser: bool
+    found: Recognised
     dropped: tuple[str, ...]
     filled: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class LoadedWeights:
-    """Weights with torchvision keys, exactly those of the architecture's backbone, and how they were found."""
-
-    state_dict: dict[str, Tensor]
-    report: LoadReport
 
 
 def weights_folders() -> list[Path]:
@@ -135,33 +115,19 @@ def load_source(spec: str, arch: str, shapes: Shapes | None = None) -> LoadedWei
     if parsed.source is not None:
         check_published(parsed.source, path, sha256)
         check_recorded(path, sha256)
-    content = read_content(path)
-    found = recognise(content.value, str(path))
+    found = recognise(read_checkpoint(path), str(path))
     mean, std = (parsed.source.mean, parsed.source.std) if parsed.source else (IMAGENET_MEAN, IMAGENET_STD)
     _check_normaliser(found, mean, std, str(path))
     ignored = parsed.source.ignored_keys if parsed.source else ()
     state, dropped, filled = fit(found, arch, shapes or reference_shapes(arch), ignored, str(path))
-    size = path.stat().st_size
-    report = LoadReport(
-        spec=spec,
-        path=str(path),
-        sha256=sha256,
-        size=size,
-        layout=found.layout.name,
-        container=found.container,
-        reader=content.reader,
-        copies=found.copies,
-        normaliser=found.normaliser is not None,
-        dropped=(*dropped, *found.dropped),
-        filled=filled,
-    )
+    dropped = (*dropped, *found.dropped)
     log.info(
         "source %s: %s, layout %s, %d tensors used, %d dropped (%s)",
-        spec, path, found.layout.name, len(state), len(report.dropped), shown(report.dropped, 3) or "none",
+        spec, path, found.layout.name, len(state), len(dropped), shown(dropped, 3) or "none",
     )  # fmt: skip
     if parsed.source is not None and parsed.source.layout != found.layout.name:
         log.warning("source %s: layout %s found, %s expected", spec, found.layout.name, parsed.source.layout)
-    return LoadedWeights(state, report)
+    return LoadedWeights(state, sha256, found, dropped, filled)
 
 
 def fit(

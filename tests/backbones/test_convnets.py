@@ -10,9 +10,9 @@ from rtx.backbones.convnets import LAYOUTS
 from rtx.backbones.spec import spec_of
 from rtx.errors import BadValue, UnknownName
 from rtx.sources.catalog.archs import build_reference, reference_shapes
-from rtx.sources.made_up import random_state
 from rtx.transfer.modes import apply_transfer
 from rtx.types import TransferMode
+from tests.sources.made_up import random_state
 
 SIZES = [(64, 96), (75, 101)]
 

@@ -12,7 +12,7 @@ from rtx.backbones.spec import BACKBONES
 from rtx.config import load, with_source
 from rtx.sources.catalog.archs import build_reference
 from rtx.sources.catalog.record import IMAGENET_MEAN, IMAGENET_STD
-from rtx.sources.made_up import write_weights
+from tests.sources.made_up import write_weights
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 SIZES = [(64, 96), (128, 160)]

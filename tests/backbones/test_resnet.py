@@ -10,7 +10,7 @@ from rtx.backbones import SourceResNet
 from rtx.backbones.spec import BACKBONES, arch_of, spec_of
 from rtx.errors import BadValue, UnknownName
 from rtx.sources.catalog.archs import build_reference, reference_shapes
-from rtx.sources.made_up import random_state
+from tests.sources.made_up import random_state
 
 SIZES = [(64, 96), (75, 61)]
 RESNETS = [name for name, spec in BACKBONES.items() if spec.config["type"] == "SourceResNet"]

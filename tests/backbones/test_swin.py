@@ -11,7 +11,7 @@ from rtx.backbones.spec import spec_of
 from rtx.errors import BadValue
 from rtx.sources.catalog.archs import ARCHS, reference_shapes
 from rtx.sources.keys.swin import SWIN_SHAPES, to_openmmlab, to_original, to_timm
-from rtx.sources.made_up import make_weights, random_state
+from tests.sources.made_up import make_weights, random_state
 
 SIZES = [(64, 96), (97, 150)]
 

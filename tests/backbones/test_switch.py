@@ -10,8 +10,8 @@ import torch
 
 from rtx.backbones.spec import spec_of
 from rtx.sources.catalog.rows import find
-from rtx.sources.made_up import make_source, random_state
 from rtx.transfer.freeze_map import freeze_map
+from tests.sources.made_up import make_source, random_state
 from tests.test_leaves_run import shrink
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"

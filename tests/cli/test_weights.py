@@ -7,10 +7,12 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from rtx.cli.main import main
 from rtx.sources.catalog.rows import CATALOG
 from rtx.sources.table import HEADER, rows, select
+from tests.sources.made_up import make_source, random_state
 
 
 def test_the_table_has_every_source_once(capsys):
@@ -63,12 +65,21 @@ def test_bad_input_ends_with_2_and_one_line(capsys, tmp_path):
         assert text in error and "\n" not in error
 
 
-def test_make_up_inspect_and_convert_follow_each_other(capsys, tmp_path):
-    assert main(["weights", "make-up", "resnet18_l2_eps3", "--folder", str(tmp_path)]) == 0
-    assert "not trained" in capsys.readouterr().out
-    path = tmp_path / "resnet18_l2_eps3.ckpt"
+def test_inspect_and_convert_follow_each_other(capsys, tmp_path):
+    path = make_source(tmp_path, CATALOG["resnet18_l2_eps3"])
     assert main(["weights", "inspect", str(path)]) == 0
     assert "resnet18_l2_eps3" in capsys.readouterr().out
     assert main(["weights", "convert", str(path), "--to", "mmdet"]) == 0
     assert (tmp_path / "resnet18_l2_eps3_mmdet.pth").is_file()
     assert "prefix='backbone.'" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("fitting", [True, False])
+def test_names_in_a_file_cannot_write_to_the_terminal(capsys, tmp_path, fitting):
+    state = random_state("resnet18", 0, small=True)
+    forged = "x\x1b[2K\rusable         yes\nusable         yes\u202e"
+    torch.save({"state_dict": state if fitting else state | {forged: torch.zeros(1)}, forged: 1}, tmp_path / "f.pth")
+    assert main(["weights", "inspect", str(tmp_path / "f.pth")]) == 1  # an eighth of the channels
+    text = capsys.readouterr().out
+    assert text.count("\nusable") == 1 and "\\x1b[2K" in text
+    assert all(line.isprintable() for line in text.splitlines())

@@ -120,4 +120,4 @@ def both(image: Image, name: str, severity: int, seed: int) -> tuple[Image, Imag
         field = FIELDS[name](image, level, seed) if name in FIELDS else None
     finally:
         np.random.set_state(state)
-    return kernel.apply(image, level, field, False), theirs
+    return kernel.apply(image, level, field), theirs

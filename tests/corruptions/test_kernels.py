@@ -13,7 +13,6 @@ from rtx.corruptions.kernels import KERNELS
 from rtx.corruptions.kernels.elastic import ElasticField, ElasticLevel
 from rtx.corruptions.kernels.glass import glass_blur
 from rtx.corruptions.kernels.motion import trail
-from rtx.corruptions.registry import corruption
 from rtx.rng import image_rng
 from rtx.types import Condition
 from tests.corruptions.conftest import made_photo
@@ -30,7 +29,7 @@ def test_every_corruption_has_a_kernel_with_both_tables() -> None:
     assert set(KERNELS) == set(CORRUPTIONS)
     for name, kernel in KERNELS.items():
         assert kernel.name == name and kernel.family == CORRUPTIONS[name]
-        assert len(set(kernel.levels)) == 5 and len(set(kernel.cifar10c)) == 5
+        assert len(set(kernel.levels)) == 5 and len(set(kernel.cifar10c or ())) == 5
 
 
 def test_constants_are_those_of_imagenet_c() -> None:
@@ -64,14 +63,6 @@ def test_constants_are_those_of_imagenet_c() -> None:
         assert KERNELS[name].cifar10c == levels, name
 
 
-def test_a_corruption_of_another_family_cannot_be_registered() -> None:
-    with pytest.raises(AssertionError, match="fog is not of family noise"):
-
-        @corruption("noise", levels=(1, 2, 3, 4, 5), cifar10c=(1, 2, 3, 4, 5))
-        def fog(image: Image, level: int, field: None, fixed: bool) -> Image:
-            return image
-
-
 @pytest.mark.parametrize("name", [n for n in CORRUPTIONS if n not in {"saturate", "spatter"}])
 def test_severity_5_is_further_from_the_original_than_severity_1(name: str) -> None:
     image = made_photo(128, 160)
@@ -89,49 +80,24 @@ def test_the_constants_of_cifar10c_are_milder(name: str) -> None:
     assert mild < strong * (1.3 if name == "spatter" else 1)
 
 
-def test_jpeg_after_is_a_jpeg_of_the_corrupted_image() -> None:
-    from io import BytesIO
-
-    from PIL import Image as Pillow
-
-    image = made_photo(64, 80)
-    buffer = BytesIO()
-    Pillow.fromarray(out(image, "fog", 3)).save(buffer, "JPEG", quality=85, optimize=True)
-    np.testing.assert_array_equal(out(image, "fog", 3, "rtx-jpeg85"), np.asarray(Pillow.open(buffer)))
+def test_grey_levels_are_cut_and_not_rounded() -> None:
+    """As the reference casts: brightness adds 25.5 levels."""
+    assert set(np.unique(out(np.full((40, 40, 3), 100, np.uint8), "brightness", 1))) == {125}
 
 
-def test_faithful_rounds_down_and_fixed_to_nearest() -> None:
-    grey = np.full((40, 40, 3), 100, np.uint8)
-    # Contrast leaves a plain image as it is; brightness adds 25.5 levels.
-    assert set(np.unique(out(grey, "brightness", 1))) == {125}
-    assert set(np.unique(out(grey, "brightness", 1, "rtx-fixed"))) == {126}
-
-
-def test_faithful_glass_copies_pixels_and_fixed_swaps_them() -> None:
+def test_glass_copies_pixels_instead_of_swapping_them() -> None:
     image = np.arange(40 * 40, dtype=np.uint16).view(np.uint8)[: 40 * 40].reshape(40, 40)
     image = np.stack([image, image, image], axis=-1)
     level = (1e-9, 2, 3)  # no smoothing: what is left is the shuffle
-    rng = np.random.default_rng(0)
-    kept = glass_blur.apply(image, level, glass_blur.draw(image, level, rng, False), False)
-    swapped = glass_blur.apply(image, level, glass_blur.draw(image, level, rng, True), True)
-    assert sorted(swapped[..., 0].ravel()) == sorted(image[..., 0].ravel())
-    assert sorted(kept[..., 0].ravel()) != sorted(image[..., 0].ravel())
+    assert glass_blur.draw is not None
+    copied = glass_blur.apply(image, level, glass_blur.draw(image, level, np.random.default_rng(0)))
+    assert sorted(copied[..., 0].ravel()) != sorted(image[..., 0].ravel())
 
 
-def test_fixed_zoom_keeps_the_centre() -> None:
-    """A picture that is the same left and right stays so under the fixed variant only."""
-    half = made_photo(64, 48)
-    image = np.concatenate([half, half[:, ::-1]], axis=1)
-    fixed = out(image, "zoom_blur", 5, "rtx-fixed").astype(int)
-    faithful = out(image, "zoom_blur", 5).astype(int)
-    assert np.abs(fixed - fixed[:, ::-1]).mean() < np.abs(faithful - faithful[:, ::-1]).mean()
-
-
-def test_a_trail_that_leaves_the_image_loses_weight_unless_fixed() -> None:
-    for fixed, total in ((False, 0.97), (True, 1.0)):
-        shifts, weights = trail(20, 15, angle=0.0, height=32, width=32, fixed=fixed)
-        assert np.abs(shifts).max() == 31
-        assert float(weights.sum()) == pytest.approx(total, abs=0.02 if not fixed else 1e-6)
+def test_a_trail_that_leaves_the_image_loses_weight() -> None:
+    shifts, weights = trail(20, 15, angle=0.0, height=32, width=32)
+    assert np.abs(shifts).max() == 31
+    assert float(weights.sum()) == pytest.approx(0.97, abs=0.02)
 
 
 @pytest.mark.parametrize("share", [-2.3, -1.2, -0.4, -0.1, 0.1, 0.4, 1.2, 2.3])
@@ -144,7 +110,7 @@ def test_elastic_mirrors_however_far_a_pixel_looks(share: float) -> None:
     level = ElasticLevel(alpha=1.0, reach=abs(share))
     moves = np.full((height, 2, width), np.sign(share), np.float32)
     moves[:, 0] = 0
-    ours = KERNELS["elastic_transform"].apply(image, level, ElasticField(moves, np.zeros((3, 2))), False)
+    ours = KERNELS["elastic_transform"].apply(image, level, ElasticField(moves, np.zeros((3, 2))))
     y, x = np.mgrid[0:height, 0:width].astype(np.float64)
     expected = [
         map_coordinates(image[..., c].astype(np.float64), [y + share * height, x], order=1, mode="reflect")
@@ -156,4 +122,4 @@ def test_elastic_mirrors_however_far_a_pixel_looks(share: float) -> None:
 def test_spatter_without_a_drop_leaves_the_image() -> None:
     image = made_photo(32, 32)
     kernel = KERNELS["spatter"]
-    np.testing.assert_array_equal(kernel.apply(image, kernel.levels[0], np.full((32, 32), -5.0), False), image)
+    np.testing.assert_array_equal(kernel.apply(image, kernel.levels[0], np.full((32, 32), -5.0)), image)

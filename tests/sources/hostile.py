@@ -222,10 +222,13 @@ def lists_nested_ten_thousand_deep(path, trace):
     zip_around(path, b"\x80\x02" + b"]" * 10_000 + b"a" * 9_999 + b".")
 
 
+DOUBLED = b"(K\x01q\x00" + b"h\x00h\x00\x86q\x00" * 40 + b"t"
+
+
 @hostile
 def key_that_doubles_forty_times(path, trace):
     """A small file whose dictionary key takes 2 ** 40 steps to hash."""
-    zip_around(path, b"\x80\x02}K\x01q\x00" + b"h\x00h\x00\x86q\x00" * 40 + b"K\x02s.")
+    zip_around(path, b"\x80\x02}" + DOUBLED + b"K\x02s.")
 
 
 @hostile
@@ -233,7 +236,12 @@ def key_that_doubles_in_an_old_file(path, trace):
     buffer = io.BytesIO()
     for item in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}):
         pickle.dump(item, buffer, 2)
-    path.write_bytes(buffer.getvalue() + b"\x80\x02}K\x01q\x00" + b"h\x00h\x00\x86q\x00" * 40 + b"K\x02s.")
+    path.write_bytes(buffer.getvalue() + b"\x80\x02}" + DOUBLED + b"K\x02s.")
+
+
+@hostile
+def set_of_a_key_that_doubles(path, trace):
+    zip_around(path, b"\x80\x04\x8f(" + DOUBLED + b"\x90.")
 
 
 @hostile
@@ -334,6 +342,40 @@ def sparse_weights(path, trace):
 @hostile
 def big_endian_file(path, trace):
     zip_around(path, tensor_pickle(4, (2, 2), (2, 1)), [("0", b"\0" * 16)], extra=[("archive/byteorder", b"big")])
+
+
+# -- small files that make much of themselves: one value, copied by thousands of calls --------------------------------
+
+
+def bomb(name, value, function, arguments=b"\x85", times=10_000):
+    """`value` and `function` (pickle bytes) are made once and called `times` times."""
+    data = b"\x80\x02(" + value + b"q\x01" + function + b"q\x02" + (b"h\x02h\x01" + arguments + b"R") * times + b"t."
+    WRITERS[name] = lambda path, trace: zip_around(path, data)
+
+
+_text = b"X" + struct.pack("<I", 100_000) + b"x" * 100_000
+_pairs = b"(" + b"".join(b"J" + struct.pack("<i", i) + b"K\x01\x86" for i in range(20_000)) + b"t"
+bomb("bomb_of_encode_calls", _text, b"c_codecs\nencode\n")
+bomb("bomb_of_list_calls", b"(" + b"K\x01" * 100_000 + b"t", b"c__builtin__\nlist\n")
+bomb("bomb_of_size_calls", b"(" + b"K\x01" * 100_000 + b"t", b"ctorch\nSize\n")
+bomb("bomb_of_dictionaries", _pairs, b"ccollections\nOrderedDict\n", times=1_000)
+bomb("bomb_of_arrays", _text, b"cnumpy.core.numeric\n_frombuffer\n",
+     b"cnumpy\ndtype\nX\x02\x00\x00\x00u1\x85RJ\xa0\x86\x01\x00\x85\x87", 2_000)  # fmt: skip
+bomb("bytearray_of_a_gigabyte", b"J\x00\x00\x00\x40", b"cbuiltins\nbytearray\n", times=1)
+bomb("tensor_of_four_gigabytes", b"J\x00\x00\x00\x40", b"ctorch\nFloatTensor\n", times=1)
+
+
+@hostile
+def byte_array_that_claims_a_gigabyte(path, trace):
+    path.write_bytes(b"\x80\x05\x96" + struct.pack("<Q", 2**30) + b"abc.")
+
+
+@hostile
+def safetensors_that_overlap(path, trace):
+    size = 400_000
+    entry = {"dtype": "F32", "shape": [size // 4], "data_offsets": [0, size]}
+    header = json.dumps({f"w{i}": entry for i in range(1000)}).encode()
+    path.write_bytes(struct.pack("<Q", len(header)) + header + b"\0" * size)
 
 
 # -- archives ---------------------------------------------------------------------------------------------------------

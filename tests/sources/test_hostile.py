@@ -83,6 +83,9 @@ def test_the_watch_sees_what_it_should(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "text"),
     [
+        ("bomb_of_encode_calls", "copies its data again and again"),
+        ("bomb_of_arrays", "copies its data again and again"),
+        ("safetensors_that_overlap", "overlap"),
         ("html_page", "a web page"),
         ("xml_error", "a web page"),
         ("lfs_pointer", "git lfs pull"),

@@ -16,8 +16,8 @@ from rtx.sources.catalog.spec import parse_spec
 from rtx.sources.keys.guess import guess_arch
 from rtx.sources.keys.layouts import LAYOUTS, recognise
 from rtx.sources.load import check_published, fit, load_source, locate
-from rtx.sources.made_up import WRITERS, make_weights, write_weights
 from tests.sources.hostile import SHAPES, good_state
+from tests.sources.made_up import WRITERS, make_weights, write_weights
 
 
 def with_classifier():
@@ -30,14 +30,14 @@ def test_every_layout_gives_the_same_weights(tmp_path, layout, legacy):
     path = tmp_path / "f.pth"
     write_weights(path, with_classifier(), layout, arch="resnet18", legacy=legacy)
     loaded = load_source(str(path), "resnet18", SHAPES)
-    assert loaded.report.layout == layout
+    assert loaded.found.layout.name == layout
     assert list(loaded.state_dict) == list(SHAPES)
     assert all(torch.equal(loaded.state_dict[key], value) for key, value in good_state().items())
     # The heads are the only thing left over: the classifier, or an OpenMMLab neck where the layout has that instead.
-    assert set(loaded.report.dropped) <= {"fc.weight", "fc.bias", "neck.fpn_convs.0.conv.weight"}
-    assert loaded.report.sha256 == file_sha256(path)
-    assert loaded.report.normaliser == (layout in ("robustness", "robustness_wrapped", "lightning"))
-    assert len(loaded.report.copies) == (1 if "robustness" in layout else 0)
+    assert set(loaded.dropped) <= {"fc.weight", "fc.bias", "neck.fpn_convs.0.conv.weight"}
+    assert loaded.sha256 == file_sha256(path)
+    assert (loaded.found.normaliser is not None) == (layout in ("robustness", "robustness_wrapped", "lightning"))
+    assert len(loaded.found.copies) == (1 if "robustness" in layout else 0)
 
 
 def test_a_real_resnet_loads_into_the_backbone_from_the_published_layout(tmp_path):

@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from rtx.errors import WeightsError
-from rtx.sources.reading.pickled import Inert
 from rtx.sources.reading.read import read_checkpoint, read_content
 from rtx.sources.reading.safetensors_file import read_metadata, read_safetensors, write_safetensors
+from rtx.sources.reading.unpickle import Inert
 from tests.sources.hostile import good_state
 
 
@@ -54,7 +54,7 @@ def test_weights_beside_foreign_objects_are_read_and_the_objects_are_not(tmp_pat
     torch.save(content, tmp_path / "f.pth", _use_new_zipfile_serialization=not legacy)
     del sys.modules["gone_for_good"]
     found = read_content(tmp_path / "f.pth")
-    assert found.reader == "restricted" and "gone_for_good.Schedule" in found.foreign
+    assert "gone_for_good.Schedule" in found.foreign
     assert_same(found.value["model"], state)
     assert found.value["epoch"] == 3
     assert isinstance(found.value["schedule"], Inert) and isinstance(found.value["best"], Inert)
@@ -65,7 +65,7 @@ def test_weights_beside_foreign_objects_are_read_and_the_objects_are_not(tmp_pat
 @pytest.mark.parametrize(
     "dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64, torch.int64, torch.uint8, torch.bool]
 )
-def test_both_readers_agree_on_every_type_and_view(tmp_path, legacy, dtype, monkeypatch):
+def test_every_type_and_view_is_read_as_torch_reads_it(tmp_path, legacy, dtype):
     whole = (torch.arange(60) % 7).to(dtype)
     state = {
         "plain": whole.clone(),
@@ -77,12 +77,9 @@ def test_both_readers_agree_on_every_type_and_view(tmp_path, legacy, dtype, monk
         "parameter": torch.nn.Parameter(whole.clone(), requires_grad=False),
     }
     torch.save(state, tmp_path / "f.pth", _use_new_zipfile_serialization=not legacy)
-    safe = read_content(tmp_path / "f.pth")
-    monkeypatch.setattr("rtx.sources.reading.read._weights_only", lambda path: None)
-    restricted = read_content(tmp_path / "f.pth")
-    assert (safe.reader, restricted.reader) == ("weights_only", "restricted")
-    assert_same(safe.value, restricted.value)
-    assert_same(restricted.value, state)
+    found = read_checkpoint(tmp_path / "f.pth")
+    assert_same(found, torch.load(tmp_path / "f.pth", weights_only=True))
+    assert_same(found, state)
 
 
 def test_harmless_globals_that_checkpoints_do_have_are_no_reason_to_refuse(tmp_path):
@@ -100,20 +97,25 @@ def test_harmless_globals_that_checkpoints_do_have_are_no_reason_to_refuse(tmp_p
     assert_same(read_checkpoint(tmp_path / "f.pth")["model"], good_state())
 
 
-def test_containers_become_plain_ones(tmp_path, foreign_class):
+@pytest.mark.parametrize("protocol", range(2, 6))
+@pytest.mark.parametrize("legacy", [False, True])
+def test_containers_become_plain_ones(tmp_path, foreign_class, protocol, legacy):
     content = {
         "ordered": OrderedDict(a=1),
         "default": defaultdict(list, b=[2]),
         "tuple": (1, "x"),
         "set": {3},
+        "frozen": frozenset({4}),
+        "bytes": b"x",
         "size": torch.Size([1, 2]),
         "force": foreign_class(),
     }
-    torch.save(content, tmp_path / "f.pth")
+    torch.save(content, tmp_path / "f.pth", pickle_protocol=protocol, _use_new_zipfile_serialization=not legacy)
     value = read_checkpoint(tmp_path / "f.pth")
     assert type(value["ordered"]) is dict and value["ordered"] == {"a": 1}
     assert type(value["default"]) is dict and value["default"] == {"b": [2]}
-    assert (value["tuple"], value["set"], value["size"]) == ([1, "x"], [3], [1, 2])
+    assert (value["tuple"], value["set"], value["frozen"], value["size"]) == ([1, "x"], [3], [4], [1, 2])
+    assert value["bytes"] == b"x"
 
 
 def test_tensors_saved_on_a_gpu_land_on_the_cpu(tmp_path, foreign_class, monkeypatch):
@@ -183,7 +185,7 @@ def test_safetensors_round_trip_is_bit_equal_and_deterministic(tmp_path):
     found = read_safetensors(tmp_path / "a.safetensors")
     assert set(found) == set(state) and all(torch.equal(found[key], state[key]) for key in state)
     assert read_metadata(tmp_path / "a.safetensors") == {"a": "1", "b": "2"}
-    assert read_content(tmp_path / "a.safetensors").reader == "safetensors"
+    assert read_content(tmp_path / "a.safetensors").kind.name == "safetensors"
 
 
 def test_a_buffer_of_junk_never_raises_anything_else(tmp_path):

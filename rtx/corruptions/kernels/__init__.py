@@ -1,27 +1,18 @@
-"""All corruptions of rtx's own engine, by name. Importing this module imports numba."""
+"""All corruptions of rtx's own engine, by name: one file each, or each family. Importing this module imports numba.
+
+Fractions of grey levels are cut off everywhere, as the reference does by casting to uint8.
+"""
 
 from __future__ import annotations
 
-from rtx.corruptions.kernels import (
-    colour,
-    defocus,
-    elastic,
-    fog,
-    frost,
-    gauss,
-    glass,
-    jpeg,
-    motion,
-    noise,
-    pixels,
-    snow,
-    spatter,
-    zoom,
-)
+import importlib
+import pkgutil
+
 from rtx.corruptions.names import CORRUPTIONS
 from rtx.corruptions.registry import KERNELS
 
 __all__ = ["KERNELS"]
 
-_MODULES = (colour, defocus, elastic, fog, frost, gauss, glass, jpeg, motion, noise, pixels, snow, spatter, zoom)
+for _file in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_file.name}")
 assert set(KERNELS) == set(CORRUPTIONS), f"without a kernel: {sorted(set(CORRUPTIONS) - set(KERNELS))}"

@@ -14,7 +14,7 @@ Table = NDArray[np.uint8]
 
 
 @corruption("weather", levels=(0.1, 0.2, 0.3, 0.4, 0.5), cifar10c=(0.05, 0.1, 0.15, 0.2, 0.3))
-def brightness(image: Image, added: float, field: None, fixed: bool) -> Image:
+def brightness(image: Image, added: float, rng: np.random.Generator) -> Image:
     """Raise the value of HSV: daylight.
 
     Hue and saturation stay, so that the channels of a pixel are scaled by the same factor, new value / old value. The
@@ -23,16 +23,15 @@ def brightness(image: Image, added: float, field: None, fixed: bool) -> Image:
     Args:
         image: RGB uint8 (H, W, 3).
         added: what is added to the value, as a fraction of the pixel range.
-        field: none.
-        fixed: round to the nearest grey level instead of down.
+        rng: unused.
     """
     out = np.empty_like(image)
-    _scale_to(image.reshape(-1), _brighter(added, 0.5 if fixed else 0.0), out.reshape(-1))
+    _scale_to(image.reshape(-1), _brighter(added), out.reshape(-1))
     return out
 
 
 @lru_cache(maxsize=16)
-def _brighter(added: float, half: float) -> Table:
+def _brighter(added: float) -> Table:
     """[largest channel, channel] -> new channel, with the operations of skimage's rgb2hsv and hsv2rgb."""
     largest = (np.arange(256) / 255.0)[:, None]
     channel = (np.arange(256) / 255.0)[None, :]
@@ -40,7 +39,7 @@ def _brighter(added: float, half: float) -> Table:
     with np.errstate(divide="ignore", invalid="ignore"):
         # A channel lies below the value by this share of it; black has no hue, and turns grey.
         below = np.where(largest > 0, np.clip(1 - channel / largest, 0, 1), 0.0)
-    table: Table = (np.clip(value * (1 - below), 0, 1) * 255 + half).astype(np.uint8)
+    table: Table = (np.clip(value * (1 - below), 0, 1) * 255).astype(np.uint8)
     return table
 
 
@@ -54,20 +53,19 @@ def _scale_to(image: Image, table: Table, out: Image) -> None:
 
 
 @corruption("digital", levels=(0.4, 0.3, 0.2, 0.1, 0.05), cifar10c=(0.75, 0.5, 0.4, 0.3, 0.15))
-def contrast(image: Image, scale: float, field: None, fixed: bool) -> Image:
+def contrast(image: Image, scale: float, rng: np.random.Generator) -> Image:
     """Pull every pixel towards the mean colour of its image.
 
     Args:
         image: RGB uint8 (H, W, 3).
         scale: remaining contrast, 1 leaves the image as it is.
-        field: none.
-        fixed: round to the nearest grey level instead of down.
+        rng: unused.
     """
     sums = np.zeros(3, np.int64)
     _sum_channels(image.reshape(image.shape[0], -1), sums)
     means = sums / (255.0 * image.shape[0] * image.shape[1])
     values = (np.arange(256) / 255.0)[None, :]
-    table = np.clip((values - means[:, None]) * scale + means[:, None], 0, 1) * 255 + (0.5 if fixed else 0.0)
+    table = np.clip((values - means[:, None]) * scale + means[:, None], 0, 1) * 255
     out = np.empty_like(image)
     _look_up_channels(image.reshape(-1), table.astype(np.uint8), out.reshape(-1))
     return out
@@ -101,23 +99,21 @@ def _look_up_channels(image: Image, table: Table, out: Image) -> None:
     levels=((0.3, 0.0), (0.1, 0.0), (2.0, 0.0), (5.0, 0.1), (20.0, 0.2)),
     cifar10c=((0.3, 0.0), (0.1, 0.0), (1.5, 0.0), (2.0, 0.1), (2.5, 0.2)),
 )
-def saturate(image: Image, level: tuple[float, float], field: None, fixed: bool) -> Image:
+def saturate(image: Image, level: tuple[float, float], rng: np.random.Generator) -> Image:
     """Change the saturation of HSV. Grey pixels have hue 0, so that an added saturation makes them red.
 
     Args:
         image: RGB uint8 (H, W, 3).
         level: (factor of the saturation, what is added to it then).
-        field: none.
-        fixed: round to the nearest grey level instead of down.
+        rng: unused.
     """
     out = np.empty_like(image)
-    half = np.float32(0.5 if fixed else 0.0)
-    _saturate(image.reshape(-1), np.float32(level[0]), np.float32(level[1]), half, out.reshape(-1))
+    _saturate(image.reshape(-1), np.float32(level[0]), np.float32(level[1]), out.reshape(-1))
     return out
 
 
 @compiled
-def _saturate(image: Image, factor: np.float32, added: np.float32, half: np.float32, out: Image) -> None:
+def _saturate(image: Image, factor: np.float32, added: np.float32, out: Image) -> None:
     for i in range(0, image.size, 3):
         r, g, b = np.float32(image[i]), np.float32(image[i + 1]), np.float32(image[i + 2])
         value = max(r, max(g, b))
@@ -125,11 +121,11 @@ def _saturate(image: Image, factor: np.float32, added: np.float32, half: np.floa
         if spread > np.float32(0):
             saturation = min(max(spread / value * factor + added, np.float32(0)), np.float32(1))
             pull = value * saturation / spread
-            out[i] = np.uint8(np.int32(value - (value - r) * pull + half))
-            out[i + 1] = np.uint8(np.int32(value - (value - g) * pull + half))
-            out[i + 2] = np.uint8(np.int32(value - (value - b) * pull + half))
+            out[i] = np.uint8(np.int32(value - (value - r) * pull))
+            out[i + 1] = np.uint8(np.int32(value - (value - g) * pull))
+            out[i + 2] = np.uint8(np.int32(value - (value - b) * pull))
         else:
             low = value * (np.float32(1) - min(max(added, np.float32(0)), np.float32(1)))
-            out[i] = np.uint8(np.int32(value + half))
-            out[i + 1] = np.uint8(np.int32(low + half))
-            out[i + 2] = np.uint8(np.int32(low + half))
+            out[i] = np.uint8(np.int32(value))
+            out[i + 1] = np.uint8(np.int32(low))
+            out[i + 2] = np.uint8(np.int32(low))

@@ -20,14 +20,13 @@ Taps = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32], np.float
     levels=((3, 0.1), (4, 0.5), (6, 0.5), (8, 0.5), (10, 0.5)),
     cifar10c=((0.3, 0.4), (0.4, 0.5), (0.5, 0.6), (1, 0.2), (1.5, 0.1)),
 )
-def defocus_blur(image: Image, level: DefocusLevel, field: None, fixed: bool) -> Image:
+def defocus_blur(image: Image, level: DefocusLevel, rng: np.random.Generator) -> Image:
     """Average over a disk, as a lens out of focus does.
 
     Args:
         image: RGB uint8 (H, W, 3).
         level: (radius of the disk, standard deviation of the smoothing of its edge), both in pixels.
-        field: none.
-        fixed: round to the nearest grey level instead of down.
+        rng: unused.
     """
     runs, quads, weights, plateau, reach = _decompose(*level)
     height, width, channels = image.shape
@@ -40,7 +39,6 @@ def defocus_blur(image: Image, level: DefocusLevel, field: None, fixed: bool) ->
         quads,
         weights,
         plateau,
-        np.float32(0.5 if fixed else 0.0),
         out.reshape(height, width * channels),
     )
     return out
@@ -100,7 +98,6 @@ def _blur(
     quads: NDArray[np.int64],
     weights: NDArray[np.float32],
     plateau: np.float32,
-    half: np.float32,
     out: Image,
 ) -> None:
     height, n = out.shape
@@ -138,7 +135,7 @@ def _blur(
         # In doubles: a mean of 29 equal values must not end a last bit below them.
         for i in range(n):
             value = np.float64(count[i]) * np.float64(plateau) + np.float64(total[i])
-            row_out[i] = np.uint8(np.int32(min(value, 255.0) + half))
+            row_out[i] = np.uint8(np.int32(min(value, 255.0)))
 
 
 @compiled

@@ -47,7 +47,7 @@ class ElasticField(NamedTuple):
     anchors: NDArray[np.float64]
 
 
-def _draw_moves(image: Image, level: ElasticLevel, rng: np.random.Generator, fixed: bool) -> ElasticField:
+def _draw_moves(image: Image, level: ElasticLevel, rng: np.random.Generator) -> ElasticField:
     height, width = image.shape[:2]
     anchors = rng.uniform(-1, 1, (3, 2)) if level.affine else np.zeros((3, 2))
     moves = uniforms(rng, (height, 2, width))
@@ -74,31 +74,27 @@ def _spread_out(numbers: Vector) -> None:
     ),
     draw=_draw_moves,
 )
-def elastic_transform(image: Image, level: ElasticLevel, field: ElasticField, fixed: bool) -> Image:
+def elastic_transform(image: Image, level: ElasticLevel, field: ElasticField) -> Image:
     """Look through moving water.
 
-    In the reference the displacement along x is drawn in proportion to the height, too; kept, unless `fixed`.
+    The displacement along x is in proportion to the height, too, as in the reference.
 
     Args:
         image: RGB uint8 (H, W, 3).
         level: see `ElasticLevel`.
         field: see `ElasticField`.
-        fixed: displacements along x in proportion to the width, and rounding to nearest.
     """
     height, width = image.shape[:2]
     if level.affine:
         image = _affine(image, level.affine * height * field.anchors)
-    reach_x = level.reach * (width if fixed else height) * level.alpha
-    reach_y = level.reach * height * level.alpha
+    reach = np.float32(level.reach * height * level.alpha)
     out = np.empty_like(image)
     _move(
         image,
         np.ascontiguousarray(field.moves, np.float32).reshape(height, 2 * width),
         gaussian_weights(level.sigma * height, 3.0).astype(np.float32),
         gaussian_weights(level.sigma * width, 3.0).astype(np.float32),
-        np.float32(reach_x),
-        np.float32(reach_y),
-        np.float32(0.5 if fixed else 0.0),
+        reach,
         out,
     )
     return out
@@ -128,9 +124,7 @@ def _move(
     moves: Vector,
     weights_y: Vector,
     weights_x: Vector,
-    reach_x: np.float32,
-    reach_y: np.float32,
-    half: np.float32,
+    reach: np.float32,
     out: Image,
 ) -> None:
     height, width = image.shape[:2]
@@ -147,8 +141,8 @@ def _move(
         low, high = bottom - 1, top
         for y in range(top, bottom):
             _smooth_rows(moves, weights_y, y, along)
-            _smooth_line(along[:width], line_x, weights_x, reach_x, dx[y - top])
-            _smooth_line(along[width:], line_y, weights_x, reach_y, dy[y - top])
+            _smooth_line(along[:width], line_x, weights_x, reach, dx[y - top])
+            _smooth_line(along[width:], line_y, weights_x, reach, dy[y - top])
             above, below = _rows_seen(dy[y - top], y, height)
             low, high = min(low, above), max(high, below)
         if high - low >= wide.shape[0]:
@@ -157,7 +151,7 @@ def _move(
         source = wide.reshape(-1)
         for y in range(top, bottom):
             _look(source, y, low, height, dx[y - top], dy[y - top], row)
-            narrow(row, half, out[y])
+            narrow(row, out[y])
 
 
 @compiled

@@ -16,7 +16,7 @@ def map_size(height: int, width: int) -> int:
     return 1 << (max(height, width) - 1).bit_length()
 
 
-def _draw_wibbles(image: Image, level: FogLevel, rng: np.random.Generator, fixed: bool) -> Field:
+def _draw_wibbles(image: Image, level: FogLevel, rng: np.random.Generator) -> Field:
     return uniforms(rng, (map_size(*image.shape[:2]) ** 2 - 1,))
 
 
@@ -26,7 +26,7 @@ def _draw_wibbles(image: Image, level: FogLevel, rng: np.random.Generator, fixed
     cifar10c=((0.2, 3.0), (0.5, 3.0), (0.75, 2.5), (1.0, 2.0), (1.5, 1.75)),
     draw=_draw_wibbles,
 )
-def fog(image: Image, level: FogLevel, field: Field, fixed: bool) -> Image:
+def fog(image: Image, level: FogLevel, field: Field) -> Image:
     """Add a cloud, and scale back so that the brightest pixel cannot grow brighter.
 
     The cloud is scaled to 0 ... 1 over the whole square it is made on, also over the part that lies outside the image.
@@ -35,7 +35,6 @@ def fog(image: Image, level: FogLevel, field: Field, fixed: bool) -> Image:
         image: RGB uint8 (H, W, 3).
         level: (thickness, factor by which each halving of the squares calms the cloud).
         field: uniform on [0, 1), one for each cell of the cloud but the first, in the order the cells are filled.
-        fixed: round to the nearest grey level instead of down.
     """
     thickness, decay = level
     height, width = image.shape[:2]
@@ -51,7 +50,6 @@ def fog(image: Image, level: FogLevel, field: Field, fixed: bool) -> Image:
         lowest,
         np.float32(255 * thickness * scale) / max(highest - lowest, np.float32(1e-30)),
         np.float32(scale),
-        np.float32(0.5 if fixed else 0.0),
         out.reshape(image.shape[0], -1),
     )
     return out
@@ -64,7 +62,6 @@ def _veil(
     lowest: np.float32,
     thickness: np.float32,
     scale: np.float32,
-    half: np.float32,
     out: Image,
 ) -> None:
     width = cloud.shape[1]
@@ -78,7 +75,7 @@ def _veil(
             veil[3 * x + 2] = here
         for i in range(veil.size):
             value = np.float32(row[i]) * scale + veil[i]
-            row_out[i] = np.uint8(np.int32(min(value, np.float32(255)) + half))
+            row_out[i] = np.uint8(np.int32(min(value, np.float32(255))))
 
 
 @compiled

@@ -17,9 +17,8 @@ from rtx.corruptions.kernels.gauss import Doubles
 from rtx.corruptions.registry import Image, corruption
 from rtx.errors import MissingDependency
 
+# Chosen evenly, as in the reference, though frost2 and frost3 show the same picture.
 FILES = ("frost1.png", "frost2.png", "frost3.png", "frost4.jpg", "frost5.jpg", "frost6.jpg")
-# The reference chooses evenly from six files, of which frost2 and frost3 show the same picture.
-DISTINCT = (0, 1, 3, 4, 5)
 # CIFAR-10-C uses the first five files, at a fifth of their size.
 CIFAR10C_SCALE, CIFAR10C_TEXTURES = 0.2, 5
 
@@ -40,16 +39,15 @@ class FrostField(NamedTuple):
     left: int
 
 
-def _draw_crop(image: Image, level: FrostLevel, rng: np.random.Generator, fixed: bool) -> FrostField:
+def _draw_crop(image: Image, level: FrostLevel, rng: np.random.Generator) -> FrostField:
     if level.scale is not None:
         texture = int(rng.integers(CIFAR10C_TEXTURES))
     else:
-        texture = DISTINCT[int(rng.integers(len(DISTINCT)))] if fixed else int(rng.integers(len(FILES)))
+        texture = int(rng.integers(len(FILES)))
     width, height = scaled_size(texture, image.shape[0], image.shape[1], level.scale)
-    # The reference never takes the last possible crop.
-    last = 1 if fixed else 0
-    top = int(rng.integers(height - image.shape[0] + last))
-    left = int(rng.integers(width - image.shape[1] + last))
+    # As in the reference, which never takes the last possible crop.
+    top = int(rng.integers(height - image.shape[0]))
+    left = int(rng.integers(width - image.shape[1]))
     return FrostField(texture, top, left)
 
 
@@ -71,14 +69,13 @@ def _draw_crop(image: Image, level: FrostLevel, rng: np.random.Generator, fixed:
     ),
     draw=_draw_crop,
 )
-def frost(image: Image, level: FrostLevel, field: FrostField, fixed: bool) -> Image:
+def frost(image: Image, level: FrostLevel, field: FrostField) -> Image:
     """Add the image and a crop of a frost texture, each with its weight.
 
     Args:
         image: RGB uint8 (H, W, 3).
         level: see `FrostLevel`.
         field: see `FrostField`.
-        fixed: round to the nearest grey level instead of down.
     """
     height, width = image.shape[:2]
     ice = _scaled(field.texture, scaled_size(field.texture, height, width, level.scale))
@@ -92,7 +89,6 @@ def frost(image: Image, level: FrostLevel, field: FrostField, fixed: bool) -> Im
         3 * field.left,
         level.image * values,
         level.frost * values,
-        0.5 if fixed else 0.0,
         out.reshape(height, -1),
     )
     return out
@@ -165,11 +161,9 @@ def _scaled(texture: int, size: tuple[int, int]) -> Image:
 
 
 @compiled
-def _blend(
-    image: Image, ice: Image, top: int, left: int, image_part: Doubles, ice_part: Doubles, half: float, out: Image
-) -> None:
+def _blend(image: Image, ice: Image, top: int, left: int, image_part: Doubles, ice_part: Doubles, out: Image) -> None:
     for y in range(image.shape[0]):
         row, cold, row_out = image[y], ice[top + y], out[y]
         for i in range(row.size):
             value = image_part[row[i]] + ice_part[cold[left + i]]
-            row_out[i] = np.uint8(np.int32(min(value, 255.0) + half))
+            row_out[i] = np.uint8(np.int32(min(value, 255.0)))

@@ -27,23 +27,22 @@ def gaussian_weights(sigma: float, truncate: float = 4.0) -> Doubles:
     return weights
 
 
-def smooth(image: Image, sigma: float, half: float) -> Image:
+def smooth(image: Image, sigma: float) -> Image:
     """Smooth an RGB image, edges continued by their outermost pixel.
 
     Args:
         image: RGB uint8 (H, W, 3).
         sigma: standard deviation in pixels.
-        half: added before the cut to whole grey levels; 0.5 rounds to nearest.
     """
     out = np.empty_like(image)
     height, width, channels = image.shape
     flat = (height, width * channels)
-    _smooth(image.reshape(flat), channels, gaussian_weights(sigma), half, out.reshape(flat))
+    _smooth(image.reshape(flat), channels, gaussian_weights(sigma), out.reshape(flat))
     return out
 
 
 @compiled
-def _smooth(image: Image, channels: int, weights: Doubles, half: float, out: Image) -> None:
+def _smooth(image: Image, channels: int, weights: Doubles, out: Image) -> None:
     height, n = image.shape
     radius = weights.size - 1
     span = 2 * radius + 1
@@ -69,7 +68,7 @@ def _smooth(image: Image, channels: int, weights: Doubles, half: float, out: Ima
                 near, far = ring[max(y - k, 0) % span], ring[min(y + k, height - 1) % span]
                 _add_pairs(middle, one, other, weights[j], near, far, weights[k])
             else:
-                _add_pair(middle, one, other, weights[j])
+                add_pair(middle, one, other, weights[j])
             j -= 2
         for i in range(edge):
             line[i] = middle[i % channels]
@@ -91,9 +90,9 @@ def _smooth(image: Image, channels: int, weights: Doubles, half: float, out: Ima
                     weights[j - 1],
                 )
             else:
-                _add_pair(total, line[a : a + n], line[b : b + n], weights[j])
+                add_pair(total, line[a : a + n], line[b : b + n], weights[j])
             j -= 2
-        _store(total, half, out[y])
+        _store(total, out[y])
 
 
 @compiled
@@ -103,7 +102,8 @@ def _to_unit(row: Image, into: Doubles) -> None:
 
 
 @compiled
-def _add_pair(total: Doubles, one: Doubles, other: Doubles, weight: float) -> None:
+def add_pair(total: Doubles, one: Doubles, other: Doubles, weight: float) -> None:
+    """Add a pair of rows at the same distance from the middle, times their weight."""
     for i in range(total.size):
         total[i] += (one[i] + other[i]) * weight
 
@@ -112,18 +112,18 @@ def _add_pair(total: Doubles, one: Doubles, other: Doubles, weight: float) -> No
 def _add_pairs(
     total: Doubles, one: Doubles, other: Doubles, weight: float, near: Doubles, far: Doubles, near_weight: float
 ) -> None:
-    """Two pairs on one walk, the outer one first: half the traffic of two calls of `_add_pair`, the same sums."""
+    """Two pairs on one walk, the outer one first: half the traffic of two calls of `add_pair`, the same sums."""
     for i in range(total.size):
         total[i] = (total[i] + (one[i] + other[i]) * weight) + (near[i] + far[i]) * near_weight
 
 
 @compiled
-def _store(total: Doubles, half: float, row: Image) -> None:
+def _store(total: Doubles, row: Image) -> None:
     for i in range(row.size):
-        row[i] = np.uint8(np.int32(min(total[i], 1.0) * 255 + half))
+        row[i] = np.uint8(np.int32(min(total[i], 1.0) * 255))
 
 
 @corruption("held_out", levels=(1.0, 2.0, 3.0, 4.0, 6.0), cifar10c=(0.4, 0.6, 0.7, 0.8, 1.0))
-def gaussian_blur(image: Image, sigma: float, field: None, fixed: bool) -> Image:
-    """Smooth with a Gaussian of standard deviation `sigma` pixels; `fixed` rounds to nearest instead of down."""
-    return smooth(image, sigma, 0.5 if fixed else 0.0)
+def gaussian_blur(image: Image, sigma: float, rng: np.random.Generator) -> Image:
+    """Smooth with a Gaussian of standard deviation `sigma` pixels; `rng` is unused."""
+    return smooth(image, sigma)

@@ -15,15 +15,15 @@ Offsets = NDArray[np.int8]
 _BLOCK = 1024
 
 
-def _draw_offsets(image: Image, level: GlassLevel, rng: np.random.Generator, fixed: bool) -> Offsets:
+def _draw_offsets(image: Image, level: GlassLevel, rng: np.random.Generator) -> Offsets:
     """Offsets (iterations, rows, columns, 2), x first, in the order of the scan: from the bottom right corner.
 
-    Uniform on -reach ... reach - 1; the reference leaves out +reach, `fixed` does not.
+    Uniform on -reach ... reach - 1; the reference leaves out +reach.
     """
     _, reach, iterations = level
     height, width = image.shape[:2]
     offsets = np.empty((iterations, max(height - 2 * reach, 0), max(width - 2 * reach, 0), 2), np.int8)
-    _fill(new_key(rng), reach, 2 * reach + (1 if fixed else 0), offsets.reshape(-1, 2))
+    _fill(new_key(rng), reach, offsets.reshape(-1, 2))
     return offsets
 
 
@@ -33,30 +33,28 @@ def _draw_offsets(image: Image, level: GlassLevel, rng: np.random.Generator, fix
     cifar10c=((0.05, 1, 1), (0.25, 1, 1), (0.4, 1, 1), (0.25, 1, 2), (0.4, 1, 2)),
     draw=_draw_offsets,
 )
-def glass_blur(image: Image, level: GlassLevel, offsets: Offsets, fixed: bool) -> Image:
+def glass_blur(image: Image, level: GlassLevel, offsets: Offsets) -> Image:
     """Look through a pane of frosted glass.
 
     The reference means to swap two pixels, but both names are views of one array, so that the second assignment copies
-    what the first one wrote: pixels are duplicated. That is kept; `fixed` swaps.
+    what the first one wrote: pixels are duplicated. That is kept.
 
     Args:
         image: RGB uint8 (H, W, 3).
         level: (standard deviation of both smoothings in pixels, largest offset, number of iterations).
         offsets: int8 (iterations, H - 2 reach, W - 2 reach, 2), where each pixel looks, x first, in scan order.
-        fixed: swap instead of copying, look as far right and down as left and up, and round to nearest.
     """
     sigma, reach, _ = level
-    half = 0.5 if fixed else 0.0
-    shuffled = smooth(image, sigma, half)
-    _shuffle(shuffled, reach, offsets, fixed)
-    return smooth(shuffled, sigma, half)
+    shuffled = smooth(image, sigma)
+    _shuffle(shuffled, reach, offsets)
+    return smooth(shuffled, sigma)
 
 
 @compiled
-def _fill(key: np.uint64, reach: int, choices: int, offsets: Offsets) -> None:
-    """One word for both offsets: multiply and shift, whose bias of choices**2 / 2**32 no test of an image can see."""
+def _fill(key: np.uint64, reach: int, offsets: Offsets) -> None:
+    """One word for both offsets: multiply and shift, whose bias of (2 reach)**2 / 2**32 no test of an image can see."""
     words = np.empty(_BLOCK, np.uint32)
-    many = np.uint64(choices)
+    many = np.uint64(2 * reach)
     for start in range(0, offsets.shape[0], _BLOCK):
         fill_words(key, start // 2, words)
         block = offsets[start : start + _BLOCK].reshape(-1)
@@ -69,10 +67,9 @@ def _fill(key: np.uint64, reach: int, choices: int, offsets: Offsets) -> None:
 
 
 @compiled
-def _shuffle(image: Image, reach: int, offsets: Offsets, swap: bool) -> None:
+def _shuffle(image: Image, reach: int, offsets: Offsets) -> None:
     height, width = image.shape[:2]
-    # The reference's scan begins one further right and down, where an offset of +reach would leave the image.
-    corner = width * (height - reach) + width - reach - (width + 1 if swap else 0)
+    corner = width * (height - reach) + width - reach
     # One word a pixel, so that a pixel moves in one load and one store.
     pixels = np.empty(height * width, np.uint32)
     for y in range(height):
@@ -86,10 +83,7 @@ def _shuffle(image: Image, reach: int, offsets: Offsets, swap: bool) -> None:
             for j in range(row.shape[0]):
                 here = np.uintp(first - j)
                 there = np.uintp(first - j + row[j, 1] * np.int64(width) + row[j, 0])
-                kept = pixels[here]
                 pixels[here] = pixels[there]
-                if swap:
-                    pixels[there] = kept
     for y in range(height):
         for x in range(width):
             pixel = pixels[y * width + x]

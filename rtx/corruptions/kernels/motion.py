@@ -15,7 +15,7 @@ from rtx.corruptions.registry import Image, corruption
 MotionLevel = tuple[int, float]
 
 
-def _draw_angle(image: Image, level: MotionLevel, rng: np.random.Generator, fixed: bool) -> float:
+def _draw_angle(image: Image, level: MotionLevel, rng: np.random.Generator) -> float:
     return float(rng.uniform(-45, 45))
 
 
@@ -25,35 +25,32 @@ def _draw_angle(image: Image, level: MotionLevel, rng: np.random.Generator, fixe
     cifar10c=((6, 1), (6, 1.5), (6, 2), (8, 2), (9, 2.5)),
     draw=_draw_angle,
 )
-def motion_blur(image: Image, level: MotionLevel, angle: float, fixed: bool) -> Image:
+def motion_blur(image: Image, level: MotionLevel, angle: float) -> Image:
     """Move the camera along a straight line while the shutter is open.
 
     The weights are half a Gaussian, heaviest at the pixel itself. In the reference a trail longer than a side of the
-    image ends early without its weights being scaled up, which darkens images of less than 41 pixels; kept, unless
-    `fixed`.
+    image ends early without its weights being scaled up, which darkens images of less than 41 pixels; kept.
 
     Args:
         image: RGB uint8 (H, W, 3).
         level: (radius, standard deviation); the trail has 2 * radius + 1 steps of a pixel.
         angle: direction in degrees.
-        fixed: scale the weights of a trail that ends early, and round to nearest.
     """
     height, width, channels = image.shape
-    shifts, weights = trail(*level, angle=angle, height=height, width=width, fixed=fixed)
+    shifts, weights = trail(*level, angle=angle, height=height, width=width)
     padded, starts = _pad(image, shifts)
     out = np.empty_like(image)
     _drag_bytes(
         padded.reshape(padded.shape[0], -1),
         starts * np.array([1, channels]),
         weights,
-        np.float32(0.5 if fixed else 0.0),
         out.reshape(height, width * channels),
     )
     return out
 
 
 def trail(
-    radius: int, sigma: float, *, angle: float, height: int, width: int, fixed: bool
+    radius: int, sigma: float, *, angle: float, height: int, width: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Steps (dy, dx) by which the image is shifted, and the weight of each, filled up with 0 to a multiple of 4.
 
@@ -63,7 +60,6 @@ def trail(
         angle: in degrees, 0 along a row.
         height: of the image; a shift as large as a side ends the trail.
         width: of the image.
-        fixed: scale the weights of a trail that ends early to the sum 1.
     """
     steps = 2 * radius + 1
     weights = np.exp(-(np.arange(steps) ** 2) / (2.0 * sigma**2))
@@ -78,8 +74,6 @@ def trail(
             break
         shifts.append((dy, dx))
     weights = weights[: len(shifts)]
-    if fixed:
-        weights /= weights.sum()
     extra = -len(shifts) % 4
     return (
         np.array(shifts + [(0, 0)] * extra, np.int64),
@@ -105,9 +99,7 @@ def drag(layer: NDArray[np.float32], shifts: NDArray[np.int64], weights: NDArray
 
 
 @compiled
-def _drag_bytes(
-    padded: Image, starts: NDArray[np.int64], weights: NDArray[np.float32], half: np.float32, out: Image
-) -> None:
+def _drag_bytes(padded: Image, starts: NDArray[np.int64], weights: NDArray[np.float32], out: Image) -> None:
     n = out.shape[1]
     total = np.empty(n, np.float32)
     for y in range(out.shape[0]):
@@ -123,7 +115,7 @@ def _drag_bytes(
             )
         row = out[y]
         for i in range(n):
-            row[i] = np.uint8(np.int32(min(total[i], np.float32(255)) + half))
+            row[i] = np.uint8(np.int32(min(total[i], np.float32(255))))
 
 
 @compiled

@@ -14,47 +14,41 @@ from rtx.corruptions.registry import Image, corruption
 _BLOCK = 1024
 
 
-def _draw_normal(image: Image, level: float, rng: np.random.Generator, fixed: bool) -> Field:
+def _draw_normal(image: Image, level: float, rng: np.random.Generator) -> Field:
     return normals(rng, image.shape)
 
 
 @corruption("noise", levels=(0.08, 0.12, 0.18, 0.26, 0.38), cifar10c=(0.04, 0.06, 0.08, 0.09, 0.10), draw=_draw_normal)
-def gaussian_noise(image: Image, scale: float, field: Field, fixed: bool) -> Image:
+def gaussian_noise(image: Image, scale: float, field: Field) -> Image:
     """Add normal noise: sensor noise in low light.
 
     Args:
         image: RGB uint8 (H, W, 3).
         scale: standard deviation, as a fraction of the pixel range.
         field: standard normal numbers, of the image's shape.
-        fixed: round to the nearest grey level instead of down.
     """
     out = np.empty_like(image)
-    _add(image.ravel(), field.ravel(), np.float32(255 * scale), np.float32(0), _half(fixed), out.ravel())
+    _add(image.ravel(), field.ravel(), np.float32(255 * scale), np.float32(0), out.ravel())
     return out
 
 
 @corruption("held_out", levels=(0.15, 0.2, 0.35, 0.45, 0.6), cifar10c=(0.06, 0.1, 0.12, 0.16, 0.2), draw=_draw_normal)
-def speckle_noise(image: Image, scale: float, field: Field, fixed: bool) -> Image:
+def speckle_noise(image: Image, scale: float, field: Field) -> Image:
     """Add normal noise in proportion to the pixel; arguments as of `gaussian_noise`."""
     out = np.empty_like(image)
-    _add(image.ravel(), field.ravel(), np.float32(0), np.float32(scale), _half(fixed), out.ravel())
+    _add(image.ravel(), field.ravel(), np.float32(0), np.float32(scale), out.ravel())
     return out
 
 
-def _half(fixed: bool) -> np.float32:
-    """What is added before the fraction is cut off: the reference casts to uint8, which rounds down."""
-    return np.float32(0.5 if fixed else 0.0)
-
-
 @compiled
-def _add(image: Image, field: Field, scale: np.float32, relative: np.float32, half: np.float32, out: Image) -> None:
+def _add(image: Image, field: Field, scale: np.float32, relative: np.float32, out: Image) -> None:
     for i in range(image.size):
         v = np.float32(image[i])
         v = v + (scale + relative * v) * field[i]
-        out[i] = np.uint8(min(max(v, np.float32(0)), np.float32(255)) + half)
+        out[i] = np.uint8(min(max(v, np.float32(0)), np.float32(255)))
 
 
-def _draw_counts(image: Image, photons: float, rng: np.random.Generator, fixed: bool) -> NDArray[np.int16]:
+def _draw_counts(image: Image, photons: float, rng: np.random.Generator) -> NDArray[np.int16]:
     """Poisson counts whose mean is `photons` times the pixel: the field of shot noise depends on the image."""
     thresholds, guide = _poisson_tables(photons)
     counts = np.empty(image.shape, np.int16)
@@ -63,17 +57,16 @@ def _draw_counts(image: Image, photons: float, rng: np.random.Generator, fixed: 
 
 
 @corruption("noise", levels=(60.0, 25.0, 12.0, 5.0, 3.0), cifar10c=(500.0, 250.0, 100.0, 75.0, 50.0), draw=_draw_counts)
-def shot_noise(image: Image, photons: float, counts: NDArray[np.int16], fixed: bool) -> Image:
+def shot_noise(image: Image, photons: float, counts: NDArray[np.int16]) -> Image:
     """Count photons instead of measuring light.
 
     Args:
         image: RGB uint8 (H, W, 3); it enters through the counts.
         photons: expected count of a white pixel.
         counts: Poisson counts, of the image's shape.
-        fixed: round to the nearest grey level instead of down.
     """
     values = np.arange(int(counts.max()) + 1) / float(photons)
-    table = (np.clip(values, 0, 1) * 255 + (0.5 if fixed else 0.0)).astype(np.uint8)
+    table = (np.clip(values, 0, 1) * 255).astype(np.uint8)
     out = np.empty_like(image)
     _look_up(counts.ravel(), table, out.ravel())
     return out
@@ -124,7 +117,7 @@ def _look_up(codes: NDArray[np.int16], table: NDArray[np.uint8], out: Image) -> 
         out[i] = table[codes[i]]
 
 
-def _draw_impulses(image: Image, amount: float, rng: np.random.Generator, fixed: bool) -> NDArray[np.uint8]:
+def _draw_impulses(image: Image, amount: float, rng: np.random.Generator) -> NDArray[np.uint8]:
     field = np.empty(image.shape, np.uint8)
     _strike(new_key(rng), np.uint32(round(amount * 2**31)), field.ravel())
     return field
@@ -133,14 +126,13 @@ def _draw_impulses(image: Image, amount: float, rng: np.random.Generator, fixed:
 @corruption(
     "noise", levels=(0.03, 0.06, 0.09, 0.17, 0.27), cifar10c=(0.01, 0.02, 0.03, 0.05, 0.07), draw=_draw_impulses
 )
-def impulse_noise(image: Image, amount: float, field: NDArray[np.uint8], fixed: bool) -> Image:
+def impulse_noise(image: Image, amount: float, field: NDArray[np.uint8]) -> Image:
     """Set values to black or white, evenly: dead and hot sensor cells.
 
     Args:
         image: RGB uint8 (H, W, 3).
         amount: share of the values that are hit; it enters through the field.
         field: uint8 of the image's shape: 0 where the value stays, 1 for pepper (black), 255 for salt (white).
-        fixed: no difference.
     """
     out = np.empty_like(image)
     _hit(image.ravel(), field.ravel(), out.ravel())

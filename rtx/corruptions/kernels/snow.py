@@ -39,7 +39,7 @@ def noise_window(height: int, width: int, zoom: float) -> tuple[slice, slice]:
     return slice(rows[0], rows[0] + rows[1]), slice(columns[0], columns[0] + columns[1])
 
 
-def _draw_snow(image: Image, level: SnowLevel, rng: np.random.Generator, fixed: bool) -> SnowField:
+def _draw_snow(image: Image, level: SnowLevel, rng: np.random.Generator) -> SnowField:
     rows, columns = noise_window(image.shape[0], image.shape[1], level.zoom)
     angle = float(rng.uniform(-135, -45))
     return SnowField(normals(rng, (rows.stop - rows.start, columns.stop - columns.start)), angle)
@@ -63,25 +63,22 @@ def _draw_snow(image: Image, level: SnowLevel, rng: np.random.Generator, fixed: 
     ),
     draw=_draw_snow,
 )
-def snow(image: Image, level: SnowLevel, field: SnowField, fixed: bool) -> Image:
+def snow(image: Image, level: SnowLevel, field: SnowField) -> Image:
     """Let it snow: the layer of flakes is added twice, as it is and turned by 180 degrees.
 
     Args:
         image: RGB uint8 (H, W, 3).
         level: see `SnowLevel`.
         field: see `SnowField`.
-        fixed: scale the weights of a trail that ends early, and round to nearest.
     """
     height, width = image.shape[:2]
     rows, columns = zoomed_axis(height, level.zoom)[2], zoomed_axis(width, level.zoom)[2]
     flakes = np.empty((len(rows.first), len(columns.first)), np.float32)
     _enlarge(field.noise, *rows, *columns, level.mean, level.spread, level.threshold, flakes)
-    shifts, weights = trail(
-        level.radius, level.sigma, angle=field.angle, height=flakes.shape[0], width=flakes.shape[1], fixed=fixed
-    )
+    shifts, weights = trail(level.radius, level.sigma, angle=field.angle, height=flakes.shape[0], width=flakes.shape[1])
     blown = drag(flakes, shifts, weights)[:height, :width]
     out = np.empty_like(image)
-    _cover(image, np.ascontiguousarray(blown), np.float32(level.kept), np.float32(0.5 if fixed else 0.0), out)
+    _cover(image, np.ascontiguousarray(blown), np.float32(level.kept), out)
     return out
 
 
@@ -117,7 +114,7 @@ def _enlarge(
 
 
 @compiled
-def _cover(image: Image, flakes: Field, kept: np.float32, half: np.float32, out: Image) -> None:
+def _cover(image: Image, flakes: Field, kept: np.float32, out: Image) -> None:
     height, width = flakes.shape
     # The layer goes through eight bits; halves go to even, as NumPy rounds.
     whole = np.empty((height, width), np.float32)
@@ -137,6 +134,6 @@ def _cover(image: Image, flakes: Field, kept: np.float32, half: np.float32, out:
             r = kept * r + veil * max(r, white) + added
             g = kept * g + veil * max(g, white) + added
             b = kept * b + veil * max(b, white) + added
-            row_out[i] = np.uint8(np.int32(min(r, np.float32(255)) + half))
-            row_out[i + 1] = np.uint8(np.int32(min(g, np.float32(255)) + half))
-            row_out[i + 2] = np.uint8(np.int32(min(b, np.float32(255)) + half))
+            row_out[i] = np.uint8(np.int32(min(r, np.float32(255))))
+            row_out[i + 1] = np.uint8(np.int32(min(g, np.float32(255))))
+            row_out[i + 2] = np.uint8(np.int32(min(b, np.float32(255))))

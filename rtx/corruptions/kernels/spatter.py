@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from rtx.compiled import compiled
 from rtx.corruptions.arithmetic.bits import Field, normals
-from rtx.corruptions.kernels.gauss import Doubles, gaussian_weights
+from rtx.corruptions.kernels.gauss import Doubles, add_pair, gaussian_weights
 from rtx.corruptions.registry import Image, corruption
 
 # Pale turquoise and mud brown, in the order of the image's channels.
@@ -29,7 +29,7 @@ class SpatterLevel(NamedTuple):
     mud: bool
 
 
-def _draw_noise(image: Image, level: SpatterLevel, rng: np.random.Generator, fixed: bool) -> Field:
+def _draw_noise(image: Image, level: SpatterLevel, rng: np.random.Generator) -> Field:
     return normals(rng, image.shape[:2])
 
 
@@ -51,7 +51,7 @@ def _draw_noise(image: Image, level: SpatterLevel, rng: np.random.Generator, fix
     ),
     draw=_draw_noise,
 )
-def spatter(image: Image, level: SpatterLevel, field: NDArray[np.floating], fixed: bool) -> Image:
+def spatter(image: Image, level: SpatterLevel, field: NDArray[np.floating]) -> Image:
     """Splash water or mud on the lens.
 
     Where no noise exceeds the threshold there is no drop, and the image stays as it is; the reference divides by zero
@@ -61,18 +61,16 @@ def spatter(image: Image, level: SpatterLevel, field: NDArray[np.floating], fixe
         image: RGB uint8 (H, W, 3).
         level: see `SpatterLevel`.
         field: standard normal numbers (H, W).
-        fixed: round to the nearest grey level instead of down.
     """
     liquid = field.astype(np.float64)
     liquid *= level.spread
     liquid += level.mean
     liquid = _smoothed(liquid, level.sigma, single=False)
     out = np.empty_like(image)
-    half = np.float32(0.5 if fixed else 0.0)
     if level.mud:
         np.greater(liquid, level.threshold, out=liquid, casting="unsafe")
         mud = _smoothed(liquid, level.strength, single=True)
-        _splash(image, mud, np.array(_MUD), 0.8, True, half, out)
+        _splash(image, mud, np.array(_MUD), 0.8, True, out)
     else:
         drops = np.empty(liquid.shape, np.uint8)
         _drops(liquid, level.threshold, drops)
@@ -83,7 +81,7 @@ def spatter(image: Image, level: SpatterLevel, field: NDArray[np.floating], fixe
             return image.copy()
         mask /= strongest
         mask *= np.float32(level.strength)
-        _splash(image, mask, np.array(_WATER), 0.0, False, half, out)
+        _splash(image, mask, np.array(_WATER), 0.0, False, out)
     return out
 
 
@@ -124,7 +122,7 @@ def _smooth(layer: Doubles, weights: Doubles, single: bool, out: Doubles) -> Non
         for x in range(width):
             middle[x] = centre[x] * weights[0]
         for j in range(radius, 0, -1):
-            _add_pair(middle, layer[max(y - j, 0)], layer[min(y + j, height - 1)], weights[j])
+            add_pair(middle, layer[max(y - j, 0)], layer[min(y + j, height - 1)], weights[j])
         if single:
             for x in range(width):
                 middle[x] = np.float64(np.float32(middle[x]))
@@ -134,19 +132,11 @@ def _smooth(layer: Doubles, weights: Doubles, single: bool, out: Doubles) -> Non
         for x in range(width):
             row[x] = middle[x] * weights[0]
         for j in range(radius, 0, -1):
-            _add_pair(row, line[radius - j : radius - j + width], line[radius + j : radius + j + width], weights[j])
+            add_pair(row, line[radius - j : radius - j + width], line[radius + j : radius + j + width], weights[j])
 
 
 @compiled
-def _add_pair(total: Doubles, one: Doubles, other: Doubles, weight: float) -> None:
-    for i in range(total.size):
-        total[i] += (one[i] + other[i]) * weight
-
-
-@compiled
-def _splash(
-    image: Image, mask: NDArray[Any], colour: Doubles, least: float, cover: bool, half: np.float32, out: Image
-) -> None:
+def _splash(image: Image, mask: NDArray[Any], colour: Doubles, least: float, cover: bool, out: Image) -> None:
     for y in range(image.shape[0]):
         row, row_out, here = image[y].reshape(-1), out[y].reshape(-1), mask[y]
         for x in range(here.size):
@@ -154,4 +144,4 @@ def _splash(
             left = np.float32(1) - m if cover else np.float32(1)
             for c in range(3):
                 value = np.float32(row[3 * x + c]) * left + np.float32(colour[c] * 255) * m
-                row_out[3 * x + c] = np.uint8(np.int32(min(value, np.float32(255)) + half))
+                row_out[3 * x + c] = np.uint8(np.int32(min(value, np.float32(255))))

@@ -54,23 +54,21 @@ def zoomed_axis(size: int, factor: float) -> tuple[int, int, Axis]:
     levels=((1.11, 0.01), (1.16, 0.01), (1.21, 0.02), (1.26, 0.02), (1.31, 0.03)),
     cifar10c=((1.06, 0.01), (1.11, 0.01), (1.16, 0.01), (1.21, 0.01), (1.26, 0.01)),
 )
-def zoom_blur(image: Image, level: ZoomLevel, field: None, fixed: bool) -> Image:
+def zoom_blur(image: Image, level: ZoomLevel, rng: np.random.Generator) -> Image:
     """Move towards the scene while the shutter is open.
 
     Each enlargement is a few pixels larger than the image, of which the reference keeps the top left; so the centre of
-    the zoom wanders by up to half a pixel from one enlargement to the next. Kept, unless `fixed`, which keeps the
-    middle.
+    the zoom wanders by up to half a pixel from one enlargement to the next. Kept.
 
     Args:
         image: RGB uint8 (H, W, 3).
         level: (end, step) of the enlargements 1, 1 + step, ... below end.
-        field: none.
-        fixed: crop the middle, and round to nearest.
+        rng: unused.
     """
     height, width = image.shape[:2]
-    rows, columns, layers = _layers(height, width, level, fixed)
+    rows, columns, layers = _layers(height, width, level)
     out = np.empty_like(image)
-    _blur(image, *rows, *columns, layers, np.float32(0.5 if fixed else 0.0), out)
+    _blur(image, *rows, *columns, layers, out)
     return out
 
 
@@ -78,7 +76,7 @@ Tables = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32], NDArra
 
 
 @lru_cache(maxsize=8)
-def _layers(height: int, width: int, level: ZoomLevel, fixed: bool) -> tuple[Tables, Tables, int]:
+def _layers(height: int, width: int, level: ZoomLevel) -> tuple[Tables, Tables, int]:
     """First, second, weight and inside of all enlargements but the first, which is the image, and their number."""
     factors = np.arange(1, level[0], level[1])
     tables = []
@@ -86,9 +84,7 @@ def _layers(height: int, width: int, level: ZoomLevel, fixed: bool) -> tuple[Tab
         axes = []
         for factor in factors[1:]:
             start, _, axis = zoomed_axis(size, float(factor))
-            skip = (len(axis.first) - size) // 2 if fixed else 0
-            cut = slice(skip, skip + size)
-            axes.append((axis.first[cut] + start, axis.second[cut] + start, axis.weight[cut], axis.inside[cut]))
+            axes.append((axis.first[:size] + start, axis.second[:size] + start, axis.weight[:size], axis.inside[:size]))
         first, second, weight, inside = (np.array(column) for column in zip(*axes, strict=True))
         tables.append(
             (first.astype(np.int32), second.astype(np.int32), weight.astype(np.float32), inside.astype(np.float32))
@@ -119,13 +115,13 @@ def widen(image: Image, wide: NDArray[np.float32]) -> None:
 
 
 @compiled
-def narrow(wide: NDArray[np.float32], half: np.float32, out: Image) -> None:
+def narrow(wide: NDArray[np.float32], out: Image) -> None:
     """A row of `widened`, back to whole grey levels."""
     row = out.reshape(-1)
     for x in range(out.shape[0]):
-        row[3 * x] = np.uint8(np.int32(min(wide[4 * x], np.float32(1)) * np.float32(255) + half))
-        row[3 * x + 1] = np.uint8(np.int32(min(wide[4 * x + 1], np.float32(1)) * np.float32(255) + half))
-        row[3 * x + 2] = np.uint8(np.int32(min(wide[4 * x + 2], np.float32(1)) * np.float32(255) + half))
+        row[3 * x] = np.uint8(np.int32(min(wide[4 * x], np.float32(1)) * np.float32(255)))
+        row[3 * x + 1] = np.uint8(np.int32(min(wide[4 * x + 1], np.float32(1)) * np.float32(255)))
+        row[3 * x + 2] = np.uint8(np.int32(min(wide[4 * x + 2], np.float32(1)) * np.float32(255)))
 
 
 @compiled
@@ -140,7 +136,6 @@ def _blur(
     column_weight: NDArray[np.float32],
     column_inside: NDArray[np.float32],
     layers: int,
-    half: np.float32,
     out: Image,
 ) -> None:
     height, width = image.shape[:2]
@@ -160,7 +155,7 @@ def _blur(
             _add_columns(between, column_first[k], column_second[k], column_weight[k], column_inside[k], total)
         for i in range(total.size):
             total[i] = (wide[y, i] + total[i]) / np.float32(layers + 1)
-        narrow(total, half, out[y])
+        narrow(total, out[y])
 
 
 @compiled

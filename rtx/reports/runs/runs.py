@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from rtx.corruptions import BENCHMARK, CORRUPTIONS, HELD_OUT
+from rtx.corruptions import BENCHMARK, CORRUPTIONS
 from rtx.errors import BadValue
 from rtx.metrics.robustness import Summary, summarise
 from rtx.results.cell import Cell, CellFolder
@@ -111,7 +111,7 @@ class Run:
         """Aggregates of one metric, kept; held-out corruptions count as asked for only where they were evaluated."""
         if metric not in self._summaries:
             grid = self.grid(metric)
-            held_out = [name for name in HELD_OUT if any(c.corruption == name for c in grid)]
+            held_out = [n for n in CORRUPTIONS if n not in BENCHMARK and any(c.corruption == n for c in grid)]
             self._summaries[metric] = summarise(grid, [*BENCHMARK, *held_out])
         return self._summaries[metric]
 

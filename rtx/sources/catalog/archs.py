@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -27,33 +26,30 @@ class Arch:
     family: str
 
 
-def _table(*archs: Arch) -> Mapping[str, Arch]:
-    return {arch.name: arch for arch in archs}
-
-
 # The final norm belongs to the classifier: pyramids norm each output by themselves, with norms that no classification
 # checkpoint holds.
 _SWIN_HEAD = ("head.", "norm.", "norm0.", "norm1.", "norm2.", "norm3.")
 
-ARCHS: Mapping[str, Arch] = _table(
-    Arch("resnet18", ("fc.",), "resnet"),
-    Arch("resnet34", ("fc.",), "resnet"),
-    Arch("resnet50", ("fc.",), "resnet"),
-    Arch("resnet101", ("fc.",), "resnet"),
-    Arch("wide_resnet50_2", ("fc.",), "resnet"),
-    Arch("wide_resnet50_4", ("fc.",), "resnet"),
-    Arch("resnext50_32x4d", ("fc.",), "resnet"),
-    Arch("resnext101_32x8d", ("fc.",), "resnet"),
-    Arch("densenet161", ("classifier.",), "densenet"),
-    Arch("mnasnet1_0", ("classifier.",), "mnasnet"),
-    Arch("mobilenet_v2", ("classifier.",), "mobilenet"),
-    Arch("shufflenet_v2_x1_0", ("fc.",), "shufflenet"),
-    Arch("vgg16_bn", ("classifier.",), "vgg"),
-    Arch("swin_t", _SWIN_HEAD, "swin"),
-    Arch("swin_s", _SWIN_HEAD, "swin"),
-    Arch("swin_b", _SWIN_HEAD, "swin"),
-    Arch("swin_b_w12", _SWIN_HEAD, "swin"),
-)
+ARCHS: dict[str, Arch] = {}
+
+
+def add_arch(arch: Arch) -> None:
+    """Make an architecture known; backbones of other packages do so by `rtx.backbones.add_backbone`."""
+    ARCHS[arch.name] = arch
+
+
+for _name in (
+    "resnet18", "resnet34", "resnet50", "resnet101", "wide_resnet50_2", "wide_resnet50_4", "resnext50_32x4d",
+    "resnext101_32x8d",
+):  # fmt: skip
+    add_arch(Arch(_name, ("fc.",), "resnet"))
+add_arch(Arch("densenet161", ("classifier.",), "densenet"))
+add_arch(Arch("mnasnet1_0", ("classifier.",), "mnasnet"))
+add_arch(Arch("mobilenet_v2", ("classifier.",), "mobilenet"))
+add_arch(Arch("shufflenet_v2_x1_0", ("fc.",), "shufflenet"))
+add_arch(Arch("vgg16_bn", ("classifier.",), "vgg"))
+for _name in ("swin_t", "swin_s", "swin_b", "swin_b_w12"):
+    add_arch(Arch(_name, _SWIN_HEAD, "swin"))
 
 
 def find_arch(name: str) -> Arch:
@@ -70,7 +66,7 @@ def build_reference(arch: str, *, num_classes: int = 1000) -> nn.Module:
 
     Raises:
         UnknownName: no such architecture.
-        BadValue: a Swin, whose published keys are not torchvision's.
+        BadValue: a Swin, whose published keys are not torchvision's, or a network that torchvision lacks.
     """
     if find_arch(arch).family == "swin":
         raise BadValue(f"{arch}: torchvision's Swin has other keys; use full_shapes, or the backbone itself")
@@ -81,6 +77,8 @@ def build_reference(arch: str, *, num_classes: int = 1000) -> nn.Module:
         from torchvision.models.resnet import Bottleneck, ResNet
 
         return cast("nn.Module", ResNet(Bottleneck, [3, 4, 6, 3], width_per_group=256, num_classes=num_classes))
+    if not hasattr(models, arch):
+        raise BadValue(f"{arch}: torchvision has no such network; its keys and shapes are known to its backbone only")
     return cast("nn.Module", getattr(models, arch)(weights=None, num_classes=num_classes))
 
 

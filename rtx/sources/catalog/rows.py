@@ -7,11 +7,11 @@ this list was written.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from rtx.errors import unknown_name
+from rtx.errors import BadValue, unknown_name
 from rtx.sources.catalog.record import Source
 from rtx.sources.catalog.salman import salman_sources
 
@@ -218,36 +218,43 @@ def _build() -> Iterable[Source]:
     yield from _swins()
 
 
-CATALOG: Mapping[str, Source] = {source.name: source for source in _build()}
+CATALOG: dict[str, Source] = {}
+SHORT_NAMES: dict[str, str] = {}
+"""Short forms as config file names use them: `r50` is the standard net, `r50_eps3` the L2 one, `r50_ant` and so on."""
 
 _SHORT_ARCHS = {
-    "r18": "resnet18",
-    "r34": "resnet34",
-    "r50": "resnet50",
-    "r101": "resnet101",
-    "wrn50_2": "wide_resnet50_2",
-    "wrn50_4": "wide_resnet50_4",
-    "resnext50": "resnext50_32x4d",
-    "densenet": "densenet161",
-    "mnasnet": "mnasnet1_0",
-    "mobilenet": "mobilenet_v2",
-    "shufflenet": "shufflenet_v2_x1_0",
-    "vgg16": "vgg16_bn",
+    "resnet18": "r18",
+    "resnet34": "r34",
+    "resnet50": "r50",
+    "resnet101": "r101",
+    "wide_resnet50_2": "wrn50_2",
+    "wide_resnet50_4": "wrn50_4",
+    "resnext50_32x4d": "resnext50",
+    "densenet161": "densenet",
+    "mnasnet1_0": "mnasnet",
+    "mobilenet_v2": "mobilenet",
+    "shufflenet_v2_x1_0": "shufflenet",
+    "vgg16_bn": "vgg16",
 }
 
 
-def _short_names() -> dict[str, str]:
-    """Short forms of config file names: `r50` is the standard net, `r50_eps3` the L2 one, `r50_ant` and so on."""
-    names = {}
-    for short, arch in _SHORT_ARCHS.items():
-        for source in CATALOG.values():
-            if source.arch == arch:
-                recipe = source.name.removeprefix(f"{arch}_").removeprefix("l2_")
-                names[short if recipe == "in1k_v1" else f"{short}_{recipe}"] = source.name
-    return names
+def add_source(source: Source) -> None:
+    """Make weights known by a name, for `--source` and `rtx weights`.
+
+    Raises:
+        BadValue: there is a source of that name.
+    """
+    if source.name in CATALOG or source.name in SHORT_NAMES:
+        raise BadValue(f"source {source.name!r} is there already; give the record another name")
+    CATALOG[source.name] = source
+    if source.arch in _SHORT_ARCHS:
+        short = _SHORT_ARCHS[source.arch]
+        recipe = source.name.removeprefix(f"{source.arch}_").removeprefix("l2_")
+        SHORT_NAMES.setdefault(short if recipe == "in1k_v1" else f"{short}_{recipe}", source.name)
 
 
-SHORT_NAMES: Mapping[str, str] = _short_names()
+for _source in _build():
+    add_source(_source)
 
 
 def find(name: str) -> Source:

@@ -14,7 +14,7 @@ from typing import Any, TypeGuard
 import torch
 from torch import Tensor
 
-from rtx.errors import WeightsError, WeightsMismatch
+from rtx.errors import WeightsError, WeightsMismatch, printable
 from rtx.sources.keys.detectron2 import from_detectron2, is_detectron2
 from rtx.sources.keys.openmmlab import from_openmmlab
 from rtx.sources.keys.swin import dialect_of, to_original
@@ -172,7 +172,7 @@ def recognise(content: Any, where: str) -> Recognised:
 def shown(names: list[str] | tuple[str, ...], limit: int = 8) -> str:
     """The first names, and how many more there are."""
     rest = len(names) - limit
-    return ", ".join(names[:limit]) + (f" and {rest} more" if rest > 0 else "")
+    return printable(", ".join(names[:limit])) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _find_state(content: Any, where: str) -> tuple[str, dict[str, Tensor]]:

@@ -29,6 +29,7 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
     """
     header, start = _header(path)
     size = path.stat().st_size - start
+    left = size
     tensors = {}
     with path.open("rb") as file:
         for name, entry in header.items():
@@ -42,6 +43,9 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
                 valid = False
             if not valid:
                 raise WeightsError(f"{path}: safetensors entry {name[:80]!r} does not describe data in the file")
+            left -= end - begin
+            if left < 0:
+                raise WeightsError(f"{path}: safetensors entries overlap, which no writer of the format does")
             file.seek(start + begin)
             data = bytearray(file.read(end - begin))
             flat = torch.frombuffer(data, dtype=dtype) if data else torch.empty(0, dtype=dtype)

@@ -10,8 +10,8 @@ from rtx.errors import WeightsError
 
 # torch.save before 1.6 starts with this number pickled in protocol 2 (or, from dill, another protocol).
 _LEGACY_MAGIC = bytes.fromhex("8a0a6cfc9c46f920 6aa85019".replace(" ", ""))
-_EXPANSION_LIMIT = 4
-_SLACK = 1 << 20
+EXPANSION_LIMIT, SLACK = 4, 1 << 20
+"""How many times its own size a file may unpack to, and how many bytes more; torch.save never compresses."""
 
 
 @dataclass(frozen=True)
@@ -92,8 +92,7 @@ def _sniff_zip(path: Path, size: int) -> Kind:
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError, EOFError, IndexError) as error:
         return Kind("broken_zip", f"a damaged or truncated zip archive ({error})", _AGAIN)
     total = sum(entry.file_size for entry in entries)
-    if total > _EXPANSION_LIMIT * size + _SLACK:
-        # torch.save never compresses, so an archive that grows is no checkpoint.
+    if total > EXPANSION_LIMIT * size + SLACK:
         raise WeightsError(
             f"{path}: unpacks from {size:,} to {total:,} bytes, which no torch.save file does; "
             "this looks like a zip bomb and was not unpacked"

@@ -1,113 +1,195 @@
 """A pickle reader that can only ever make tensors and plain containers.
 
-The pure-Python unpickler of the standard library is used, since its opcodes can be overridden: a global that is not in
-`rtx.sources.reading.pickled.KNOWN` becomes an inert stub, nothing but those few functions is ever called, and object
-state is dropped. The C unpickler also lets a file allocate gigabytes with one memo opcode.
+It is the pure-Python unpickler of the standard library with its opcodes overridden: a global that is not in `KNOWN`
+becomes an inert stub and nothing is imported, only the few functions of `KNOWN` are called, and object state is
+dropped. The C unpickler lets a file allocate gigabytes with one memo opcode. torch's `weights_only` reader was tried
+in its place (2.11): it hangs on dictionary keys that take exponential time to hash, allocates what a file asks for, and
+does not know the opcodes of protocols 3 to 5, nor foreign dictionaries and lists.
 """
 
 from __future__ import annotations
 
-import io
+import math
 import pickle
-from collections.abc import Callable
-from typing import IO, Any, ClassVar
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
 
 from rtx.errors import WeightsError
-from rtx.sources.reading.pickled import KEY_TYPES, KNOWN, TORCH_DTYPES, Array, Dtype, Inert, StorageType, is_dangerous
+
+TORCH_DTYPES: Mapping[str, torch.dtype] = {
+    "DoubleStorage": torch.float64,
+    "FloatStorage": torch.float32,
+    "HalfStorage": torch.float16,
+    "BFloat16Storage": torch.bfloat16,
+    "LongStorage": torch.int64,
+    "IntStorage": torch.int32,
+    "ShortStorage": torch.int16,
+    "CharStorage": torch.int8,
+    "ByteStorage": torch.uint8,
+    "BoolStorage": torch.bool,
+    "UntypedStorage": torch.uint8,
+}
+_NUMPY_DTYPES: Mapping[str, torch.dtype] = {
+    "f8": torch.float64, "f4": torch.float32, "f2": torch.float16, "i8": torch.int64, "i4": torch.int32,
+    "i2": torch.int16, "i1": torch.int8, "u1": torch.uint8, "b1": torch.bool,
+}  # fmt: skip
+# Globals that no checkpoint has an honest use for. They would only become stubs, but a file that names one is an
+# attack or is damaged, and its weights deserve no trust either.
+_DANGEROUS_MODULES = frozenset(
+    "os posix nt subprocess sys shutil socket runpy importlib ctypes webbrowser pty code commands marshal pickle "
+    "_pickle timeit pdb cProfile urllib http requests ftplib smtplib tempfile pip".split()
+)
+_DANGEROUS = frozenset(
+    (module, name)
+    for module in ("builtins", "__builtin__")
+    for name in ("eval", "exec", "execfile", "compile", "open", "file", "__import__", "input", "breakpoint", "globals")
+) | {("io", "open"), ("_io", "open"), ("torch", "load"), ("torch.serialization", "load"), ("torch.hub", "load")}
+
+# Other dictionary keys never name a weight, and nested tuples can take exponential time to hash.
+KEY_TYPES = (str, int, float, bool, bytes)
+
+
+@dataclass(frozen=True)
+class Inert:
+    """Stands for something of the file that rtx does not make: a foreign object, function or class."""
+
+    origin: str = "?"
+
+
+@dataclass
+class Array:
+    """A numpy array, made empty and filled by its state; arrays of strings and objects stay empty."""
+
+    tensor: Tensor | None = None
+
+
+@dataclass
+class Dtype:
+    """A numpy dtype: its code, e.g. "f4", and its byte order."""
+
+    code: object
+    order: object = "<"
+
+
+@dataclass(frozen=True)
+class Storage:
+    """The values of a torch storage, one-dimensional."""
+
+    flat: Tensor
 
 
 class RestrictedUnpickler(pickle._Unpickler):  # type: ignore[misc,name-defined,valid-type]
-    """Reads one pickle; `find_storage` turns a persistent id into a `Storage`.
+    """Reads one pickle.
 
     Attributes:
         foreign: the globals that were replaced by stubs, "module.name", in the order seen.
-        odd_keys: whether dictionary entries were left out because their key is no plain value.
     """
 
     dispatch: ClassVar[dict[int, Callable[[Any], None]]] = dict(pickle._Unpickler.dispatch)  # type: ignore[attr-defined]
     stack: list[Any]
+    read: Callable[[int], bytes]
     readline: Callable[[], bytes]
     append: Callable[[Any], None]
     pop_mark: Callable[[], list[Any]]
 
-    def __init__(self, file: IO[bytes], find_storage: Callable[[Any], object]) -> None:
-        """Read from `file`; text of Python 2 pickles is taken as latin-1, which cannot fail."""
+    def __init__(self, file: Any, find_storage: Callable[[Any], object], copied: int) -> None:
+        """Start reading.
+
+        Args:
+            file: has `read` and `readline`; never returns more than it holds.
+            find_storage: turns a persistent id into a `Storage` or a stub.
+            copied: bytes that calls of functions may make in all, which bounds what a file can make of itself.
+        """
+        # Text of Python 2 pickles is taken as latin-1, which cannot fail.
         super().__init__(file, encoding="latin1")
         self.find_storage = find_storage
+        self.left = copied
         self.foreign: list[str] = []
-        self.odd_keys = False
+
+    def take(self, size: int) -> None:
+        """Account for `size` bytes that a call makes.
+
+        Raises:
+            WeightsError: all calls together make more than a checkpoint of this size holds.
+        """
+        self.left -= size
+        if self.left < 0:
+            raise WeightsError("copies its data again and again, which no checkpoint does; this looks like a bomb")
 
     def persistent_load(self, pid: Any) -> object:
-        """A storage of the archive, or a stub for a stored module class."""
+        """A storage, or a stub for a stored module class."""
         return self.find_storage(pid)
 
     def find_class(self, module: str, name: str) -> object:
-        """One of the few functions above, or a stub. Nothing is imported."""
-        known = KNOWN.get((module, name))
-        if known is not None:
-            return known
+        """A function of `KNOWN`, the element type of a storage, or a stub.
+
+        Raises:
+            WeightsError: the global can only be meant to run, read or write something.
+        """
+        if (module, name) in KNOWN:
+            return KNOWN[module, name]
         if module in ("torch", "torch.cuda", "torch.storage") and name in TORCH_DTYPES:
-            return StorageType(TORCH_DTYPES[name])
+            return TORCH_DTYPES[name]
         origin = f"{module}.{name}"[:200]
-        if is_dangerous(module, name):
+        if module.split(".")[0] in _DANGEROUS_MODULES or (module, name) in _DANGEROUS:
             raise WeightsError(f"names {origin!r}, which no checkpoint needs and which could run code; nothing was run")
         if origin not in self.foreign:
             self.foreign.append(origin)
-        return type("Foreign", (Inert,), {"origin": origin})
+        return Inert(origin)
 
     def get_extension(self, code: int) -> None:
         """Extension codes stand for globals registered in this process; no checkpoint needs them."""
         raise pickle.UnpicklingError(f"extension code {code}")
 
-    def _call(self, func: object, args: object) -> object:
-        if not isinstance(args, tuple):
-            raise pickle.UnpicklingError("arguments that are no tuple")
-        if isinstance(func, Inert) or (isinstance(func, type) and issubclass(func, Inert)):
-            return Inert()
-        if any(func is known for known in KNOWN.values()):
-            return func(*args)  # type: ignore[operator]
-        raise pickle.UnpicklingError(f"a call of {type(func).__name__}")
+    def call(self, func: object, args: object) -> object:
+        """The result of a function of `KNOWN`; a stub stays one."""
+        if isinstance(func, Inert):
+            return func
+        if not isinstance(args, tuple) or not any(func is known for known in KNOWN.values()):
+            raise pickle.UnpicklingError(f"a call of {type(func).__name__}")
+        return func(self, *args)  # type: ignore[operator]
 
     def load_reduce(self) -> None:
-        """REDUCE: call only what we know."""
+        """REDUCE and NEWOBJ: a call."""
         args = self.stack.pop()
-        self.stack[-1] = self._call(self.stack[-1], args)
-
-    def load_newobj(self) -> None:
-        """NEWOBJ: as a call."""
-        args = self.stack.pop()
-        self.stack[-1] = self._call(self.stack[-1], args)
+        self.stack[-1] = self.call(self.stack[-1], args)
 
     def load_newobj_ex(self) -> None:
-        """NEWOBJ_EX: as a call, keyword arguments dropped."""
+        """NEWOBJ_EX: a call, its keyword arguments dropped."""
         self.stack.pop()
-        self.load_newobj()
+        self.load_reduce()
 
     def load_inst(self) -> None:
-        """INST: protocol 0 construction."""
-        module = self.readline()[:-1].decode("ascii", "replace")
-        name = self.readline()[:-1].decode("ascii", "replace")
-        self.append(self._call(self.find_class(module, name), tuple(self.pop_mark())))
+        """INST: a call in protocol 0."""
+        module, name = (self.readline()[:-1].decode("ascii", "replace") for _ in range(2))
+        args = tuple(self.pop_mark())
+        self.append(self.call(self.find_class(module, name), args))
 
     def load_obj(self) -> None:
-        """OBJ: protocol 1 construction."""
-        args = self.pop_mark()
-        if not args:
-            raise pickle.UnpicklingError("an object without class")
-        self.append(self._call(args[0], tuple(args[1:])))
+        """OBJ: a call in protocol 1."""
+        func, *args = self.pop_mark()
+        self.append(self.call(func, tuple(args)))
 
     def load_build(self) -> None:
         """BUILD: state is for numpy arrays and dtypes only; all other state is dropped."""
         state = self.stack.pop()
         target = self.stack[-1]
-        if isinstance(target, (Array, Dtype)):
-            target.set_state(state)
+        if isinstance(target, Array):
+            if not (isinstance(state, tuple) and len(state) == 5):
+                raise WeightsError("a numpy array of the file has a state that numpy does not write")
+            target.tensor = _array(self, state[4], state[2], state[1], "F" if state[3] else "C").tensor
+        elif isinstance(target, Dtype) and isinstance(state, tuple) and len(state) > 1:
+            target.order = state[1]
 
     def load_setitem(self) -> None:
-        """SETITEM: plain keys into plain dictionaries."""
-        value = self.stack.pop()
-        key = self.stack.pop()
-        self._set(self.stack[-1], [key, value])
+        """SETITEM: plain keys into plain dictionaries; others are left out."""
+        items = [self.stack.pop(), self.stack.pop()]
+        self._set(self.stack[-1], items[::-1])
 
     def load_setitems(self) -> None:
         """SETITEMS: as SETITEM."""
@@ -117,18 +199,13 @@ class RestrictedUnpickler(pickle._Unpickler):  # type: ignore[misc,name-defined,
     def load_dict(self) -> None:
         """DICT: as SETITEMS into a new dictionary."""
         items = self.pop_mark()
-        target: dict[object, object] = {}
-        self._set(target, items)
-        self.append(target)
+        self.append({})
+        self._set(self.stack[-1], items)
 
     def _set(self, target: object, items: list[object]) -> None:
-        if not isinstance(target, dict):
-            return
-        for key, value in zip(items[::2], items[1::2], strict=True):
-            if isinstance(key, KEY_TYPES):
-                target[key] = value
-            else:
-                self.odd_keys = True
+        if isinstance(target, dict):
+            pairs = zip(items[::2], items[1::2], strict=True)
+            target.update((key, value) for key, value in pairs if isinstance(key, KEY_TYPES))
 
     def load_append(self) -> None:
         """APPEND: to plain lists."""
@@ -136,36 +213,137 @@ class RestrictedUnpickler(pickle._Unpickler):  # type: ignore[misc,name-defined,
         self._extend([value])
 
     def load_appends(self) -> None:
-        """APPENDS: to plain lists."""
+        """APPENDS to plain lists; ADDITEMS, for a set is a list here, so that nothing is hashed."""
         self._extend(self.pop_mark())
 
     def _extend(self, values: list[object]) -> None:
         if isinstance(self.stack[-1], list):
             self.stack[-1].extend(values)
 
-    def load_additems(self) -> None:
-        """ADDITEMS: a set becomes a list, so that nothing is hashed."""
-        self._extend(self.pop_mark())
-
     def load_empty_set(self) -> None:
-        """EMPTY_SET."""
+        """EMPTY_SET: a list."""
         self.append([])
 
     def load_frozenset(self) -> None:
-        """FROZENSET."""
-        self.append(self.pop_mark())
+        """FROZENSET: a list."""
+        items = self.pop_mark()
+        self.append(items)
+
+    def load_bytearray8(self) -> None:
+        """BYTEARRAY8: bytes, as far as the file has them; the original allocates what the file claims."""
+        self.append(self.read(struct.unpack("<Q", self.read(8))[0]))
 
     for _opcode, _method in (
-        (pickle.REDUCE, load_reduce), (pickle.NEWOBJ, load_newobj), (pickle.NEWOBJ_EX, load_newobj_ex),
+        (pickle.REDUCE, load_reduce), (pickle.NEWOBJ, load_reduce), (pickle.NEWOBJ_EX, load_newobj_ex),
         (pickle.INST, load_inst), (pickle.OBJ, load_obj), (pickle.BUILD, load_build), (pickle.SETITEM, load_setitem),
         (pickle.SETITEMS, load_setitems), (pickle.DICT, load_dict), (pickle.APPEND, load_append),
-        (pickle.APPENDS, load_appends), (pickle.ADDITEMS, load_additems), (pickle.EMPTY_SET, load_empty_set),
-        (pickle.FROZENSET, load_frozenset),
+        (pickle.APPENDS, load_appends), (pickle.ADDITEMS, load_appends), (pickle.EMPTY_SET, load_empty_set),
+        (pickle.FROZENSET, load_frozenset), (pickle.BYTEARRAY8, load_bytearray8),
     ):  # fmt: skip
         dispatch[_opcode[0]] = _method
 
 
-def plain_pickle(data: bytes, find_storage: Callable[[Any], object]) -> tuple[object, list[str]]:
-    """Read one pickle from memory: the object and the foreign globals."""
-    reader = RestrictedUnpickler(io.BytesIO(data), find_storage)
-    return reader.load(), reader.foreign
+def _count(shape: Sequence[int]) -> int:
+    if not isinstance(shape, (tuple, list)) or not all(type(n) is int and 0 <= n < 2**40 for n in shape):
+        raise WeightsError(f"a tensor of the file has the impossible shape {shape!r:.80}")
+    return math.prod(shape)
+
+
+def _tensor(
+    reader: RestrictedUnpickler, storage: object, offset: int, size: Sequence[int], stride: Sequence[int], *_: object
+) -> object:
+    """A view of a storage, after checking that it lies inside."""
+    if not isinstance(storage, Storage):
+        return Inert()
+    count = _count(size)
+    _count(stride)
+    if type(offset) is not int or offset < 0 or len(size) != len(stride):
+        raise WeightsError(f"a tensor of the file has the impossible offset {offset!r:.40}")
+    if not count:
+        return torch.empty(tuple(size), dtype=storage.flat.dtype)
+    last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
+    available = storage.flat.numel()
+    if count > available or last >= available:
+        raise WeightsError(f"a tensor of shape {tuple(size)!s:.80} reaches beyond its {available} stored values")
+    return torch.as_strided(storage.flat, tuple(size), tuple(stride), offset)
+
+
+def _array(
+    reader: RestrictedUnpickler, data: object, dtype: object, shape: Any, order: object = "C", *_: object
+) -> Array:
+    """A numpy array from its bytes, in C or Fortran order; little-endian numbers only."""
+    if isinstance(data, str):  # bytes of a Python 2 pickle
+        data = _encode(reader, data)
+    kind = None
+    if isinstance(dtype, Dtype) and isinstance(dtype.code, str) and dtype.order != ">":
+        kind = _NUMPY_DTYPES.get(dtype.code.lstrip("<|="))
+    if kind is None or not isinstance(data, bytes) or not isinstance(shape, (tuple, list)):
+        return Array()
+    count = _count(shape)
+    if len(data) != count * kind.itemsize:
+        raise WeightsError(f"a numpy array of shape {shape!s:.80} comes with {len(data)} bytes")
+    reader.take(len(data))
+    flat = torch.frombuffer(bytearray(data), dtype=kind) if count else torch.empty(0, dtype=kind)
+    if order != "F":
+        return Array(flat.reshape(tuple(shape)))
+    return Array(flat.reshape(tuple(reversed(shape))).permute(*reversed(range(len(shape)))))
+
+
+def _encode(reader: RestrictedUnpickler, text: object = "", *_: object) -> bytes:
+    # How protocols 0 to 2 write bytes.
+    if not isinstance(text, str):
+        return b""
+    reader.take(len(text))
+    return text.encode("latin1")
+
+
+def _mapping(reader: RestrictedUnpickler, *args: object) -> dict[object, object]:
+    # OrderedDict and Counter pickle their items as a first argument or later by SETITEMS; defaultdict's is a factory.
+    items = args[0] if args else ()
+    pairs = list(items.items()) if isinstance(items, dict) else items if isinstance(items, (list, tuple)) else ()
+    reader.take(100 * len(pairs))
+    return {
+        pair[0]: pair[1]
+        for pair in pairs
+        if isinstance(pair, (list, tuple)) and len(pair) == 2 and isinstance(pair[0], KEY_TYPES)
+    }
+
+
+def _first(reader: RestrictedUnpickler, value: object = (), *_: object) -> object:
+    """The tensor of a parameter, or the items of a set, a tuple or a torch.Size."""
+    return value
+
+
+def _from_type(
+    reader: RestrictedUnpickler, func: object = None, kind: object = None, args: object = (), *_: object
+) -> object:
+    """A tensor subclass, as a plain tensor."""
+    return reader.call(func, args)
+
+
+def _new_array(reader: RestrictedUnpickler, *_: object) -> Array:
+    return Array()
+
+
+def _new_dtype(reader: RestrictedUnpickler, code: object = "", *_: object) -> Dtype:
+    return Dtype(code)
+
+
+_NUMPY = ("numpy.core", "numpy._core")
+_BUILTINS = ("builtins", "__builtin__")
+KNOWN: Mapping[tuple[str, str], Callable[..., object]] = {
+    **{("collections", name): _mapping for name in ("OrderedDict", "defaultdict", "Counter")},
+    **{(module, "dict"): _mapping for module in _BUILTINS},
+    **{(module, name): _first for module in _BUILTINS for name in ("set", "frozenset", "list", "tuple")},
+    ("torch", "Size"): _first,
+    ("torch._utils", "_rebuild_parameter"): _first,
+    ("torch._utils", "_rebuild_parameter_with_state"): _first,
+    ("torch._utils", "_rebuild_tensor"): _tensor,
+    ("torch._utils", "_rebuild_tensor_v2"): _tensor,
+    ("torch._tensor", "_rebuild_from_type_v2"): _from_type,
+    ("_codecs", "encode"): _encode,
+    ("numpy", "dtype"): _new_dtype,
+    **{(f"{module}.multiarray", "_reconstruct"): _new_array for module in _NUMPY},
+    **{(f"{module}.numeric", "_frombuffer"): _array for module in _NUMPY},
+}
+"""(module, name) of a global -> what is called in its place, with the reader and the file's arguments."""

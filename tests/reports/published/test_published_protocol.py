@@ -21,7 +21,7 @@ from tests.reports.made import make_run
 COCO = {"run": "m", "dataset": "coco_val2017", "config": "maskrcnn_r50_coco"}
 OTHER_PROTOCOLS: list[tuple[dict[str, Any], str]] = [
     ({"corruption_at": "network_input"}, "corrupted at network_input"),
-    ({"corruption_engine": "rtx-fixed"}, "corruption engine rtx-fixed"),
+    ({"corruption_engine": "rtx-cifar10c"}, "corruption engine rtx-cifar10c"),
     ({"precision": "amp_fp16"}, "precision amp_fp16"),
     ({"n_images": 7}, "7 images"),
 ]

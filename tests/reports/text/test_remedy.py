@@ -81,7 +81,7 @@ def test_precision_is_asked_for(tmp_path: Path, amp: bool, channels_last: bool, 
     ("field", "value", "option", "read"),
     [
         ("corruption_seed", 7, "seed", 7),
-        ("corruption_engine", "rtx-jpeg85", "engine", "rtx-jpeg85"),
+        ("corruption_engine", "rtx-cifar10c", "engine", "rtx-cifar10c"),
         ("channel_order", "bgr_legacy", "channel_order", "bgr_legacy"),
         ("corruption_at", "network_input", "corruption_at", "network_input"),
         ("corruption_at", "original_resolution", "corruption_at", "original_resolution"),

@@ -1,4 +1,4 @@
-"""Weights files with made-up values in the published containers and key layouts, for tests and offline use.
+"""Weights files with made-up values in the published containers and key layouts.
 
 The values are those of a randomly initialised network (or a given one): nothing here was trained, and a number measured
 with them says nothing about robustness.
@@ -93,7 +93,7 @@ def random_state(arch: str, seed: int, *, small: bool = False) -> dict[str, Tens
 def write_weights(path: Path, state: State, layout: str, *, arch: str, legacy: bool = False) -> None:
     """Write a torchvision-keyed state dict in a published layout; see `make_weights`."""
     if layout not in WRITERS:
-        raise unknown_name("layout", layout, place="rtx/sources/made_up.py", choices=WRITERS)
+        raise unknown_name("layout", layout, place="tests/sources/made_up.py", choices=WRITERS)
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.save(WRITERS[layout](state, arch), path, _use_new_zipfile_serialization=not legacy)
 
