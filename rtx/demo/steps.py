@@ -167,7 +167,6 @@ class Demo:
     def _evaluate(self, screen: Screen, mode: str) -> dict[str, Any]:
         from rtx.evaluation.evaluate import evaluate_corruptions
         from rtx.evaluation.models.load import load_model
-        from rtx.results.confidence import add_confidence
 
         with screen.step(f"evaluation, {mode} transfer", "cells") as (report, result):
             cfg = self._config(mode)
@@ -199,7 +198,6 @@ class Demo:
                 # The folder is the demo's own: cells of another engine or scorer (an update of rtx) make room.
                 log.info("cells are made anew: %s", error)
                 summary = evaluate(overwrite=True)
-            summary = add_confidence(self.out / mode / "corruption_eval", summary)
             cells = len(summary["cells"])
             kept = f", {cells - fresh} kept from an earlier run" if fresh < cells else ""
             result.append(f"{cells} cells of {summary['n_images']} scenes{kept}")

@@ -21,10 +21,11 @@ from rtx.evaluation.sweep.batches import loaders
 from rtx.evaluation.sweep.events import OnEvent
 from rtx.evaluation.sweep.share import Share, default_share
 from rtx.evaluation.sweep.sweep import Job, run
-from rtx.results.cell import Cell, CellFolder
+from rtx.results.cell import Cell
 from rtx.results.conditions import grid
-from rtx.results.intervals import RESAMPLES
-from rtx.results.repair import sound_cells
+from rtx.results.evaluation import sound_cells
+from rtx.results.folder import CellFolder
+from rtx.results.resample import RESAMPLES
 from rtx.types import SEVERITIES, Condition
 
 

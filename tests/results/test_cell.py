@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from rtx.errors import BadValue, RunConflict
-from rtx.results.cell import Cell, CellFolder, protocol_key, write_atomic
+from rtx.files import write_atomic
+from rtx.results.cell import Cell, protocol_key
+from rtx.results.folder import CellFolder
 from rtx.types import CLEAN, Condition
 
 CARD = {"corruption_seed": 0, "metric": {"name": "AP"}, "device": "cpu", "versions": {"torch": "1"}}

@@ -32,12 +32,12 @@ from rtx.evaluation.sweep.share import Share, default_share
 from rtx.evaluation.sweep.sweep import Job, OnCell, run
 from rtx.files import write_atomic
 from rtx.metrics.imagenet_c import errors
-from rtx.results.cell import Cell, CellFolder
-from rtx.results.intervals import RESAMPLES
-from rtx.results.repair import sound_cells
+from rtx.results.cell import Cell
+from rtx.results.evaluation import sound_cells
+from rtx.results.folder import IMAGENET_C, CellFolder
+from rtx.results.resample import RESAMPLES
 from rtx.types import CLEAN, SEVERITIES, Condition
 
-ERRORS = "imagenet_c.json"
 STORED = ("as_is", "resize")
 """What becomes of a stored image: cropped from the middle only, as ImageNet-C is used, or treated as a clean one."""
 
@@ -155,7 +155,7 @@ def evaluate_stored(
         summary.update(complete(job, conditions, cells, rank=share.rank, resamples=resamples))
         scores = {Condition.from_key(key): row["metrics"]["accuracy_top1"] for key, row in summary["cells"].items()}
         found = errors(scores).to_dict()
-        write_atomic(out / ERRORS, json.dumps({"preview": summary["preview"], **found}, indent=1) + "\n")
+        write_atomic(out / IMAGENET_C, json.dumps({"preview": summary["preview"], **found}, indent=1) + "\n")
         summary["imagenet_c"] = found
 
     run(job, conditions, overwrite=overwrite, share=share, complete=finish, on_cell=on_cell, on_event=on_event)

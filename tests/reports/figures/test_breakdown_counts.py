@@ -10,7 +10,7 @@ import pytest
 from rtx.reports.figures import breakdown
 from rtx.reports.runs.groups import Group, group_runs
 from rtx.reports.runs.runs import EVERY_CONDITION, load_runs
-from rtx.results.cell import CellFolder
+from rtx.results.folder import CellFolder
 from rtx.types import CLEAN, Condition
 from tests.reports.made import make_run
 
