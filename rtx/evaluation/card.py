@@ -125,7 +125,7 @@ def protocol_card(
             by itself.
 
     Returns:
-        A JSON-ready dict. Fields in `rtx.results.cell.CONTEXT_FIELDS` are recorded only; all others make the key.
+        A JSON-ready dict. `rtx.results.protocol.FIELDS` says which fields make the key.
 
     Raises:
         BadValue: the test pipeline draws, so that no card can say which score it gives.

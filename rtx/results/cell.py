@@ -15,25 +15,10 @@ from typing import Any
 
 from rtx.corruptions import CORRUPTIONS
 from rtx.errors import BadValue
+from rtx.results.protocol import protocol_key
 from rtx.types import Condition
 
 CELL_FORMAT = "rtx.cell/1"
-CONTEXT_FIELDS = frozenset(
-    {"versions", "device", "checkpoint_file", "checkpoint_sha256", "labels", "rtx", "source", "transfer", "freeze_map"}
-)
-"""Fields of a protocol card that are recorded but do not define the number, so they are no part of its key."""
-
-
-def protocol_key(card: Mapping[str, Any]) -> str:
-    """Sha256 (hex) over the fields of a card that determine the numbers.
-
-    Example:
-        >>> protocol_key({"seed": 0, "device": "cpu"}) == protocol_key({"seed": 0, "device": "cuda"})
-        True
-    """
-    identity = {name: value for name, value in card.items() if name not in CONTEXT_FIELDS}
-    return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()
-
 
 KnownCard = tuple[dict[str, Any], str]
 """A protocol card and its key."""

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from rtx.errors import BadValue, RunConflict
+from rtx.errors import BadValue
 from rtx.files import write_atomic, write_whole
 from rtx.results.evaluation import Evaluation
 from rtx.results.folder import CONFIDENCE, RESAMPLED
@@ -29,21 +29,6 @@ from rtx.types import Condition
 log = logging.getLogger(__name__)
 
 CONFIDENCE_FORMAT = "rtx.confidence/1"
-PIXEL_FIELDS = (
-    "corruption_engine",
-    "corruption_engine_version",
-    "channel_order",
-    "corruption_seed",
-    "corruption_at",
-    "image_key",
-    "jpeg_quality",
-    "limit",
-    "subset",
-    "n_images",
-    "data_sha256",
-    "metric",
-)
-"""Fields of a protocol card that must agree before two models are compared image by image."""
 
 
 @dataclass(frozen=True)
@@ -224,18 +209,3 @@ def _fits(known: Known, evaluation: Evaluation, metrics: Sequence[str], resample
         and all((c in found.cells) == (evaluation.evidence.size(c) is not None) for c in evaluation.cells)
         and (evaluation.root / RESAMPLED).is_file()
     )
-
-
-def same_pixels(first: dict[str, Any], second: dict[str, Any]) -> None:
-    """Check that two protocol cards describe the same corrupted images, scored alike.
-
-    Raises:
-        RunConflict: they differ in a field of `PIXEL_FIELDS`.
-    """
-    differ = [
-        f"{name}: {first.get(name)!r} and {second.get(name)!r}"
-        for name in PIXEL_FIELDS
-        if first.get(name) != second.get(name)
-    ]
-    if differ:
-        raise RunConflict(f"the two evaluations cannot be compared image by image ({'; '.join(differ)})")

@@ -39,9 +39,9 @@ from rtx.corruptions import DEFAULT_ENGINE, ENGINES
 from rtx.errors import BadValue
 from rtx.files import write_atomic, write_whole
 from rtx.metrics.coco import Detections
-from rtx.results.cell import protocol_key
 from rtx.results.folder import EXAMPLES, INDEX, predictions_path
 from rtx.results.predictions import encode_map, read_detections, read_map, read_maps
+from rtx.results.protocol import protocol_key
 from rtx.results.subset import stratified
 from rtx.types import CLEAN, Condition
 

@@ -30,7 +30,8 @@ from typing import Any
 from rtx.corruptions import CORRUPTIONS
 from rtx.errors import BadValue, RunConflict
 from rtx.files import write_atomic
-from rtx.results.cell import CONTEXT_FIELDS, Cell, known_card, protocol_key
+from rtx.results.cell import Cell, known_card
+from rtx.results.protocol import protocol_key, without_context
 from rtx.types import CLEAN, Condition
 
 log = logging.getLogger(__name__)
@@ -171,11 +172,11 @@ class CellFolder:
         other, key = known_card(read_card(self.root), self._cards)
         if key == self.key:
             return
-        names = sorted((set(other) | set(self.card)) - CONTEXT_FIELDS)
+        there, now = without_context(other), without_context(self.card)
         changed = [
-            f"{name}: {_short(other.get(name))} there, {_short(self.card.get(name))} now"
-            for name in names
-            if other.get(name) != self.card.get(name)
+            f"{name}: {_short(there.get(name))} there, {_short(now.get(name))} now"
+            for name in sorted(there.keys() | now.keys())
+            if there.get(name) != now.get(name)
         ]
         raise RunConflict(
             f"output folder {str(self.root)!r} belongs to another run ({'; '.join(changed)}); "

@@ -10,8 +10,9 @@ import pytest
 
 from rtx.errors import BadValue, RunConflict
 from rtx.files import write_atomic
-from rtx.results.cell import Cell, protocol_key
+from rtx.results.cell import Cell
 from rtx.results.folder import CellFolder
+from rtx.results.protocol import protocol_key
 from rtx.types import CLEAN, Condition
 
 CARD = {"corruption_seed": 0, "metric": {"name": "AP"}, "device": "cpu", "versions": {"torch": "1"}}

@@ -37,8 +37,8 @@ from rtx.reports.tables.table import Table, latex, markdown
 from rtx.reports.text.banners import Banner, missing_text
 from rtx.reports.text.verdict import Verdict, verdict
 from rtx.reports.text.wording import dataset_name, metric_name, percent, unbroken
-from rtx.results.cell import protocol_key
 from rtx.results.examples import Examples
+from rtx.results.protocol import protocol_key
 
 FILES = Path(__file__).parent / "files"
 SHOWN_ABOVE = frozenset({"completeness"})

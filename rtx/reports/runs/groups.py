@@ -3,39 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from rtx.results.cell import CONTEXT_FIELDS
 from rtx.reports.runs.naming import slug
 from rtx.reports.runs.runs import Run
 from rtx.reports.text.wording import shortened
+from rtx.results import protocol
+from rtx.results.protocol import stated, words
 
-# Two models differ in these by their nature; all else on the card must agree for their difference to mean anything.
-_OF_THE_MODEL = frozenset({"weights_sha256", "config_sha256"})
-OF_THE_SUBSET = frozenset({"subset", "n_images", "data_sha256"})
 TINY = 50
-WORDS = {
-    "corruption_engine": "corruption engine",
-    "corruption_engine_version": "engine version",
-    "channel_order": "channel order",
-    "corruption_seed": "corruption seed",
-    "corruption_at": "where the corruption acts",
-    "image_key": "what seeds an image",
-    "precision": "precision",
-    "limit": "subset (--limit)",
-    "subset": "how the subset was drawn",
-    "origin": "who evaluated",
-    "unknown": "what is not stated",
-    "n_images": "number of images",
-    "data_sha256": "images or annotations (data hash)",
-    "metric": "metric definition or scorer",
-    "batching": "batching",
-}
 
 
 @dataclass(frozen=True)
@@ -136,47 +116,19 @@ def _without_set(run: Run) -> str:
 
 
 def unlike(a: Run, b: Run) -> tuple[str, ...]:
-    """Fields of the protocol in which two runs differ; their numbers are not comparable unless it is empty."""
-    one, two = identity(a.card), identity(b.card)
-    fields = [name for name in sorted(set(one) | set(two)) if one.get(name) != two.get(name)]
-    return (*(["headline metric"] if a.metric != b.metric else []), *(WORDS.get(name, name) for name in fields))
+    """In words, in what the protocols of two runs differ; their numbers are not comparable unless it is empty."""
+    return (*(["headline metric"] if a.metric != b.metric else []), *map(words, protocol.differing(a.card, b.card)))
 
 
 def differing(a: Run, b: Run) -> list[tuple[str, str, str]]:
-    """The same fields in words with both values; what follows from another subset is left out where that differs."""
-    one, two = identity(a.card), identity(b.card)
-    fields = [name for name in sorted(set(one) | set(two)) if one.get(name) != two.get(name)]
-    if "limit" in fields:
-        fields = [name for name in fields if name not in OF_THE_SUBSET]
-    return [(WORDS.get(name, name), *_apart(name, one.get(name), two.get(name))) for name in fields]
+    """The fields in which two protocols differ, in words, each with both values."""
+    names = protocol.differing(a.card, b.card)
+    return [(words(name), *_apart(name, a.card.get(name), b.card.get(name))) for name in names]
 
 
-def _apart(field: str, one: str | None, two: str | None) -> tuple[str, str]:
+def _apart(name: str, one: Any, two: Any) -> tuple[str, str]:
     """Two values, and of two objects only the entries in which they differ."""
-    first, second = (json.loads(text or "null") for text in (one, two))
-    if isinstance(first, dict) and isinstance(second, dict):
-        names = sorted(name for name in set(first) | set(second) if first.get(name) != second.get(name))
-        one, two = (json.dumps({name: side[name] for name in names if name in side}) for side in (first, second))
-    given = ("not stated" if text is None else stated(field, text) for text in (one, two))
-    return next(given), next(given)
-
-
-def identity(card: Mapping[str, Any]) -> dict[str, str]:
-    """The fields of a card that must agree, as text.
-
-    What else was scored beside the headline (`kinds`) does not touch it: the box AP of a detector with masks is
-    comparable with that of one without.
-    """
-    plain = {name: value for name, value in card.items() if name not in CONTEXT_FIELDS | _OF_THE_MODEL}
-    metric = plain.get("metric")
-    if isinstance(metric, Mapping):
-        plain["metric"] = {name: value for name, value in metric.items() if name != "kinds"}
-    return {name: json.dumps(value, sort_keys=True, default=str) for name, value in plain.items()}
-
-
-def stated(field: str, text: str) -> str:
-    """The value of a field of `identity`, short enough for a sentence."""
-    if text == "not stated" and field == "origin":
-        return "rtx"
-    value = "all images" if field == "limit" and text == "null" else text.strip('"')
-    return value if len(value) <= 48 else value[:45] + "..."
+    if isinstance(one, dict) and isinstance(two, dict):
+        keys = sorted(key for key in one.keys() | two.keys() if one.get(key) != two.get(key))
+        one, two = ({key: side[key] for key in keys if key in side} for side in (one, two))
+    return stated(name, one), stated(name, two)

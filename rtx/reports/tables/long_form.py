@@ -10,7 +10,8 @@ from typing import Any
 
 from rtx.corruptions import CORRUPTIONS
 from rtx.reports.runs.runs import EVERY_CONDITION, Run
-from rtx.results.cell import Cell, protocol_key
+from rtx.results.cell import Cell
+from rtx.results.protocol import protocol_key
 
 COLUMNS = (
     "model", "method", "backbone", "source", "norm", "eps", "transfer", "dataset", "metric", "corruption", "family",

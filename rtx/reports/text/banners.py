@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from rtx.reports.runs.groups import OF_THE_SUBSET, TINY, WORDS, Group, identity, stated
+from rtx.reports.runs.groups import TINY, Group
 from rtx.reports.runs.runs import BENCHMARK_CELLS, Run
 from rtx.reports.text.wording import dataset_name, metric_name
 from rtx.results.cell import mixed_makers, mixed_text
+from rtx.results.protocol import pixels, stated, without_subset, words
 from rtx.types import CLEAN, Condition
 
 SMALL = 500
-_OPEN = ('"unknown"', "null")
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,8 @@ def banners(groups: Sequence[Group]) -> list[Banner]:
 def _mixed(group: Group) -> list[Banner]:
     cards = [(run.name, _as_stated(run)) for run in group.runs]
     fields = sorted({name for _, card in cards for name in card})
-    if len({card.get("limit") for _, card in cards}) > 1:
-        fields = [name for name in fields if name not in OF_THE_SUBSET]
+    if len({stated("limit", card.get("limit")) for _, card in cards}) > 1:
+        fields = without_subset(fields)
     found = []
     # The line through published detectors is drawn under those that were imported.
     aside = (
@@ -64,13 +66,14 @@ def _mixed(group: Group) -> list[Banner]:
         values: dict[str, list[str]] = {}
         for run_name, card in cards:
             if name in card or "origin" not in card or name == "origin":
-                values.setdefault(card.get(name, "not stated"), []).append(run_name)
+                key = json.dumps(card.get(name), sort_keys=True, default=str)
+                values.setdefault(key, []).append(run_name)
         if len(values) > 1:
-            parts = [f"{stated(name, value)}: {_some(names)}" for value, names in values.items()]
+            parts = [f"{stated(name, json.loads(key))}: {_some(names)}" for key, names in values.items()]
             found.append(
                 Banner(
                     "stop",
-                    f"Mixed protocols: {WORDS.get(name, name)}",
+                    f"Mixed protocols: {words(name)}",
                     f"On {group.dataset}, {'; '.join(parts)}. Runs that differ in it are drawn side by side, but no "
                     f"difference between them is computed{aside}.",
                 )
@@ -78,12 +81,12 @@ def _mixed(group: Group) -> list[Banner]:
     return found
 
 
-def _as_stated(run: Run) -> dict[str, str]:
-    """A card's identity; of an imported one without what it leaves open, which its own banner names."""
-    card = identity(run.card)
+def _as_stated(run: Run) -> dict[str, Any]:
+    """The fields that must agree; of an imported card without what it leaves open, which its own banner names."""
+    card = pixels(run.card)
     if "origin" not in card:
         return card
-    return {name: text for name, text in card.items() if name == "limit" or (text not in _OPEN and name != "unknown")}
+    return {"limit": None} | {name: value for name, value in card.items() if value != "unknown" and name != "unknown"}
 
 
 def _of_run(run: Run) -> list[Banner]:

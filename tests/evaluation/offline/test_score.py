@@ -14,10 +14,14 @@ from rtx.evaluation.offline.truth import CocoFile, LabelFolder
 from rtx.metrics import miou
 from rtx.metrics.coco import coco_ap
 from rtx.metrics.coco_truth import read_truth
-from rtx.results.confidence import same_pixels
+from rtx.reports.runs.compare import compare
+from rtx.reports.runs.groups import group_runs
+from rtx.reports.runs.runs import load_runs
+from rtx.results.conditions import grid
 from rtx.results.evaluation import Evaluation
 from rtx.results.intervals import confidence
 from rtx.results.predictions import detections_to_bytes, encode_map, maps_to_bytes
+from rtx.results.protocol import same_pixels
 from rtx.types import Condition
 from tests.metrics.coco_worlds import CATEGORIES, world, write_annotations
 from tests.results.test_predictions import results
@@ -185,6 +189,19 @@ def test_two_runs_are_compared_on_the_same_pixels_only(coco: Path) -> None:
         confidence(Evaluation.read(coco / "a").evidence, "bbox_mAP")
     with pytest.raises(BadValue, match="give the output folder of an evaluation"):
         Evaluation.read(coco / "absent")
+
+
+def test_two_models_scored_on_the_same_ground_truth_are_compared_and_ranked(labels: Path) -> None:
+    truth = LabelFolder(labels / "labels", 4, reduce_zero_label=True)
+    for n, (name, place) in enumerate((("one", "fog/3"), ("two", "clean"))):
+        for condition in grid():
+            shutil.copytree(labels / "predictions" / place, labels / name / condition.key)
+        score_predictions(labels / name, truth, labels / f"scored{n}")
+    a, b = load_runs([labels / "scored0", labels / "scored1"])
+    assert compare(a, b).line("mPC").change > 0
+    (group,) = group_runs([a, b])
+    assert group.comparable == (a, b) and "highest mPC" in group.roles["two"]
+    same_pixels(a.card, b.card)
 
 
 def test_what_an_exported_set_states_goes_into_the_card(coco: Path) -> None:
