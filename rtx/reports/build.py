@@ -35,6 +35,7 @@ from rtx.reports.tables import table as tables
 from rtx.reports.text.banners import Banner, banners, merged
 from rtx.reports.text.verdict import gain, verdict
 from rtx.results.examples import Examples, read_examples
+from rtx.results.folder import CELLS, PROTOCOL
 from rtx.types import CLEAN, SEVERITIES, Condition
 
 log = logging.getLogger(__name__)
@@ -102,7 +103,7 @@ def build(
     """
     if not runs:
         raise BadValue("a report over no run: give at least one evaluation folder")
-    if out.is_file() or (out / "protocol.json").exists() or (out / "cells").exists():
+    if out.is_file() or (out / PROTOCOL).exists() or (out / CELLS).exists():
         raise RunConflict(f"report folder {str(out)!r} is a file or holds an evaluation; choose another --out")
     groups = group_runs(runs)
     said = tuple(merged(banners(groups)))

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from rtx.errors import BadValue, RtxError
 from rtx.files import write_atomic
 from rtx.metrics.per_image import DetectionEvidence, Evidence, PixelEvidence, Ranking
+from rtx.results.cell import Cell
 from rtx.results.evaluation import Evaluation
 from rtx.results.folder import BY_CLASS
 from rtx.results.resample import scores
@@ -119,6 +120,24 @@ def read_classes(evaluation: Evaluation, metric: str) -> tuple[list[str], Rows]:
         log.warning("%s: left out, it belongs to other scores; the evaluation's command writes it again", path)
         return [], {}
     return (names, rows) if of_metric else ([], {})
+
+
+def with_classes(evaluation: Evaluation, metric: str) -> dict[Condition, Cell]:
+    """The cells with a metric `<metric>/<class>` for every class, where these are known.
+
+    Names that come twice get their number: nothing may stand for two classes.
+
+    Raises:
+        BadValue: the file of scores by class is damaged.
+    """
+    classes, rows = read_classes(evaluation, metric)
+    names = [f"{name} ({n})" if classes.count(name) > 1 else name for n, name in enumerate(classes)]
+    found = {}
+    for condition, cell in evaluation.cells.items():
+        row = rows.get(condition, [None] * len(names))
+        there = {f"{metric}/{name}": value for name, value in zip(names, row, strict=True) if value is not None}
+        found[condition] = replace(cell, metrics={**cell.metrics, **there})
+    return found
 
 
 def write_classes(evaluation: Evaluation, metric: str, classes: Sequence[str]) -> None:

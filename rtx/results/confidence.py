@@ -101,24 +101,6 @@ def write_confidences(
     kept = _kept(evaluation)
     if kept and _fits(kept, evaluation, metrics, resamples, seed):
         return kept.metrics
-    found, without, table, n_images = resample(evaluation, metrics, resamples, seed)
-    content = table_bytes(table, metrics[0], draws_name(evaluation.card, n_images, resamples, seed))
-    write_whole(evaluation.root / RESAMPLED, content)
-    write_atomic(evaluation.root / CONFIDENCE, confidence_text(evaluation, found, without, content))
-    return found
-
-
-def resample(
-    evaluation: Evaluation, metrics: Sequence[str], resamples: int = RESAMPLES, seed: int = 0
-) -> tuple[dict[str, Confidence], dict[str, str], Table, int]:
-    """Intervals of several metrics, the headline first.
-
-    Returns:
-        Metric -> intervals; metric -> why it has none; the resampled headline; how many images each resampling draws.
-
-    Raises:
-        MissingConditions: no cell at all can be resampled.
-    """
     faults: dict[str, dict[Condition, str]] = {name: {} for name in metrics}
     expected = {c: {n: cell.metrics.get(n, np.nan) for n in metrics} for c, cell in evaluation.cells.items()}
     tables, n_images = resampled_tables(evaluation.evidence, metrics, resamples, seed, expected=expected, faults=faults)
@@ -128,7 +110,11 @@ def resample(
         if table
     }
     without = {name: next(iter(faults[name].values())) for name in metrics if name not in found}
-    return found, without, tables[metrics[0]], n_images
+    draws = f"{resamples} resamples of {n_images} images, seed {seed}, data {evaluation.card.get('data_sha256')}"
+    table = table_bytes(tables[metrics[0]], metrics[0], draws)
+    write_whole(evaluation.root / RESAMPLED, table)
+    write_atomic(evaluation.root / CONFIDENCE, confidence_text(evaluation, found, without, table))
+    return found
 
 
 def confidence_text(
@@ -154,11 +140,6 @@ def confidence_text(
     }
     content["made_from"] = evaluation.made_from(content, first.conditions)
     return json.dumps(content, indent=1) + "\n"
-
-
-def draws_name(card: Mapping[str, Any], n_images: int, resamples: int = RESAMPLES, seed: int = 0) -> str:
-    """Names the images of each resampling: rows of two runs with the same name can be subtracted."""
-    return f"{resamples} resamples of {n_images} images, seed {seed}, data {card.get('data_sha256')}"
 
 
 def table_bytes(table: Table, metric: str, draws: str) -> bytes:

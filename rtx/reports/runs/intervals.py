@@ -1,7 +1,6 @@
-"""Confidence intervals over images: what an evaluation left beside its cells, or what its evidence gives.
+"""Confidence intervals over images, as an evaluation left them beside its cells: see `rtx.results.confidence`.
 
-The files are those of `rtx.results.confidence`. Without them, evidence is resampled here as long as it is small;
-nothing is invented where there is none.
+Nothing is invented where there are none.
 """
 
 from __future__ import annotations
@@ -11,15 +10,14 @@ import io
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rtx.corruptions import BENCHMARK
-from rtx.errors import BadValue, RtxError
-from rtx.results.confidence import Known, draws_name, read_confidences, resample
+from rtx.errors import BadValue
+from rtx.results.confidence import Known, read_confidences
 from rtx.results.evaluation import Evaluation
 from rtx.results.folder import CONFIDENCE, RESAMPLED
 from rtx.results.intervals import Confidence, Ends, Interval
@@ -28,9 +26,8 @@ from rtx.types import CLEAN, SEVERITIES, Condition
 log = logging.getLogger(__name__)
 
 Floats = NDArray[np.float64]
-EVIDENCE = 1_000_000
-"""Bytes of evidence of one run that a report resamples by itself: some seconds; a sweep does it for larger ones."""
 QUANTILES = (0.025, 0.975)
+_WHOLE = {CLEAN, *(Condition(name, level) for name in BENCHMARK for level in SEVERITIES)}
 
 
 @dataclass(frozen=True)
@@ -73,28 +70,28 @@ class Intervals:
     """Everything known about the spread of one run's metric.
 
     Attributes:
-        single: intervals by name, those of cells under `cells`.
+        known: its intervals, as they lie in the folder.
         resamples: what they are made of.
         absent: why there is none.
-        others: metric beside the headline -> its intervals, named as in `single`.
+        others: metric beside the headline -> its intervals.
     """
 
-    single: Mapping[str, Any] = field(default_factory=dict)
+    known: Confidence | None = None
     resamples: Resamples | None = None
     absent: str = ""
-    others: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    others: Mapping[str, Confidence] = field(default_factory=dict)
 
     def of_other(self, metric: str, name: str) -> Ends | None:
         """Interval of `P`, `mPC` or `rPC` of a metric beside the headline."""
-        return self.others.get(metric, {}).get(name)
+        return _ends_of(self.others.get(metric), name)
 
     def of(self, name: str) -> Ends | None:
         """Interval of `P`, `mPC` or `rPC`."""
-        return self.single.get(name)
+        return _ends_of(self.known, name)
 
     def cell(self, condition: Condition) -> Ends | None:
         """Interval of one cell."""
-        return self.single.get("cells", {}).get(condition.key)
+        return _ends(self.known.cells.get(condition)) if self.known else None
 
     def severity(self, level: int) -> Ends | None:
         """Interval of the mean over the 15 corruptions at one severity; of the clean score for 0."""
@@ -146,10 +143,9 @@ def read_intervals(evaluation: Evaluation, metric: str) -> Intervals:
     if isinstance(known, str):
         if known:
             log.warning("%s: left out, %s", evaluation.root / CONFIDENCE, known)
-        return _from_evidence(evaluation, metric, known)
-    single, *others = (_single(row, evaluation) for row in known.metrics.values())
-    names = list(known.metrics)[1:]
-    return Intervals(single, _resamples_of(evaluation, metric, known), others=dict(zip(names, others, strict=True)))
+        return Intervals(absent=known or f"no {CONFIDENCE}; the evaluation's command writes it")
+    others = {name: row for name, row in known.metrics.items() if name != metric}
+    return Intervals(known.headline, _resamples_of(evaluation, metric, known), others=others)
 
 
 def _resamples_of(evaluation: Evaluation, metric: str, known: Known) -> Resamples | None:
@@ -175,34 +171,12 @@ def _resamples_of(evaluation: Evaluation, metric: str, known: Known) -> Resample
     return found
 
 
-def _single(known: Confidence, evaluation: Evaluation) -> dict[str, Any]:
-    """Intervals by name; means over the grid only where the grid of both is whole."""
-    every = {CLEAN, *(Condition(name, level) for name in BENCHMARK for level in SEVERITIES)}
-    whole = every <= set(known.cells) and every <= set(evaluation.cells)
-    found = {name: _ends(getattr(known, name)) for name in (("P", "mPC", "rPC") if whole else ("P",))}
-    by_cell = {condition.key: _ends(end) for condition, end in known.cells.items()}
-    return {**found, "cells": {key: ends for key, ends in by_cell.items() if ends}}
+def _ends_of(known: Confidence | None, name: str) -> Ends | None:
+    """The ends of `P`; of `mPC` and `rPC` only over the whole grid."""
+    if known is None or (name != "P" and not _WHOLE <= set(known.cells)):
+        return None
+    return _ends(getattr(known, name))
 
 
 def _ends(found: Interval | None) -> Ends | None:
     return (found.low, found.high) if found and np.isfinite(found.low) and np.isfinite(found.high) else None
-
-
-def _from_evidence(evaluation: Evaluation, metric: str, absent: str) -> Intervals:
-    cells = evaluation.cells
-    sizes = [size for condition in cells if (size := evaluation.evidence.size(condition)) is not None]
-    if len(sizes) < len(cells):
-        return Intervals(absent=absent or f"{len(cells) - len(sizes)} of its cells keep no evidence")
-    if sum(sizes) > EVIDENCE:  # by size and not by time, so that the same runs give the same report anywhere
-        size = f"{sum(sizes) / 1e6:.0f} MB"
-        return Intervals(absent=absent or f"its evidence ({size}) is too large to resample here, and no {CONFIDENCE}")
-    try:
-        found, _, table, n_images = resample(evaluation, (metric,))
-    except RtxError as error:
-        return Intervals(absent=str(error))
-    if lost := set(cells) - set(table):
-        log.warning("%s: %d cells cannot be resampled", evaluation.root, len(lost))
-    columns = {condition: column for column, condition in enumerate(table)}
-    values = np.stack([row[1:] for row in table.values()], axis=1)
-    resamples = Resamples(draws_name(evaluation.card, n_images), columns, values)
-    return Intervals(_single(found[metric], evaluation), resamples)

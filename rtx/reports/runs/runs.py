@@ -17,7 +17,7 @@ from rtx.metrics.robustness import Summary, summarise
 from rtx.results.cell import Cell
 from rtx.results.evaluation import Evaluation
 from rtx.results.folder import INSIDE_RUN, SUMMARY, find_evaluations
-from rtx.reports.runs.classes import with_classes
+from rtx.results.by_class import with_classes
 from rtx.reports.runs.intervals import Intervals, read_intervals
 from rtx.reports.runs.naming import Source, dataset_of, datasets_of, method_of, source_of, unique_names
 from rtx.reports.text.remedy import remedy
