@@ -20,7 +20,7 @@ import numpy as np
 from rtx.errors import BadValue
 from rtx.files import write_atomic, write_whole
 from rtx.results.evaluation import Evaluation
-from rtx.results.folder import CONFIDENCE, RESAMPLED
+from rtx.results.folder import CONFIDENCE, RESAMPLED, evidence_path
 from rtx.results.intervals import Confidence, intervals
 from rtx.results.resample import RESAMPLES, Table, resampled_tables
 from rtx.results.summary import defined_metrics, write_summary
@@ -187,6 +187,6 @@ def _fits(known: Known, evaluation: Evaluation, metrics: Sequence[str], resample
         (found.metric, found.resamples, found.seed) == (metrics[0], resamples, seed)
         and set(metrics) == {*known.metrics, *known.without}
         and set(found.conditions) == set(evaluation.cells)
-        and all((c in found.cells) == (evaluation.evidence.size(c) is not None) for c in evaluation.cells)
+        and all((c in found.cells) == evidence_path(evaluation.root, c).is_file() for c in evaluation.cells)
         and (evaluation.root / RESAMPLED).is_file()
     )

@@ -55,13 +55,6 @@ class EvidenceFiles(Mapping[Condition, Evidence]):
     def __len__(self) -> int:
         return len(self.conditions)
 
-    def size(self, condition: Condition) -> int | None:
-        """Bytes of a file; None where it is not there. Nothing is read."""
-        try:
-            return evidence_path(self.root, condition).stat().st_size
-        except OSError:
-            return None
-
 
 class Evaluation:
     """An evaluation in memory: its files are read once, and everything that is made of them shares this.

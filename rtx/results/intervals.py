@@ -110,12 +110,7 @@ class Confidence:
 
 
 def confidence(
-    evidence: Mapping[Condition, Evidence],
-    metric: str,
-    *,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-    expected: Mapping[Condition, float] | None = None,
+    evidence: Mapping[Condition, Evidence], metric: str, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> Confidence:
     """Intervals for one model.
 
@@ -124,14 +119,12 @@ def confidence(
         metric: which metric.
         resamples: how many resamplings.
         seed: of the draws.
-        expected: the scores that the cell files hold; evidence that gives another one is refused.
 
     Raises:
-        BadValue: cells were scored on different images, or a cell's evidence does not give its score.
+        BadValue: cells were scored on different images.
         MissingConditions: there is no cell.
     """
-    known = {condition: {metric: value} for condition, value in (expected or {}).items()}
-    tables, n_images = resampled_tables(evidence, (metric,), resamples, seed, expected=known)
+    tables, n_images = resampled_tables(evidence, (metric,), resamples, seed, expected={})
     return intervals(tables[metric], metric, n_images, seed=seed)
 
 

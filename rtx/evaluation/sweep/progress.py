@@ -10,18 +10,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rtx.corruptions import BENCHMARK
 from rtx.errors import BadValue, RtxError
 from rtx.evaluation.sweep.claims import Holder, holders
 from rtx.results.cell import Cell
 from rtx.results.command import Command, read_commands
+from rtx.results.conditions import grid
 from rtx.results.folder import CELLS, SUMMARY, CellFolder, evidence_path
-from rtx.types import CLEAN, SEVERITIES, Condition
+from rtx.types import Condition
 
 RECENT = 20
 """Cells that the pace is measured on."""
 STALLED_SECONDS = 600.0
-WHOLE = (CLEAN, *(Condition(name, level) for name in BENCHMARK for level in SEVERITIES))
+WHOLE = grid()
 
 
 @dataclass(frozen=True)

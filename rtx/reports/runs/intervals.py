@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from rtx.corruptions import BENCHMARK
 from rtx.errors import BadValue
+from rtx.results.conditions import grid
 from rtx.results.confidence import Known, read_confidences
 from rtx.results.evaluation import Evaluation
 from rtx.results.folder import CONFIDENCE, RESAMPLED
@@ -27,7 +28,7 @@ log = logging.getLogger(__name__)
 
 Floats = NDArray[np.float64]
 QUANTILES = (0.025, 0.975)
-_WHOLE = {CLEAN, *(Condition(name, level) for name in BENCHMARK for level in SEVERITIES)}
+_WHOLE = set(grid())
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from rtx.corruptions import BENCHMARK, CORRUPTIONS, HELD_OUT
 from rtx.errors import BadValue
 from rtx.metrics.robustness import Summary, summarise
 from rtx.results.cell import Cell
+from rtx.results.conditions import grid
 from rtx.results.evaluation import Evaluation
 from rtx.results.folder import INSIDE_RUN, SUMMARY, find_evaluations
 from rtx.results.by_class import with_classes
@@ -25,7 +26,6 @@ from rtx.types import CLEAN, SEVERITIES, Condition
 
 log = logging.getLogger(__name__)
 
-EVERY_CONDITION = (CLEAN, *(Condition(name, level) for name in CORRUPTIONS for level in SEVERITIES))
 # What P and mPC are made of when a folder's summary is not there to say it.
 _HEADLINES = ("bbox_mAP", "mIoU", "AP50_07", "AP50_area", "AP50", "segm_mAP")
 
@@ -181,7 +181,7 @@ class Run:
         return remedy(self.folder, self.card, wanted, whole=whole)
 
 
-BENCHMARK_CELLS = (CLEAN, *(Condition(name, level) for name in BENCHMARK for level in SEVERITIES))
+BENCHMARK_CELLS = grid()
 
 
 def load_run(folder: Path) -> Run:

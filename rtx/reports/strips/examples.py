@@ -10,6 +10,7 @@ import numpy as np
 
 from rtx.reports.strips.pixels import Pixels, made_again, stored
 from rtx.reports.text.wording import percent
+from rtx.results import predictions
 from rtx.results.examples import IGNORED, SHOWN, Box, Example, Labels
 from rtx.types import Condition
 
@@ -113,10 +114,7 @@ def _area(box: Sequence[float]) -> float:
 
 def read_map(path: Path) -> Labels:
     """A label map."""
-    from PIL import Image
-
-    with Image.open(path) as image:
-        return np.asarray(image.convert("L") if image.mode not in ("L", "P") else image, np.uint8)
+    return predictions.read_map(path, str(path)).astype(np.uint8)
 
 
 def map_quality(truth: Labels, found: Labels) -> float:
