@@ -69,7 +69,7 @@ def train(cfg: Config, *, hooks: Sequence[Hook] = ()) -> Runner:
     _forget_visualizers()
     runner = Runner.from_cfg(cfg)
     if is_main_process():
-        from rtx.results.cell import write_atomic
+        from rtx.files import write_atomic
 
         write_atomic(work_dir / "environment.json", json.dumps(environment(), indent=1) + "\n")
         write_atomic(work_dir / "run.json", json.dumps(identity(cfg), indent=1) + "\n")

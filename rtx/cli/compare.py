@@ -43,10 +43,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Compare, print, and judge."""
     from rtx.errors import BadValue
+    from rtx.files import write_atomic
     from rtx.reports.runs import compare as comparing
     from rtx.reports.runs.runs import load_runs
     from rtx.reports.tables.table import markdown, text_in_markdown
-    from rtx.results.cell import write_atomic
 
     runs = load_runs([Path(args.a), Path(args.b)], names=args.names)
     if len(runs) != 2:

@@ -8,8 +8,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from rtx.errors import RtxError
-from rtx.results.cell import CellFolder
-from rtx.results.repair import sound_cells
+from rtx.results.evaluation import sound_cells
+from rtx.results.folder import CellFolder
 from rtx.types import CLEAN, Condition
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write one evaluation folder for each file."""
     from rtx.reports.text.wording import percent
-    from rtx.results.cell import CellFolder
+    from rtx.results.evaluation import Evaluation
+    from rtx.results.folder import CellFolder
     from rtx.results.published_files import import_folder, named
     from rtx.results.summary import write_summary
 
@@ -27,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
         folder.open()
         for cell in found.cells.values():
             folder.write(cell)
-        summary = write_summary(out, found.cells, found.headline, folder.card)
+        summary = write_summary(Evaluation(out, folder.card, found.cells, folder.key), found.headline)
         numbers = f"P {percent(summary['P'])}, {summary['label']} {percent(summary['mPC'])}"
         whole = f", rPC {percent(summary['rPC'])}" if summary["complete"] else ""
         print(f"{out}: {found.headline} {numbers}{whole}")

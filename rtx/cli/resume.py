@@ -1,43 +1,32 @@
-"""The command that goes on where a run stopped, as a person types it."""
+"""The command that was typed, and the one that goes on where a run stopped."""
 
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 LAUNCHERS = ("torchrun", "torch.distributed.run", "torch.distributed.launch", "torch/distributed/run.py")
 
 
-def resume_words(
-    *, keep_overwrite: bool = False, argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = None
-) -> list[str]:
-    """The words of the running command, ready to be typed again.
+def typed_words(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> tuple[str, ...]:
+    """The words of the running command as a person types them.
 
     Args:
-        keep_overwrite: leave `--overwrite` in; only where nothing was overwritten yet. Otherwise it would throw away
-            what is finished.
         argv: of the process, interpreter included; the running one's when None.
         environ: its environment; the running one's when None.
     """
     environ = os.environ if environ is None else environ
     words = list(sys.orig_argv if argv is None else argv)
-    launcher = _launcher_words(environ, words)
-    words = launcher or _plain(words)
-    return [word for word in words if keep_overwrite or not _is_overwrite(word)]
+    return tuple(_launcher_words(environ, words) or _plain(words))
 
 
-def resume_command(*, keep_overwrite: bool = False) -> str:
-    """The same as one line for a shell."""
-    return shlex.join(resume_words(keep_overwrite=keep_overwrite))
-
-
-def _is_overwrite(word: str) -> bool:
+def without_overwrite(words: Iterable[str]) -> tuple[str, ...]:
+    """Words that go on where a run stopped: `--overwrite` would throw away what is finished."""
     # argparse takes abbreviations.
-    return word.startswith("--ov") and "--overwrite".startswith(word)
+    return tuple(word for word in words if not (word.startswith("--ov") and "--overwrite".startswith(word)))
 
 
 def _plain(words: list[str]) -> list[str]:

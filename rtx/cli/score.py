@@ -16,6 +16,7 @@ import argparse
 from pathlib import Path
 
 from rtx.errors import BadValue
+from rtx.types import Condition
 
 HELP = "score predictions made elsewhere on corrupted images (COCO results, label maps)"
 
@@ -58,7 +59,8 @@ def run(args: argparse.Namespace) -> int:
     from rtx.evaluation.offline.score import check_exported, exported_settings, find_predictions, score_predictions
     from rtx.evaluation.offline.truth import CocoFile, LabelFolder, Truth
     from rtx.evaluation.offline.voc import VocFolder
-    from rtx.results.confidence import add_confidence
+    from rtx.results.confidence import write_results
+    from rtx.results.evaluation import Evaluation
 
     truth: Truth
     if args.coco:
@@ -82,6 +84,7 @@ def run(args: argparse.Namespace) -> int:
         check_exported(Path(args.exported), found, truth.names, hashes=not args.skip_hashes)
     summary = score_predictions(Path(args.predictions), truth, out, stated=stated, overwrite=args.overwrite)
     if args.resamples:
-        summary = add_confidence(out, summary, resamples=args.resamples)
+        evaluation = Evaluation.read(out, map(Condition.from_key, summary["cells"]))
+        summary = write_results(evaluation, summary["metric"], resamples=args.resamples)
     show_result(out, summary, print)
     return 0

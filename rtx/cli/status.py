@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the state of each evaluation."""
     from rtx.evaluation.sweep.progress import read_progress
-    from rtx.reports.runs.runs import find_evaluations
+    from rtx.results.folder import find_evaluations
 
     states = [read_progress(folder) for path in args.runs for folder in find_evaluations(Path(path))]
     if args.json:
@@ -89,7 +88,7 @@ def as_text(state: Any) -> str:
     if not state.complete:
         found = state.finishing()
         for command in found[:3]:
-            lines.append(f"  finish    cd {shlex.quote(command.folder)} && {shlex.join(command.words)}")
+            lines.append(f"  finish    {command.line}")
         if not found:
             lines.append("  finish    the same command again, without --overwrite; it is not recorded in the folder")
     return "\n".join(lines)

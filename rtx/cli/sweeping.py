@@ -9,11 +9,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from rtx.cli.resume import resume_command, resume_words
+from rtx.cli.resume import typed_words, without_overwrite
 from rtx.errors import RtxError
 from rtx.evaluation.protocol import Protocol
 from rtx.evaluation.sweep.events import Event, Planned
 from rtx.evaluation.sweep.interrupt import exit_status, sigterm_raises
+from rtx.results.command import Command, note_command, shell_line
 from rtx.types import Condition
 
 
@@ -26,6 +27,7 @@ class Sweep:
         rank: of this process; the first one speaks.
         begun: cells are being evaluated.
         overwrite: the command was told to.
+        typed: the words of the command.
     """
 
     def __init__(self, conditions: Sequence[Condition] = (), *, overwrite: bool = False) -> None:
@@ -34,15 +36,15 @@ class Sweep:
         self.rank = 0
         self.out: Path | None = None
         self.begun = False
+        self.typed = typed_words()
 
     def note(self, event: Event) -> None:
         """Leave the command in the folder once the sweep has one."""
         if isinstance(event, Planned):
             self.begun = True
             if self.rank == 0 and self.out is not None:
-                from rtx.results.command import note_command
-
-                note_command(self.out, resume_words(), Path.cwd(), self.conditions)
+                words = without_overwrite(self.typed)
+                note_command(self.out, Command(words, str(Path.cwd()), self.conditions))
 
     def evaluate(self, model: Any, data: Any, protocol: Protocol, **options: Any) -> dict[str, Any]:
         """`rtx.evaluation.evaluate.evaluate` into the folder, shown live by the first rank; the summary."""
@@ -94,10 +96,10 @@ class Sweep:
         """Print the command that goes on; before the first image it may still have to overwrite."""
         if self.rank > 0:
             return
-        command = resume_command(keep_overwrite=self.overwrite and not self.begun)
+        words = self.typed if self.overwrite and not self.begun else without_overwrite(self.typed)
         kept = (
             f"finished cells are kept in {self.out}; go on" if self.begun else "nothing was evaluated yet; start again"
         )
         # Inside Slurm there is no one to type: the job goes on when it is submitted again.
         job = " (or submit the same job again)" if "SLURM_JOB_ID" in os.environ else ""
-        print(f"\n{what}; {kept} with{job}:\n  {command}", file=sys.stderr, flush=True)
+        print(f"\n{what}; {kept} with{job}:\n  {shell_line(words)}", file=sys.stderr, flush=True)

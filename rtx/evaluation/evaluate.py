@@ -24,7 +24,8 @@ from rtx.evaluation.sweep.batches import loaders
 from rtx.evaluation.sweep.events import OnEvent
 from rtx.evaluation.sweep.share import Share, default_share
 from rtx.evaluation.sweep.sweep import Job, OnCell, run
-from rtx.results.cell import Cell, CellFolder
+from rtx.results.cell import Cell
+from rtx.results.folder import CellFolder
 from rtx.types import Condition
 
 

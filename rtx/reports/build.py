@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from rtx.errors import BadValue, RunConflict
+from rtx.files import write_atomic
 from rtx.reports.figures import fonts
 from rtx.reports.figures.breakdown import class_rows
 from rtx.reports.figures.style import FORMATS, save, settings
@@ -25,7 +26,7 @@ from rtx.reports.runs.runs import Run
 from rtx.reports.runs.trend import residual
 from rtx.reports.strips import figure as strip
 from rtx.reports.strips import strips
-from rtx.reports.strips.examples import Choice, Examples, picture, read_examples
+from rtx.reports.strips.examples import Choice, picture
 from rtx.reports.strips.pixels import Pixels
 from rtx.reports.strips.selection import choose, models_shown
 from rtx.reports.tables import long_form as rows
@@ -33,7 +34,8 @@ from rtx.reports.tables import paper_tables, run_tables
 from rtx.reports.tables import table as tables
 from rtx.reports.text.banners import Banner, banners, merged
 from rtx.reports.text.verdict import gain, verdict
-from rtx.results.cell import write_atomic
+from rtx.results.examples import Examples, read_examples
+from rtx.results.folder import CELLS, PROTOCOL
 from rtx.types import CLEAN, SEVERITIES, Condition
 
 log = logging.getLogger(__name__)
@@ -101,7 +103,7 @@ def build(
     """
     if not runs:
         raise BadValue("a report over no run: give at least one evaluation folder")
-    if out.is_file() or (out / "protocol.json").exists() or (out / "cells").exists():
+    if out.is_file() or (out / PROTOCOL).exists() or (out / CELLS).exists():
         raise RunConflict(f"report folder {str(out)!r} is a file or holds an evaluation; choose another --out")
     groups = group_runs(runs)
     said = tuple(merged(banners(groups)))

@@ -7,7 +7,7 @@ import io
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -31,7 +31,7 @@ def pack(head: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> bytes:
     return stream.getvalue()
 
 
-def unpack(path: Path, form: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+def unpack(path: Path | IO[bytes], form: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """Read the head and the arrays; nothing in the file is run. To be used inside `reading`.
 
     Raises:

@@ -1,46 +1,35 @@
 """The score of each class in each cell, from the evidence: who breaks, without a metric for each class in the cells.
 
-`by_class.json` beside the cells: `{"format": "rtx.by_class/2", "metric": "bbox_mAP", "key": <protocol>,
-"preview": false, "classes": [...], "cells": {"fog_3": [0.31, null, ...]}}`; null where a class has no object. Version 1
-named the classes of COCO files wrongly whose category ids do not ascend.
+`by_class.json` beside the cells: `{"format": "rtx.by_class/1", "metric": "bbox_mAP", "made_from": <sha256>,
+"preview": false, "classes": [...], "cells": {"fog_3": [0.31, null, ...]}}`; null where a class has no object.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rtx.errors import RtxError
+from rtx.errors import BadValue, RtxError
 from rtx.files import write_atomic
 from rtx.metrics.per_image import DetectionEvidence, Evidence, PixelEvidence, Ranking
-from rtx.results.confidence import evidence_path
-from rtx.results.evidence_file import load
-from rtx.results.protocol import protocol_key
+from rtx.results.cell import Cell
+from rtx.results.evaluation import Evaluation
+from rtx.results.folder import BY_CLASS
 from rtx.results.resample import scores
 from rtx.types import Condition
 
 log = logging.getLogger(__name__)
 
-FORMAT = "rtx.by_class/2"
-FIRST_FORMAT = "rtx.by_class/1"
-FILE = "by_class.json"
+FORMAT = "rtx.by_class/1"
 
 Floats = NDArray[np.float64]
-
-
-def names_are_sure(table: Mapping[str, Any], card: Mapping[str, Any]) -> bool:
-    """Whether a `by_class.json` names its classes rightly; of version 1 over COCO files, that of COCO itself does."""
-    if table["format"] == FORMAT or (card.get("metric") or {}).get("scorer") != "coco":
-        return True
-    names = table["classes"]
-    return len(names) == 80 and (names[0], names[-1]) == ("person", "toothbrush")
+Rows = dict[Condition, list[float | None]]
+"""Condition -> score of each class, None where a class has no object."""
 
 
 def class_scores(evidence: Evidence, metric: str) -> Floats:
@@ -88,33 +77,85 @@ def _of_class(ranking: Ranking, index: int) -> Ranking:
     )
 
 
-def read_classes(root: Path, conditions: Iterable[Condition], metric: str, key: str) -> dict[Condition, Floats]:
-    """Scores by class of every cell that has evidence of this protocol."""
-    found = {}
-    for condition in conditions:
+def evidence_scores(evaluation: Evaluation, metric: str) -> Rows:
+    """Scores by class of every cell, from its evidence; cells without any are left out, with the reason in the log."""
+    rows: Rows = {}
+    for condition, cell in evaluation.cells.items():
         try:
-            row = class_scores(load(evidence_path(root, condition), key=key), metric)
+            row = class_scores(evaluation.evidence[condition], metric)
         except RtxError as error:
             log.info("no scores by class for %s: %s", condition.key, error)
             continue
-        if len(row):
-            found[condition] = row
+        if not len(row):
+            continue
+        known = row[~np.isnan(row)]
+        if len(known) and not np.isclose(known.mean(), cell.metrics.get(metric, np.nan), rtol=0, atol=1e-9):
+            log.warning("no scores by class for %s: its evidence is of other scores", condition.key)
+            continue
+        rows[condition] = [None if np.isnan(value) else float(value) for value in row]
+    return rows if any(value is not None for row in rows.values() for value in row) else {}
+
+
+def read_classes(evaluation: Evaluation, metric: str) -> tuple[list[str], Rows]:
+    """Names of the classes and their scores from `by_class.json`; empty where it does not count for metric and cells.
+
+    Raises:
+        BadValue: the file is damaged.
+    """
+    path = evaluation.root / BY_CLASS
+    if not path.is_file():
+        return [], {}
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+        rows = {Condition.from_key(key): list(row) for key, row in table["cells"].items()}
+        names = [str(name) for name in table["classes"]]
+        if table["format"] != FORMAT:
+            raise ValueError(f"format {table['format']!r}")
+        if any(len(row) != len(names) for row in rows.values()):
+            raise ValueError("rows of another length than the classes")
+        of_metric = table["metric"] == metric
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BadValue(f"{path}: not readable as scores by class ({error}); delete it") from error
+    if not evaluation.is_origin_of(table, rows):
+        log.warning("%s: left out, it belongs to other scores; the evaluation's command writes it again", path)
+        return [], {}
+    return (names, rows) if of_metric else ([], {})
+
+
+def with_classes(evaluation: Evaluation, metric: str) -> dict[Condition, Cell]:
+    """The cells with a metric `<metric>/<class>` for every class, where these are known.
+
+    Names that come twice get their number: nothing may stand for two classes.
+
+    Raises:
+        BadValue: the file of scores by class is damaged.
+    """
+    classes, rows = read_classes(evaluation, metric)
+    names = [f"{name} ({n})" if classes.count(name) > 1 else name for n, name in enumerate(classes)]
+    found = {}
+    for condition, cell in evaluation.cells.items():
+        row = rows.get(condition, [None] * len(names))
+        there = {f"{metric}/{name}": value for name, value in zip(names, row, strict=True) if value is not None}
+        found[condition] = replace(cell, metrics={**cell.metrics, **there})
     return found
 
 
-def write_classes(
-    root: Path, conditions: Iterable[Condition], metric: str, card: Mapping[str, Any], classes: Sequence[str]
-) -> None:
+def write_classes(evaluation: Evaluation, metric: str, classes: Sequence[str]) -> None:
     """Write `by_class.json` from the evidence; nothing for a metric that is not made of classes."""
-    key = protocol_key(card)
-    rows = read_classes(root, conditions, metric, key)
-    if not rows or all(np.isnan(row).all() for row in rows.values()):
+    rows = evidence_scores(evaluation, metric)
+    if not rows:
         return
     if any(len(row) != len(classes) for row in rows.values()):
         found = len(next(iter(rows.values())))
-        log.warning("%s: evidence of %d classes, the data set names %d", root, found, len(classes))
+        log.warning("%s: evidence of %d classes, the data set names %d", evaluation.root, found, len(classes))
         return
-    cells = {c.key: [None if np.isnan(v) else float(v) for v in row] for c, row in rows.items()}
-    head = {"format": FORMAT, "metric": metric, "key": key, "preview": card.get("limit") is not None}
-    table = {**head, "classes": list(map(str, classes)), "cells": cells}
-    write_atomic(root / FILE, json.dumps(table) + "\n")
+    table = {
+        "format": FORMAT,
+        "metric": metric,
+        "made_from": "",
+        "preview": evaluation.card.get("limit") is not None,
+        "classes": list(map(str, classes)),
+        "cells": {condition.key: row for condition, row in rows.items()},
+    }
+    table["made_from"] = evaluation.made_from(table, rows)
+    write_atomic(evaluation.root / BY_CLASS, json.dumps(table) + "\n")

@@ -11,26 +11,29 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from rtx.corruptions import CORRUPTIONS
-from rtx.errors import BadValue, RunConflict
-from rtx.files import write_atomic
-from rtx.results.clean_up import remove_results
-from rtx.results.protocol import protocol_key, without_context
+from rtx.errors import BadValue
+from rtx.results.protocol import protocol_key
 from rtx.types import Condition
 
-__all__ = [
-    "CELL_FORMAT",
-    "Cell",
-    "CellFolder",
-    "mixed_makers",
-    "mixed_text",
-    "write_atomic",
-]
-
 CELL_FORMAT = "rtx.cell/1"
+
+KnownCard = tuple[dict[str, Any], str]
+"""A protocol card and its key."""
+
+
+def known_card(card: dict[str, Any], known: list[KnownCard]) -> KnownCard:
+    """A card that is equal to a known one, with its key; else the card itself, hashed and known from now on.
+
+    The cells of a folder share one card, or one for each device and set of library versions.
+    """
+    found = next((row for row in known if row[0] is card or row[0] == card), None)
+    if found is None:
+        found = card, protocol_key(card)
+        known.append(found)
+    return found
 
 
 @dataclass(frozen=True)
@@ -53,11 +56,15 @@ class Cell:
     flags: tuple[str, ...] = ()
     timing: dict[str, Any] = field(default_factory=dict)
 
-    def to_json(self) -> str:
-        """The text of the cell file; NaN is written as null."""
+    def to_json(self, key: str | None = None) -> str:
+        """The text of the cell file; NaN is written as null.
+
+        Args:
+            key: of its protocol card, where that is known.
+        """
         row = {
             "format": CELL_FORMAT,
-            "key": protocol_key(self.protocol),
+            "key": key or protocol_key(self.protocol),
             "corruption": self.condition.corruption,
             "severity": self.condition.severity,
             "family": CORRUPTIONS.get(self.condition.corruption, "clean"),
@@ -71,8 +78,13 @@ class Cell:
         return json.dumps({**row, "checksum": _checksum(row)}, indent=1, sort_keys=True) + "\n"
 
     @classmethod
-    def from_json(cls, text: str, *, place: str) -> Cell:
+    def from_json(cls, text: str, *, place: str, known: list[KnownCard] | None = None) -> Cell:
         """Read a cell file's text.
+
+        Args:
+            text: the file's content.
+            place: what to call it in an error.
+            known: see `known_card`; the cell refers to the card that is known.
 
         Raises:
             BadValue: it is no cell file, its key does not belong to its card, or its checksum is not that of its
@@ -80,11 +92,12 @@ class Cell:
         """
         try:
             row = json.loads(text)
+            card, own_key = known_card(row["protocol"], [] if known is None else known)
             cell = cls(
                 condition=Condition(row["corruption"], row["severity"]),
                 metrics={k: math.nan if v is None else float(v) for k, v in row["metrics"].items()},
                 n_images=int(row["n_images"]),
-                protocol=row["protocol"],
+                protocol=card,
                 flags=tuple(row["flags"]),
                 timing=row["timing"],
             )
@@ -94,7 +107,7 @@ class Cell:
             raise BadValue(
                 f"{place}: not an rtx cell file ({error}); delete it and run the evaluation again"
             ) from error
-        if key != protocol_key(cell.protocol):
+        if key != own_key:
             raise BadValue(f"{place}: its key does not match its protocol card, it was edited; delete it and run again")
         if given != _checksum(row):
             raise BadValue(f"{place}: its content does not match its checksum, it was edited; delete it and run again")
@@ -124,113 +137,7 @@ def mixed_text(mixed: Mapping[str, Iterable[str]]) -> str:
     return ", ".join(f"{name} {' / '.join(values)}" for name, values in mixed.items())
 
 
-class CellFolder:
-    """The cells of one evaluation: `protocol.json` and `cells/<condition>.json` in one folder.
-
-    Args:
-        root: the output folder; it is made on the first write.
-        card: the protocol card of this evaluation.
-        overwrite: replace what another protocol left there instead of refusing.
-
-    Raises:
-        RunConflict: the folder holds cells of another protocol; the fields that differ are named.
-        BadValue: the folder's `protocol.json` is damaged.
-    """
-
-    def __init__(self, root: Path, card: dict[str, Any], *, overwrite: bool = False) -> None:
-        self.root = root
-        self.card = json.loads(json.dumps(card, default=str))
-        self.key = protocol_key(self.card)
-        self.overwrite = overwrite
-        self.check()
-
-    def check(self) -> None:
-        """Refuse a folder of another protocol, unless that is to be replaced.
-
-        Raises:
-            RunConflict: the folder holds cells of another protocol; the fields that differ are named.
-            BadValue: the folder's `protocol.json` is damaged.
-        """
-        if self.overwrite:
-            return
-        if self.root.is_file():
-            raise RunConflict(f"output folder {str(self.root)!r} is a file; choose another --out")
-        path = self.root / "protocol.json"
-        if not path.is_file():
-            return
-        try:
-            other = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise BadValue(
-                f"{path}: not readable as JSON ({error}); delete the folder or choose another --out"
-            ) from error
-        if protocol_key(other) == self.key:
-            return
-        there, now = without_context(other), without_context(self.card)
-        changed = [
-            f"{name}: {_short(there.get(name))} there, {_short(now.get(name))} now"
-            for name in sorted(there.keys() | now.keys())
-            if there.get(name) != now.get(name)
-        ]
-        raise RunConflict(
-            f"output folder {str(self.root)!r} belongs to another run ({'; '.join(changed)}); "
-            "choose another --out, or --overwrite to replace it"
-        )
-
-    def path(self, condition: Condition) -> Path:
-        """Where the cell of a condition lies."""
-        return self.root / "cells" / f"{condition.key}.json"
-
-    def open(self, *, spare: Path | None = None) -> None:
-        """Make the folder ready: remove all that another run left when overwriting, and write the card if it is absent.
-
-        Args:
-            spare: predictions that this run reads; they are not removed.
-
-        Raises:
-            OutputError: the folder cannot be written.
-        """
-        path = self.root / "protocol.json"
-        if self.overwrite:
-            remove_results(self.root, spare=spare)
-        if self.overwrite or not path.is_file():
-            write_atomic(path, json.dumps(self.card, indent=1, sort_keys=True) + "\n")
-
-    def write(self, cell: Cell) -> None:
-        """Write one cell file atomically."""
-        write_atomic(self.path(cell.condition), cell.to_json())
-
-    def read(self, conditions: Iterable[Condition]) -> dict[Condition, Cell]:
-        """The cells that are there, made under this protocol.
-
-        Raises:
-            BadValue: a file is damaged, or holds another condition than its name says.
-            RunConflict: a cell was made under another protocol.
-        """
-        cells: dict[Condition, Cell] = {}
-        for condition in conditions:
-            path = self.path(condition)
-            if not path.is_file():
-                continue
-            try:
-                text = path.read_text(encoding="utf-8")
-            except (OSError, UnicodeDecodeError) as error:
-                raise BadValue(f"{path}: cannot be read ({error}); delete it and run again") from error
-            cell = Cell.from_json(text, place=str(path))
-            if cell.condition != condition:
-                raise BadValue(f"{path}: holds {cell.condition.key}, not {condition.key}; delete it and run again")
-            if protocol_key(cell.protocol) != self.key:
-                raise RunConflict(f"{path} was made under another protocol; choose another --out, or --overwrite")
-            cells[condition] = cell
-        return cells
-
-
 def _checksum(row: Mapping[str, Any]) -> str:
     """Sha256 (hex) over a cell file's content, but for its timing."""
     content = {name: value for name, value in row.items() if name not in ("timing", "checksum")}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value, sort_keys=True, default=str)
-    return text if len(text) <= 60 else text[:57] + "..."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from rtx.corruptions import expand
+from rtx.corruptions import CORRUPTIONS, expand
 from rtx.errors import BadValue
 from rtx.types import CLEAN, SEVERITIES, Condition
 
@@ -36,3 +36,11 @@ def grid(
     if not cells:
         raise BadValue("nothing to evaluate: no corruption and no severity was given")
     return tuple(cells)
+
+
+def grid_order(condition: Condition) -> tuple[int, int]:
+    """Sorts conditions as tables show them: clean, then by corruption and severity."""
+    return _PLACES[condition.corruption], condition.severity
+
+
+_PLACES = {name: place for place, name in enumerate((CLEAN.corruption, *CORRUPTIONS))}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,19 +49,20 @@ def save(path: Path, evidence: Evidence, *, key: str = "", condition: str = "") 
     write_whole(path, to_bytes(evidence, key=key, condition=condition))
 
 
-def load(path: Path, *, key: str | None = None) -> Evidence:
+def load(path: Path, *, key: str | None = None, content: IO[bytes] | None = None) -> Evidence:
     """Read an evidence file.
 
     Args:
         path: the file.
         key: the protocol that it must belong to; any when None.
+        content: the file where it was read before; None to open it.
 
     Raises:
         BadValue: it is no evidence file, or belongs to another protocol.
     """
     with reading(path, "evidence file", "delete its cell and run again"):
-        head, content = unpack(path, EVIDENCE_FORMAT)
-        evidence = _from(head, content)
+        head, arrays = unpack(path if content is None else content, EVIDENCE_FORMAT)
+        evidence = _from(head, arrays)
     if key is not None and head["key"] != key:
         raise BadValue(f"{path}: belongs to another protocol than its cell; delete both and run again")
     return evidence

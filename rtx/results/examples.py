@@ -2,7 +2,24 @@
 
 Written beside the cells when an evaluation keeps its predictions. The images are the same for every model on the same
 data, since a report lays models side by side; corrupted pixels are not kept, because the original, the condition and
-the seed on the protocol card give them again. The format is read by `rtx.reports.strips.examples`.
+the seed on the protocol card give them again.
+
+An evaluation folder may hold `examples/index.json`, with the image files beside it:
+
+    {"format": "rtx.examples/1", "task": "detection" | "segmentation", "classes": ["person", ...], "evaluated": 5000,
+     "images": [{"id": "000000000139", "original": "00.jpg", "width": 640, "height": 426,
+                 "truth": [{"bbox": [x1, y1, x2, y2], "label": 0, "polygons": [[x, y, ...]]}],   # detection
+                 "ignored": [{"bbox": [x1, y1, x2, y2], "label": 0}],   # crowds, difficult objects; may be left out
+                 "truth_map": "139_truth.png",                                                   # segmentation
+                 "conditions": {"clean": {"image": "139_clean.jpg",
+                                          "predictions": [{"bbox": [...], "label": 0, "score": 0.9, "polygons": [...]}],
+                                          "map": "139_clean_map.png"}, "fog_3": {...}}}]}
+
+A condition without an `image` is the `original` under the engine, seed and channel order of the protocol card; `id` is
+what seeds its noise. `rtx corrupt_eval --keep-predictions` writes folders of that kind, other tools may store pictures.
+Boxes are in pixels of `width` and `height`. Label maps are 8-bit PNG files of class indices, 255 where nothing counts.
+A strip needs the clean image and all five severities of a corruption. `key`, where it is there, is the protocol's: with
+another one than the card's the examples are left out.
 """
 
 from __future__ import annotations
@@ -11,18 +28,22 @@ import json
 import logging
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from rtx.corruptions import DEFAULT_ENGINE, ENGINES
+from rtx.errors import BadValue
 from rtx.files import write_atomic, write_whole
 from rtx.metrics.coco import Detections
+from rtx.results.folder import EXAMPLES, INDEX, predictions_path
 from rtx.results.predictions import encode_map, read_detections, read_map, read_maps
+from rtx.results.protocol import protocol_key
 from rtx.results.subset import stratified
-from rtx.types import Condition
+from rtx.types import CLEAN, Condition
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +57,86 @@ SHOWN = 0.3
 IGNORED = 255
 
 Labels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Maker:
+    """What made the pixels of a run.
+
+    Attributes:
+        engine: which implementation; None where the card names none that is here.
+        seed: the corruption seed.
+        channel_order: what the corruptions were given.
+    """
+
+    engine: str | None = DEFAULT_ENGINE
+    seed: int = 0
+    channel_order: str = "rgb"
+
+
+def maker_of(card: Mapping[str, Any]) -> Maker:
+    """What makes the pixels of a run again, from its protocol card."""
+    engine = str(card.get("corruption_engine"))
+    at = card.get("corruption_at", "original_resolution")
+    known = engine in ENGINES and at == "original_resolution" and card.get("image_key") == "file_stem"
+    seed = card.get("corruption_seed", 0)
+    order = str(card.get("channel_order", "rgb"))
+    return Maker(engine if known and isinstance(seed, int) else None, seed if isinstance(seed, int) else 0, order)
+
+
+NOTHING_KNOWN = Maker(None)
+
+
+@dataclass(frozen=True)
+class Box:
+    """One object, predicted or true.
+
+    Attributes:
+        bbox: left, top, right, bottom in pixels.
+        label: index into the classes.
+        score: 1 for a true one.
+        polygons: outlines of its mask, each [x, y, x, y, ...].
+    """
+
+    bbox: tuple[float, float, float, float]
+    label: int
+    score: float
+    polygons: tuple[tuple[float, ...], ...] = ()
+
+
+@dataclass(frozen=True)
+class View:
+    """One image under one condition, with what a model says about it; without a picture, the original gives it."""
+
+    image: Path | None
+    boxes: tuple[Box, ...]
+    map: Path | None
+
+
+@dataclass(frozen=True)
+class Example:
+    """One image of the test set under several conditions."""
+
+    id: str
+    width: int
+    height: int
+    truth: tuple[Box, ...]
+    truth_map: Path | None
+    views: Mapping[Condition, View]
+    original: Path | None = None
+    maker: Maker = NOTHING_KNOWN
+    ignored: tuple[Box, ...] = ()
+
+
+@dataclass(frozen=True)
+class Examples:
+    """The examples of one run: of what task, with which images, out of how many that were evaluated."""
+
+    task: str
+    classes: tuple[str, ...]
+    images: Mapping[str, Example]
+    evaluated: int = 0
+    maker: Maker = NOTHING_KNOWN
 
 
 def write_examples(
@@ -60,7 +161,7 @@ def write_examples(
     Returns:
         The index file; None where there is nothing to draw: no predictions, no classes, or a classifier's.
     """
-    files = {c: path for c in conditions for path in (out / "predictions").glob(f"{c.key}.*")}
+    files = {c: path for c in conditions if (path := predictions_path(out, c))}
     classes = [str(name) for name in names or (getattr(dataset, "metainfo", None) or {}).get("classes") or ()]
     maps = all(path.suffix == ".zip" for path in files.values())
     if not files or not classes or not (maps or all(path.suffix == ".npz" for path in files.values())):
@@ -68,7 +169,7 @@ def write_examples(
     infos = pool(dataset, indices)
     if not infos or any("gt_label" in info for info in infos):
         return None
-    root = out / "examples"
+    root = out / EXAMPLES
     shutil.rmtree(root, ignore_errors=True)
     rows = [_row(root, number, info, maps=maps) for number, info in enumerate(infos)]
     keys = [Path(info["img_path"]).stem if maps else str(info["img_id"]) for info in infos]
@@ -79,9 +180,9 @@ def write_examples(
                 row["conditions"][condition.key] = found[name]
     task = "segmentation" if maps else "detection"
     table = {"format": FORMAT, "key": key, "task": task, "classes": classes, "evaluated": len(indices), "images": rows}
-    write_atomic(root / "index.json", json.dumps(table, separators=(",", ":")) + "\n")
+    write_atomic(root / INDEX, json.dumps(table, separators=(",", ":")) + "\n")
     log.info("examples: %d of %d images with %d cells in %s", len(rows), len(indices), len(files), root)
-    return root / "index.json"
+    return root / INDEX
 
 
 def pool(
@@ -112,6 +213,8 @@ def _row(root: Path, number: int, info: Mapping[str, Any], *, maps: bool) -> dic
     path = Path(info["img_path"])
     name = f"{number:02d}{path.suffix.lower()}"
     write_whole(root / name, path.read_bytes())
+    import cv2  # a report reads examples without OpenCV
+
     image = cv2.imread(str(path), cv2.IMREAD_COLOR)  # turned as its EXIF data say, like the evaluated one
     height, width = image.shape[:2] if image is not None else (info.get("height", 1), info.get("width", 1))
     row: dict[str, Any] = {"id": path.stem, "original": name, "width": int(width), "height": int(height)}
@@ -181,6 +284,7 @@ def _maps(root: Path, condition: Condition, path: Path, keys: Sequence[str]) -> 
 
 def outlines(mask: Mapping[str, Any], size: tuple[int, int]) -> list[list[int]]:
     """The outer borders of a run-length mask, [x, y, x, y, ...] each, as exact as a tile of 400 pixels can show."""
+    import cv2
     from pycocotools import mask as codec
 
     rle = dict(mask)
@@ -194,3 +298,65 @@ def outlines(mask: Mapping[str, Any], size: tuple[int, int]) -> list[list[int]]:
 
 def _rounded(values: Any) -> list[float]:
     return [round(float(v), 1) for v in values]
+
+
+def read_examples(folder: Path, card: Mapping[str, Any] | None = None) -> Examples | None:
+    """The examples of an evaluation folder, None where there are none.
+
+    Args:
+        folder: the evaluation.
+        card: its protocol card, which says how corrupted pixels are made again.
+
+    Raises:
+        BadValue: the index is damaged, or names a file outside the folder or one that is not there.
+    """
+    root = folder / EXAMPLES
+    path = root / INDEX
+    if not path.is_file():
+        return None
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+        if table["format"] != FORMAT:
+            raise ValueError(f"format {table['format']!r}")
+        if card and table.get("key") not in (None, protocol_key(card)):
+            log.warning("%s: its pictures are of another protocol than the cells, so they are left out", path)
+            return None
+        maker = maker_of(card or {})
+        images = [_example(row, root, maker) for row in table["images"]]
+        classes = tuple(map(str, table["classes"]))
+        evaluated = int(table.get("evaluated") or len(images))
+        return Examples(str(table["task"]), classes, {image.id: image for image in images}, evaluated, maker)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BadValue(f"{path}: not an index of examples ({error}); delete the folder or make it again") from error
+
+
+def _example(row: Mapping[str, Any], root: Path, maker: Maker) -> Example:
+    original = _file(root, row["original"]) if row.get("original") else None
+    again = original is not None and maker.engine is not None
+    views = {
+        Condition.from_key(key): View(
+            _file(root, view["image"]) if view.get("image") else None,
+            tuple(_box(b) for b in view.get("predictions", ())),
+            _file(root, view["map"]) if view.get("map") else None,
+        )
+        for key, view in row["conditions"].items()
+        if again or view.get("image") or (original and key == CLEAN.key)
+    }
+    truth_map = _file(root, row["truth_map"]) if row.get("truth_map") else None
+    truth = tuple(_box(b) for b in row.get("truth", ()))
+    ignored = tuple(_box(b) for b in row.get("ignored", ()))
+    size = int(row["width"]), int(row["height"])
+    return Example(str(row["id"]), *size, truth, truth_map, views, original, maker, ignored)
+
+
+def _file(root: Path, name: str) -> Path:
+    path = root / name
+    if not path.resolve().is_relative_to(root.resolve()) or not path.is_file():
+        raise ValueError(f"file {name!r} is not in the folder")
+    return path
+
+
+def _box(row: Mapping[str, Any]) -> Box:
+    left, top, right, bottom = (float(v) for v in row["bbox"])
+    polygons = tuple(tuple(float(v) for v in ring) for ring in row.get("polygons") or ())
+    return Box((left, top, right, bottom), int(row["label"]), float(row.get("score", 1.0)), polygons)

@@ -1,4 +1,4 @@
-"""How sure a score is: intervals from resampling the images, for P, every cell, mPC and rPC, and for two models.
+"""How sure a score is: intervals from resampling the images, for P, every cell, mPC and rPC.
 
 The images are drawn with replacement, and the same draws serve every cell and every model, so that what the cells share
 (an easy image is easy under fog as well) and what two models share (the same corrupted pixels) stays in the numbers.
@@ -19,18 +19,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtx.corruptions import BENCHMARK, CORRUPTIONS
-from rtx.errors import MissingConditions, RtxError
+from rtx.errors import RtxError
 from rtx.metrics.per_image import Evidence
-from rtx.results.resample import RESAMPLES, Source, Table, draw, resampled_table
+from rtx.results.resample import RESAMPLES, Table, resampled_tables
 from rtx.types import CLEAN, Condition
 
 log = logging.getLogger(__name__)
 
-__all__ = ["RESAMPLES", "Confidence", "Interval", "confidence", "draw", "intervals", "paired"]
-
 LEVEL = 0.95
+"""Share of the resamplings inside an interval."""
 
 Floats = NDArray[np.float64]
+Ends = tuple[float, float]
+"""Low and high end of an interval."""
+_AGGREGATES = ("P", "mPC", "rPC")
 UNDEFINED = "the score is undefined in every resampling"
 
 
@@ -53,7 +55,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Confidence:
-    """Intervals of one metric over one grid, or of the difference of two.
+    """Intervals of one metric over one grid.
 
     Attributes:
         metric: which one.
@@ -67,7 +69,6 @@ class Confidence:
         cells: condition -> interval.
         means: corruption or family -> the mean over its cells.
         drops: corruption or family -> 1 - mean / P.
-        better: for a difference, share of the resamplings in which the first model has the higher P, mPC and rPC.
         missing: what has no interval (a condition's key, P, mPC or rPC), and why.
     """
 
@@ -82,8 +83,13 @@ class Confidence:
     cells: dict[Condition, Interval]
     means: dict[str, Interval] = field(default_factory=dict)
     drops: dict[str, Interval] = field(default_factory=dict)
-    better: dict[str, float] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        """All cells that were to be resampled: those with an interval, and those without."""
+        keys = {c.key: c for c in self.cells} | {k: Condition.from_key(k) for k in self.missing if k not in _AGGREGATES}
+        return tuple(keys.values())
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain JSON values: NaN becomes None, conditions become their keys."""
@@ -93,8 +99,8 @@ class Confidence:
     @classmethod
     def from_dict(cls, row: Mapping[str, Any]) -> Confidence:
         """Inverse of `to_dict`; other entries are ignored."""
-        plain = {name: row[name] for name in ("metric", "level", "resamples", "seed", "n_images", "better", "missing")}
-        p, mean, ratio = (_read_interval(row[name]) for name in ("P", "mPC", "rPC"))
+        plain = {name: row[name] for name in ("metric", "level", "resamples", "seed", "n_images", "missing")}
+        p, mean, ratio = (_read_interval(row[name]) for name in _AGGREGATES)
         parts = [
             {name: Interval(**_numbers(part)) for name, part in row[name_of].items()}
             for name_of in ("cells", "means", "drops")
@@ -104,33 +110,25 @@ class Confidence:
 
 
 def confidence(
-    source: Source,
-    metric: str,
-    *,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-    level: float = LEVEL,
-    expected: Mapping[Condition, float] | None = None,
+    evidence: Mapping[Condition, Evidence], metric: str, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> Confidence:
     """Intervals for one model.
 
     Args:
-        source: the evidence of its cells.
+        evidence: of its cells.
         metric: which metric.
         resamples: how many resamplings.
         seed: of the draws.
-        level: share of the resamplings inside an interval.
-        expected: the scores that the cell files hold; evidence that gives another one is refused.
 
     Raises:
-        BadValue: cells were scored on different images, or a cell's evidence does not give its score.
+        BadValue: cells were scored on different images.
         MissingConditions: there is no cell.
     """
-    table, n_images = resampled_table(source, metric, resamples, seed, expected=expected)
-    return intervals(table, metric, n_images, seed=seed, level=level)
+    tables, n_images = resampled_tables(evidence, (metric,), resamples, seed, expected={})
+    return intervals(tables[metric], metric, n_images, seed=seed)
 
 
-def ends_of_one(evidence: Evidence, metric: str) -> tuple[float, float] | None:
+def ends_of_one(evidence: Evidence, metric: str) -> Ends | None:
     """The interval that a finished evaluation gives a cell with this evidence; None where it gives none."""
     try:
         found = confidence({CLEAN: evidence}, metric).cells[CLEAN]
@@ -146,17 +144,15 @@ def intervals(
     n_images: int,
     *,
     seed: int = 0,
-    level: float = LEVEL,
     missing: Mapping[Condition, str] | None = None,
 ) -> Confidence:
     """Intervals from resampled scores.
 
     Args:
-        table: see `resampled_table`; not empty.
+        table: see `resampled_tables`; not empty.
         metric: which metric they are.
         n_images: how many images each resampling drew.
         seed: of the draws.
-        level: share of the resamplings inside an interval.
         missing: evaluated cells that could not be resampled, and why. A mean over other cells than the score's own has
             no interval either.
     """
@@ -172,15 +168,15 @@ def intervals(
     if CLEAN in missing or corrupted:
         rows.pop("rPC", None)
         why["rPC"] = "P has no interval" if CLEAN in missing else "mPC has no interval"
-    ends = {name: _interval(row, level) for name, row in rows.items()}
-    cells = {condition: _interval(row, level) for condition, row in table.items()}
+    ends = {name: _interval(row) for name, row in rows.items()}
+    cells = {condition: _interval(row) for condition, row in table.items()}
     why |= {name: UNDEFINED for name, end in ends.items() if np.isnan(end.low)}
     why |= {condition.key: UNDEFINED for condition, end in cells.items() if np.isnan(end.low)}
-    p, mean, ratio = (ends.get(name) for name in ("P", "mPC", "rPC"))
+    p, mean, ratio = (ends.get(name) for name in _AGGREGATES)
     means, drops = _parts(table, missing)
     return Confidence(
         metric=metric,
-        level=level,
+        level=LEVEL,
         resamples=len(next(iter(table.values()))) - 1,
         seed=seed,
         n_images=n_images,
@@ -188,39 +184,10 @@ def intervals(
         mPC=mean,
         rPC=ratio,
         cells=cells,
-        means={name: _interval(row, level) for name, row in means.items()},
-        drops={name: _interval(row, level) for name, row in drops.items()},
+        means={name: _interval(row) for name, row in means.items()},
+        drops={name: _interval(row) for name, row in drops.items()},
         missing=why,
     )
-
-
-def paired(
-    first: Source, second: Source, metric: str, *, resamples: int = RESAMPLES, seed: int = 0, level: float = LEVEL
-) -> Confidence:
-    """Intervals for first minus second: two models evaluated on the same pixels.
-
-    Only cells that both have are compared, and mPC and rPC are over those. That the pixels were the same is for the
-    protocol cards to say, see `rtx.results.protocol.same_pixels`.
-
-    Raises:
-        BadValue: the two were scored on different images.
-        MissingConditions: they have no cell in common.
-    """
-    shared = [c for c in first if c in second]
-    if not shared:
-        raise MissingConditions("the two have no cell in common; evaluate the same corruptions and severities")
-    ids: list[tuple[str, ...]] = []
-    tables = []
-    for side in (first, second):
-        table, n_images = resampled_table({c: side[c] for c in shared}, metric, resamples, seed, seen=ids)
-        tables.append(table)
-    rows = [_aggregates(table) for table in tables]
-    differences = {name: rows[0][name] - rows[1][name] for name in rows[0]}
-    ends = {name: _interval(row, level) for name, row in differences.items()}
-    cells = {c: _interval(tables[0][c] - tables[1][c], level) for c in shared}
-    better = {name: _better(row[1:]) for name, row in differences.items()}
-    p, mean, ratio = (ends.get(name) for name in ("P", "mPC", "rPC"))
-    return Confidence(metric, level, resamples, seed, n_images, p, mean, ratio, cells, better=better)
 
 
 def _aggregates(table: Mapping[Condition, Floats]) -> dict[str, Floats]:
@@ -255,18 +222,13 @@ def _parts(table: Mapping[Condition, Floats], missing: Iterable[Condition]) -> t
     return means, drops
 
 
-def _interval(row: Floats, level: float) -> Interval:
+def _interval(row: Floats) -> Interval:
     drawn = row[1:][~np.isnan(row[1:])]  # a resampling may hold no object at all
     if not drawn.size:
         return Interval(float(row[0]), np.nan, np.nan, np.nan)
-    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     error = float(np.std(drawn, ddof=1)) if drawn.size > 1 else np.nan
     return Interval(float(row[0]), float(low), float(high), error)
-
-
-def _better(drawn: Floats) -> float:
-    known = drawn[~np.isnan(drawn)]
-    return float(np.mean((known > 0) + (known == 0) / 2)) if known.size else np.nan
 
 
 def _read_interval(row: Mapping[str, Any] | None) -> Interval | None:

@@ -1,24 +1,33 @@
-"""Published result files as evaluations of our own format, with a card that says what the files do not say."""
+"""The result files that the robust-detection benchmark published, as evaluations of our own format.
+
+The files hold one entry for each corruption (15 of the benchmark and 4 held-out ones) and severity 0 to 5. Detectors on
+COCO and Cityscapes have one row of COCO statistics for boxes and, if there are masks, one for masks; detectors on VOC
+have one `ap` (at IoU 0.5) for each class, whose mean is the score. Severity 0 is the clean images, repeated under each
+corruption. All numbers are fractions. The card says what the files do not say.
+"""
 
 from __future__ import annotations
 
-import hashlib
+import json
 import logging
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rtx.corruptions import CORRUPTIONS
 from rtx.errors import BadValue, unknown_name
+from rtx.files import file_sha256
+from rtx.metrics.robustness import Grid
 from rtx.results.cell import Cell
-from rtx.results.published_grids import read_class_grids, read_result_file
-from rtx.types import CLEAN, Condition
+from rtx.types import CLEAN, SEVERITIES, Condition
 
 log = logging.getLogger(__name__)
 
+COCO_ITEMS = {"AP": "mAP", "AP50": "mAP_50", "AP75": "mAP_75", "APs": "mAP_s", "APm": "mAP_m", "APl": "mAP_l"}
+"""Name of a COCO statistic in the files -> its name after `bbox_` or `segm_` here."""
 _FOLDERS = {"coco": "coco_val2017", "pascal_voc": "voc2007_test", "cityscapes": "cityscapes_val"}
 _METHODS = (
     ("cascade_mask_rcnn", "Cascade Mask R-CNN"),
@@ -124,14 +133,13 @@ def import_file(path: Path) -> Imported:
         BadValue: it is none, or holds a score that is no fraction.
         UnknownName: it holds a corruption that is none of the benchmark's.
     """
-    grids = read_result_file(path)
+    grids, by_class = read_result_file(path)
     headline = "bbox_mAP" if "bbox_mAP" in grids else next(iter(grids))
     for condition in grids[headline]:
         if condition != CLEAN and condition.corruption not in CORRUPTIONS:
             raise unknown_name(
                 f"{path}: corruption", condition.corruption, place="rtx.corruptions", choices=CORRUPTIONS
             )
-    by_class = read_class_grids(path) if headline == "AP50" else []
     for number, grid in enumerate(by_class):
         _check(path, f"AP of class {number}", grid, undefined=False)
     if len(by_class) == len(VOC_CLASSES):
@@ -145,6 +153,69 @@ def import_file(path: Path) -> Imported:
         cells[condition] = Cell(condition, metrics, 0, card)
     log.info("%s: %d cells, headline %s", path.name, len(cells), headline)
     return Imported(path.stem, path, headline, cells, card)
+
+
+def read_result_file(path: Path) -> tuple[dict[str, Grid], list[Grid]]:
+    """Read one result file, whichever of the two layouts it has.
+
+    Returns:
+        Metric name -> grid: `bbox_mAP`, `bbox_mAP_50` ... and `segm_mAP` ... for COCO statistics, `AP50` (the mean over
+        classes) for VOC; and for VOC one grid of AP50 for each class, in the file's order.
+
+    Raises:
+        BadValue: the file is not in one of these layouts, or its copies of the clean row differ.
+    """
+    rows = _read_rows(path)
+    first = rows[CLEAN]
+    if isinstance(first, list):
+
+        def class_ap(index: int) -> Callable[[Any], float]:
+            return lambda row: _class_aps(row)[index]
+
+        mean = _grid(rows, lambda row: math.fsum(_class_aps(row)) / len(row), path)
+        return {"AP50": mean}, [_grid(rows, class_ap(i), path) for i in range(len(first))]
+
+    def item_of(kind: str, item: str) -> Callable[[Any], Any]:
+        return lambda row: row[kind][item]
+
+    kinds = {k: items for k, items in first.items() if isinstance(items, Mapping)} if isinstance(first, Mapping) else {}
+    readers = {
+        f"{kind}_{name}": (kind, item) for kind in kinds for item, name in COCO_ITEMS.items() if item in kinds[kind]
+    }
+    if not readers:
+        raise BadValue(f"{path}: holds no COCO statistic ({', '.join(COCO_ITEMS)}) and no list of class APs")
+    return {metric: _grid(rows, item_of(kind, item), path) for metric, (kind, item) in readers.items()}, []
+
+
+def _read_rows(path: Path) -> dict[Condition, Any]:
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+        cells = [(name, int(level), row) for name, levels in table.items() for level, row in levels.items()]
+    except (OSError, ValueError, AttributeError) as error:
+        raise BadValue(f"{path}: not a result file of the robust-detection benchmark ({error})") from error
+    rows: dict[Condition, Any] = {}
+    for name, level, row in cells:
+        if level in SEVERITIES:
+            rows[Condition(name, level)] = row
+        elif level == 0 and rows.setdefault(CLEAN, row) != row:
+            raise BadValue(f"{path}: the clean row (severity 0) under {name!r} differs from the one before it")
+    if CLEAN not in rows:
+        raise BadValue(f"{path}: has no severity 0, so no clean score")
+    return rows
+
+
+def _class_aps(row: Any) -> list[float]:
+    return [float(item["ap"]) for item in row]
+
+
+def _grid(rows: Mapping[Condition, Any], value: Callable[[Any], float], path: Path) -> Grid:
+    grid = {}
+    for condition, row in rows.items():
+        try:
+            grid[condition] = float(value(row))
+        except (KeyError, IndexError, TypeError, ZeroDivisionError) as error:
+            raise BadValue(f"{path}: the row of {condition.key} has another layout ({error!r})") from error
+    return grid
 
 
 def _check(path: Path, metric: str, grid: Mapping[Condition, float], *, undefined: bool) -> None:
@@ -189,7 +260,7 @@ def _card(path: Path, headline: str, *, named: bool) -> dict[str, Any]:
             "method": kind,
             "training": _TRAINING.get(end, "as the folder's test set"),
             "file": path.name,
-            "file_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            "file_sha256": file_sha256(path),
         },
         "versions": {},
     }

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,6 @@ from numpy.typing import NDArray
 from rtx.errors import BadValue, MissingConditions, RtxError, unknown_name
 from rtx.metrics.accuracy import resampled_accuracy
 from rtx.metrics.per_image import DetectionEvidence, Evidence, Measure, PixelEvidence, RankEvidence
-from rtx.results.evidence_file import load
 from rtx.types import Condition
 
 RESAMPLES = 1000
@@ -22,8 +20,6 @@ RESAMPLES = 1000
 Floats = NDArray[np.float64]
 Weights = NDArray[np.uint16]
 Array = NDArray[Any]
-Source = Mapping[Condition, Evidence | Path]
-"""The evidence of each cell, or the files that hold it: files are read a few at a time."""
 Table = dict[Condition, Floats]
 """Condition -> the score itself, then that of each resampling."""
 
@@ -51,85 +47,48 @@ def draw(n_images: int, resamples: int = RESAMPLES, seed: int = 0) -> Weights:
     return rows
 
 
-def resampled_table(
-    source: Source,
-    metric: str,
+def resampled_tables(
+    evidence: Mapping[Condition, Evidence],
+    metrics: Sequence[str],
     resamples: int = RESAMPLES,
     seed: int = 0,
     *,
-    expected: Mapping[Condition, float] | None = None,
-    faults: dict[Condition, str] | None = None,
-    key: str | None = None,
-    seen: list[tuple[str, ...]] | None = None,
-) -> tuple[Table, int]:
-    """Scores of every resampling.
+    expected: Mapping[Condition, Mapping[str, float]],
+    faults: Mapping[str, dict[Condition, str]] | None = None,
+) -> tuple[dict[str, Table], int]:
+    """Scores of every resampling, for several metrics in one pass over the evidence.
 
     Args:
-        source: the evidence of the cells.
-        metric: which metric.
+        evidence: of the cells; looked up one after the other, a few ahead.
+        metrics: which metrics, the one that must not be missing first; of the others the table may be empty.
         resamples: how many resamplings.
         seed: of the draws.
-        expected: the scores that the cell files hold; evidence that gives another one is refused.
-        faults: takes the reason for each cell that cannot be resampled, which is left out then; an error when None.
-        key: the protocol that evidence files must belong to; any when None.
-        seen: image ids of what was resampled before and must be the same.
+        expected: condition -> metric -> the score that the cell file holds; evidence that gives another one is refused.
+        faults: metric -> takes the reason for each cell that cannot be resampled, which is left out then; an error when
+            None.
 
     Returns:
-        Condition -> (1 + resamples,) the score itself, then that of each resampling; and the number of images.
+        Metric -> condition -> (1 + resamples,) the score itself, then that of each resampling; the number of images.
 
     Raises:
         BadValue: cells were scored on different images, or a cell's evidence does not give its score.
         UnknownName: the evidence does not hold the metric.
         MissingConditions: there is no cell, or none without a fault.
     """
-    known = {condition: {metric: value} for condition, value in (expected or {}).items()}
-    found = None if faults is None else {metric: faults}
-    tables, n_images = resampled_tables(
-        source, (metric,), resamples, seed, expected=known, faults=found, key=key, seen=seen
-    )
-    return tables[metric], n_images
-
-
-def resampled_tables(
-    source: Source,
-    metrics: Sequence[str],
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-    *,
-    expected: Mapping[Condition, Mapping[str, float]],
-    faults: Mapping[str, dict[Condition, str]] | None,
-    key: str | None = None,
-    seen: list[tuple[str, ...]] | None = None,
-) -> tuple[dict[str, Table], int]:
-    """The same for several metrics, reading each cell's evidence once.
-
-    Args:
-        source: as in `resampled_table`, like every argument that is not named here.
-        metrics: which metrics, the one that must not be missing first; of the others the table may be empty.
-        resamples: how many resamplings.
-        seed: of the draws.
-        expected: condition -> metric -> the score that the cell file holds.
-        faults: metric -> what takes the reasons.
-        key: the protocol that evidence files must belong to.
-        seen: image ids of what was resampled before.
-
-    Raises:
-        BadValue, UnknownName, MissingConditions: see `resampled_table`.
-    """
-    seen = [] if seen is None else seen
+    image_ids: tuple[str, ...] | None = None
     weights: Weights | None = None
     tables: dict[str, Table] = {metric: {} for metric in metrics}
-    for condition, evidence in _read_ahead(source, key):
+    for condition, found in _read_ahead(evidence):
         try:
-            if isinstance(evidence, RtxError):
-                raise evidence
-            if seen and seen[0] != evidence.image_ids:
+            if isinstance(found, RtxError):
+                raise found
+            if image_ids is not None and image_ids != found.image_ids:
                 raise BadValue(
-                    f"{condition.key} was scored on {len(evidence.image_ids)} images, another cell on {len(seen[0])} "
+                    f"{condition.key} was scored on {len(found.image_ids)} images, another cell on {len(image_ids)} "
                     "that are not the same; paired resampling needs the same images"
                 )
             if weights is None:
-                n_images = len(evidence.image_ids)
+                n_images = len(found.image_ids)
                 weights = np.concatenate([np.ones((1, n_images), np.uint16), draw(n_images, resamples, seed)])
         except RtxError as error:
             if faults is None:
@@ -137,14 +96,14 @@ def resampled_tables(
             for metric in metrics:
                 faults[metric][condition] = str(error)
             continue
-        seen.append(evidence.image_ids)
+        image_ids = found.image_ids
         for metric in metrics:
-            if faults is not None and metric != metrics[0] and metric not in evidence.metrics:
+            if faults is not None and metric != metrics[0] and metric not in found.metrics:
                 faults[metric][condition] = NOT_KEPT
                 continue
             value = expected.get(condition, {}).get(metric)
             try:
-                tables[metric][condition] = _checked(scores(evidence, weights, metric), value, condition, metric)
+                tables[metric][condition] = _checked(scores(found, weights, metric), value, condition, metric)
             except RtxError as error:
                 if faults is None:
                     raise
@@ -166,19 +125,19 @@ def _checked(row: Floats, value: float | None, condition: Condition, metric: str
     return row
 
 
-def _read_ahead(source: Source, key: str | None) -> Iterator[tuple[Condition, Evidence | RtxError]]:
+def _read_ahead(evidence: Mapping[Condition, Evidence]) -> Iterator[tuple[Condition, Evidence | RtxError]]:
     """Each cell's evidence, or why there is none; the next file is unpacked while the last one is resampled."""
 
-    def read(item: Evidence | Path) -> Evidence | RtxError:
+    def look_up(condition: Condition) -> Evidence | RtxError:
         try:
-            return load(item, key=key) if isinstance(item, Path) else item
+            return evidence[condition]
         except RtxError as error:
             return error
 
     with ThreadPoolExecutor(1) as pool:
         coming: deque[tuple[Condition, Future[Evidence | RtxError]]] = deque()
-        for condition, item in source.items():
-            coming.append((condition, pool.submit(read, item)))
+        for condition in evidence:
+            coming.append((condition, pool.submit(look_up, condition)))
             if len(coming) > 2:
                 first, later = coming.popleft()
                 yield first, later.result()

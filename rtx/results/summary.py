@@ -7,14 +7,14 @@ import io
 import json
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rtx.corruptions import BENCHMARK, CORRUPTIONS
+from rtx.corruptions import BENCHMARK, CORRUPTIONS, HELD_OUT
 from rtx.files import write_atomic
 from rtx.metrics import robustness as agg
 from rtx.results.cell import Cell, mixed_makers, mixed_text
-from rtx.results.protocol import protocol_key
+from rtx.results.evaluation import Evaluation
+from rtx.results.folder import CELLS_CSV, SUMMARY, TABLE
 from rtx.types import CLEAN, SEVERITIES, Condition
 
 if TYPE_CHECKING:
@@ -25,17 +25,13 @@ MIXED = "Cells made with different versions or on different devices"
 
 
 def build_summary(
-    cells: Mapping[Condition, Cell],
-    headline: str,
-    card: Mapping[str, Any],
-    confidence: Mapping[str, Confidence] | None = None,
+    evaluation: Evaluation, headline: str, confidence: Mapping[str, Confidence] | None = None
 ) -> dict[str, Any]:
     """Aggregate the cells of one evaluation.
 
     Args:
-        cells: the cells that were evaluated, all under one card.
+        evaluation: its cells.
         headline: the metric that P, mPC and rPC are made of.
-        card: the protocol card.
         confidence: metric -> how sure its numbers are, where that is known.
 
     Returns:
@@ -46,7 +42,8 @@ def build_summary(
         `others`, and is null where none were computed. `mixed` is there where cells were made by different versions of
         a library or on different devices.
     """
-    names = [headline, *sorted({name for cell in cells.values() for name in cell.metrics} - {headline})]
+    cells, card = evaluation.cells, evaluation.card
+    names = [headline, *(name for name in _metrics(cells) if name != headline)]
     every = {name: _aggregate({c: cell.metrics.get(name, math.nan) for c, cell in cells.items()}) for name in names}
     preview = card.get("limit") is not None
     summary: dict[str, Any] = _json_ready(
@@ -61,14 +58,27 @@ def build_summary(
             "metrics": every,
             "cells": {
                 c.key: {"metrics": cell.metrics, "n_images": cell.n_images, "flags": list(cell.flags)}
-                for c, cell in sorted(cells.items(), key=lambda item: grid_order(item[0]))
+                for c, cell in cells.items()
             },
             **({"mixed": mixed} if (mixed := mixed_makers(cells.values())) else {}),
-            "key": protocol_key(card),
+            "key": evaluation.key,
             "protocol": dict(card),
         }
     )
     return summary
+
+
+def defined_metrics(cells: Mapping[Condition, Cell]) -> list[str]:
+    """The metrics that every cell defines, by name; a mean over fewer cells would be another quantity."""
+    return [
+        name
+        for name in _metrics(cells)
+        if not any(math.isnan(cell.metrics.get(name, math.nan)) for cell in cells.values())
+    ]
+
+
+def _metrics(cells: Mapping[Condition, Cell]) -> list[str]:
+    return sorted({name for cell in cells.values() for name in cell.metrics})
 
 
 def ends_of(confidence: Confidence) -> dict[str, Any]:
@@ -116,14 +126,8 @@ def _aggregate(values: dict[Condition, float]) -> dict[str, Any]:
             "complete": False,
             "label": "undefined",
         }
-    held_out = [c.corruption for c in values if c != CLEAN and c.corruption not in BENCHMARK]
+    held_out = [c.corruption for c in values if c.corruption in HELD_OUT]
     return agg.summarise(values, [*BENCHMARK, *held_out]).to_dict()
-
-
-def grid_order(condition: Condition) -> tuple[int, int]:
-    """Sorts conditions as tables show them: clean, then by corruption and severity."""
-    names = ["clean", *CORRUPTIONS]
-    return names.index(condition.corruption), condition.severity
 
 
 def _json_ready(node: Any) -> Any:
@@ -193,7 +197,7 @@ def markdown(summary: Mapping[str, Any]) -> str:
     lines += ["", f"{about} {note}`{summary['metric']}` by corruption and severity:", ""]
     lines += [_row("corruption", *(f"{note}{s}" for s in SEVERITIES), f"{note}mean"), "|---" + "|---:" * 6 + "|"]
     cells = summary["cells"]
-    for corruption in CORRUPTIONS:
+    for corruption in (*BENCHMARK, *HELD_OUT):
         keys = [Condition(corruption, s).key for s in SEVERITIES]
         values = [cells.get(key, {}).get("metrics", {}).get(summary["metric"]) for key in keys]
         present = [v for v in values if v is not None]
@@ -251,16 +255,17 @@ def protocol_line(card: Mapping[str, Any], key: str) -> str:
     )
 
 
-def long_csv(cells: Mapping[Condition, Cell], labels: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
+def long_csv(evaluation: Evaluation, summary: Mapping[str, Any]) -> str:
     """Long form: one row per cell and metric, values and ends of intervals as fractions at full precision."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
+    labels = evaluation.card.get("labels", {})
     head = ["metric", "corruption", "family", "severity", "value", "n_images", "flags", "key"]
     writer.writerow([*labels, *head, "label", "low", "high"])
     label = "PREVIEW" if summary["preview"] else ""
-    for condition, cell in sorted(cells.items(), key=lambda item: grid_order(item[0])):
+    for condition, cell in evaluation.cells.items():
         family = CORRUPTIONS.get(condition.corruption, "clean")
-        fixed = [cell.n_images, ";".join(cell.flags), protocol_key(cell.protocol)[:16], label]
+        fixed = [cell.n_images, ";".join(cell.flags), evaluation.key[:16], label]
         for name, value in cell.metrics.items():
             mine = ends_for(summary, name).get("cells", {}).get(condition.key)
             place = [name, condition.corruption, family, condition.severity]
@@ -275,29 +280,11 @@ def _number(value: float) -> str:
 
 
 def write_summary(
-    out: Path,
-    cells: Mapping[Condition, Cell],
-    headline: str,
-    card: Mapping[str, Any],
-    confidence: Mapping[str, Confidence] | None = None,
+    evaluation: Evaluation, headline: str, confidence: Mapping[str, Confidence] | None = None
 ) -> dict[str, Any]:
-    """Write `summary.json`, `table.md` and `cells.csv` into `out` and return the summary.
-
-    Without `confidence`, intervals that are there already for the same scores are kept.
-    """
-    summary = build_summary(cells, headline, card, confidence)
-    if confidence is None:
-        summary["intervals"] = _kept_intervals(out / "summary.json", summary)
-    write_atomic(out / "summary.json", json.dumps(summary, indent=1) + "\n")
-    write_atomic(out / "table.md", markdown(summary))
-    write_atomic(out / "cells.csv", long_csv(cells, card.get("labels", {}), summary))
+    """Write `summary.json`, `table.md` and `cells.csv` into the folder and return the summary; see `build_summary`."""
+    summary = build_summary(evaluation, headline, confidence)
+    write_atomic(evaluation.root / SUMMARY, json.dumps(summary, indent=1) + "\n")
+    write_atomic(evaluation.root / TABLE, markdown(summary))
+    write_atomic(evaluation.root / CELLS_CSV, long_csv(evaluation, summary))
     return summary
-
-
-def _kept_intervals(path: Path, summary: Mapping[str, Any]) -> dict[str, Any] | None:
-    try:
-        old = json.loads(path.read_text(encoding="utf-8"))
-        same = all(old[name] == summary[name] for name in ("key", "metric", "cells"))
-        return old["intervals"] if same else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from rtx.cli.final_table import Look, final_table, look_of, sparkline
 from rtx.corruptions import BENCHMARK
 from rtx.results.cell import Cell
+from rtx.results.evaluation import Evaluation
 from rtx.results.summary import build_summary
 from rtx.types import CLEAN, SEVERITIES, Condition
 
@@ -60,7 +62,7 @@ def made(corruptions: tuple[str, ...] = BENCHMARK, *, limit: int | None = None) 
         for s in SEVERITIES
     }
     cells = {c: Cell(c, {"bbox_mAP": v, "bbox_mAP_50": 0.6 if c == CLEAN else v}, 500, {}) for c, v in values.items()}
-    summary = build_summary(cells, "bbox_mAP", {**CARD, "limit": limit})
+    summary = build_summary(Evaluation(Path(), {**CARD, "limit": limit}, cells), "bbox_mAP")
     sure = {"P": [0.385, 0.415], "mPC": [0.2, 0.221], "cells": {}, "means": {}, "drops": {}, "missing": {}}
     summary["intervals"] = {"level": 0.95, "resamples": 1000, "n_images": 500, **sure}
     return summary
@@ -116,7 +118,9 @@ def test_what_is_missing_is_said_and_not_drawn() -> None:
     text = final_table(summary, Look())
     assert "INCOMPLETE grid: mPC(1/15 corruptions, severities 1,2,3,4,5)" in text
     assert "no interval: 1 of its cells" in text and "held out (in no mean)" in text and "worst" not in text
-    only = final_table(build_summary({CLEAN: Cell(CLEAN, {"mIoU": 0.5}, 3, {})}, "mIoU", CARD), Look())
+    only = final_table(
+        build_summary(Evaluation(Path(), CARD, {CLEAN: Cell(CLEAN, {"mIoU": 0.5}, 3, {})}), "mIoU"), Look()
+    )
     assert re.search(r"^  P +50\.00$", only, re.M) and "1...5" not in only
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ from rtx.corruptions import BENCHMARK, CORRUPTIONS, HELD_OUT
 from rtx.metrics.per_image import PixelEvidence
 from rtx.results import evidence_file as evidence
 from rtx.results import resample as resampled
-from rtx.results.cell import Cell, CellFolder
-from rtx.results.confidence import evidence_path
+from rtx.results.cell import Cell
+from rtx.results.command import Command, note_command
+from rtx.results.confidence import confidence_text, table_bytes
+from rtx.results.evaluation import Evaluation
+from rtx.results.folder import CellFolder, evidence_path
 from rtx.results.intervals import Confidence, intervals
-from rtx.results.protocol import protocol_key
 from rtx.results.summary import write_summary
 from rtx.types import CLEAN, SEVERITIES, Condition
 
@@ -103,27 +106,26 @@ def make_run(
         cell = Cell(condition, metrics, fields["n_images"] or 0, folder_.card, flags, {"seconds": 1.0})
         folder_.write(cell)
         cells[condition] = cell
-    write_summary(out, cells, metric, folder_.card)
+    evaluation = Evaluation(out, folder_.card, cells)
+    write_summary(evaluation, metric)
+    part = ("--limit", str(fields["limit"])) if fields["limit"] else ()
+    words = ("rtx", "corrupt_eval", "made.py", "made.pth", *part, "--out", out.name)
+    note_command(out, Command(words, "/made", wanted))
     if resamples:
-        write_resamples(out, cells, metric, resamples)
+        write_resamples(evaluation, metric, resamples)
     return out
 
 
-def write_resamples(out: Path, cells: dict[Condition, Cell], metric: str, count: int) -> None:
+def write_resamples(evaluation: Evaluation, metric: str, count: int) -> None:
     """Resampled scores: one shift shared by every model and a small one of the cell's own; and their intervals."""
+    cells = evaluation.cells
     rng = np.random.default_rng(7)
     shared = rng.normal(0, 0.006, (count, 1))
-    own = np.random.default_rng(len(out.name)).normal(0, 0.002, (count, len(cells)))
+    own = np.random.default_rng(len(evaluation.root.name)).normal(0, 0.002, (count, len(cells)))
     points = np.array([cell.metrics[metric] for cell in cells.values()])
     values = np.clip(points * (1 + shared + own), 0, 1)
-    np.savez(
-        out / "resamples.npz",
-        conditions=np.array([condition.key for condition in cells]),
-        draws=np.array("made"),
-        **{metric: values},
-    )
     table = {c: np.concatenate([points[n : n + 1], values[:, n]]) for n, c in enumerate(cells)}
-    write_intervals(out, intervals(table, metric, 5000, seed=0))
+    write_intervals(evaluation, [intervals(table, metric, 5000, seed=0)], table_bytes(table, metric, "made"))
 
 
 def make_evidence_run(root: Path, name: str, *, robust: float, images: int = 6, classes: int = 2) -> Path:
@@ -144,8 +146,8 @@ def make_evidence_run(root: Path, name: str, *, robust: float, images: int = 6, 
         metrics = {metric: float(resampled.scores(found, ones, metric)[0]) for metric in found.metrics}
         cells[condition] = Cell(condition, metrics, images, folder.card, (), {"seconds": 1.0})
         folder.write(cells[condition])
-        evidence.save(evidence_path(out, condition), found, key=protocol_key(folder.card), condition=condition.key)
-    write_summary(out, cells, "mIoU", folder.card)
+        evidence.save(evidence_path(out, condition), found, key=folder.key, condition=condition.key)
+    write_summary(Evaluation(out, folder.card, cells), "mIoU")
     return out
 
 
@@ -163,10 +165,13 @@ def make_family(root: Path, **more: Any) -> list[Path]:
     ]
 
 
-def write_intervals(out: Path, known: Confidence) -> None:
-    """Write `confidence.json`."""
-    head = {"format": "rtx.confidence/1", "preview": False, "made_from": "made"}
-    (out / "confidence.json").write_text(json.dumps(head | known.to_dict()), encoding="utf-8")
+def write_intervals(evaluation: Evaluation, rows: Sequence[Confidence], table: bytes | None = None) -> None:
+    """Write `confidence.json`, and `resamples.npz` beside it; what is there of the latter is kept without a table."""
+    path = evaluation.root / "resamples.npz"
+    if table is not None:
+        path.write_bytes(table)
+    text = confidence_text(evaluation, {row.metric: row for row in rows}, {}, path.read_bytes())
+    (evaluation.root / "confidence.json").write_text(text, encoding="utf-8")
 
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"

@@ -111,7 +111,7 @@ def test_a_missing_cell_is_named_where_it_is_needed(tmp_path: Path) -> None:
         assert [[c.key for c in cells] for _, cells in lacking] == ([["fog_3"]] if view.required else [])
     report = build([*group.runs], tmp_path / "out", formats=QUICK)
     page = report.page.read_text()
-    assert "fog 3" in page and "rtx corrupt_eval PATH/TO/maskrcnn_r50_coco.py PATH/TO/epoch_12.pth --out" in page
+    assert "fog 3" in page and "rtx corrupt_eval made.py made.pth --out" in page
     model = report.summary["groups"][0]["models"][0]
     assert model["complete"] is False and model["missing"] == ["fog_3"] and model["label"] != "mPC"
 

@@ -13,8 +13,9 @@ from PIL import Image
 from rtx.reports.figures import pictures
 from rtx.reports.figures.style import save
 from rtx.reports.strips import figure as strip
-from rtx.reports.strips.examples import picture, read_examples
+from rtx.reports.strips.examples import picture
 from rtx.reports.strips.selection import choose
+from rtx.results.examples import read_examples
 from rtx.types import CLEAN, SEVERITIES, Condition
 from tests.reports.made import make_examples
 

@@ -11,7 +11,8 @@ import pytest
 from rtx.errors import BadValue
 from rtx.metrics.per_image import DetectionEvidence, Measure, PixelEvidence, Ranking
 from rtx.reports.runs.runs import load_run
-from rtx.results.by_class import class_scores, write_classes
+from rtx.results.by_class import class_scores, evidence_scores, write_classes
+from rtx.results.evaluation import Evaluation
 from rtx.results.resample import scores
 from rtx.types import CLEAN
 from tests.reports.made import make_evidence_run
@@ -51,16 +52,15 @@ def test_pixels_by_hand() -> None:
 
 def test_written_read_and_refused(tmp_path: Path) -> None:
     out = make_evidence_run(tmp_path, "m", robust=0.3)
-    run = load_run(out)  # small evidence is read as it is, without names
-    assert {"mIoU/class 0", "mIoU/class 1"} <= set(run.metrics)
-    write_classes(out, run.cells, "mIoU", run.card, ["sky", "sky"])
+    rows = evidence_scores(Evaluation.read(out), "mIoU")
+    write_classes(Evaluation.read(out), "mIoU", ["sky", "sky"])
     named = load_run(out)
     assert {"mIoU/sky (0)", "mIoU/sky (1)"} <= set(named.metrics)
-    assert named.cells[CLEAN].metrics["mIoU/sky (0)"] == run.cells[CLEAN].metrics["mIoU/class 0"]
+    assert named.cells[CLEAN].metrics["mIoU/sky (0)"] == rows[CLEAN][0]
     table = json.loads((out / "by_class.json").read_text())
     table["cells"]["fog_3"][0] += 0.01
     (out / "by_class.json").write_text(json.dumps(table))
-    assert not [metric for metric in load_run(out).metrics if "/" in metric]  # of other scores
+    assert not [metric for metric in load_run(out).metrics if "/" in metric], "edited"
     (out / "by_class.json").write_text("{}")
     with pytest.raises(BadValue, match=r"by_class\.json"):
         load_run(out)
@@ -68,7 +68,6 @@ def test_written_read_and_refused(tmp_path: Path) -> None:
 
 def test_another_number_of_classes_writes_nothing(tmp_path: Path) -> None:
     out = make_evidence_run(tmp_path, "m", robust=0.3)
-    run = load_run(out)
-    write_classes(out, run.cells, "mIoU", run.card, ["one"])
-    write_classes(out, run.cells, "aAcc", run.card, ["sky", "road"])
+    write_classes(Evaluation.read(out), "mIoU", ["one"])
+    write_classes(Evaluation.read(out), "aAcc", ["sky", "road"])
     assert not (out / "by_class.json").exists()

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from rtx.errors import BadValue, RunConflict
-from rtx.results.cell import Cell, CellFolder, write_atomic
+from rtx.files import write_atomic
+from rtx.results.cell import Cell
+from rtx.results.folder import CellFolder
 from rtx.results.protocol import protocol_key
 from rtx.types import CLEAN, Condition
 

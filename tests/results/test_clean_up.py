@@ -15,8 +15,8 @@ from rtx.errors import BadValue
 from rtx.evaluation.evaluate import evaluate
 from rtx.evaluation.offline.score import score_predictions
 from rtx.evaluation.offline.truth import CocoFile
-from rtx.reports.strips.examples import read_examples
-from rtx.results.clean_up import MADE_OF_CELLS, remove_results
+from rtx.results.examples import read_examples
+from rtx.results.folder import REMOVED_FIRST, remove_results
 from tests.evaluation.stand_in import PixelDetector, coco_config
 
 FEW: dict[str, Any] = dict(corruptions=["contrast"], severities=[1], limit=3, workers=0, scoring="inline", resamples=20)
@@ -64,7 +64,7 @@ def test_predictions_that_are_scored_where_they_lie_are_spared(made_coco: Path, 
 
 def test_every_file_at_the_top_is_known_to_what_overwrites(made_coco: Path, tmp_path: Path) -> None:
     evaluate(PixelDetector(), coco_config(made_coco), tmp_path, **FEW)
-    assert {p.name for p in tmp_path.iterdir() if p.is_file()} - {"protocol.json"} <= set(MADE_OF_CELLS)
+    assert {p.name for p in tmp_path.iterdir() if p.is_file()} - {"protocol.json"} <= set(REMOVED_FIRST)
     remove_results(tmp_path)
     assert {p.name for p in tmp_path.iterdir()} <= {"protocol.json", "claims"}
 

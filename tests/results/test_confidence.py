@@ -6,6 +6,7 @@ import csv
 import json
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,8 +18,10 @@ from rtx.metrics.miou import pixel_evidence
 from rtx.metrics.per_image import Ranking
 from rtx.reports.runs.intervals import read_intervals
 from rtx.results import evidence_file as files
-from rtx.results.cell import Cell, CellFolder
-from rtx.results.confidence import evidence_path, read_run, write_confidence, write_confidences
+from rtx.results.cell import Cell
+from rtx.results.confidence import write_confidences, write_results
+from rtx.results.evaluation import Evaluation
+from rtx.results.folder import CellFolder, evidence_path
 from rtx.results.intervals import Confidence, confidence
 from rtx.results.resample import COCO_POINTS, VOC_POINTS, draw, scores
 from rtx.results.resample_ap import class_sums
@@ -40,6 +43,13 @@ def make_run(out: Path, *conditions: Condition, limit: int | None = None) -> Pat
         files.save(evidence_path(out, condition), evidence, key=folder.key, condition=condition.key)
         folder.write(Cell(condition, {**values, "speed": 0.25}, 9, folder.card))
     return out
+
+
+def write_confidence(
+    out: Path, metric: str, *, conditions: Sequence[Condition] | None = None, **options: int
+) -> Confidence:
+    """Intervals of one metric."""
+    return write_confidences(Evaluation.read(out, conditions), (metric,), **options)[metric]
 
 
 @pytest.fixture
@@ -92,7 +102,7 @@ def test_cells_that_cannot_be_resampled_cost_their_own_interval_and_those_of_the
 
 def test_an_undefined_score_has_a_reason_instead_of_an_interval(tmp_path: Path) -> None:
     out = make_run(tmp_path, CLEAN)
-    folder = CellFolder(out, read_run(out)[0])
+    folder = CellFolder.there(out)
     nothing = pixel_evidence([(str(n), pixel_world(0)[0][1].empty(7)) for n in range(9)], 7)
     files.save(evidence_path(out, FOG), nothing, key=folder.key, condition=FOG.key)
     folder.write(Cell(FOG, {"mIoU": math.nan}, 9, folder.card))
@@ -119,8 +129,7 @@ def ends(values: np.ndarray) -> tuple[float, float]:
 
 def test_the_report_reads_them_as_they_are(run: Path) -> None:
     found = write_confidence(run, "mIoU", resamples=50)
-    card, cells = read_run(run)
-    read = read_intervals(run, "mIoU", cells, card)
+    read = read_intervals(Evaluation.read(run), "mIoU")
     assert read.of("P") == pytest.approx((found.P.low, found.P.high))
     assert read.cell(FOG) == pytest.approx((found.cells[FOG].low, found.cells[FOG].high))
 
@@ -128,10 +137,10 @@ def test_the_report_reads_them_as_they_are(run: Path) -> None:
 @pytest.mark.parametrize("limit", [None, 9])
 def test_tables_carry_intervals_and_a_preview_shows_no_bare_number(tmp_path: Path, limit: int | None) -> None:
     out = make_run(tmp_path, CLEAN, FOG, SPATTER, limit=limit)
-    card, cells = read_run(out)
-    every = write_confidences(out, ("mIoU", "aAcc", "speed"), resamples=30)
+    evaluation = Evaluation.read(out)
+    every = write_confidences(evaluation, ("mIoU", "aAcc", "speed"), resamples=30)
     found = every["mIoU"]
-    summary = write_summary(out, cells, "mIoU", card, every)
+    summary = write_summary(evaluation, "mIoU", every)
     assert summary["intervals"]["P"] == [found.P.low, found.P.high] and summary["preview"] is (limit is not None)
     text = (out / "table.md").read_text()
     ends = f"[{100 * found.mPC.low:.2f}, {100 * found.mPC.high:.2f}]"
@@ -151,15 +160,16 @@ def test_tables_carry_intervals_and_a_preview_shows_no_bare_number(tmp_path: Pat
         assert all(line.startswith("| speed (no interval) |") for line in bare) and bare
         assert "Rows without are of metrics that the evidence does not hold" in text
     before = (out / "summary.json").read_bytes()
-    assert write_summary(out, cells, "mIoU", card) == summary, "the same scores keep their intervals"
+    assert write_results(evaluation, "mIoU", resamples=0) == summary, "the same scores keep their intervals"
     assert (out / "summary.json").read_bytes() == before
-    cells[FOG] = replace(cells[FOG], metrics={**cells[FOG].metrics, "mIoU": 0.1})
-    assert write_summary(out, cells, "mIoU", card)["intervals"] is None, "other scores do not"
+    fog = evaluation.cells[FOG]
+    evaluation.cells[FOG] = replace(fog, metrics={**fog.metrics, "mIoU": 0.1})
+    assert write_results(evaluation, "mIoU", resamples=0)["intervals"] is None, "other scores do not"
     assert ("No intervals were computed." in (out / "table.md").read_text()) is (limit is not None)
 
 
 def test_the_other_metrics_are_resampled_by_the_same_draws_and_kept_with_them(run: Path) -> None:
-    every = write_confidences(run, ("mIoU", "aAcc", "speed"), resamples=40)
+    every = write_confidences(Evaluation.read(run), ("mIoU", "aAcc", "speed"), resamples=40)
     assert list(every) == ["mIoU", "aAcc"]
     for name, found in every.items():
         source = {c: pixel_evidence(pixel_world(n), 7) for n, c in enumerate((CLEAN, FOG, SNOW))}
@@ -168,10 +178,10 @@ def test_the_other_metrics_are_resampled_by_the_same_draws_and_kept_with_them(ru
     assert row["metric"] == "mIoU" and list(row["others"]) == ["aAcc"]
     assert row["without"] == {"speed": "the evidence does not hold it"}
     before = (run / "confidence.json").stat().st_mtime_ns
-    assert write_confidences(run, ("mIoU", "aAcc", "speed"), resamples=40) == every
+    assert write_confidences(Evaluation.read(run), ("mIoU", "aAcc", "speed"), resamples=40) == every
     assert (run / "confidence.json").stat().st_mtime_ns == before, "read, not computed again"
     evidence_path(run, FOG).unlink()
-    again = write_confidences(run, ("mIoU", "aAcc"), resamples=40)
+    again = write_confidences(Evaluation.read(run), ("mIoU", "aAcc"), resamples=40)
     assert again["aAcc"].mPC is None and "fog_3" in again["aAcc"].missing
 
 

@@ -15,9 +15,9 @@ from rtx.corruptions.registry import Image as Pixels
 from rtx.evaluation.pixels.corrupt import Corrupt
 from rtx.files import write_whole
 from rtx.metrics.coco import Detections
-from rtx.reports.strips.examples import picture, read_examples
-from rtx.reports.strips.pixels import full_size, maker_of
-from rtx.results.examples import outlines, pool, truth_map, write_examples
+from rtx.reports.strips.examples import picture
+from rtx.reports.strips.pixels import full_size
+from rtx.results.examples import maker_of, outlines, pool, read_examples, truth_map, write_examples
 from rtx.results.predictions import detections_to_bytes, encode_map, maps_to_bytes
 from rtx.types import CLEAN, Condition
 

@@ -11,7 +11,9 @@ from rtx.cli.final_table import Look, final_table
 from rtx.reports.runs.groups import group_runs
 from rtx.reports.runs.runs import load_run
 from rtx.reports.text.banners import banners
-from rtx.results.cell import Cell, CellFolder, mixed_makers
+from rtx.results.cell import Cell, mixed_makers
+from rtx.results.evaluation import Evaluation
+from rtx.results.folder import CellFolder
 from rtx.results.summary import write_summary
 from rtx.types import CLEAN, SEVERITIES, Condition
 
@@ -26,7 +28,7 @@ def folder(root: Path, **second: Any) -> dict[str, Any]:
     cells |= {c: Cell(c, {"mIoU": 0.4}, 50, CARD | second) for c in (Condition("fog", s) for s in SEVERITIES)}
     for cell in cells.values():
         place.write(cell)
-    return write_summary(root, cells, "mIoU", CARD)
+    return write_summary(Evaluation(root, CARD, cells), "mIoU")
 
 
 @pytest.mark.parametrize(

@@ -18,10 +18,12 @@ import numpy as np
 from PIL import Image
 
 from rtx.corruptions import BENCHMARK, CORRUPTIONS
-from rtx.results.cell import Cell, CellFolder
-from rtx.results.confidence import CONFIDENCE_FORMAT
+from rtx.results.by_class import FORMAT
+from rtx.results.cell import Cell
+from rtx.results.confidence import confidence_text, table_bytes
+from rtx.results.evaluation import Evaluation
+from rtx.results.folder import BY_CLASS, CONFIDENCE, RESAMPLED, CellFolder
 from rtx.results.intervals import intervals
-from rtx.results.protocol import protocol_key
 from rtx.results.summary import write_summary
 from rtx.types import CLEAN, SEVERITIES, Condition
 
@@ -69,22 +71,19 @@ def make_run(root: Path, number: int, *, examples: bool = True) -> Path:
         }
         cells[condition] = Cell(condition, metrics, 5000, folder.card, (), {"seconds": 1.0})
         folder.write(cells[condition])
-    write_summary(out, cells, "bbox_mAP", folder.card)
-    key = protocol_key(folder.card)
-    by_class = {
-        "format": "rtx.by_class/2",
-        "metric": "bbox_mAP",
-        "key": key,
-        "classes": [f"class {n}" for n in range(CLASSES)],
-    }
-    (out / "by_class.json").write_text(json.dumps({**by_class, "cells": classes}))
+    evaluation = Evaluation(out, folder.card, cells)
+    write_summary(evaluation, "bbox_mAP")
+    names = [f"class {n}" for n in range(CLASSES)]
+    by_class = {"format": FORMAT, "metric": "bbox_mAP", "preview": False, "classes": names, "cells": classes}
+    by_class["made_from"] = evaluation.made_from(by_class, cells)
+    (out / BY_CLASS).write_text(json.dumps(by_class))
     points = np.array([cell.metrics["bbox_mAP"] for cell in cells.values()])
     values = points * (1 + rng.normal(0, 0.01, (RESAMPLES, len(cells))))
-    names = np.array([condition.key for condition in cells])
-    np.savez(out / "resamples.npz", conditions=names, draws=np.array("made"), bbox_mAP=values)
     table = {c: np.concatenate([points[n : n + 1], values[:, n]]) for n, c in enumerate(cells)}
-    head = {"format": CONFIDENCE_FORMAT, "preview": False, "made_from": "made"}
-    (out / "confidence.json").write_text(json.dumps(head | intervals(table, "bbox_mAP", 5000).to_dict()))
+    resampled = table_bytes(table, "bbox_mAP", "made")
+    (out / RESAMPLED).write_bytes(resampled)
+    known = {"bbox_mAP": intervals(table, "bbox_mAP", 5000)}
+    (out / CONFIDENCE).write_text(confidence_text(evaluation, known, {}, resampled))
     if examples:
         write_examples(out, rng)
     return out

@@ -30,8 +30,7 @@ from rtx.metrics.coco_backends import BACKENDS, DEFAULT, REFERENCE, evaluate
 from rtx.metrics.coco_match import coco_evidence
 from rtx.metrics.coco_truth import CocoTruth, encode_mask, read_truth
 from rtx.results.evidence_file import to_bytes
-from rtx.results.intervals import draw
-from rtx.results.resample import scores
+from rtx.results.resample import draw, scores
 
 HEIGHT, WIDTH, CLASSES, OBJECTS = 480, 640, 80, 7
 

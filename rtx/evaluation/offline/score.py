@@ -21,10 +21,10 @@ from rtx.corruptions import CORRUPTIONS
 from rtx.errors import BadValue, unknown_name
 from rtx.evaluation.offline.truth import CocoFile, Truth
 from rtx.results import evidence_file as evidence
-from rtx.results.cell import Cell, CellFolder
-from rtx.results.confidence import evidence_path
-from rtx.results.protocol import protocol_key
-from rtx.results.summary import write_summary
+from rtx.results.cell import Cell
+from rtx.results.confidence import write_results
+from rtx.results.evaluation import Evaluation
+from rtx.results.folder import CellFolder, evidence_path
 from rtx.types import CLEAN, Condition
 
 log = logging.getLogger(__name__)
@@ -219,15 +219,13 @@ def score_predictions(
             folder.open(spare=root)
         timing = {"seconds": time.perf_counter() - started}
         cell = Cell(condition, scored.metrics, scored.n_images, folder.card, scored.flags, timing)
-        evidence.save(
-            evidence_path(out, condition), scored.evidence, key=protocol_key(folder.card), condition=condition.key
-        )
+        evidence.save(evidence_path(out, condition), scored.evidence, key=folder.key, condition=condition.key)
         folder.write(cell)
         cells[condition] = cell
         log.info(
             "%d/%d %s: %s %.4f", n + 1, len(entries), condition.key, truth.headline, scored.metrics[truth.headline]
         )
-    return write_summary(out, cells, truth.headline, folder.card)
+    return write_results(Evaluation(out, folder.card, cells, folder.key), truth.headline, resamples=0)
 
 
 def _preview(truth: Truth, entries: Mapping[Condition, Path]) -> dict[str, Any]:

@@ -26,11 +26,10 @@ from rtx.evaluation.protocol import Protocol
 from rtx.evaluation.sweep.forward import Job
 from rtx.files import write_atomic
 from rtx.metrics.imagenet_c import errors
-from rtx.results.cell import CellFolder
-from rtx.results.repair import sound_cells
+from rtx.results.evaluation import sound_cells
+from rtx.results.folder import IMAGENET_C, CellFolder
 from rtx.types import CLEAN, Condition
 
-ERRORS = "imagenet_c.json"
 STORED = ("as_is", "resize")
 """What becomes of a stored image: cropped from the middle only, as ImageNet-C is used, or treated as a clean one."""
 
@@ -161,7 +160,7 @@ class Stored:
         """Write ImageNet-C's errors into `imagenet_c.json`."""
         scores = {Condition.from_key(key): row["metrics"]["accuracy_top1"] for key, row in summary["cells"].items()}
         found = errors(scores).to_dict()
-        write_atomic(out / ERRORS, json.dumps({"preview": summary["preview"], **found}, indent=1) + "\n")
+        write_atomic(out / IMAGENET_C, json.dumps({"preview": summary["preview"], **found}, indent=1) + "\n")
         return {"imagenet_c": found}
 
 

@@ -26,6 +26,7 @@ from typing import Any
 from rtx.errors import BadValue, RunConflict
 from rtx.evaluation.sweep.liveness import is_here, state_of, this_process
 from rtx.files import create_new
+from rtx.results.folder import ALIVE, CELLS, CLAIMS
 from rtx.types import Condition
 
 log = logging.getLogger(__name__)
@@ -72,8 +73,8 @@ class Claims:
         patience: float = PATIENCE_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.folder = root / "claims"
-        self.alive = self.folder / "alive"
+        self.folder = root / CLAIMS
+        self.alive = self.folder / ALIVE
         self.patience = patience
         self.owner = uuid.uuid4().hex
         self.me = {**this_process(), "owner": self.owner}
@@ -250,11 +251,11 @@ class Claims:
 def holders(root: Path) -> dict[Condition, Holder]:
     """The cells of an output folder that processes hold at this moment; finished ones are left out."""
     found = {}
-    for path in sorted((root / "claims").glob("*.json")):
+    for path in sorted((root / CLAIMS).glob("*.json")):
         content = _read(path)
         with suppress(BadValue):  # another name than a condition's is a lock
             condition = Condition.from_key(path.stem)
-            if content is not None and not (root / "cells" / path.name).is_file():
+            if content is not None and not (root / CELLS / path.name).is_file():
                 who = _parsed(content)
                 found[condition] = Holder(str(who.get("host", "?")), int(who.get("pid", 0)), state_of(who))
     return found

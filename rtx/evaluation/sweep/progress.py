@@ -5,22 +5,23 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rtx.corruptions import BENCHMARK
 from rtx.errors import BadValue, RtxError
 from rtx.evaluation.sweep.claims import Holder, holders
 from rtx.results.cell import Cell
 from rtx.results.command import Command, read_commands
-from rtx.results.protocol import protocol_key
-from rtx.types import CLEAN, SEVERITIES, Condition
+from rtx.results.conditions import grid
+from rtx.results.folder import CELLS, SUMMARY, CellFolder, evidence_path
+from rtx.types import Condition
 
 RECENT = 20
 """Cells that the pace is measured on."""
 STALLED_SECONDS = 600.0
-WHOLE = (CLEAN, *(Condition(name, level) for name in BENCHMARK for level in SEVERITIES))
+WHOLE = grid()
 
 
 @dataclass(frozen=True)
@@ -106,18 +107,11 @@ def read_progress(folder: Path) -> RunProgress:
     Raises:
         BadValue: the folder has no readable protocol card.
     """
-    path = folder / "protocol.json"
-    try:
-        card = json.loads(path.read_text(encoding="utf-8"))
-        key = protocol_key(card)
-    except (OSError, ValueError, AttributeError) as error:
-        raise BadValue(f"{path}: cannot be read ({error}); give the output folder of an evaluation") from error
+    stored = CellFolder.there(folder)
     files = []
-    for file in (folder / "cells").glob("*.json"):
-        try:
+    for file in (folder / CELLS).glob("*.json"):
+        with suppress(FileNotFoundError):  # another process is replacing it
             files.append((file.stat().st_mtime, file))
-        except FileNotFoundError:
-            continue  # another process is replacing it
     done: dict[Condition, Cell] = {}
     damaged: dict[Condition, str] = {}
     for _, file in sorted(files):
@@ -126,24 +120,15 @@ def read_progress(folder: Path) -> RunProgress:
         except BadValue:
             continue
         try:
-            done[condition] = _read_cell(file, condition, key)
-        except (RtxError, OSError, ValueError) as error:
+            done |= stored.read([condition])
+        except RtxError as error:
             damaged[condition] = str(error)
     commands = read_commands(folder)
     wanted, guessed = _wanted(folder, commands, done)
-    bare = tuple(c for c in done if not (folder / "cells" / f"{c.key}.npz").is_file())
+    bare = tuple(c for c in done if not evidence_path(folder, c).is_file())
     newest = max(0.0, time.time() - max(stamp for stamp, _ in files)) if files else None
     held = {condition: holder for condition, holder in holders(folder).items() if condition not in done}
-    return RunProgress(folder, card, key, wanted, guessed, done, damaged, bare, held, commands, newest)
-
-
-def _read_cell(file: Path, condition: Condition, key: str) -> Cell:
-    cell = Cell.from_json(file.read_text(encoding="utf-8"), place=file.name)
-    if cell.condition != condition:
-        raise BadValue(f"{file.name}: holds {cell.condition.key}; delete it and run again")
-    if protocol_key(cell.protocol) != key:
-        raise BadValue(f"{file.name}: was made under another protocol; delete it and run again")
-    return cell
+    return RunProgress(folder, stored.card, stored.key, wanted, guessed, done, damaged, bare, held, commands, newest)
 
 
 def _wanted(
@@ -153,7 +138,7 @@ def _wanted(
     if commands:
         return tuple(dict.fromkeys(c for command in commands for c in command.conditions)), False
     try:
-        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+        summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
         return tuple(Condition.from_key(key) for key in summary["cells"]), False
     except (OSError, ValueError, KeyError, TypeError, BadValue):
         return tuple(dict.fromkeys([*WHOLE, *done])), True

@@ -17,9 +17,9 @@ from rtx.evaluation.sweep.forward import Job, evaluate, loader_died, plan_batche
 from rtx.evaluation.sweep.scoring import Inline, Scored, Scorer, scoring_place
 from rtx.evaluation.sweep.share import Share
 from rtx.files import write_whole
-from rtx.results.cell import Cell, CellFolder
-from rtx.results.confidence import evidence_path
-from rtx.results.repair import remove_halves, sound_cells
+from rtx.results.cell import Cell
+from rtx.results.evaluation import sound_cells
+from rtx.results.folder import PREDICTIONS, CellFolder, evidence_path, predictions_path, remove_halves
 from rtx.types import Condition
 
 __all__ = ["Job", "Scorer", "run"]
@@ -154,8 +154,7 @@ class _State:
 
     def _say_what_was_not_kept(self, cached: Iterable[Condition]) -> None:
         """Predictions exist only while a cell is evaluated, so those of finished cells cannot be written later."""
-        folder = self.job.out / "predictions"
-        bare = [c.key for c in cached if not any((folder / f"{c.key}{end}").is_file() for end in (".npz", ".zip"))]
+        bare = [c.key for c in cached if predictions_path(self.job.out, c) is None]
         if self.job.keep_predictions and bare:
             log.warning(
                 "%d finished cells have no predictions, e.g. %s, and get none now: evaluate them again with "
@@ -256,7 +255,7 @@ class _State:
         root, condition = self.job.out, scored.condition
         if scored.predictions:
             ending, content = scored.predictions
-            write_whole(root / "predictions" / f"{condition.key}{ending}", content)
+            write_whole(root / PREDICTIONS / f"{condition.key}{ending}", content)
         write_whole(evidence_path(root, condition), scored.evidence)
         cell = Cell(condition, scored.metrics, scored.n_images, self.job.card, scored.flags, scored.timing)
         self.folder.write(cell)

@@ -11,9 +11,10 @@ from matplotlib.figure import Figure
 from rtx.corruptions import BENCHMARK, CORRUPTIONS, FAMILIES
 from rtx.reports.figures.style import COLUMN, INK, MARKERS, PAPER, RC, SOFT, family_colour, new_figure, title
 from rtx.reports.runs.groups import TINY, Group
-from rtx.reports.runs.intervals import Floats, Interval, Resamples, difference, interval
+from rtx.reports.runs.intervals import Floats, Resamples, difference, interval
 from rtx.reports.runs.runs import Run
 from rtx.reports.text.wording import percent, shortened, signed
+from rtx.results.intervals import Ends
 
 FEW = 6
 _MEMBERS = {family: tuple(n for n in BENCHMARK if CORRUPTIONS[n] == family) for family in FAMILIES}
@@ -36,12 +37,12 @@ def drop(run: Run, family: str) -> float | None:
     return row.drop if row is not None and whole and row.drop == row.drop else None
 
 
-def drop_interval(run: Run, family: str) -> Interval | None:
+def drop_interval(run: Run, family: str) -> Ends | None:
     """Interval of a family's drop."""
     return interval(drop_reader(family)(run.intervals.resamples)) if run.intervals.resamples else None
 
 
-def paired(group: Group, run: Run, family: str) -> tuple[float, Interval | None] | None:
+def paired(group: Group, run: Run, family: str) -> tuple[float, Ends | None] | None:
     """A run's drop minus the baseline's, with its paired interval; None where they must not be compared."""
     if run not in group.comparable or group.baseline not in group.complete or run is group.baseline:
         return None
@@ -82,7 +83,7 @@ def point(group: Group) -> str:
     return text
 
 
-def _surely_less(run: Run, spread: Interval | None) -> bool:
+def _surely_less(run: Run, spread: Ends | None) -> bool:
     few = run.n_images is not None and run.n_images < TINY  # the interval itself is too narrow to trust
     return spread is not None and spread[1] < 0 and not few
 

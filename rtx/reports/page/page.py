@@ -31,12 +31,13 @@ from rtx.reports.page.views import (
 from rtx.reports.runs.groups import Group
 from rtx.reports.runs.runs import Run
 from rtx.reports.strips import strips
-from rtx.reports.strips.examples import Choice, Examples
+from rtx.reports.strips.examples import Choice
 from rtx.reports.strips.selection import models_shown
 from rtx.reports.tables.table import Table, latex, markdown
 from rtx.reports.text.banners import Banner, missing_text
 from rtx.reports.text.verdict import Verdict, verdict
 from rtx.reports.text.wording import dataset_name, metric_name, percent, unbroken
+from rtx.results.examples import Examples
 from rtx.results.protocol import protocol_key
 
 FILES = Path(__file__).parent / "files"

@@ -51,10 +51,7 @@ def _no_sizes(group: Group) -> str:
 def _no_classes(group: Group) -> str:
     if all(run.card.get("origin") for run in group.runs):
         return f"The imported results hold no {metric_name(group.metric)} by class."
-    return (
-        f"No {metric_name(group.metric)} by class here: an evaluation writes by_class.json beside its cells; where it "
-        "is missing, the evidence must be there and small."
-    )
+    return f"No {metric_name(group.metric)} by class here: an evaluation writes by_class.json beside its cells."
 
 
 def _no_eps(group: Group) -> str:

@@ -11,7 +11,8 @@ from rtx.corruptions import BENCHMARK, CORRUPTIONS, FAMILIES
 from rtx.errors import RunConflict
 from rtx.reports.text.banners import missing_text
 from rtx.reports.runs.groups import TINY, differing
-from rtx.reports.runs.intervals import Floats, Interval, Resamples, difference
+from rtx.results.intervals import Ends
+from rtx.reports.runs.intervals import Floats, Resamples, difference
 from rtx.reports.runs.runs import Run
 from rtx.reports.tables.table import Entry, Table, row
 from rtx.reports.text.wording import corruption_name, dataset_name, interval_text, metric_name, percent, signed
@@ -35,7 +36,7 @@ class Line:
     name: str
     a: float
     b: float
-    interval: Interval | None
+    interval: Ends | None
 
     @property
     def change(self) -> float:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,8 +14,11 @@ from typing import Any
 from rtx.corruptions import BENCHMARK, CORRUPTIONS
 from rtx.errors import BadValue
 from rtx.metrics.robustness import Summary, summarise
-from rtx.results.cell import Cell, CellFolder
-from rtx.reports.runs.classes import with_classes
+from rtx.results.cell import Cell
+from rtx.results.conditions import grid
+from rtx.results.evaluation import Evaluation
+from rtx.results.folder import INSIDE_RUN, SUMMARY, find_evaluations
+from rtx.results.by_class import with_classes
 from rtx.reports.runs.intervals import Intervals, read_intervals
 from rtx.reports.runs.naming import Source, dataset_of, datasets_of, method_of, source_of, unique_names
 from rtx.reports.text.remedy import remedy
@@ -24,7 +26,6 @@ from rtx.types import CLEAN, SEVERITIES, Condition
 
 log = logging.getLogger(__name__)
 
-EVERY_CONDITION = (CLEAN, *(Condition(name, level) for name in CORRUPTIONS for level in SEVERITIES))
 # What P and mPC are made of when a folder's summary is not there to say it.
 _HEADLINES = ("bbox_mAP", "mIoU", "AP50_07", "AP50_area", "AP50", "segm_mAP")
 
@@ -180,29 +181,7 @@ class Run:
         return remedy(self.folder, self.card, wanted, whole=whole)
 
 
-BENCHMARK_CELLS = (CLEAN, *(Condition(name, level) for name in BENCHMARK for level in SEVERITIES))
-
-
-def find_evaluations(path: Path) -> list[Path]:
-    """The evaluation folders that a path means: itself, its `corruption_eval`, or every evaluation one level below.
-
-    Raises:
-        BadValue: there is none.
-    """
-    if (path / "protocol.json").is_file():
-        return [path]
-    if (path / "corruption_eval" / "protocol.json").is_file():
-        return [path / "corruption_eval"]
-    below = sorted(p for p in path.iterdir() if p.is_dir()) if path.is_dir() else []
-    found = [p for p in below if (p / "protocol.json").is_file()]
-    found += [p / "corruption_eval" for p in below if (p / "corruption_eval" / "protocol.json").is_file()]
-    if not found:
-        if path.is_file():
-            raise BadValue(f"evaluation {str(path)!r} is a file; give the output folder of an evaluation")
-        state = "has no protocol.json, and none is one level below it" if path.is_dir() else "does not exist"
-        made = f"rtx corrupt_eval CONFIG CHECKPOINT --out {shlex.quote(str(path))}"
-        raise BadValue(f"evaluation {str(path)!r} {state}; make one with: {made}")
-    return found
+BENCHMARK_CELLS = grid()
 
 
 def load_run(folder: Path) -> Run:
@@ -212,24 +191,14 @@ def load_run(folder: Path) -> Run:
         BadValue: a file is damaged, or no cell is there.
         RunConflict: cells were made under another protocol than the folder's.
     """
-    path = folder / "protocol.json"
-    try:
-        card = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(card, dict):
-            raise ValueError("no protocol card")
-        for field in ("labels", "metric", "versions", "freeze_map"):
-            if not isinstance(card.get(field) or {}, dict):
-                raise ValueError(f"{field} is {json.dumps(card[field])[:40]}, no object")
-    except ValueError as error:
-        raise BadValue(f"{path}: not readable as a protocol card ({error}); evaluate again with --overwrite") from error
-    cells = CellFolder(folder, card).read(EVERY_CONDITION)
+    evaluation = Evaluation.read(folder)
+    card, cells = evaluation.card, evaluation.cells
     if not cells:
-        raise BadValue(f"{folder}: no cell was evaluated yet; run: {remedy(folder, card, BENCHMARK_CELLS)}")
+        raise BadValue(f"{folder}: no cell was evaluated yet: {remedy(folder, card, BENCHMARK_CELLS)}")
     metric = _headline(folder, cells)
-    cells = with_classes(folder, metric, cells, card)
     labels = card.get("labels") or {}
     name = str(labels.get("name") or labels.get("run") or folder.name)
-    return Run(name, folder, card, metric, cells, read_intervals(folder, metric, cells, card))
+    return Run(name, folder, card, metric, with_classes(evaluation, metric), read_intervals(evaluation, metric))
 
 
 def load_runs(paths: Sequence[Path], *, names: Sequence[str] = (), baseline: str | None = None) -> list[Run]:
@@ -277,12 +246,12 @@ def _distinguishing(run: Run, runs: Iterable[Run]) -> tuple[str, ...]:
 
 
 def _parent(folder: Path) -> str:
-    return folder.parent.name if folder.name == "corruption_eval" else folder.name
+    return folder.parent.name if folder.name == INSIDE_RUN else folder.name
 
 
 def _headline(folder: Path, cells: Mapping[Condition, Cell]) -> str:
     names = {name for cell in cells.values() for name in cell.metrics}
-    path = folder / "summary.json"
+    path = folder / SUMMARY
     if path.is_file():
         try:
             metric = json.loads(path.read_text(encoding="utf-8"))["metric"]

@@ -1,103 +1,20 @@
-"""Example images with predictions: their folder format, and which of them a report shows.
-
-An evaluation folder may hold `examples/index.json`, with the image files beside it:
-
-    {"format": "rtx.examples/1", "task": "detection" | "segmentation", "classes": ["person", ...], "evaluated": 5000,
-     "images": [{"id": "000000000139", "original": "00.jpg", "width": 640, "height": 426,
-                 "truth": [{"bbox": [x1, y1, x2, y2], "label": 0, "polygons": [[x, y, ...]]}],   # detection
-                 "ignored": [{"bbox": [x1, y1, x2, y2], "label": 0}],   # crowds, difficult objects; may be left out
-                 "truth_map": "139_truth.png",                                                   # segmentation
-                 "conditions": {"clean": {"image": "139_clean.jpg",
-                                          "predictions": [{"bbox": [...], "label": 0, "score": 0.9, "polygons": [...]}],
-                                          "map": "139_clean_map.png"}, "fog_3": {...}}}]}
-
-A condition without an `image` is the `original` under the engine, seed and channel order of the protocol card; `id` is
-what seeds its noise. `rtx corrupt_eval --keep-predictions` writes folders of that kind, other tools may store pictures.
-Boxes are in pixels of `width` and `height`. Label maps are 8-bit PNG files of class indices, 255 where nothing counts.
-A strip needs the clean image and all five severities of a corruption. `key`, where it is there, is the protocol's: with
-another one than the card's the examples are left out.
-"""
+"""How well a model solves an example image, and what it saw of it."""
 
 from __future__ import annotations
 
-import json
-import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from rtx.errors import BadValue
-from rtx.reports.strips.pixels import Maker, Pixels, made_again, maker_of, stored
+from rtx.reports.strips.pixels import Pixels, made_again, stored
 from rtx.reports.text.wording import percent
-from rtx.results.protocol import protocol_key
-from rtx.types import CLEAN, Condition
+from rtx.results import predictions
+from rtx.results.examples import IGNORED, SHOWN, Box, Example, Labels
+from rtx.types import Condition
 
-log = logging.getLogger(__name__)
-
-EXAMPLES_FORMAT = "rtx.examples/1"
-SCORE_THRESHOLD = 0.3
 MATCH_IOU = 0.5
-IGNORED = 255
-
-NOTHING_KNOWN = Maker(None)
-
-Labels = NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class Box:
-    """One object, predicted or true.
-
-    Attributes:
-        bbox: left, top, right, bottom in pixels.
-        label: index into the classes.
-        score: 1 for a true one.
-        polygons: outlines of its mask, each [x, y, x, y, ...].
-    """
-
-    bbox: tuple[float, float, float, float]
-    label: int
-    score: float
-    polygons: tuple[tuple[float, ...], ...] = ()
-
-
-@dataclass(frozen=True)
-class View:
-    """One image under one condition, with what a model says about it; without a picture, the original gives it."""
-
-    image: Path | None
-    boxes: tuple[Box, ...]
-    map: Path | None
-
-
-@dataclass(frozen=True)
-class Example:
-    """One image of the test set under several conditions."""
-
-    id: str
-    width: int
-    height: int
-    truth: tuple[Box, ...]
-    truth_map: Path | None
-    views: Mapping[Condition, View]
-    original: Path | None = None
-    maker: Maker = NOTHING_KNOWN
-    ignored: tuple[Box, ...] = ()
-
-
-@dataclass(frozen=True)
-class Examples:
-    """The examples of one run: of what task, with which images, out of how many that were evaluated."""
-
-    task: str
-    classes: tuple[str, ...]
-    images: Mapping[str, Example]
-    evaluated: int = 0
-    maker: Maker = NOTHING_KNOWN
 
 
 @dataclass(frozen=True)
@@ -132,55 +49,6 @@ class Choice:
         return f"{word} {points} {'point' if points == '1' else 'points'} of quality on average"
 
 
-def read_examples(folder: Path, card: Mapping[str, Any] | None = None) -> Examples | None:
-    """The examples of an evaluation folder, None where there are none.
-
-    Args:
-        folder: the evaluation.
-        card: its protocol card, which says how corrupted pixels are made again.
-
-    Raises:
-        BadValue: the index is damaged, or names a file outside the folder or one that is not there.
-    """
-    root = folder / "examples"
-    path = root / "index.json"
-    if not path.is_file():
-        return None
-    try:
-        table = json.loads(path.read_text(encoding="utf-8"))
-        if table["format"] != EXAMPLES_FORMAT:
-            raise ValueError(f"format {table['format']!r}")
-        if card and table.get("key") not in (None, protocol_key(card)):
-            log.warning("%s: its pictures are of another protocol than the cells, so they are left out", path)
-            return None
-        maker = maker_of(card or {})
-        images = [_example(row, root, maker) for row in table["images"]]
-        classes = tuple(map(str, table["classes"]))
-        evaluated = int(table.get("evaluated") or len(images))
-        return Examples(str(table["task"]), classes, {image.id: image for image in images}, evaluated, maker)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BadValue(f"{path}: not an index of examples ({error}); delete the folder or make it again") from error
-
-
-def _example(row: Mapping[str, Any], root: Path, maker: Maker) -> Example:
-    original = _file(root, row["original"]) if row.get("original") else None
-    again = original is not None and maker.engine is not None
-    views = {
-        Condition.from_key(key): View(
-            _file(root, view["image"]) if view.get("image") else None,
-            tuple(_box(b) for b in view.get("predictions", ())),
-            _file(root, view["map"]) if view.get("map") else None,
-        )
-        for key, view in row["conditions"].items()
-        if again or view.get("image") or (original and key == CLEAN.key)
-    }
-    truth_map = _file(root, row["truth_map"]) if row.get("truth_map") else None
-    truth = tuple(_box(b) for b in row.get("truth", ()))
-    ignored = tuple(_box(b) for b in row.get("ignored", ()))
-    size = int(row["width"]), int(row["height"])
-    return Example(str(row["id"]), *size, truth, truth_map, views, original, maker, ignored)
-
-
 def picture(example: Example, condition: Condition) -> Pixels:
     """What the models saw of an image under a condition: RGB (h, w, 3), no wider than a tile."""
     stored_file = example.views[condition].image
@@ -188,19 +56,6 @@ def picture(example: Example, condition: Condition) -> Pixels:
         return stored(stored_file)
     assert example.original is not None
     return made_again(example.original, example.id, condition, example.maker)
-
-
-def _file(root: Path, name: str) -> Path:
-    path = root / name
-    if not path.resolve().is_relative_to(root.resolve()) or not path.is_file():
-        raise ValueError(f"file {name!r} is not in the folder")
-    return path
-
-
-def _box(row: Mapping[str, Any]) -> Box:
-    left, top, right, bottom = (float(v) for v in row["bbox"])
-    polygons = tuple(tuple(float(v) for v in ring) for ring in row.get("polygons") or ())
-    return Box((left, top, right, bottom), int(row["label"]), float(row.get("score", 1.0)), polygons)
 
 
 def judge(truth: Sequence[Box], found: Sequence[Box], ignored: Sequence[Box] = ()) -> Verdicts:
@@ -213,7 +68,7 @@ def judge(truth: Sequence[Box], found: Sequence[Box], ignored: Sequence[Box] = (
     hits, alarms = [], []
     for index in sorted(range(len(found)), key=lambda i: (-found[i].score, i)):
         box = found[index]
-        if box.score < SCORE_THRESHOLD:
+        if box.score < SHOWN:
             continue
         near = [(iou(box.bbox, truth[t].bbox), -t) for t in free if truth[t].label == box.label]
         best, place = max(near, default=(0.0, 0))
@@ -259,10 +114,7 @@ def _area(box: Sequence[float]) -> float:
 
 def read_map(path: Path) -> Labels:
     """A label map."""
-    from PIL import Image
-
-    with Image.open(path) as image:
-        return np.asarray(image.convert("L") if image.mode not in ("L", "P") else image, np.uint8)
+    return predictions.read_map(path, str(path)).astype(np.uint8)
 
 
 def map_quality(truth: Labels, found: Labels) -> float:

@@ -14,9 +14,10 @@ from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 
 from rtx.reports.figures.style import INK, RC, SOFT, new_figure, title
-from rtx.reports.strips.examples import IGNORED, Box, Choice, Example, Examples, judge, quality, read_map
+from rtx.reports.strips.examples import Choice, judge, quality, read_map
 from rtx.reports.strips.pixels import Pixels
 from rtx.reports.text.wording import corruption_name, in_two_lines, percent, shorten, shortened
+from rtx.results.examples import IGNORED, Box, Example, Examples
 from rtx.types import CLEAN, SEVERITIES, Condition
 
 WIDE = 7.0

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PILImage
 
-from rtx.corruptions import DEFAULT_ENGINE, ENGINES
+from rtx.results.examples import Maker
 from rtx.types import CLEAN, Condition
 
 log = logging.getLogger(__name__)
@@ -21,31 +18,6 @@ log = logging.getLogger(__name__)
 Pixels = NDArray[np.uint8]
 WIDTH = 256
 """Pixels: how wide a tile is stored in the page and in figures."""
-
-
-@dataclass(frozen=True)
-class Maker:
-    """What made the pixels of a run.
-
-    Attributes:
-        engine: which implementation; None where the card names none that is here.
-        seed: the corruption seed.
-        channel_order: what the corruptions were given.
-    """
-
-    engine: str | None = DEFAULT_ENGINE
-    seed: int = 0
-    channel_order: str = "rgb"
-
-
-def maker_of(card: Mapping[str, Any]) -> Maker:
-    """What makes the pixels of a run again, from its protocol card."""
-    engine = str(card.get("corruption_engine"))
-    at = card.get("corruption_at", "original_resolution")
-    known = engine in ENGINES and at == "original_resolution" and card.get("image_key") == "file_stem"
-    seed = card.get("corruption_seed", 0)
-    order = str(card.get("channel_order", "rgb"))
-    return Maker(engine if known and isinstance(seed, int) else None, seed if isinstance(seed, int) else 0, order)
 
 
 @lru_cache(maxsize=256)

@@ -10,7 +10,8 @@ from pathlib import Path
 from rtx.corruptions import BENCHMARK, CORRUPTIONS, FAMILIES
 from rtx.reports.runs.groups import Group
 from rtx.reports.runs.runs import Run
-from rtx.reports.strips.examples import Choice, Example, Examples, quality
+from rtx.reports.strips.examples import Choice, quality
+from rtx.results.examples import Example, Examples
 from rtx.types import CLEAN, SEVERITIES, Condition
 
 MODELS = 4

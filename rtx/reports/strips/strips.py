@@ -10,21 +10,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image
 
-from rtx.reports.strips.examples import (
-    IGNORED,
-    Box,
-    Choice,
-    Example,
-    Examples,
-    Labels,
-    judge,
-    map_quality,
-    picture,
-    quality,
-    read_map,
-)
+from rtx.reports.strips.examples import Choice, judge, map_quality, picture, quality, read_map
 from rtx.reports.strips.pixels import WIDTH, Pixels
 from rtx.reports.text.wording import corruption_name, shortened
+from rtx.results.examples import IGNORED, Box, Example, Examples, Labels
 from rtx.types import CLEAN, SEVERITIES, Condition
 
 BUDGET = 1_500_000

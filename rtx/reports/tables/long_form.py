@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rtx.corruptions import CORRUPTIONS
-from rtx.reports.runs.runs import EVERY_CONDITION, Run
+from rtx.reports.runs.runs import Run
 from rtx.results.cell import Cell
 from rtx.results.protocol import protocol_key
 
@@ -33,11 +33,7 @@ def metrics_csv(runs: Sequence[Run]) -> str:
 
 def _rows(run: Run, metrics: Sequence[str]) -> Iterator[list[Any]]:
     key = protocol_key(run.card)[:16]
-    return (_row(run, cell, metric, key) for metric in metrics for cell in _cells(run))
-
-
-def _cells(run: Run) -> Iterator[Cell]:
-    return (run.cells[c] for c in EVERY_CONDITION if c in run.cells)
+    return (_row(run, cell, metric, key) for metric in metrics for cell in run.cells.values())
 
 
 def _row(run: Run, cell: Cell, metric: str, key: str) -> list[Any]:

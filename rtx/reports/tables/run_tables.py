@@ -10,12 +10,13 @@ from rtx.reports.figures.breakdown import class_rows, size_rows
 from rtx.reports.figures.completeness import counts
 from rtx.reports.figures.families import drop, drop_interval, paired
 from rtx.reports.runs.groups import Group
-from rtx.reports.runs.intervals import Floats, Interval, Resamples, difference
+from rtx.reports.runs.intervals import Floats, Resamples, difference
 from rtx.reports.runs.naming import UNKNOWN
 from rtx.reports.runs.runs import Run
 from rtx.reports.runs.trend import none_of, residual, trend_of
 from rtx.reports.tables.table import Entry, Table, best_of, row
 from rtx.reports.text.wording import DASH, corruption_name, dataset_name, interval_text, metric_name, percent, signed
+from rtx.results.intervals import Ends
 
 PERCENT = "All numbers in percent."
 _QUANTITIES = ("P", "mPC", "rPC")
@@ -161,7 +162,7 @@ def every_metric(group: Group) -> Table:
     return Table("metrics", "Every metric", ("model", "metric", "P", "mPC", "rPC"), tuple(rows), 2, tuple(notes))
 
 
-def _interval_of(run: Run, metric: str, name: str) -> Interval | None:
+def _interval_of(run: Run, metric: str, name: str) -> Ends | None:
     return run.intervals.of(name) if metric == run.metric else run.intervals.of_other(metric, name)
 
 
@@ -204,12 +205,12 @@ def _whole_drop(resamples: Resamples) -> Floats | None:
     return None if ratio is None else 1 - ratio
 
 
-def _spread(interval: Interval | None, *, said: bool) -> str:
+def _spread(interval: Ends | None, *, said: bool) -> str:
     """An interval; that there is none only where others in the table have one."""
     return interval_text(interval) if said else ""
 
 
-def _given(interval: Interval | None, *, sign: bool = False) -> str:
+def _given(interval: Ends | None, *, sign: bool = False) -> str:
     return interval_text(interval, sign=sign) if interval else ""
 
 

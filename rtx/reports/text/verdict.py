@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 from rtx.corruptions import BENCHMARK
 from rtx.reports.runs.groups import Group
-from rtx.reports.runs.intervals import Interval, Resamples, difference
+from rtx.reports.runs.intervals import Resamples, difference
 from rtx.reports.runs.runs import Run
 from rtx.reports.text.banners import missing_text
 from rtx.reports.text.wording import corruption_name, dataset_name, interval_text, metric_name, percent, signed
+from rtx.results.intervals import Ends
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Verdict:
     incomplete: bool
 
 
-def gain(group: Group, run: Run) -> tuple[float, Interval | None] | None:
+def gain(group: Group, run: Run) -> tuple[float, Ends | None] | None:
     """A run's mPC minus the baseline's with its paired interval; None where they must not be compared."""
     if run is group.baseline or run not in group.comparable or group.baseline not in group.complete:
         return None
@@ -88,5 +89,5 @@ def verdict(group: Group, run: Run) -> Verdict:
     return Verdict(run.name, "; ".join(parts) + ".", percent(summary.mPC), label, run is group.baseline, incomplete)
 
 
-def _optional(interval: Interval | None) -> str:
+def _optional(interval: Ends | None) -> str:
     return f"{interval_text(interval)} " if interval else ""

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 
-from rtx.reports.runs.intervals import Interval
+from rtx.results.intervals import Ends
 
 _METRICS = {
     "bbox_mAP": "box AP",
@@ -105,7 +105,7 @@ def signed(value: float | None, digits: int = 1) -> str:
     return f"+{text}" if value is not None and math.isfinite(value) and value > 0 and float(text) else text
 
 
-def interval_text(interval: Interval | None, digits: int = 1, *, sign: bool = False) -> str:
+def interval_text(interval: Ends | None, digits: int = 1, *, sign: bool = False) -> str:
     """An interval in percent, or the plain statement that there is none.
 
     Example:

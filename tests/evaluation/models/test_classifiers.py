@@ -19,7 +19,8 @@ from rtx.corruptions import corrupt  # noqa: E402
 from rtx.errors import BadValue  # noqa: E402
 from rtx.evaluation.evaluate import evaluate  # noqa: E402
 from rtx.evaluation.models.load import load_model  # noqa: E402
-from rtx.results.confidence import run_confidence  # noqa: E402
+from rtx.results.evaluation import Evaluation  # noqa: E402
+from rtx.results.intervals import confidence  # noqa: E402
 from rtx.results.predictions import read_guesses  # noqa: E402
 from rtx.rng import image_rng  # noqa: E402
 from rtx.types import CLEAN, Condition  # noqa: E402
@@ -82,7 +83,7 @@ def test_summary_card_evidence_and_predictions(
     assert set(summary["metrics"]) == {"accuracy_top1", "accuracy_top5", "mean_class_accuracy"}
     card = summary["protocol"]
     assert card["corruption_at"] == "network_input" and card["metric"]["scorer"] == "accuracy"
-    found = run_confidence(out, "accuracy_top1", resamples=50)
+    found = confidence(Evaluation.read(out).evidence, "accuracy_top1", resamples=50)
     assert found.P is not None and found.P.low <= found.P.value == summary["P"] <= found.P.high
     guesses, classes = read_guesses(out / "predictions" / "contrast_5.npz")
     assert tuple(classes) == NAMES and {g.image for g in guesses} >= {"n01/000", "n06/001"}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rtx.cli.main import main
-from rtx.errors import BadValue, DataError, MissingConditions, RunConflict, UnknownName
+from rtx.errors import BadValue, DataError, RunConflict, UnknownName
 from rtx.evaluation.offline.score import exported_settings, find_predictions, score_predictions
 from rtx.evaluation.offline.truth import CocoFile, LabelFolder
 from rtx.metrics import miou
@@ -18,10 +18,11 @@ from rtx.reports.runs.compare import compare
 from rtx.reports.runs.groups import group_runs
 from rtx.reports.runs.runs import load_runs
 from rtx.results.conditions import grid
-from rtx.results.confidence import compare_runs, read_run, run_confidence
+from rtx.results.evaluation import Evaluation
+from rtx.results.intervals import confidence
 from rtx.results.predictions import detections_to_bytes, encode_map, maps_to_bytes
 from rtx.results.protocol import same_pixels
-from rtx.types import CLEAN, Condition
+from rtx.types import Condition
 from tests.metrics.coco_worlds import CATEGORIES, world, write_annotations
 from tests.results.test_predictions import results
 
@@ -168,7 +169,7 @@ def test_other_predictions_do_not_mix_with_old_scores(coco: Path) -> None:
     assert changed["cells"]["fog_3"]["metrics"]["segm_mAP"] == 0 and changed["cells"]["fog_3"]["flags"] == [
         "no predictions"
     ]
-    assert run_confidence(out, "segm_mAP", resamples=20).mPC is not None
+    assert confidence(Evaluation.read(out).evidence, "segm_mAP", resamples=20).mPC is not None
 
 
 def test_two_runs_are_compared_on_the_same_pixels_only(coco: Path) -> None:
@@ -177,20 +178,17 @@ def test_two_runs_are_compared_on_the_same_pixels_only(coco: Path) -> None:
     score_predictions(coco / "predictions", truth, coco / "a", stated=stated)
     (coco / "predictions/fog_3/results.json").write_text((coco / "predictions/clean.json").read_text())
     score_predictions(coco / "predictions", truth, coco / "b", stated=stated)
-    found = compare_runs(coco / "b", coco / "a", "bbox_mAP", resamples=100)
-    assert found.P is not None and found.mPC is not None
-    assert (found.P.value, found.P.error) == (0, 0) and found.mPC.value > 0 and found.better["mPC"] > 0.5
-    assert set(found.cells) == {CLEAN, FOG}
     score_predictions(coco / "predictions", truth, coco / "c", stated={**stated, "corruption_seed": 1})
+    a, b, c = (Evaluation.read(coco / name).card for name in "abc")
+    same_pixels(a, b)
     with pytest.raises(RunConflict, match="corruption_seed: 0 and 1"):
-        compare_runs(coco / "a", coco / "c", "bbox_mAP")
-    card, _ = read_run(coco / "a")
-    same_pixels(card, {**card, "weights_sha256": "other", "config_sha256": "other"})
+        same_pixels(a, c)
+    same_pixels(a, {**a, "weights_sha256": "other", "config_sha256": "other"})
     (coco / "a/cells/fog_3.npz").unlink()
-    with pytest.raises(MissingConditions, match=r"1 cells have no evidence.*fog_3"):
-        run_confidence(coco / "a", "bbox_mAP")
+    with pytest.raises(BadValue, match=r"fog_3\.npz: not an rtx evidence file"):
+        confidence(Evaluation.read(coco / "a").evidence, "bbox_mAP")
     with pytest.raises(BadValue, match="give the output folder of an evaluation"):
-        read_run(coco / "absent")
+        Evaluation.read(coco / "absent")
 
 
 def test_two_models_scored_on_the_same_ground_truth_are_compared_and_ranked(labels: Path) -> None:

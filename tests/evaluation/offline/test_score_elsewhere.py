@@ -22,7 +22,8 @@ from rtx.evaluation.evaluate import evaluate  # noqa: E402
 from rtx.evaluation.models.adapters import Detector, Segmenter  # noqa: E402
 from rtx.evaluation.offline.score import check_exported, score_predictions  # noqa: E402
 from rtx.evaluation.offline.voc import NAMES, VocFolder  # noqa: E402
-from rtx.results.confidence import read_run, run_confidence  # noqa: E402
+from rtx.results.evaluation import Evaluation  # noqa: E402
+from rtx.results.intervals import confidence  # noqa: E402
 from rtx.results.predictions import encode_map  # noqa: E402
 from rtx.types import Condition  # noqa: E402
 from tests.evaluation.models.test_adapters import by_colour, nearest_colour  # noqa: E402
@@ -47,7 +48,8 @@ def rgb(path: Path) -> np.ndarray:
 
 def same_cells(scored: Path, mine: dict[str, Any]) -> None:
     """Equal metrics to 1e-9, in cells that the rest of rtx reads."""
-    card, cells = read_run(scored)
+    found = Evaluation.read(scored)
+    card, cells = found.card, found.cells
     assert {c.key for c in cells} == set(mine["cells"])
     for condition, cell in cells.items():
         expected = {k: np.nan if v is None else v for k, v in mine["cells"][condition.key]["metrics"].items()}
@@ -55,7 +57,7 @@ def same_cells(scored: Path, mine: dict[str, Any]) -> None:
         assert cell.n_images == mine["n_images"]
     assert card["corruption_engine"] == "rtx" and card["corruption_at"] == "original_resolution"
     metric = json.loads((scored / "summary.json").read_text())["metric"]
-    assert metric == mine["metric"] and run_confidence(scored, metric, resamples=10).P is not None
+    assert metric == mine["metric"] and confidence(Evaluation.read(scored).evidence, metric, resamples=10).P is not None
 
 
 def test_coco_results(made_coco: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -25,7 +25,8 @@ from rtx.evaluation.pixels.stored import Stored  # noqa: E402
 from rtx.evaluation.pixels.stored_files import StoredSet, find_stored  # noqa: E402
 from rtx.metrics.imagenet_c import ALEXNET_ERRORS  # noqa: E402
 from rtx.results.command import read_commands  # noqa: E402
-from rtx.results.confidence import run_confidence  # noqa: E402
+from rtx.results.evaluation import Evaluation  # noqa: E402
+from rtx.results.intervals import confidence  # noqa: E402
 from rtx.sources.catalog.archs import build_reference  # noqa: E402
 from rtx.types import SEVERITIES, Condition  # noqa: E402
 from tests.evaluation.class_folders import MEAN, NAMES, STD, class_config, make_folders, picture, train  # noqa: E402
@@ -101,7 +102,7 @@ def test_every_cell_and_mce_of_a_whole_grid_by_hand(whole: tuple[Path, Path, dic
     assert found["relative_mCE"] == pytest.approx(np.mean(relative), abs=1e-12) and found["clean_error"] == 0
     card = summary["protocol"]
     assert (card["corruption_engine"], card["corruption_at"]) == ("stored_files", "stored_files_as_is")
-    assert run_confidence(out, "accuracy_top1", resamples=20).mPC is not None
+    assert confidence(Evaluation.read(out).evidence, "accuracy_top1", resamples=20).mPC is not None
 
 
 def test_a_second_call_does_nothing_and_a_changed_file_is_found(

@@ -23,8 +23,8 @@ from rtx.evaluation.evaluate import evaluate as evaluate_model
 from rtx.evaluation.evaluate import prepare
 from rtx.evaluation.sweep.events import CellDone, CellStarted, Event, Planned, Progress
 from rtx.evaluation.sweep.interrupt import Terminated, exit_status, sigterm_raises
-from rtx.results.cell import CellFolder
-from rtx.results.repair import sound_cells
+from rtx.results.evaluation import sound_cells
+from rtx.results.folder import CellFolder
 from tests.evaluation.stand_in import PixelDetector, coco_config
 from tests.evaluation.worlds import table
 

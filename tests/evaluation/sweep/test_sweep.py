@@ -193,11 +193,12 @@ def test_a_missing_image_is_named(made_coco: Path, tmp_path: Path) -> None:
 
 
 def test_every_cell_has_the_evidence_that_gives_its_score_again(first: tuple[Path, dict[str, Any]]) -> None:
-    from rtx.results.confidence import run_confidence
+    from rtx.results.evaluation import Evaluation
+    from rtx.results.intervals import confidence
 
     out, summary = first
     assert {p.stem for p in (out / "cells").glob("*.npz")} == set(summary["cells"])
-    found = run_confidence(out, "bbox_mAP", resamples=50)
+    found = confidence(Evaluation.read(out).evidence, "bbox_mAP", resamples=50)
     assert found.to_dict()["P"]["value"] == pytest.approx(summary["P"], abs=1e-12)
 
 

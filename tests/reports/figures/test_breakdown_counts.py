@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 
 from rtx.reports.figures import breakdown
 from rtx.reports.runs.groups import Group, group_runs
-from rtx.reports.runs.runs import EVERY_CONDITION, load_runs
-from rtx.results.cell import CellFolder
+from rtx.reports.runs.runs import load_runs
+from rtx.results.folder import CellFolder, stored_conditions
 from rtx.types import CLEAN, Condition
 from tests.reports.made import make_run
 
@@ -21,8 +20,8 @@ def _group(*paths: Path) -> Group:
 
 
 def _rewrite(out: Path, change: dict[Condition, dict[str, float]]) -> None:
-    folder = CellFolder(out, json.loads((out / "protocol.json").read_text()))
-    for condition, cell in folder.read(EVERY_CONDITION).items():
+    folder = CellFolder.there(out)
+    for condition, cell in folder.read(stored_conditions(out)).items():
         cell.metrics.update(change.get(condition, {}))
         folder.write(cell)
 

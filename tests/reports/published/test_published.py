@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 
 from rtx.corruptions import CORRUPTIONS
+from rtx.metrics.robustness import summarise
 from rtx.reports.published import PAPERS, all_records, trend_points
 from rtx.reports.runs.groups import group_runs
 from rtx.reports.runs.runs import load_runs
 from rtx.reports.runs.trend import fit, residual
 from rtx.reports.tables.paper_tables import paper_against_yours
-from rtx.results.published_files import import_folder
-from rtx.results.published_grids import recompute
+from rtx.results.published_files import import_folder, read_result_file
 from tests.reports.made import make_run
 
 
@@ -80,7 +80,7 @@ def test_imported_results_are_the_printed_ones(real_data: Path) -> None:
     assert len(found) == 16
     for path in root.rglob("*_results.json"):
         item = found[path.name]
-        summary = recompute(path)[item.headline]
+        summary = summarise(read_result_file(path)[0][item.headline])
         assert {c: cell.metrics[item.headline] for c, cell in item.cells.items()}
         assert item.card["unknown"] and len(item.cells) == 1 + 19 * 5
         printed = [

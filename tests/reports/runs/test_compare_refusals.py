@@ -40,7 +40,7 @@ def test_a_field_of_one_alone_is_said(tmp_path: Path) -> None:
 def test_a_preview_is_no_other_test_set(tmp_path: Path) -> None:
     part = {"limit": 50, "n_images": 50, "data_sha256": "3" * 64, "subset": "stratified/1"}
     text = refused(tmp_path, {}, {**part, "corruption_seed": 2})
-    assert "two (PREVIEW) is of 50 images (all of them with: rtx corrupt_eval" in text and "two_whole" in text
+    assert "two (PREVIEW) is of 50 images (all of them with: cd /made && rtx corrupt_eval" in text and "two_whole" in text
     assert "test sets" not in text and "data hash" not in text and "subset (--limit) (all images and 50)" in text
     assert "corruption seed (0 and 2)" in text, "what else differs is said, too"
 

@@ -2,15 +2,17 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from rtx.corruptions import BENCHMARK
 from rtx.errors import BadValue, RunConflict
-from rtx.results.confidence import write_confidence
+from rtx.results.confidence import Known, read_confidences, table_bytes, write_confidences
+from rtx.results.evaluation import Evaluation
 from rtx.reports.text.banners import banners, merged
-from rtx.reports.strips.examples import read_examples
+from rtx.results.examples import read_examples
 from rtx.reports.figures.transfer import eps_lines
 from rtx.reports.runs.groups import group_runs, unlike
 from rtx.reports.runs.intervals import Resamples, difference
@@ -20,7 +22,7 @@ from rtx.reports.runs.runs import load_run, load_runs
 from rtx.reports.strips.selection import choose, models_shown
 from rtx.reports.text.verdict import gain, verdict
 from rtx.types import CLEAN, SEVERITIES, Condition
-from tests.reports.made import card, make_evidence_run, make_examples, make_family, make_run, score
+from tests.reports.made import card, make_evidence_run, make_examples, make_family, make_run, score, write_intervals
 
 FOG = (CLEAN, *(Condition("fog", s) for s in SEVERITIES))
 
@@ -97,7 +99,7 @@ def test_a_partial_grid_never_says_mpc(tmp_path: Path) -> None:
     assert gain(group, runs[1]) is None
     (banner,) = [b for b in banners([group]) if b.title == "Incomplete: part"]
     assert banner.level == "stop" and "gaussian_noise" in banner.text and "fog" not in banner.text
-    assert banner.command.startswith("rtx corrupt_eval PATH/TO/maskrcnn_r50_coco.py PATH/TO/epoch_12.pth --out ")
+    assert banner.command.startswith("cd /made && rtx corrupt_eval made.py made.pth --out part --corruptions benchmark")
 
 
 def test_a_preview_is_named_everywhere(tmp_path: Path) -> None:
@@ -141,7 +143,7 @@ def test_many_banners_of_a_kind_become_one(tmp_path: Path) -> None:
 
 def test_intervals_are_read_and_never_invented(tmp_path: Path) -> None:
     bare = load_run(make_run(tmp_path, "bare"))
-    assert bare.intervals.of("mPC") is None and "76 of its cells keep no evidence" in bare.intervals.absent
+    assert bare.intervals.of("mPC") is None and "no confidence.json" in bare.intervals.absent
     out = make_run(tmp_path, "m", resamples=200)
     found, known = load_run(out).intervals, json.loads((out / "confidence.json").read_text())
     for name in ("P", "mPC", "rPC"):  # with and without resamples.npz the same numbers
@@ -159,6 +161,7 @@ def test_intervals_of_other_scores_are_left_out(tmp_path: Path) -> None:
     for change in (
         {"metric": "segm_mAP"},
         {"level": 0.9},
+        {"P": {**known["P"], "low": 0.1}},
         {"cells": {"fog_3": {**known["cells"]["fog_3"], "value": 0}}},
     ):
         (out / "confidence.json").write_text(json.dumps({**known, **change}))
@@ -166,17 +169,13 @@ def test_intervals_of_other_scores_are_left_out(tmp_path: Path) -> None:
         assert found.of("mPC") is None and found.resamples is None and "confidence.json" in found.absent
 
 
-def test_small_evidence_is_resampled_and_pairs_with_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_intervals_of_evidence_pair_between_runs_on_the_same_images(tmp_path: Path) -> None:
     a, b = (make_evidence_run(tmp_path, name, robust=robust) for name, robust in (("a", 0.2), ("b", 0.6)))
-    alone = load_run(a)
-    known = write_confidence(a, "mIoU")
-    assert load_run(a).intervals.of("mPC") == pytest.approx((known.mPC.low, known.mPC.high), abs=1e-12)  # type: ignore[union-attr]
-    assert alone.intervals.of("mPC") == pytest.approx(load_run(a).intervals.of("mPC"), abs=1e-12)
+    assert load_run(a).intervals.of("mPC") is None, "a report reads no evidence"
+    known, _ = (write_confidences(Evaluation.read(out), ["mIoU"])["mIoU"] for out in (a, b))
+    assert known.mPC and load_run(a).intervals.of("mPC") == (known.mPC.low, known.mPC.high)
     pair = difference(load_run(a).intervals, load_run(b).intervals, Resamples.mean)
     assert pair is not None and pair[0] > 0
-    monkeypatch.setattr("rtx.reports.runs.intervals.EVIDENCE", 100)
-    large = load_run(b).intervals
-    assert large.of("P") is None and "too large to resample" in large.absent
 
 
 def test_a_paired_difference_is_tighter_than_its_parts(tmp_path: Path) -> None:
@@ -194,7 +193,13 @@ def test_other_draws_are_not_paired(tmp_path: Path) -> None:
     a, b = make_run(tmp_path, "aa", resamples=20), make_run(tmp_path, "b", resamples=20)
     with np.load(b / "resamples.npz") as table:
         arrays = dict(table)
-    np.savez(b / "resamples.npz", **{**arrays, "draws": np.array("others")})
+    columns = enumerate(arrays["conditions"])
+    rows = {Condition.from_key(key): np.insert(arrays["bbox_mAP"][:, n], 0, 0.0) for n, key in columns}
+    evaluation = Evaluation.read(b)
+    known = read_confidences(evaluation)
+    assert isinstance(known, Known)
+    write_intervals(evaluation, [known.headline], table_bytes(rows, "bbox_mAP", "others"))
+    assert load_run(b).intervals.resamples is not None
     assert difference(load_run(a).intervals, load_run(b).intervals, Resamples.mean) is None
 
 
@@ -292,17 +297,15 @@ def test_the_best_is_looked_for_among_comparable_runs_only(tmp_path: Path) -> No
         assert bold <= {"a", "b"}, table.name
 
 
-def test_intervals_beside_the_headline_belong_to_their_own_scores(tmp_path: Path) -> None:
+def test_intervals_beside_the_headline_are_read_with_it(tmp_path: Path) -> None:
     out = make_run(tmp_path, "m", resamples=20)
-    path = out / "confidence.json"
-    known = json.loads(path.read_text())
-
-    def times(row: dict[str, float], factor: float) -> dict[str, float]:
-        return {name: value if value is None else value * factor for name, value in row.items()}
-
-    other = {**known, "metric": "bbox_mAP_50", "P": times(known["P"], 1.55), "mPC": times(known["mPC"], 1.55)}
-    for factor, expected in ((1.55, 1.55 * known["mPC"]["low"]), (1.5, None)):
-        other["cells"] = {key: times(row, factor) for key, row in known["cells"].items()}
-        path.write_text(json.dumps({**known, "others": {"bbox_mAP_50": other}}))
-        found = load_run(out).intervals.of_other("bbox_mAP_50", "mPC")
-        assert found is None if expected is None else found is not None and found[0] == pytest.approx(expected)
+    evaluation = Evaluation.read(out)
+    known = read_confidences(evaluation)
+    assert isinstance(known, Known)
+    mean = replace(known.headline.mPC, low=0.1, high=0.2)  # type: ignore[type-var]
+    write_intervals(evaluation, [known.headline, replace(known.headline, metric="bbox_mAP_50", mPC=mean)])
+    found = load_run(out).intervals
+    assert found.of_other("bbox_mAP_50", "mPC") == (0.1, 0.2) and found.of_other("bbox_mAP_75", "mPC") is None
+    text = (out / "confidence.json").read_text()
+    (out / "confidence.json").write_text(text.replace('"low": 0.1,', '"low": 0.11,'))
+    assert load_run(out).intervals.of_other("bbox_mAP_50", "mPC") is None, "edited"

@@ -9,8 +9,9 @@ import pytest
 
 from rtx.reports.runs.groups import group_runs
 from rtx.reports.runs.runs import load_runs
-from rtx.reports.strips.examples import Box, judge, read_examples
+from rtx.reports.strips.examples import judge
 from rtx.reports.strips.selection import models_shown
+from rtx.results.examples import Box, read_examples
 from rtx.types import CLEAN
 from tests.reports.made import make_examples, make_run
 

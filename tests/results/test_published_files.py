@@ -9,7 +9,7 @@ import pytest
 from rtx.corruptions import BENCHMARK, CORRUPTIONS
 from rtx.errors import BadValue
 from rtx.metrics.robustness import rpc, summarise
-from rtx.results.published_grids import read_class_grids, read_result_file, recompute
+from rtx.results.published_files import read_result_file
 from rtx.types import CLEAN, Condition
 
 NAMES = {"bbox AP": "bbox_mAP", "segm AP": "segm_mAP", "AP50": "AP50"}
@@ -37,21 +37,21 @@ def write(path: Path, content: Any) -> Path:
 
 
 def test_coco_layout(tmp_path: Path) -> None:
-    grids = read_result_file(write(tmp_path / "a.json", table(coco_row)))
+    grids, _ = read_result_file(write(tmp_path / "a.json", table(coco_row)))
     assert set(grids) == {"bbox_mAP", "bbox_mAP_50", "segm_mAP"}
     assert grids["bbox_mAP"][CLEAN] == 0.4
     assert grids["segm_mAP"][Condition("fog", 2)] == pytest.approx(0.15)
     assert len(grids["bbox_mAP"]) == 1 + 19 * 5
-    summary = recompute(tmp_path / "a.json")["bbox_mAP"]
+    summary = summarise(read_result_file(tmp_path / "a.json")[0]["bbox_mAP"])
     assert (summary.P, summary.mPC, summary.complete) == (0.4, pytest.approx(0.25), True)
 
 
 def test_voc_layout_is_the_mean_over_classes_then_the_ratio_of_means(tmp_path: Path) -> None:
     path = write(tmp_path / "a.json", table(voc_row))
-    summary = recompute(path)["AP50"]
+    summary = summarise(read_result_file(path)[0]["AP50"])
     assert (summary.P, summary.mPC) == (pytest.approx(0.5), pytest.approx(0.35))
     assert summary.rPC == pytest.approx(0.7)
-    by_class = read_class_grids(path)
+    _, by_class = read_result_file(path)
     assert [grid[CLEAN] for grid in by_class] == pytest.approx([0.4, 0.6])
     assert sum(map(rpc, by_class)) / 2 == pytest.approx((0.25 / 0.4 + 0.45 / 0.6) / 2) != summary.rPC
 
@@ -76,12 +76,12 @@ def test_other_layouts_are_refused(tmp_path: Path, content: Any, message: str) -
 def test_every_published_model_is_recomputed(real_data: Path) -> None:
     folder = real_data / "ref_robustness_results"
     expected = json.loads((folder / "detection_summary_recomputed.json").read_text())
-    found = {f"{path.parent.name}/{path.stem}": recompute(path) for path in folder.glob("detection/*/*.json")}
+    found = {f"{path.parent.name}/{path.stem}": read_result_file(path)[0] for path in folder.glob("detection/*/*.json")}
     assert set(found) == set(expected) and len(expected) == 16
     n_metrics = 0
     for model, metrics in expected.items():
         for name, numbers in metrics.items():
-            summary = found[model][NAMES[name]]
+            summary = summarise(found[model][NAMES[name]])
             assert summary.complete and summary.label == "mPC"
             percent = {"P": 100 * summary.P, "mPC": 100 * summary.mPC, "rPC": 100 * summary.rPC}
             # The expected numbers are rounded to two decimals, so agreement is far closer than the required 0.05.
@@ -96,11 +96,11 @@ def test_ambiguities_of_the_published_numbers_are_on_record(real_data: Path) -> 
     """Which mean, which severities and which corruptions: each choice moves the number by more than its rounding."""
     folder = real_data / "ref_robustness_results" / "detection"
     voc = folder / "pascal_voc" / "faster_rcnn_r50_fpn_1x_voc0712_results.json"
-    ratios = [100 * rpc(grid) for grid in read_class_grids(voc)]
-    assert 100 * recompute(voc)["AP50"].rPC == pytest.approx(60.42, abs=0.01)
+    ratios = [100 * rpc(grid) for grid in read_result_file(voc)[1]]
+    assert 100 * summarise(read_result_file(voc)[0]["AP50"]).rPC == pytest.approx(60.42, abs=0.01)
     assert sum(ratios) / len(ratios) == pytest.approx(59.9, abs=0.05), "the mean of ratios is not rPC"
 
-    grid = read_result_file(folder / "coco" / "mask_rcnn_r50_fpn_1x_results.json")["bbox_mAP"]
+    grid = read_result_file(folder / "coco" / "mask_rcnn_r50_fpn_1x_results.json")[0]["bbox_mAP"]
     whole, first = summarise(grid), summarise(grid, severities=[1])
     order = ("noise", "blur", "weather", "digital")
     assert [100 * whole.families[f].drop for f in order] == pytest.approx([55.8, 64.5, 30.5, 50.1], abs=0.05)

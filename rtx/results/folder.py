@@ -1,0 +1,291 @@
+"""An evaluation folder: the names of its files, and the one way to read it and to write into it.
+
+    protocol.json                what defines the numbers: the protocol card; its key stands on every cell
+    cells/<condition>.json       the scores of one condition                       rtx.results.cell
+    cells/<condition>.npz        its evidence: the scores can be computed again    rtx.results.evidence_file
+    predictions/<condition>.*    kept predictions (.npz, .zip)                     rtx.results.predictions
+    examples/                    a few images with ground truth and predictions    rtx.results.examples
+    summary.json                 P, mPC, rPC; table.md and cells.csv say the same  rtx.results.summary
+    confidence.json              intervals; resamples.npz: what they are made of   rtx.results.confidence
+    by_class.json                scores by class                                   rtx.results.by_class
+    imagenet_c.json              errors of a classifier on stored images           rtx.evaluation.pixels.stored
+    command.json                 who asked for which cells                         rtx.results.command
+    claims/                      which process works on which cell                 rtx.evaluation.sweep.claims
+
+A file that is computed from cells states what it was made from, and counts only beside those cells: see
+`rtx.results.evaluation`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import shlex
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from rtx.corruptions import CORRUPTIONS
+from rtx.errors import BadValue, RunConflict
+from rtx.files import write_atomic
+from rtx.results.cell import Cell, known_card
+from rtx.results.protocol import protocol_key, without_context
+from rtx.types import CLEAN, Condition
+
+log = logging.getLogger(__name__)
+
+PROTOCOL = "protocol.json"
+SUMMARY, TABLE, CELLS_CSV = "summary.json", "table.md", "cells.csv"
+CONFIDENCE, RESAMPLED = "confidence.json", "resamples.npz"
+BY_CLASS = "by_class.json"
+IMAGENET_C = "imagenet_c.json"
+COMMAND = "command.json"
+CELLS, PREDICTIONS, EXAMPLES, CLAIMS = "cells", "predictions", "examples", "claims"
+ALIVE = "alive"
+"""Inside `claims/`."""
+INDEX = "index.json"
+"""Inside `examples/`."""
+INSIDE_RUN = "corruption_eval"
+"""What the evaluation folder of a training run is called."""
+
+REMOVED_FIRST = (SUMMARY, TABLE, CELLS_CSV, CONFIDENCE, RESAMPLED, BY_CLASS, IMAGENET_C, COMMAND)
+_PREDICTION_ENDINGS = (".npz", ".zip")
+_CELL_ENDINGS = (".json", ".npz", ".json.damaged", ".npz.damaged")
+_EXAMPLE = re.compile(r"index\.json|\d\d(_\w+)?\.\w+")
+
+
+def cell_path(root: Path, condition: Condition) -> Path:
+    """Where the cell of a condition lies."""
+    return root / CELLS / f"{condition.key}.json"
+
+
+def evidence_path(root: Path, condition: Condition) -> Path:
+    """Where the evidence of a cell lies: beside the cell."""
+    return root / CELLS / f"{condition.key}.npz"
+
+
+def predictions_path(root: Path, condition: Condition) -> Path | None:
+    """The kept predictions of a condition; None where there are none."""
+    paths = (root / PREDICTIONS / f"{condition.key}{ending}" for ending in _PREDICTION_ENDINGS)
+    return next((path for path in paths if path.is_file()), None)
+
+
+def read_card(root: Path) -> dict[str, Any]:
+    """Protocol card of an evaluation folder.
+
+    Raises:
+        BadValue: it is no such folder, or its card is damaged.
+    """
+    path = root / PROTOCOL
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(card, dict):
+            raise ValueError("no protocol card")
+        for field in ("labels", "metric", "versions", "freeze_map"):
+            if not isinstance(card.get(field) or {}, dict):
+                raise ValueError(f"{field} is {json.dumps(card[field])[:40]}, no object")
+    except (OSError, ValueError) as error:
+        raise BadValue(
+            f"{path}: cannot be read as a protocol card ({error}); give the output folder of an evaluation, or "
+            "evaluate again with --overwrite"
+        ) from error
+    return card
+
+
+def stored_conditions(root: Path) -> list[Condition]:
+    """The conditions that a folder has cells of; other files there are passed over."""
+    found = []
+    for path in sorted((root / CELLS).glob("*.json")):
+        try:
+            condition = Condition.from_key(path.stem)
+        except BadValue:
+            condition = None
+        if condition is None or (condition != CLEAN and condition.corruption not in CORRUPTIONS):
+            log.warning("%s is no cell and is passed over; remove it", path)
+            continue
+        found.append(condition)
+    return found
+
+
+def find_evaluations(path: Path) -> list[Path]:
+    """The evaluation folders that a path means: itself, its `corruption_eval`, or every evaluation one level below.
+
+    Raises:
+        BadValue: there is none.
+    """
+    if (path / PROTOCOL).is_file():
+        return [path]
+    if (path / INSIDE_RUN / PROTOCOL).is_file():
+        return [path / INSIDE_RUN]
+    below = sorted(p for p in path.iterdir() if p.is_dir()) if path.is_dir() else []
+    found = [place for place in (*below, *(p / INSIDE_RUN for p in below)) if (place / PROTOCOL).is_file()]
+    if not found:
+        if path.is_file():
+            raise BadValue(f"evaluation {str(path)!r} is a file; give the output folder of an evaluation")
+        state = f"has no {PROTOCOL}, and none is one level below it" if path.is_dir() else "does not exist"
+        made = f"rtx corrupt_eval CONFIG CHECKPOINT --out {shlex.quote(str(path))}"
+        raise BadValue(f"evaluation {str(path)!r} {state}; make one with: {made}")
+    return found
+
+
+class CellFolder:
+    """The cells of one evaluation on disk: `protocol.json` and `cells/<condition>.json` in one folder.
+
+    Args:
+        root: the output folder; it is made on the first write.
+        card: the protocol card of this evaluation.
+        overwrite: replace what another protocol left there instead of refusing.
+
+    Raises:
+        RunConflict: the folder holds cells of another protocol; the fields that differ are named.
+        BadValue: the folder's `protocol.json` is damaged.
+    """
+
+    def __init__(self, root: Path, card: Mapping[str, Any], *, overwrite: bool = False) -> None:
+        self.root = root
+        self.card: dict[str, Any] = json.loads(json.dumps(card, default=str))
+        self.key = protocol_key(self.card)
+        self.overwrite = overwrite
+        self._cards = [(self.card, self.key)]
+        self._refuse_another()
+
+    @classmethod
+    def there(cls, root: Path) -> CellFolder:
+        """A folder that is there, by its own card.
+
+        Raises:
+            BadValue: it is no evaluation folder, or its card is damaged.
+        """
+        folder = cls(root, read_card(root), overwrite=True)
+        folder.overwrite = False
+        return folder
+
+    def _refuse_another(self) -> None:
+        if self.overwrite:
+            return
+        if self.root.is_file():
+            raise RunConflict(f"output folder {str(self.root)!r} is a file; choose another --out")
+        if not (self.root / PROTOCOL).is_file():
+            return
+        other, key = known_card(read_card(self.root), self._cards)
+        if key == self.key:
+            return
+        there, now = without_context(other), without_context(self.card)
+        changed = [
+            f"{name}: {_short(there.get(name))} there, {_short(now.get(name))} now"
+            for name in sorted(there.keys() | now.keys())
+            if there.get(name) != now.get(name)
+        ]
+        raise RunConflict(
+            f"output folder {str(self.root)!r} belongs to another run ({'; '.join(changed)}); "
+            "choose another --out, or --overwrite to replace it"
+        )
+
+    def path(self, condition: Condition) -> Path:
+        """Where the cell of a condition lies."""
+        return cell_path(self.root, condition)
+
+    def open(self, *, spare: Path | None = None) -> None:
+        """Make the folder ready: remove all that another run left when overwriting, and write the card if it is absent.
+
+        Args:
+            spare: predictions that this run reads; they are not removed.
+
+        Raises:
+            OutputError: the folder cannot be written.
+        """
+        path = self.root / PROTOCOL
+        if self.overwrite:
+            remove_results(self.root, spare=spare)
+        if self.overwrite or not path.is_file():
+            write_atomic(path, json.dumps(self.card, indent=1, sort_keys=True) + "\n")
+
+    def write(self, cell: Cell) -> None:
+        """Write one cell file atomically."""
+        write_atomic(self.path(cell.condition), cell.to_json(known_card(cell.protocol, self._cards)[1]))
+
+    def cell(self, condition: Condition) -> Cell | None:
+        """One cell, None where it is not there.
+
+        Raises:
+            BadValue: the file is damaged, or holds another condition than its name says.
+            RunConflict: it was made under another protocol.
+        """
+        path = self.path(condition)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+        except (OSError, UnicodeDecodeError) as error:
+            raise BadValue(f"{path}: cannot be read ({error}); delete it and run again") from error
+        cell = Cell.from_json(text, place=str(path), known=self._cards)
+        if cell.condition != condition:
+            raise BadValue(f"{path}: holds {cell.condition.key}, not {condition.key}; delete it and run again")
+        if known_card(cell.protocol, self._cards)[1] != self.key:
+            raise RunConflict(f"{path} was made under another protocol; choose another --out, or --overwrite")
+        return cell
+
+    def read(self, conditions: Iterable[Condition]) -> dict[Condition, Cell]:
+        """The cells that are there, made under this protocol.
+
+        Raises:
+            BadValue, RunConflict: see `cell`.
+        """
+        return {condition: cell for condition in conditions if (cell := self.cell(condition)) is not None}
+
+
+def remove_results(root: Path, *, spare: Path | None = None) -> None:
+    """Remove cells, evidence, predictions, examples and what was made of them, before another run writes its own.
+
+    Everything that rtx wrote, and nothing else. What the cells back goes first: a run that dies here leaves no number
+    of one model beside the card of another.
+
+    Args:
+        root: the output folder.
+        spare: predictions that the new run reads; they stay where they lie in `root`.
+    """
+    for name in REMOVED_FIRST:
+        (root / name).unlink(missing_ok=True)
+    _remove(root / EXAMPLES, (p for p in _files(root / EXAMPLES) if _EXAMPLE.fullmatch(p.name)))
+    predictions = root / PREDICTIONS
+    if spare is None or predictions.resolve() not in (spare.resolve(), *spare.resolve().parents):
+        _remove(predictions, _of_conditions(predictions, _PREDICTION_ENDINGS))
+    _remove(root / CELLS, _of_conditions(root / CELLS, _CELL_ENDINGS))
+
+
+def remove_halves(root: Path) -> None:
+    """Remove the temporary files of writers that were killed; only where no process is writing."""
+    for part in (root, root / CELLS, root / PREDICTIONS):
+        for ending in ("json", "npz", "zip", "md", "csv"):
+            for path in part.glob(f".*.{ending}.*"):
+                path.unlink(missing_ok=True)
+    for part in (root / CLAIMS, root / CLAIMS / ALIVE):
+        for path in part.glob(".*"):
+            path.unlink(missing_ok=True)
+
+
+def _remove(folder: Path, files: Iterable[Path]) -> None:
+    for path in files:
+        path.unlink(missing_ok=True)
+    with suppress(OSError):  # something else lies in it, or it is not there
+        folder.rmdir()
+
+
+def _of_conditions(folder: Path, endings: tuple[str, ...]) -> Iterator[Path]:
+    for path in _files(folder):
+        name, dot, ending = path.name.partition(".")
+        with suppress(BadValue):
+            Condition.from_key(name)
+            if dot + ending in endings:
+                yield path
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*") if path.is_file())
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, default=str)
+    return text if len(text) <= 60 else text[:57] + "..."
