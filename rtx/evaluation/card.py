@@ -17,9 +17,10 @@ from mmengine.config import Config
 
 import rtx
 from rtx.corruptions import DEFAULT_ENGINE
-from rtx.evaluation.data_key import data_sha256
+from rtx.evaluation.data_key import images_sha256
 from rtx.evaluation.own_code import own_code
 from rtx.evaluation.pixels.random_steps import check_not_random
+from rtx.evaluation.scorers.base import Scorer
 from rtx.evaluation.sweep.batches import image_path
 from rtx.files import file_sha256
 from rtx.results.subset import RULE, stratified
@@ -93,7 +94,7 @@ def protocol_card(
     model: torch.nn.Module,
     dataset: Any,
     indices: Sequence[int],
-    scorer_card: Mapping[str, Any],
+    scorer: Scorer,
     *,
     seed: int,
     channel_order: str = "rgb",
@@ -112,7 +113,7 @@ def protocol_card(
         model: the model with its weights.
         dataset: the built test set.
         indices: the images that are evaluated.
-        scorer_card: the metric's own definition and version.
+        scorer: of the metric; it says what the ground truth is, and the definition of the numbers.
         seed: the corruption seed.
         channel_order: what the corruptions are given, `rgb` or `bgr_legacy`.
         corruption_at: where they act, one of `rtx.evaluation.pixels.corrupt.PLACES`.
@@ -147,8 +148,9 @@ def protocol_card(
         "limit": limit if part else None,
         **({"subset": RULE} if part else {}),
         "n_images": len(indices),
-        "data_sha256": data_sha256(dataset, indices),
-        "metric": dict(scorer_card),
+        "data_sha256": scorer.data_sha256(dataset.get_data_info(index) for index in indices),
+        "images_sha256": images_sha256(dataset, indices),
+        "metric": scorer.card(),
         "precision": precision(device, amp=amp, channels_last=channels_last, **_tf32(device)),
         "weights_sha256": weights_sha256(model),
         "config_sha256": config_sha256(cfg),

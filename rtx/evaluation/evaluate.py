@@ -122,7 +122,7 @@ def plan_evaluation(
         model,
         dataset,
         indices,
-        metric.card(),
+        metric,
         seed=seed,
         channel_order=channel_order,
         corruption_at=place,

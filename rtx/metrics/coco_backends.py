@@ -1,15 +1,14 @@
-"""COCO evaluation behind one switch: the same columns in, the same precision and recall tables out.
+"""Packages that score COCO behind one switch: the same columns in, the same precision and recall tables out.
 
-pycocotools is the reference and the slowest. `tests/metrics/test_coco_backends.py` pins that the default gives the
-same twelve statistics on generated and on real data, so which one runs moves no number; its name and version are in
-the protocol card all the same.
+rtx scores COCO itself, see `rtx.metrics.coco_match`. These packages are the check of that, and a choice (`--scorer`).
+`tests/metrics/test_coco_backends.py` pins that pycocotools (the reference) and hotcoco give rtx's numbers to the last
+bit on generated and on real data, and faster-coco-eval to 1e-9; the one that runs is in the protocol card.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
-import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,12 +21,10 @@ from numpy.typing import NDArray
 from rtx.errors import MissingDependency, unknown_name
 from rtx.metrics.coco_truth import Rle
 
-log = logging.getLogger(__name__)
-
 Floats = NDArray[np.float64]
 
+OWN = "rtx"
 REFERENCE = "pycocotools"
-DEFAULT = "hotcoco"
 STATS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 
 
@@ -95,27 +92,24 @@ def defined_mean(part: Floats) -> float:
 
 
 def choose_backend(name: str | None = None) -> str:
-    """The scorer to use: the one that was asked for, else the default, else the reference where that is absent.
+    """The COCO scorer to use: rtx's own, or the package that was asked for.
 
     Raises:
         UnknownName: no such scorer.
-        MissingDependency: the scorer that was asked for is not installed.
+        MissingDependency: the package is not installed.
     """
-    if name is None:
-        if _installed(DEFAULT):
-            return DEFAULT
-        log.info("%s is not installed: COCO is scored by %s, which is slower", DEFAULT, REFERENCE)
-        name = REFERENCE
+    if name is None or name == OWN:
+        return OWN
     if name not in BACKENDS:
-        raise unknown_name("COCO scorer", name, place="rtx.metrics.coco_backends", choices=BACKENDS)
-    if not _installed(name):
+        raise unknown_name("COCO scorer", name, place="rtx.metrics.coco_backends", choices=[OWN, *BACKENDS])
+    if util.find_spec(name.replace("-", "_")) is None:
         raise MissingDependency(f"COCO scorer {name!r} is not installed; pip install {name}, or choose another")
     return name
 
 
 def version(name: str) -> str:
     """Name and version of a scorer, as in the protocol card."""
-    return f"{name} {metadata.version(name)}"
+    return "rtx.coco/1" if name == OWN else f"{name} {metadata.version(name)}"
 
 
 def evaluate(
@@ -195,10 +189,6 @@ def _hotcoco(kind: str, head: dict[str, Any], truth: Side, found: Side, limits: 
     evaluation.accumulate()
     found_tables: Any = evaluation.eval
     return found_tables["precision"], found_tables["recall"]
-
-
-def _installed(name: str) -> bool:
-    return util.find_spec(name.replace("-", "_")) is not None
 
 
 _Backend = Callable[[str, dict[str, Any], Side, Side, list[int]], tuple[Any, Any]]

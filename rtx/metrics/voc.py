@@ -13,12 +13,12 @@ greater, scores kept to 3 decimals and boxes to 1, and a class without a countab
 Boxes are mmdet's: VOC's 1-based pixel indices minus 1 on all four sides, and detections in the same frame. Equal scores
 keep the order of image ids and of the detector's list; both references leave that to an unstable sort.
 
-All but COCO's are made of `rtx.metrics.voc_match.VocCounts`, which add up in any order; COCO's are computed by the
-package that scores COCO.
+All but COCO's are made of `rtx.metrics.voc_match.VocCounts`, which add up in any order.
 """
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -26,24 +26,29 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rtx.errors import BadValue, unknown_name
-from rtx.metrics.coco import Detections, coco_ap
-from rtx.metrics.coco_truth import read_truth
+from rtx.errors import BadValue
+from rtx.metrics.coco import MAX_DETECTIONS, CocoAP, Detections, check_labels
+from rtx.metrics.coco_backends import choose_backend, version
+from rtx.metrics.coco_match import ordered
+from rtx.metrics.coco_truth import ImageId, read_truth
+from rtx.metrics.metric import Metric
+from rtx.metrics.per_image import DetectionEvidence, Measure, Ranking
 from rtx.metrics.voc_match import D2_THRESHOLDS, THRESHOLDS, VocCounts, VocTruth
 
-__all__ = [
-    "COUNTED",
-    "DEFINITIONS",
-    "VocTruth",
-    "absent_classes",
-    "as_coco",
-    "count",
-    "counted_ap",
-    "voc_ap",
-    "voc_scores",
-]
+log = logging.getLogger(__name__)
 
-DEFINITIONS = ("AP50_07", "AP50_area", "AP_d2", "AP50_d2", "AP75_d2", "AP_coco", "AP50_coco", "AP75_coco")
+_ALL = tuple(range(len(D2_THRESHOLDS)))
+MEASURES = {
+    "AP50_07": Measure("mmdet", "11 points", (0,)),
+    "AP50_area": Measure("mmdet", "area", (0,)),
+    "AP_d2": Measure("d2", "11 points", _ALL, "zero"),
+    "AP50_d2": Measure("d2", "11 points", (0,), "zero"),
+    "AP75_d2": Measure("d2", "11 points", (5,), "zero"),
+    "AP_coco": Measure("coco_bbox", "101 points", _ALL),
+    "AP50_coco": Measure("coco_bbox", "101 points", (0,)),
+    "AP75_coco": Measure("coco_bbox", "101 points", (5,)),
+}
+DEFINITIONS = tuple(MEASURES)
 COUNTED = DEFINITIONS[:5]
 """The definitions that are made of `VocCounts`."""
 _COCO = dict(zip(DEFINITIONS[5:], ("bbox_mAP", "bbox_mAP_50", "bbox_mAP_75"), strict=True))
@@ -51,74 +56,119 @@ _COCO = dict(zip(DEFINITIONS[5:], ("bbox_mAP", "bbox_mAP_50", "bbox_mAP_75"), st
 Floats = NDArray[np.floating[Any]]
 
 
-def voc_ap(
-    truths: Iterable[VocTruth],
-    detections: Iterable[Detections],
-    n_classes: int,
-    *,
-    definitions: Sequence[str] = DEFINITIONS,
-    backend: str | None = None,
-) -> dict[str, float]:
-    """Mean average precision over classes.
+class VocAP(Metric):
+    """Mean average precision over classes, under every definition; 0 where nothing was predicted or no object counts.
 
     Args:
-        truths: one entry for each evaluated image.
-        detections: at most one entry for each evaluated image; images without one have no detections.
-        n_classes: how many classes the labels count.
-        definitions: which of `DEFINITIONS`.
-        backend: which package scores COCO's definition; the fastest that is there when None.
-
-    Returns:
-        Definition -> fraction, 0 where nothing was predicted or no object counts (NaN for COCO's, without objects).
+        truths: the objects of each image that may be evaluated.
+        classes: class names in the order of the labels.
+        headline: the definition that P, mPC and rPC are made of.
+        backend: which package scores COCO's definition; rtx when None.
 
     Raises:
-        BadValue: there is no image; an image comes twice or is not among the evaluated ones; a label is no class.
-        UnknownName: no such definition.
+        UnknownName: no such definition or scorer.
+        BadValue: an image is there twice.
     """
-    for name in definitions:
-        if name not in DEFINITIONS:
-            raise unknown_name("AP definition", name, place="rtx.metrics.voc.DEFINITIONS", choices=DEFINITIONS)
-    truths, detections = list(truths), list(detections)
-    return voc_scores(
-        count(truths, detections, n_classes), truths, detections, definitions=definitions, backend=backend
-    )
 
-
-def voc_scores(
-    counts: VocCounts,
-    truths: Iterable[VocTruth],
-    detections: Iterable[Detections],
-    *,
-    definitions: Sequence[str] = DEFINITIONS,
-    backend: str | None = None,
-) -> dict[str, float]:
-    """The same from images that are counted already; what they held serves COCO's definition alone."""
-    wanted = set(definitions)
-    scores = counted_ap(counts) if wanted & set(COUNTED) else {}
-    if wanted & set(_COCO):
+    def __init__(
+        self,
+        truths: Iterable[VocTruth],
+        classes: Sequence[str],
+        *,
+        headline: str = "AP50_07",
+        backend: str | None = None,
+    ) -> None:
+        super().__init__(DEFINITIONS, headline)
         images = sorted(truths, key=lambda t: str(t.image_id))
-        truth = read_truth(as_coco(images, counts.n_classes), quiet=True)
-        found = coco_ap(truth, list(detections), range(counts.n_classes), backend=backend)
-        scores |= {name: found[theirs] for name, theirs in _COCO.items()}
-    return {name: scores[name] for name in definitions}
+        self.truth = {t.image_id: t for t in images}
+        if len(self.truth) != len(images):
+            raise BadValue("an image of the ground truth is there twice; list each once")
+        self.class_names, self.backend = tuple(map(str, classes)), choose_backend(backend)
+        self._coco_truth = read_truth(as_coco(images, len(self.class_names)), quiet=True)
+        self._warned = False
+
+    def add(self, image: ImageId, found: Detections | None, *, broken: bool = False) -> None:
+        """Take the detections of an evaluated image.
+
+        Args:
+            image: its name.
+            found: its detections; nothing was detected when None.
+            broken: whether it lost some that were NaN or infinite.
+
+        Raises:
+            BadValue: the image is not in the ground truth or comes a second time, or a label is no class.
+        """
+        if image not in self.truth:
+            raise BadValue(f"detections of image {image!r}, which is not among the images of the ground truth")
+        if found is not None:
+            check_labels(found, len(self.class_names))
+        self._add(image, found, broken=broken)
+
+    def flags(self) -> list[str]:
+        """Whether nothing was predicted, and how many images had boxes or scores that are no numbers."""
+        empty = not any(row is not None and len(row.scores) for row in self._images.values())
+        return [*(["no predictions"] if empty else []), *super().flags()]
+
+    def card(self) -> dict[str, Any]:
+        """The definition of the numbers, for the protocol card."""
+        return {
+            "scorer": "voc",
+            "scorer_version": "rtx.voc/1",
+            "ap": "AP50_07 and AP50_area as mmdet, AP_d2 as detectron2 on VOC2007, AP_coco as pycocotools",
+            "coco_scorer": version(self.backend),
+            "max_detections": MAX_DETECTIONS,  # of AP_coco; the others count every detection
+            "n_classes": len(self.class_names),
+        }
+
+    def evidence(self) -> DetectionEvidence:
+        """What AP is made of, under every definition."""
+        counts, coco = self._cell()
+        rankings = {way: _ranking(counts, way) for way in THRESHOLDS}
+        return DetectionEvidence(counts.names, rankings | coco.evidence().rankings, MEASURES)
+
+    def _scores(self) -> dict[str, float]:
+        counts, coco = self._cell()
+        absent = len(absent_classes((self.truth[i] for i in self._images), counts.n_classes))
+        if absent and not self._warned:  # a property of the images, so once and not beside each of 76 cells
+            log.warning("AP_d2 counts %d of %d classes without objects as 0", absent, counts.n_classes)
+            self._warned = True
+        found = coco.compute()
+        return counted_ap(counts) | {name: found[theirs] for name, theirs in _COCO.items()}
+
+    def _cell(self) -> tuple[VocCounts, CocoAP]:
+        """The images added since the last reset, matched once for scores and evidence."""
+        if self._matched is None:
+            n_classes = len(self.class_names)
+            coco = CocoAP(self._coco_truth, range(n_classes), backend=self.backend)
+            for image, found in self._images.items():
+                coco.add(image, {} if found is None else found)
+            parts = (VocCounts.of(self.truth[i], found, n_classes) for i, found in self._images.items())
+            self._matched = VocCounts.merged(parts, n_classes), coco
+        cell: tuple[VocCounts, CocoAP] = self._matched
+        return cell
 
 
-def count(truths: Iterable[VocTruth], detections: Iterable[Detections], n_classes: int) -> VocCounts:
-    """The counts of images, see `voc_ap`.
+def _ranking(counts: VocCounts, way: str) -> Ranking:
+    ranked = counts.ranked(way)
+    found = ranked.matched
+    columns = (found.labels, ranked.images, found.scores, found.hits, found.ignored)
+    return ordered(*columns, counts.objects(), counts.n_classes, len(THRESHOLDS[way]))
 
-    Raises:
-        BadValue: there is no image; an image comes twice or is not among the evaluated ones; a label is no class.
-    """
-    images, rows = list(truths), list(detections)
-    found = {d.image_id: d for d in rows}
-    if not images:
-        raise BadValue("AP over no image: process at least one")
-    if len(found) != len(rows):
-        raise BadValue("an image was scored twice; a sampler that pads must be trimmed")
-    absent = found.keys() - {t.image_id for t in images}
-    if absent:
-        raise BadValue(f"detections of image {min(absent, key=str)!r}, which is not among the evaluated images")
-    return VocCounts.merged((VocCounts.of(t, found.get(t.image_id), n_classes) for t in images), n_classes)
+
+def truth_rows(
+    truths: Iterable[VocTruth], classes: Sequence[str]
+) -> list[tuple[str, list[tuple[str, list[float], bool]]]]:
+    """Name and objects of each image, for `rtx.metrics.metric.truth_sha256`."""
+    return [
+        (
+            str(t.image_id),
+            [
+                (classes[label], box, difficult)
+                for label, box, difficult in zip(t.labels.tolist(), t.boxes.tolist(), t.difficult.tolist(), strict=True)
+            ],
+        )
+        for t in truths
+    ]
 
 
 def counted_ap(counts: VocCounts) -> dict[str, float]:

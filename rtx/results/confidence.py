@@ -36,6 +36,7 @@ PIXEL_FIELDS = (
     "subset",
     "n_images",
     "data_sha256",
+    "images_sha256",
     "metric",
 )
 """Fields of a protocol card that must agree before two models are compared image by image."""

@@ -9,10 +9,10 @@ import pytest
 
 from rtx.errors import BadValue
 from rtx.metrics.coco import Detections
-from rtx.metrics.voc import COUNTED, VocTruth, count, counted_ap, voc_ap
-from rtx.metrics.voc_evidence import voc_evidence
-from rtx.metrics.voc_match import THRESHOLDS, VocCounts
+from rtx.metrics.voc import COUNTED, counted_ap
+from rtx.metrics.voc_match import THRESHOLDS, VocCounts, VocTruth
 from rtx.results.evidence_file import to_bytes
+from tests.metrics.scores import voc_ap, voc_evidence, voc_metric
 
 CLASSES = 5
 
@@ -45,7 +45,7 @@ def put_together(parts: list[VocCounts], rng: random.Random) -> VocCounts:
 @pytest.mark.parametrize("seed", range(6))
 def test_any_parts_in_any_order_give_the_same_bits(seed: int) -> None:
     truths, found = tied_world(seed)
-    whole = voc_ap(truths, found, CLASSES, definitions=COUNTED)
+    whole = counted_ap(voc_metric(truths, found, CLASSES)._cell()[0])
     rankings = to_bytes(voc_evidence(truths, found, CLASSES))
     rng = random.Random(seed)
     for _ in range(5):
@@ -53,9 +53,12 @@ def test_any_parts_in_any_order_give_the_same_bits(seed: int) -> None:
         rng.shuffle(pairs)
         cuts = sorted(rng.sample(range(1, len(pairs)), rng.randint(0, 6)))
         parts = [pairs[a:b] for a, b in zip([0, *cuts], [*cuts, len(pairs)], strict=True)]
-        counts = put_together([count(*zip(*part, strict=True), CLASSES) for part in parts], rng)
+        counts = put_together(
+            [VocCounts.merged((VocCounts.of(*pair, CLASSES) for pair in part), CLASSES) for part in parts], rng
+        )
         assert counted_ap(counts) == whole, "equal to the last bit, not nearly"
-        assert to_bytes(voc_evidence(truths[::-1], found[::-1], CLASSES, counts=counts)) == rankings
+        shuffled = zip(*pairs, strict=True)
+        assert to_bytes(voc_evidence(*shuffled, CLASSES)) == rankings
     assert len(set(whole.values())) == len(COUNTED) and all(0 < value < 1 for value in whole.values())
 
 
@@ -66,7 +69,7 @@ def test_equal_scores_keep_the_order_of_names_and_of_the_detectors_list() -> Non
     def ap(first: list[float], second: list[float]) -> float:
         boxes = {"a": [first, second], "b": [far]}
         found = [Detections(k, np.array(v), np.full(len(v), 0.5), np.zeros(len(v), int)) for k, v in boxes.items()]
-        return voc_ap(truths, found[::-1], 1, definitions=["AP50_area"])["AP50_area"]
+        return voc_ap(truths, found[::-1], 1)["AP50_area"]
 
     assert ap(box, far) == 1 / 2, "a hit, then two mistakes"
     assert ap(far, box) == 1 / 4

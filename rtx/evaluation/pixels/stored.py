@@ -191,7 +191,7 @@ def _job(
         model,
         dataset,
         indices,
-        scorer.card(),
+        scorer,
         seed=seed,
         limit=limit,
         amp=amp,

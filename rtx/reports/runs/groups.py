@@ -17,7 +17,7 @@ from rtx.reports.text.wording import shortened
 
 # Two models differ in these by their nature; all else on the card must agree for their difference to mean anything.
 _OF_THE_MODEL = frozenset({"weights_sha256", "config_sha256"})
-OF_THE_SUBSET = frozenset({"subset", "n_images", "data_sha256"})
+OF_THE_SUBSET = frozenset({"subset", "n_images", "data_sha256", "images_sha256"})
 TINY = 50
 WORDS = {
     "corruption_engine": "corruption engine",
@@ -33,6 +33,7 @@ WORDS = {
     "unknown": "what is not stated",
     "n_images": "number of images",
     "data_sha256": "images or annotations (data hash)",
+    "images_sha256": "content of the images (data hash)",
     "metric": "metric definition or scorer",
     "batching": "batching",
 }

@@ -12,12 +12,12 @@ from rtx.errors import BadValue, DataError, MissingConditions, RunConflict, Unkn
 from rtx.evaluation.offline.score import exported_settings, find_predictions, score_predictions
 from rtx.evaluation.offline.truth import CocoFile, LabelFolder
 from rtx.metrics import miou
-from rtx.metrics.coco import coco_ap
 from rtx.metrics.coco_truth import read_truth
 from rtx.results.confidence import compare_runs, read_run, run_confidence, same_pixels
 from rtx.results.predictions import detections_to_bytes, encode_map, maps_to_bytes
 from rtx.types import CLEAN, Condition
 from tests.metrics.coco_worlds import CATEGORIES, world, write_annotations
+from tests.metrics.scores import coco_ap
 from tests.results.test_predictions import results
 
 FOG = Condition("fog", 3)
