@@ -154,8 +154,8 @@ class CocoAP(Metric):
         """What AP, AP50 and AP75 of boxes and masks are made of.
 
         Raises:
-            BadValue: as `compute`.
-            DataError: as `compute`.
+            BadValue: masks are missing, or of another size than the image.
+            DataError: an image is not in the ground truth, or an annotation has no usable segmentation.
         """
         rankings: dict[str, Ranking] = {}
         measures: dict[str, Measure] = {}
@@ -164,15 +164,6 @@ class CocoAP(Metric):
             for item, levels in zip(ITEMS, (range(len(THRESHOLDS)), (0,), (5,)), strict=False):
                 measures[f"{kind}_{item}"] = Measure(f"coco_{kind}", "101 points", tuple(levels))
         return DetectionEvidence(tuple(map(str, _in_order(self._images))), rankings, measures)
-
-    def compute(self) -> dict[str, float]:
-        """Every metric over the images added since the last reset; NaN where no ground truth defines it.
-
-        Raises:
-            BadValue: no image was added, or masks are missing or of another size than the image.
-            DataError: an image is not in the ground truth, or an annotation has no usable segmentation.
-        """
-        return super().compute()
 
     def _scores(self) -> dict[str, float]:
         found = {kind: _items(cube) for kind, (cube, _) in self._cell().items()}
@@ -192,8 +183,8 @@ class CocoAP(Metric):
         rankings = rank(*sides, len(table.ids), self.categories, self.max_detections)
         if self.backend == OWN:
             return [precisions(ranking) for ranking in rankings.values()], rankings["all"]
-        tables = evaluate(self.backend, kind, table.sizes, self.categories, *sides, [self.max_detections])
-        return [tables.precision[..., n, 0] for n in range(len(rankings))], rankings["all"]
+        precision = evaluate(self.backend, kind, table.sizes, self.categories, *sides, self.max_detections)
+        return [precision[..., n] for n in range(len(rankings))], rankings["all"]
 
 
 def _items(cubes: Sequence[Floats]) -> dict[str, float]:

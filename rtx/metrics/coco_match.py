@@ -82,7 +82,7 @@ def rank(truth: Side, found: Side, n_images: int, categories: Sequence[int], max
         objects = np.stack([groups // max(n_images, 1), groups % max(n_images, 1), counted[groups]], axis=1)
         classes, images = det_keys // max(n_images, 1), det_keys % max(n_images, 1)
         columns = (classes, images, found.scores[det_order], hits, ignored, objects.astype(np.int64))
-        rankings[name] = ordered(*columns, len(kept), len(THRESHOLDS))
+        rankings[name] = trimmed(ordered(*columns, len(kept)), len(THRESHOLDS))
     return rankings
 
 
@@ -94,7 +94,6 @@ def ordered(
     ignored: Whole,
     objects: Whole,
     n_classes: int,
-    n_thresholds: int,
 ) -> Ranking:
     """Make a ranking of detections that come image by image, those of one image in the order that breaks ties.
 
@@ -106,14 +105,13 @@ def ordered(
         ignored: (n,) bits.
         objects: (m, 3) class, image, number of objects.
         n_classes: how many classes there are.
-        n_thresholds: how many bits count.
     """
     order = np.lexsort((-scores, classes))
     classes, images, scores = classes[order], images[order], scores[order]
     tied = np.zeros(len(order), bool)
     tied[1:] = (classes[1:] == classes[:-1]) & (images[1:] == images[:-1]) & (scores[1:] == scores[:-1])
     starts = np.concatenate([[0], np.cumsum(np.bincount(classes, minlength=n_classes))]).astype(np.int64)
-    return trimmed(Ranking(images, hits[order], ignored[order], tied, starts, objects), n_thresholds)
+    return Ranking(images, hits[order], ignored[order], tied, starts, objects)
 
 
 def precisions(ranking: Ranking) -> Floats:

@@ -12,15 +12,13 @@ greater, scores kept to 3 decimals and boxes to 1, and a class without a countab
 
 Boxes are mmdet's: VOC's 1-based pixel indices minus 1 on all four sides, and detections in the same frame. Equal scores
 keep the order of image ids and of the detector's list; both references leave that to an unstable sort.
-
-All but COCO's are made of `rtx.metrics.voc_match.VocCounts`, which add up in any order.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,8 +30,8 @@ from rtx.metrics.coco_backends import choose_backend, version
 from rtx.metrics.coco_match import ordered
 from rtx.metrics.coco_truth import ImageId, read_truth
 from rtx.metrics.metric import Metric
-from rtx.metrics.per_image import DetectionEvidence, Measure, Ranking
-from rtx.metrics.voc_match import D2_THRESHOLDS, THRESHOLDS, VocCounts, VocTruth
+from rtx.metrics.per_image import DetectionEvidence, Measure, Ranking, trimmed
+from rtx.metrics.voc_match import D2_THRESHOLDS, THRESHOLDS, VocTruth, match
 
 log = logging.getLogger(__name__)
 
@@ -49,8 +47,6 @@ MEASURES = {
     "AP75_coco": Measure("coco_bbox", "101 points", (5,)),
 }
 DEFINITIONS = tuple(MEASURES)
-COUNTED = DEFINITIONS[:5]
-"""The definitions that are made of `VocCounts`."""
 _COCO = dict(zip(DEFINITIONS[5:], ("bbox_mAP", "bbox_mAP_50", "bbox_mAP_75"), strict=True))
 
 Floats = NDArray[np.floating[Any]]
@@ -67,7 +63,7 @@ class VocAP(Metric):
 
     Raises:
         UnknownName: no such definition or scorer.
-        BadValue: an image is there twice.
+        BadValue: an image is there twice, or a label is no class.
     """
 
     def __init__(
@@ -84,6 +80,8 @@ class VocAP(Metric):
         if len(self.truth) != len(images):
             raise BadValue("an image of the ground truth is there twice; list each once")
         self.class_names, self.backend = tuple(map(str, classes)), choose_backend(backend)
+        if any(label >= len(self.class_names) for t in images for label in t.labels.tolist()):
+            raise BadValue(f"ground truth has labels beyond its {len(self.class_names)} classes; name every class")
         self._coco_truth = read_truth(as_coco(images, len(self.class_names)), quiet=True)
         self._warned = False
 
@@ -122,61 +120,60 @@ class VocAP(Metric):
 
     def evidence(self) -> DetectionEvidence:
         """What AP is made of, under every definition."""
-        counts, coco = self._cell()
-        rankings = {way: _ranking(counts, way) for way in THRESHOLDS}
-        return DetectionEvidence(counts.names, rankings | coco.evidence().rankings, MEASURES)
+        rankings, coco = self._cell()
+        kept = {way: trimmed(ranking, len(THRESHOLDS[way])) for way, ranking in rankings.items()}
+        return DetectionEvidence(tuple(map(str, self._in_order())), kept | coco.evidence().rankings, MEASURES)
 
     def _scores(self) -> dict[str, float]:
-        counts, coco = self._cell()
-        absent = len(absent_classes((self.truth[i] for i in self._images), counts.n_classes))
+        rankings, coco = self._cell()
+        absent = len(absent_classes((self.truth[i] for i in self._images), len(self.class_names)))
         if absent and not self._warned:  # a property of the images, so once and not beside each of 76 cells
-            log.warning("AP_d2 counts %d of %d classes without objects as 0", absent, counts.n_classes)
+            log.warning("AP_d2 counts %d of %d classes without objects as 0", absent, len(self.class_names))
             self._warned = True
         found = coco.compute()
-        return counted_ap(counts) | {name: found[theirs] for name, theirs in _COCO.items()}
+        return _average_precisions(rankings) | {name: found[theirs] for name, theirs in _COCO.items()}
 
-    def _cell(self) -> tuple[VocCounts, CocoAP]:
-        """The images added since the last reset, matched once for scores and evidence."""
+    def _in_order(self) -> list[ImageId]:
+        return sorted(self._images, key=str)
+
+    def _cell(self) -> tuple[dict[str, Ranking], CocoAP]:
+        """Every detection in order, for each way of matching, and COCO's part; matched once for scores and evidence."""
         if self._matched is None:
-            n_classes = len(self.class_names)
-            coco = CocoAP(self._coco_truth, range(n_classes), backend=self.backend)
+            coco = CocoAP(self._coco_truth, range(len(self.class_names)), backend=self.backend)
             for image, found in self._images.items():
                 coco.add(image, {} if found is None else found)
-            parts = (VocCounts.of(self.truth[i], found, n_classes) for i, found in self._images.items())
-            self._matched = VocCounts.merged(parts, n_classes), coco
-        cell: tuple[VocCounts, CocoAP] = self._matched
+            self._matched = {way: self._ranking(way) for way in THRESHOLDS}, coco
+        cell: tuple[dict[str, Ranking], CocoAP] = self._matched
         return cell
 
-
-def _ranking(counts: VocCounts, way: str) -> Ranking:
-    ranked = counts.ranked(way)
-    found = ranked.matched
-    columns = (found.labels, ranked.images, found.scores, found.hits, found.ignored)
-    return ordered(*columns, counts.objects(), counts.n_classes, len(THRESHOLDS[way]))
-
-
-def truth_rows(
-    truths: Iterable[VocTruth], classes: Sequence[str]
-) -> list[tuple[str, list[tuple[str, list[float], bool]]]]:
-    """Name and objects of each image, for `rtx.metrics.metric.truth_sha256`."""
-    return [
-        (
-            str(t.image_id),
-            [
-                (classes[label], box, difficult)
-                for label, box, difficult in zip(t.labels.tolist(), t.boxes.tolist(), t.difficult.tolist(), strict=True)
-            ],
+    def _ranking(self, way: str) -> Ranking:
+        ids, n_classes = self._in_order(), len(self.class_names)
+        rows = [match(self.truth[i], self._images[i], way) for i in ids]
+        labels, scores, hits, ignored = (
+            np.concatenate([getattr(row, part) for row in rows]) for part in ("labels", "scores", "hits", "ignored")
         )
-        for t in truths
-    ]
+        images = np.repeat(np.arange(len(rows)), [len(row.labels) for row in rows])
+        counted = np.zeros((n_classes, len(ids)), np.int64)
+        for n, image in enumerate(ids):
+            truth = self.truth[image]
+            np.add.at(counted[:, n], truth.labels[~truth.difficult], 1)
+        objects = np.column_stack([*np.nonzero(counted), counted[counted > 0]])
+        return ordered(labels, images, scores, hits, ignored, objects, n_classes)
 
 
-def counted_ap(counts: VocCounts) -> dict[str, float]:
-    """Each of `COUNTED` as a fraction, 0 where nothing was predicted or no object counts."""
-    curves = [row[0] for row in _curves(counts, "mmdet") if row is not None]
-    table = [row or [] for row in _curves(counts, "d2")]
-    by_class = [[eleven_points(*curve) for curve in row] or [0.0] * len(D2_THRESHOLDS) for row in table]
-    means = [_mean(list(column)) for column in zip(*by_class, strict=True)] or [0.0] * len(D2_THRESHOLDS)
+def truth_rows(truths: Iterable[VocTruth], classes: Sequence[str]) -> list[tuple[str, list[tuple[Any, ...]]]]:
+    """Name and objects of each image, for `rtx.metrics.metric.truth_sha256`."""
+    columns = (
+        (t.image_id, zip(t.labels.tolist(), t.boxes.tolist(), t.difficult.tolist(), strict=True)) for t in truths
+    )
+    return [(str(image), [(classes[label], *row) for label, *row in rows]) for image, rows in columns]
+
+
+def _average_precisions(rankings: Mapping[str, Ranking]) -> dict[str, float]:
+    """Each definition but COCO's as a fraction, 0 where nothing was predicted or no object counts."""
+    curves = [row[0] for row in _curves(rankings["mmdet"], 1) if row]
+    points = [[eleven_points(*curve) for curve in row] for row in _curves(rankings["d2"], len(D2_THRESHOLDS))]
+    means = [_mean([row[t] if row else 0.0 for row in points]) for t in range(len(D2_THRESHOLDS))]
     return {
         "AP50_07": _mean([eleven_points(*curve) for curve in curves]),
         "AP50_area": _mean([area(*curve) for curve in curves]),
@@ -186,21 +183,17 @@ def counted_ap(counts: VocCounts) -> dict[str, float]:
     }
 
 
-def _curves(counts: VocCounts, way: str) -> list[list[tuple[Floats, Floats]] | None]:
-    """For each class recall and precision after each detection, at each IoU threshold; None where no object counts."""
-    ranked = counts.ranked(way)
-    classes: list[list[tuple[Floats, Floats]] | None] = []
-    for index, total in enumerate(ranked.totals.tolist()):
-        if not total:
-            classes.append(None)
-            continue
-        part = slice(ranked.starts[index], ranked.starts[index + 1])
-        curves: list[tuple[Floats, Floats]] = []
-        for t in range(len(THRESHOLDS[way])):
-            true, ignored = (bits[part] >> t & 1 > 0 for bits in (ranked.matched.hits, ranked.matched.ignored))
-            tp, fp = np.cumsum(true), np.cumsum(~ignored & ~true)
-            curves.append((tp / total, tp / np.maximum(tp + fp, np.finfo(np.float64).eps)))
-        classes.append(curves)
+def _curves(ranking: Ranking, n_thresholds: int) -> list[list[tuple[Floats, Floats]]]:
+    """For each class recall and precision after each detection, at each IoU threshold; none where no object counts."""
+    n_classes = len(ranking.starts) - 1
+    totals = np.bincount(ranking.objects[:, 0], ranking.objects[:, 2], n_classes)
+    classes: list[list[tuple[Floats, Floats]]] = [[] for _ in range(n_classes)]
+    for k in np.flatnonzero(totals).tolist():
+        part = slice(ranking.starts[k], ranking.starts[k + 1])
+        for t in range(n_thresholds):
+            hit, ignored = (bits[part] >> t & 1 > 0 for bits in (ranking.hits, ranking.ignored))
+            hits, mistakes = np.cumsum(hit), np.cumsum(~ignored & ~hit)
+            classes[k].append((hits / totals[k], hits / np.maximum(hits + mistakes, np.finfo(np.float64).eps)))
     return classes
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from rtx.metrics.coco import CocoAP, Columns, Detections, coco_columns
+from rtx.metrics.coco import CocoAP, Detections
 from rtx.metrics.coco_truth import CocoTruth, ImageId
 from rtx.metrics.per_image import DetectionEvidence
 from rtx.metrics.voc import VocAP
@@ -43,10 +43,6 @@ def coco_ap(*args: Any, **options: Any) -> dict[str, float]:
 
 def coco_evidence(*args: Any, **options: Any) -> DetectionEvidence:
     return coco_metric(*args, **options).evidence()
-
-
-def coco_tables(truth: CocoTruth, found: Iterable[Detections], categories: Sequence[int], kind: str) -> Columns:
-    return coco_columns(truth, by_image(truth, found), categories, kind)
 
 
 def voc_metric(
