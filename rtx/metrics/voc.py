@@ -33,6 +33,8 @@ from rtx.metrics.metric import Metric
 from rtx.metrics.per_image import DetectionEvidence, Measure, Ranking, trimmed
 from rtx.metrics.voc_match import D2_THRESHOLDS, THRESHOLDS, VocTruth, match
 
+__all__ = ["DEFINITIONS", "VocAP", "VocTruth", "absent_classes", "area", "as_coco", "eleven_points", "truth_rows"]
+
 log = logging.getLogger(__name__)
 
 _ALL = tuple(range(len(D2_THRESHOLDS)))

@@ -33,8 +33,12 @@ class IouScorer(MeanIoU, Scorer):
             raise BadValue(f"IoUMetric iou_metrics={list(kinds)}: rtx scores mIoU, aAcc and mAcc; name 'mIoU'")
         refuse(evaluator, "nan_to_num", "classes that are not there are left out of the mean")
         ignore_index = int(evaluator.get("ignore_index", IGNORE_INDEX))
-        zero = {"reduce_zero_label": reduces_zero_label(dataset), "headline": headline}
-        super().__init__(dataset.metainfo["classes"], ignore_index=ignore_index, **zero)
+        super().__init__(
+            dataset.metainfo["classes"],
+            ignore_index=ignore_index,
+            reduce_zero_label=reduces_zero_label(dataset),
+            headline=headline,
+        )
         log.info("scoring mIoU over %d classes, label %d ignored", len(self.class_names), ignore_index)
 
     def reset(self) -> None:
