@@ -16,9 +16,10 @@ import torch
 from mmengine.config import Config
 
 import rtx
-from rtx.evaluation.data_key import data_sha256
+from rtx.evaluation.data_key import images_sha256
 from rtx.evaluation.models.adapters import Adapter
 from rtx.evaluation.own_code import own_code
+from rtx.evaluation.scorers.base import Scorer
 from rtx.evaluation.sweep.batches import image_path
 from rtx.files import file_sha256
 from rtx.results.subset import RULE, stratified
@@ -107,12 +108,13 @@ def model_card(cfg: Config, model: torch.nn.Module, checkpoint: Path | None) -> 
     }
 
 
-def data_card(dataset: Any, indices: Sequence[int]) -> dict[str, Any]:
+def data_card(dataset: Any, indices: Sequence[int], scorer: Scorer) -> dict[str, Any]:
     """Fields of the protocol card about the images.
 
     Args:
         dataset: the built test set.
         indices: the images that are evaluated; `limit` is None where they are all, however many were asked for.
+        scorer: of the metric; it says what the ground truth is.
     """
     part = len(indices) < len(dataset)
     return {
@@ -120,7 +122,8 @@ def data_card(dataset: Any, indices: Sequence[int]) -> dict[str, Any]:
         "limit": len(indices) if part else None,
         **({"subset": RULE} if part else {}),
         "n_images": len(indices),
-        "data_sha256": data_sha256(dataset, indices),
+        "data_sha256": scorer.data_sha256(dataset.get_data_info(index) for index in indices),
+        "images_sha256": images_sha256(dataset, indices),
     }
 
 

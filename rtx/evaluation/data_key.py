@@ -1,4 +1,4 @@
-"""What the evaluated data are, whatever folder they lie in."""
+"""What the evaluated images are, whatever folder they lie in."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from rtx.files import file_sha256
 _READERS, _AT_ONCE = 4, 1024
 
 
-def data_sha256(dataset: Any, indices: Sequence[int]) -> str:
-    """Sha256 over what is evaluated: names and content of the images, and the ground truth of the score.
+def images_sha256(dataset: Any, indices: Sequence[int]) -> str:
+    """Sha256 over names and content of the evaluated images.
 
     Files are read whole: a picture that was replaced by one of its size is another picture, and every cell reads each
     of them anyway. One that is on no local disk is known by its name alone.
@@ -38,7 +38,7 @@ def data_sha256(dataset: Any, indices: Sequence[int]) -> str:
 
 
 def _image_digest(path: str, info: Mapping[str, Any]) -> bytes:
-    """Sha256 over one image and its ground truth."""
+    """Sha256 over the name and the content of one image."""
     name = Path(path).name
     try:
         name.encode()
@@ -46,17 +46,8 @@ def _image_digest(path: str, info: Mapping[str, Any]) -> bytes:
         raise DataError(
             f"image {os.fsencode(path)!r}: its name is not UTF-8, and the name decides the noise; rename it"
         ) from error
-    truth = [
-        {k: v for k, v in instance.items() if k not in {"mask"}} | {"mask": str(instance.get("mask"))}
-        for instance in info.get("instances", [])
-    ]
-    truth += [{"gt_label": info["gt_label"]}] if "gt_label" in info else []
     pixels = info.get("img")
     content = file_sha256(Path(path)) if os.path.isfile(path) else None
     if content is None and isinstance(pixels, np.ndarray):  # a set that holds its images in memory
         content = hashlib.sha256(f"{pixels.dtype}{pixels.shape}".encode() + pixels.tobytes()).hexdigest()
-    digest = hashlib.sha256(json.dumps([name, content, truth], sort_keys=True, default=str).encode())
-    labels = info.get("seg_map_path")
-    if labels and os.path.isfile(labels):
-        digest.update(bytes.fromhex(file_sha256(Path(labels))))
-    return digest.digest()
+    return hashlib.sha256(json.dumps([name, content]).encode()).digest()

@@ -136,7 +136,7 @@ def prepare(
     name = data_name(cfg)
     card = {
         **pixels.card(cfg, protocol),
-        **data_card(dataset, indices),
+        **data_card(dataset, indices, scorer),
         "metric": scorer.card(),
         **computing_card(model, amp=protocol.amp, channels_last=protocol.channels_last),
         **model_card(cfg, model, checkpoint),

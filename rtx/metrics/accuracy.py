@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rtx.errors import BadValue
+from rtx.metrics.metric import Metric
 from rtx.metrics.per_image import RankEvidence
 
 KEPT = 10
@@ -35,6 +37,66 @@ class Guess:
     image: str
     labels: NDArray[np.integer[Any]]
     scores: NDArray[np.floating[Any]]
+
+
+class Accuracy(Metric):
+    """Top-k accuracy, and mean accuracy over classes; the labels come with the predictions.
+
+    Args:
+        n_classes: how many classes there are; None where nothing says so before the first prediction.
+        topk: which k; 1 is always there.
+        threshold: classes whose score is not above it were no guess.
+        headline: metric that P, mPC and rPC are made of.
+
+    Raises:
+        BadValue: a k is less than 1, or more than there are classes.
+    """
+
+    def __init__(
+        self,
+        n_classes: int | None,
+        *,
+        topk: Iterable[int] = (1, 5),
+        threshold: float | None = None,
+        headline: str = "accuracy_top1",
+    ) -> None:
+        self.topk = tuple(sorted({1, *topk}))
+        self.threshold, self.n_classes = threshold, n_classes
+        if self.topk[0] < 1:
+            raise BadValue(f"topk={list(self.topk)}: every k must be 1 or more")
+        super().__init__(metric_names(self.topk), headline)
+
+    def add(self, guess: Guess, label: int, *, broken: bool = False) -> None:
+        """Take what a classifier says about an image.
+
+        Args:
+            guess: its best classes, at least as many as the largest k where its scores were numbers.
+            label: the right class.
+            broken: whether its scores were NaN or infinite.
+
+        Raises:
+            BadValue: the image comes a second time.
+        """
+        self._add(guess.image, (label, rank_of(guess, label)), broken=broken)
+
+    def card(self) -> dict[str, Any]:
+        """The definition of the numbers, for the protocol card."""
+        return {
+            "scorer": "accuracy",
+            "scorer_version": "rtx.accuracy/1",
+            "accuracy": "share of the images whose class is among the k highest scores, lower class first where equal",
+            "topk": list(self.topk),
+            "threshold": self.threshold,
+            "n_classes": self.n_classes,
+        }
+
+    def evidence(self) -> RankEvidence:
+        """The rank of the right class in each image."""
+        return rank_evidence(((name, *row) for name, row in self._images.items()), self.topk)
+
+    def _scores(self) -> dict[str, float]:
+        found = self.evidence()
+        return accuracies(found.labels, found.ranks, self.topk)
 
 
 def best(image: str, scores: NDArray[np.floating[Any]], *, threshold: float | None = None, kept: int = KEPT) -> Guess:

@@ -3,7 +3,8 @@
 What differs from calling pycocotools with two files: images and annotations are renumbered, because it takes annotation
 id 0 for "not matched" and merges annotations that share an id; only the named images count; no prediction at all is a
 score of 0; a statistic without ground truth is NaN instead of -1; and what it would crash on or skip silently is an
-error. Which package does the work is one switch, see `rtx.metrics.coco_backends`.
+error. rtx matches and scores itself, once for numbers and evidence, to the last bit of pycocotools (see
+`rtx.metrics.coco_match`); the packages that do the same are a choice, see `rtx.metrics.coco_backends`.
 """
 
 from __future__ import annotations
@@ -17,8 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtx.errors import BadValue, DataError
-from rtx.metrics.coco_backends import Floats, Side, Tables, choose_backend, defined_mean, evaluate
-from rtx.metrics.coco_truth import CocoTruth, ImageId, Rle, image_size, to_rle
+from rtx.metrics.coco_backends import OWN, Floats, Side, choose_backend, defined_mean, evaluate, version
+from rtx.metrics.coco_match import THRESHOLDS, precisions, rank
+from rtx.metrics.coco_truth import CocoTruth, ImageId, Rle, image_size, rle
+from rtx.metrics.metric import Metric
+from rtx.metrics.per_image import DetectionEvidence, Measure, Ranking
 
 log = logging.getLogger(__name__)
 
@@ -80,99 +84,163 @@ class Columns:
     found: Side
 
 
-def coco_ap(
-    truth: CocoTruth,
-    detections: Iterable[Detections],
-    categories: Sequence[int],
-    *,
-    image_ids: Iterable[ImageId] | None = None,
-    kinds: Sequence[str] = ("bbox",),
-    max_detections: int = MAX_DETECTIONS,
-    backend: str | None = None,
-) -> dict[str, float]:
-    """Average precision over IoU .50:.05:.95, and its parts.
+class CocoAP(Metric):
+    """COCO AP of boxes, of masks, or of both: over IoU .50:.05:.95, and its parts.
 
     Args:
         truth: the ground truth.
-        detections: at most one entry for each evaluated image; images without one have no detections.
         categories: category id of each label, see `rtx.metrics.coco_truth.category_ids`.
-        image_ids: the evaluated images; every image of the ground truth when None.
         kinds: `bbox`, `segm` or both.
         max_detections: how many detections of a class in an image count, best first.
-        backend: which package does it; the fastest that is there when None.
-
-    Returns:
-        `<kind>_<item>` for each item of `ITEMS`, fractions; NaN where no ground truth defines it.
+        backend: which package scores; rtx when None.
+        headline: metric that P, mPC and rPC are made of; AP of the first kind when None.
 
     Raises:
-        BadValue: detections of an image that is not evaluated, twice of one image, with an unknown label, without masks
-            though `segm` is asked, or with masks of another size than the image.
-        DataError: an evaluated image is not in the ground truth, or an annotation has no usable segmentation.
+        UnknownName: no such scorer, or no such metric.
     """
-    backend = choose_backend(backend)
-    scores: dict[str, float] = {}
-    for kind, table in coco_columns(truth, detections, categories, image_ids=image_ids, kinds=kinds).items():
-        tables = evaluate(backend, kind, table.sizes, categories, table.truth, table.found, [max_detections])
-        scores |= {f"{kind}_{name}": value for name, value in _items(tables).items()}
-    return scores
+
+    def __init__(
+        self,
+        truth: CocoTruth,
+        categories: Sequence[int],
+        *,
+        kinds: Sequence[str] = ("bbox",),
+        max_detections: int = MAX_DETECTIONS,
+        backend: str | None = None,
+        headline: str | None = None,
+    ) -> None:
+        if not kinds or set(kinds) - set(KINDS):
+            raise BadValue(f"COCO scores are of kind {' or '.join(KINDS)}, not {', '.join(kinds) or 'none'}")
+        super().__init__((f"{kind}_{item}" for kind in kinds for item in ITEMS), headline or f"{kinds[0]}_mAP")
+        self.truth, self.categories, self.kinds = truth, tuple(categories), tuple(kinds)
+        self.max_detections, self.backend = max_detections, choose_backend(backend)
+        # Evidence numbers classes by category id, whatever the order of the file and of the config.
+        self.class_names = tuple(truth.categories[i] for i in sorted(self.categories))
+        self.label_names = tuple(truth.categories[i] for i in self.categories)
+
+    def add(self, image: ImageId, found: Detections | Mapping[str, Detections], *, broken: bool = False) -> None:
+        """Take the detections of an evaluated image.
+
+        Args:
+            image: its id.
+            found: its detections; those of each kind where boxes and masks are not of the same ones.
+            broken: whether it lost some that were NaN or infinite.
+
+        Raises:
+            BadValue: the image comes a second time, or a label is no class.
+        """
+        by_kind = found if isinstance(found, Mapping) else dict.fromkeys(self.kinds, found)
+        for row in by_kind.values():
+            check_labels(row, len(self.categories))
+        self._add(image, by_kind, broken=broken)
+
+    def flags(self) -> list[str]:
+        """Whether nothing was predicted, and how many images had boxes or scores that are no numbers."""
+        rows = (row for by_kind in self._images.values() for row in by_kind.values())
+        return [*([] if any(len(row.scores) for row in rows) else ["no predictions"]), *super().flags()]
+
+    def card(self) -> dict[str, Any]:
+        """The definition of the numbers, for the protocol card."""
+        return {
+            "scorer": "coco",
+            "scorer_version": version(self.backend),
+            "ap": "mean over classes and IoU .50:.05:.95, 101 recall points",
+            "kinds": sorted(self.kinds),
+            "max_detections": self.max_detections,
+            "n_classes": len(self.categories),
+        }
+
+    def evidence(self) -> DetectionEvidence:
+        """What AP, AP50 and AP75 of boxes and masks are made of.
+
+        Raises:
+            BadValue: masks are missing, or of another size than the image.
+            DataError: an image is not in the ground truth, or an annotation has no usable segmentation.
+        """
+        rankings: dict[str, Ranking] = {}
+        measures: dict[str, Measure] = {}
+        for kind, (_, ranking) in self._cell().items():
+            rankings[f"coco_{kind}"] = ranking
+            for item, levels in zip(ITEMS, (range(len(THRESHOLDS)), (0,), (5,)), strict=False):
+                measures[f"{kind}_{item}"] = Measure(f"coco_{kind}", "101 points", tuple(levels))
+        return DetectionEvidence(tuple(map(str, _in_order(self._images))), rankings, measures)
+
+    def _scores(self) -> dict[str, float]:
+        found = {kind: _items(cube) for kind, (cube, _) in self._cell().items()}
+        return {f"{kind}_{item}": value for kind, row in found.items() for item, value in row.items()}
+
+    def _cell(self) -> dict[str, tuple[list[Floats], Ranking]]:
+        """Precision for each range of areas, and the ranking over all, of each kind; matched once for both."""
+        if self._matched is None:
+            self._matched = {kind: self._match(kind) for kind in self.kinds}
+        cell: dict[str, tuple[list[Floats], Ranking]] = self._matched
+        return cell
+
+    def _match(self, kind: str) -> tuple[list[Floats], Ranking]:
+        found = {image: by_kind.get(kind) for image, by_kind in self._images.items()}
+        table = coco_columns(self.truth, found, self.categories, kind)
+        sides = table.truth, table.found
+        rankings = rank(*sides, len(table.ids), self.categories, self.max_detections)
+        if self.backend == OWN:
+            return [precisions(ranking) for ranking in rankings.values()], rankings["all"]
+        precision = evaluate(self.backend, kind, table.sizes, self.categories, *sides, self.max_detections)
+        return [precision[..., n] for n in range(len(rankings))], rankings["all"]
+
+
+def _items(cubes: Sequence[Floats]) -> dict[str, float]:
+    """Means over (IoU threshold, recall, class) of the precisions for objects of each range of areas."""
+    whole, *sizes = cubes
+    return dict(zip(ITEMS, map(defined_mean, (whole, whole[0], whole[5], *sizes)), strict=True))
+
+
+def _in_order(image_ids: Iterable[ImageId]) -> list[ImageId]:
+    """The order in which equal scores of two images rank."""
+    return sorted(image_ids, key=lambda i: (str(type(i)), i))
 
 
 def coco_columns(
-    truth: CocoTruth,
-    detections: Iterable[Detections],
-    categories: Sequence[int],
-    *,
-    image_ids: Iterable[ImageId] | None = None,
-    kinds: Sequence[str] = ("bbox",),
-) -> dict[str, Columns]:
-    """Check ground truth and detections against each other and turn them into columns, for each kind.
+    truth: CocoTruth, found: Mapping[ImageId, Detections | None], categories: Sequence[int], kind: str
+) -> Columns:
+    """Check ground truth and detections of one kind against each other and turn them into columns.
+
+    Args:
+        truth: the ground truth.
+        found: the evaluated images with their detections; None where nothing was detected.
+        categories: category id of each label.
+        kind: `bbox` or `segm`.
 
     Raises:
-        BadValue: as `coco_ap`.
-        DataError: as `coco_ap`.
+        BadValue: masks are missing, or of another size than the image.
+        DataError: an evaluated image is not in the ground truth, or an annotation has no usable segmentation.
     """
-    ids = sorted(truth.images if image_ids is None else set(image_ids), key=lambda i: (str(type(i)), i))
+    ids = _in_order(found)
     absent = [i for i in ids if i not in truth.images]
     if absent:
         raise DataError(f"{truth.place}: lacks {len(absent)} of the evaluated images, the first is {absent[0]!r}")
-    unknown = [kind for kind in kinds if kind not in KINDS]
-    if unknown:
-        raise BadValue(f"COCO scores are of kind {' or '.join(KINDS)}, not {', '.join(unknown)}")
     index = {image_id: n for n, image_id in enumerate(ids)}
-    found = list(detections)
-    _check_detections(found, set(index), len(categories))
-    if not any(len(d.scores) for d in found):
+    rows = [row for row in found.values() if row is not None]
+    if not any(len(d.scores) for d in rows):
         log.warning("no prediction in any of %d images: every score is 0", len(ids))
     wanted = set(categories)
     annotations = [a for a in truth.annotations if a["image_id"] in index and a["category_id"] in wanted]
-    tables: dict[str, Columns] = {}
-    for kind in kinds:
-        sizes: list[tuple[int, int] | None] = [None] * len(ids)
-        if kind == "segm":
-            sizes = [image_size(truth, i) for i in ids]
-            for annotation in annotations:
-                to_rle(annotation, truth)
-            for image in found:
-                _check_masks(image, truth)
-        tables[kind] = Columns(ids, sizes, _annotated(annotations, index, kind), _found(found, index, kind, categories))
-    return tables
+    sizes: list[tuple[int, int] | None] = [None] * len(ids)
+    masks: list[Rle] | None = None
+    if kind == "segm":
+        sizes = [image_size(truth, i) for i in ids]
+        masks = [rle(annotation, truth) for annotation in annotations]
+        for image in rows:
+            _check_masks(image, truth)
+    return Columns(ids, sizes, _annotated(annotations, index, masks), _found(rows, index, kind, categories))
 
 
-def _items(tables: Tables) -> dict[str, float]:
-    """Means over (IoU, recall, class): precision is (IoU, recall, class, area, max detections)."""
-    cube = tables.precision[..., 0]
-    parts = (cube[..., 0], cube[0, ..., 0], cube[5, ..., 0], cube[..., 1], cube[..., 2], cube[..., 3])
-    return dict(zip(ITEMS, map(defined_mean, parts), strict=True))
-
-
-def _annotated(annotations: list[dict[str, Any]], index: Mapping[ImageId, int], kind: str) -> Side:
+def _annotated(annotations: list[dict[str, Any]], index: Mapping[ImageId, int], masks: list[Rle] | None) -> Side:
     return Side(
         images=np.array([index[a["image_id"]] for a in annotations], np.int64),
         categories=np.array([a["category_id"] for a in annotations], np.int64),
         boxes=np.array([a["bbox"] for a in annotations], np.float64).reshape(-1, 4),
         areas=np.array([a["area"] for a in annotations], np.float64),
         crowds=np.array([a["iscrowd"] for a in annotations], np.int64),
-        masks=[a["segmentation"] for a in annotations] if kind == "segm" else None,
+        masks=masks,
     )
 
 
@@ -202,19 +270,17 @@ def _joined(parts: Sequence[Any], dtype: Any) -> Any:
     return np.concatenate([np.asarray(part, dtype) for part in parts]) if parts else np.zeros(0, dtype)
 
 
-def _check_detections(found: list[Detections], evaluated: set[ImageId], n_classes: int) -> None:
-    seen: set[ImageId] = set()
-    for image in found:
-        if image.image_id not in evaluated:
-            raise BadValue(f"detections of image {image.image_id!r}, which is not among the evaluated images")
-        if image.image_id in seen:
-            raise BadValue(f"image {image.image_id!r} was scored twice; a sampler that pads must be trimmed")
-        seen.add(image.image_id)
-        if len(image.labels) and not 0 <= image.labels.min() <= image.labels.max() < n_classes:
-            raise BadValue(
-                f"image {image.image_id!r}: labels {image.labels.min()} to {image.labels.max()} of {n_classes}; "
-                "the head of the model has another number of classes than the data set"
-            )
+def check_labels(found: Detections, n_classes: int) -> None:
+    """Refuse labels that are no class.
+
+    Raises:
+        BadValue: the image and its labels are named.
+    """
+    if len(found.labels) and not 0 <= found.labels.min() <= found.labels.max() < n_classes:
+        raise BadValue(
+            f"image {found.image_id!r}: labels {found.labels.min()} to {found.labels.max()} of {n_classes}; "
+            "the head of the model has another number of classes than the data set"
+        )
 
 
 def _check_masks(image: Detections, truth: CocoTruth) -> None:

@@ -1,15 +1,14 @@
-"""COCO evaluation behind one switch: the same columns in, the same precision and recall tables out.
+"""Packages that score COCO behind one switch: the same columns in, the same precisions out.
 
-pycocotools is the reference and the slowest. `tests/metrics/test_coco_backends.py` pins that the default gives the
-same twelve statistics on generated and on real data, so which one runs moves no number; its name and version are in
-the protocol card all the same.
+rtx scores COCO itself, see `rtx.metrics.coco_match`. These packages are the check of that, and a choice (`--scorer`).
+`tests/metrics/test_coco_backends.py` pins that pycocotools (the reference) and hotcoco give rtx's numbers to the last
+bit on generated and on real data, and faster-coco-eval to 1e-9; the one that runs is in the protocol card.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
-import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,13 +21,10 @@ from numpy.typing import NDArray
 from rtx.errors import MissingDependency, unknown_name
 from rtx.metrics.coco_truth import Rle
 
-log = logging.getLogger(__name__)
-
 Floats = NDArray[np.float64]
 
+OWN = "rtx"
 REFERENCE = "pycocotools"
-DEFAULT = "hotcoco"
-STATS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 
 
 @dataclass(frozen=True)
@@ -68,26 +64,6 @@ class Side:
         return rows
 
 
-@dataclass(frozen=True)
-class Tables:
-    """What COCO's evaluation accumulates; -1 where no object defines a number.
-
-    Attributes:
-        precision: (10 IoU thresholds, 101 recall points, classes, 4 area ranges, detection limits).
-        recall: (10 IoU thresholds, classes, 4 area ranges, detection limits).
-    """
-
-    precision: Floats
-    recall: Floats
-
-    def twelve(self) -> dict[str, float]:
-        """The twelve COCO statistics (`STATS`) of tables with the limits 1, 10 and 100, NaN where undefined."""
-        p, r = self.precision, self.recall
-        parts = [p[..., 0, 2], p[0, :, :, 0, 2], p[5, :, :, 0, 2], p[..., 1, 2], p[..., 2, 2], p[..., 3, 2]]
-        parts += [r[..., 0, 0], r[..., 0, 1], r[..., 0, 2], r[..., 1, 2], r[..., 2, 2], r[..., 3, 2]]
-        return dict(zip(STATS, map(defined_mean, parts), strict=True))
-
-
 def defined_mean(part: Floats) -> float:
     """Mean over what is not -1, NaN where nothing is."""
     defined = part[part > -1]
@@ -95,27 +71,24 @@ def defined_mean(part: Floats) -> float:
 
 
 def choose_backend(name: str | None = None) -> str:
-    """The scorer to use: the one that was asked for, else the default, else the reference where that is absent.
+    """The COCO scorer to use: rtx's own, or the package that was asked for.
 
     Raises:
         UnknownName: no such scorer.
-        MissingDependency: the scorer that was asked for is not installed.
+        MissingDependency: the package is not installed.
     """
-    if name is None:
-        if _installed(DEFAULT):
-            return DEFAULT
-        log.info("%s is not installed: COCO is scored by %s, which is slower", DEFAULT, REFERENCE)
-        name = REFERENCE
+    if name is None or name == OWN:
+        return OWN
     if name not in BACKENDS:
-        raise unknown_name("COCO scorer", name, place="rtx.metrics.coco_backends", choices=BACKENDS)
-    if not _installed(name):
+        raise unknown_name("COCO scorer", name, place="rtx.metrics.coco_backends", choices=[OWN, *BACKENDS])
+    if util.find_spec(name.replace("-", "_")) is None:
         raise MissingDependency(f"COCO scorer {name!r} is not installed; pip install {name}, or choose another")
     return name
 
 
 def version(name: str) -> str:
     """Name and version of a scorer, as in the protocol card."""
-    return f"{name} {metadata.version(name)}"
+    return "rtx.coco/1" if name == OWN else f"{name} {metadata.version(name)}"
 
 
 def evaluate(
@@ -125,9 +98,9 @@ def evaluate(
     categories: Sequence[int],
     truth: Side,
     found: Side,
-    limits: Sequence[int],
-) -> Tables:
-    """Match detections with annotations and accumulate precision and recall.
+    max_detections: int,
+) -> Floats:
+    """Match detections with annotations and accumulate precision.
 
     Args:
         backend: a key of `BACKENDS`.
@@ -136,51 +109,49 @@ def evaluate(
         categories: the category ids that count.
         truth: the annotations.
         found: the detections, those of one image in the detector's order, which decides between equal scores.
-        limits: how many detections of a class in an image count, ascending.
+        max_detections: how many detections of a class in an image count.
+
+    Returns:
+        Precision (10 IoU thresholds, 101 recall points, classes, 4 area ranges); -1 where no object defines it.
     """
     images: list[dict[str, Any]] = [{"id": n + 1} for n in range(len(sizes))]
     for image, size in zip(images, sizes, strict=True):
         image["height"], image["width"] = size or (0, 0)
     head = {"images": images, "categories": [{"id": i, "name": str(i)} for i in sorted(categories)]}
-    precision, recall = BACKENDS[backend](kind, head, truth, found, list(limits))
-    return Tables(np.asarray(precision, np.float64), np.asarray(recall, np.float64))
+    evaluation = BACKENDS[backend](kind, head, truth, found)
+    evaluation.params.maxDets = [max_detections]
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools reports progress by print
+        evaluation.evaluate()
+        evaluation.accumulate()
+    return np.asarray(evaluation.eval["precision"], np.float64)[..., 0]
 
 
-def _pycocotools(kind: str, head: dict[str, Any], truth: Side, found: Side, limits: list[int]) -> tuple[Any, Any]:
+def _pycocotools(kind: str, head: dict[str, Any], truth: Side, found: Side) -> Any:
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
-    with contextlib.redirect_stdout(io.StringIO()):  # it reports progress by print
-        sides = []
-        for side in (truth, found):
-            coco = COCO()
-            coco.dataset = {**head, "annotations": side.rows()}
-            coco.createIndex()
-            sides.append(coco)
-        evaluation = COCOeval(*sides, kind)
-        evaluation.params.maxDets = limits
-        evaluation.evaluate()
-        evaluation.accumulate()
-    return evaluation.eval["precision"], evaluation.eval["recall"]
+    return COCOeval(*_indexed(COCO, head, truth, found), kind)
 
 
-def _faster_coco_eval(kind: str, head: dict[str, Any], truth: Side, found: Side, limits: list[int]) -> tuple[Any, Any]:
+def _faster_coco_eval(kind: str, head: dict[str, Any], truth: Side, found: Side) -> Any:
     from faster_coco_eval import COCO, COCOeval_faster
 
-    sides = []
-    for side in (truth, found):
-        coco = COCO()
+    return COCOeval_faster(*_indexed(COCO, head, truth, found), kind)
+
+
+def _indexed(make: Callable[[], Any], head: dict[str, Any], *sides: Side) -> list[Any]:
+    """The package's own form of each side."""
+    made = []
+    for side in sides:
+        coco = make()
         coco.dataset = {**head, "annotations": side.rows()}
-        coco.createIndex()
-        sides.append(coco)
-    evaluation = COCOeval_faster(*sides, kind)
-    evaluation.params.maxDets = limits
-    evaluation.evaluate()
-    evaluation.accumulate()
-    return evaluation.eval["precision"], evaluation.eval["recall"]
+        with contextlib.redirect_stdout(io.StringIO()):
+            coco.createIndex()
+        made.append(coco)
+    return made
 
 
-def _hotcoco(kind: str, head: dict[str, Any], truth: Side, found: Side, limits: list[int]) -> tuple[Any, Any]:
+def _hotcoco(kind: str, head: dict[str, Any], truth: Side, found: Side) -> Any:
     from hotcoco import COCO, COCOeval
 
     assert found.scores is not None
@@ -189,22 +160,12 @@ def _hotcoco(kind: str, head: dict[str, Any], truth: Side, found: Side, limits: 
     table = np.column_stack([found.images + 1, found.boxes, found.scores, found.categories])
     detections = annotations.load_res(table, segmentation=None if found.masks is None else list(found.masks))
     detections.update_anns(ids=np.arange(1, len(table) + 1), area=found.areas)
-    evaluation = COCOeval(annotations, detections, kind)
-    evaluation.params.maxDets = limits
-    evaluation.evaluate()
-    evaluation.accumulate()
-    found_tables: Any = evaluation.eval
-    return found_tables["precision"], found_tables["recall"]
+    return COCOeval(annotations, detections, kind)
 
 
-def _installed(name: str) -> bool:
-    return util.find_spec(name.replace("-", "_")) is not None
-
-
-_Backend = Callable[[str, dict[str, Any], Side, Side, list[int]], tuple[Any, Any]]
-BACKENDS: dict[str, _Backend] = {
+BACKENDS: dict[str, Callable[[str, dict[str, Any], Side, Side], Any]] = {
     "pycocotools": _pycocotools,
     "faster-coco-eval": _faster_coco_eval,
     "hotcoco": _hotcoco,
 }
-"""Name of the package -> what runs it."""
+"""Name of the package -> what makes its evaluation of two sides."""

@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from rtx.corruptions import BENCHMARK
-from rtx.errors import MissingConditions
 from rtx.metrics.robustness import Grid, clean, mpc
 from rtx.types import CLEAN, SEVERITIES, Condition
 
@@ -101,28 +100,6 @@ def relative_corruption_error(grid: Grid, corruption: str) -> float:
     return growth / (ALEXNET_ERRORS[corruption] - ALEXNET_CLEAN_ERROR)
 
 
-def mce(grid: Grid) -> float:
-    """The mean CE over the whole benchmark.
-
-    Raises:
-        MissingConditions: names every one of the 75 cells that the grid lacks.
-        BadValue: an accuracy is no fraction.
-    """
-    _whole(grid)
-    return math.fsum(corruption_error(grid, name) for name in BENCHMARK) / len(BENCHMARK)
-
-
-def relative_mce(grid: Grid) -> float:
-    """Relative mCE over the whole benchmark.
-
-    Raises:
-        MissingConditions: names every cell that the grid lacks; the clean images are one of them.
-        BadValue: an accuracy is no fraction.
-    """
-    _whole(grid)
-    return math.fsum(relative_corruption_error(grid, name) for name in BENCHMARK) / len(BENCHMARK)
-
-
 def errors(grid: Grid) -> Errors:
     """What the grid gives, and what it lacks.
 
@@ -132,7 +109,7 @@ def errors(grid: Grid) -> Errors:
     Raises:
         BadValue: an accuracy is no fraction.
     """
-    missing = _missing(grid)
+    missing = tuple(c for n in BENCHMARK for level in SEVERITIES if (c := Condition(n, level)) not in grid)
     names = [name for name in BENCHMARK if not any(cell.corruption == name for cell in missing)]
     ce = {name: corruption_error(grid, name) for name in names}
     relative = {name: relative_corruption_error(grid, name) for name in names} if CLEAN in grid else {}
@@ -147,17 +124,6 @@ def errors(grid: Grid) -> Errors:
         missing=missing,
         label="mCE" if not missing else f"mCE({len(names)}/{len(BENCHMARK)} corruptions)",
     )
-
-
-def _missing(grid: Grid) -> tuple[Condition, ...]:
-    return tuple(c for name in BENCHMARK for level in SEVERITIES if (c := Condition(name, level)) not in grid)
-
-
-def _whole(grid: Grid) -> None:
-    missing = _missing(grid)
-    if missing:
-        text = ", ".join(f"{c.corruption} severity {c.severity}" for c in missing)
-        raise MissingConditions(f"mCE needs all 75 cells; {len(missing)} were not evaluated: {text}")
 
 
 def _mean(values: Mapping[str, float]) -> float:

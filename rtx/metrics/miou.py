@@ -11,13 +11,15 @@ import math
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rtx.errors import BadValue, DataError
+from rtx.files import file_sha256
+from rtx.metrics.metric import Metric
 from rtx.metrics.per_image import PixelEvidence
 
 METRICS = ("mIoU", "aAcc", "mAcc")
@@ -51,6 +53,73 @@ class PixelCounts:
     def __add__(self, other: PixelCounts) -> PixelCounts:
         """The counts of two disjoint sets of pixels together."""
         return PixelCounts(self.both + other.both, self.predicted + other.predicted, self.labelled + other.labelled)
+
+
+class MeanIoU(Metric):
+    """Mean IoU over the data set; label maps come with the predictions.
+
+    Args:
+        classes: class names in the order of the labels.
+        ignore_index: the label of pixels that do not count.
+        reduce_zero_label: whether labels were read by ADE20K's rule, see `reduced`; `add` is given the result of it.
+        headline: metric that P, mPC and rPC are made of.
+    """
+
+    def __init__(
+        self,
+        classes: Sequence[str],
+        *,
+        ignore_index: int = IGNORE_INDEX,
+        reduce_zero_label: bool = False,
+        headline: str = "mIoU",
+    ) -> None:
+        super().__init__(METRICS, headline)
+        self.class_names = tuple(map(str, classes))
+        self.ignore_index, self.reduce_zero_label = ignore_index, reduce_zero_label
+
+    def add(self, image: str, prediction: Labels, label: Labels) -> None:
+        """Count the pixels of an image, see `count`.
+
+        Raises:
+            BadValue: the image comes a second time, or the prediction does not fit.
+            DataError: a label is neither a class nor ignored.
+        """
+        counts = count(prediction, label, len(self.class_names), ignore_index=self.ignore_index, name=image)
+        self._add(image, counts, broken=bool((prediction == NOTHING).any()))
+
+    def flags(self) -> list[str]:
+        """Whether there was nothing to compare with, and how many images had scores that are no numbers."""
+        labelled = any(counts.labelled.any() for counts in self._images.values())
+        return [*([] if labelled else ["no labelled pixels"]), *super().flags()]
+
+    def card(self) -> dict[str, Any]:
+        """The definition of the numbers, for the protocol card."""
+        return {
+            "scorer": "miou",
+            "scorer_version": "rtx.miou/1",
+            "iou": "intersections and unions summed over the data set, mean over the classes that are there",
+            "ignore_index": self.ignore_index,
+            "reduce_zero_label": self.reduce_zero_label,
+            "n_classes": len(self.class_names),
+        }
+
+    def evidence(self) -> PixelEvidence:
+        """The pixel counts of each image."""
+        rows = zip(image_names(list(self._images)), self._images.values(), strict=True)
+        return pixel_evidence(rows, len(self.class_names))
+
+    def _scores(self) -> dict[str, float]:
+        return scores(sum(self._images.values(), PixelCounts.empty(len(self.class_names))))
+
+
+def truth_row(file: Path) -> tuple[str, str | None]:
+    """Name of a label map, and sha256 of its file, for `rtx.metrics.metric.truth_sha256`."""
+    return file.stem, file_sha256(file) if file.is_file() else None
+
+
+def reduced(label: Labels, ignore_index: int = IGNORE_INDEX) -> Labels:
+    """A label map by ADE20K's rule as in mmseg: labels 0 and 255 do not count, and class n is label n + 1."""
+    return np.where((label == 0) | (label == IGNORE_INDEX), ignore_index, label - 1)
 
 
 def count(

@@ -5,7 +5,7 @@ the same (Michaelis et al., 2019); it is a mean of dataset-level scores, never t
 mPC / P, a ratio of means. Clean images are never in the mean, and neither are the four held-out corruptions.
 
 A mean over less than the whole benchmark never carries the plain name mPC: `summarise` labels it with what it is made
-of, and `mpc`, `rpc` and the family functions refuse a grid that lacks a cell they were asked for.
+of, and `mpc` and `rpc` refuse a grid that lacks a cell they were asked for.
 """
 
 from __future__ import annotations
@@ -66,38 +66,10 @@ def rpc(grid: Grid, corruptions: Iterable[str] = BENCHMARK, severities: Iterable
         MissingConditions: the clean score or an asked cell is not there.
         BadValue: as `mpc`.
     """
-    return _ratio(mpc(grid, corruptions, severities), _warned(clean(grid)))
-
-
-def family_scores(
-    grid: Grid, corruptions: Iterable[str] = BENCHMARK, severities: Iterable[int] = SEVERITIES
-) -> dict[str, float]:
-    """Mean score of each family over its asked corruptions; families with none are left out.
-
-    Raises:
-        MissingConditions: names every asked cell that the grid lacks.
-        BadValue: as `mpc`.
-    """
-    names, levels = _benchmark_names(corruptions), tuple(severities)
-    cells = _asked(grid, names, levels)
-    return {
-        family: _mean(_scores(grid, [c for c in cells if CORRUPTIONS[c.corruption] == family]))
-        for family in FAMILIES
-        if any(CORRUPTIONS[name] == family for name in names)
-    }
-
-
-def family_drops(
-    grid: Grid, corruptions: Iterable[str] = BENCHMARK, severities: Iterable[int] = SEVERITIES
-) -> dict[str, float]:
-    """1 - (mean score of the family) / P for each family; NaN where P is 0.
-
-    Raises:
-        MissingConditions: the clean score or an asked cell is not there.
-        BadValue: as `mpc`.
-    """
-    reference = _warned(clean(grid))
-    return {f: 1 - _ratio(score, reference) for f, score in family_scores(grid, corruptions, severities).items()}
+    reference = clean(grid)
+    if reference == 0:
+        log.warning("P is 0: a ratio to it is undefined (NaN)")
+    return _ratio(mpc(grid, corruptions, severities), reference)
 
 
 @dataclass(frozen=True)
@@ -282,13 +254,6 @@ def _mean(values: list[float]) -> float:
 
 def _ratio(value: float, reference: float) -> float:
     return value / reference if reference else math.nan
-
-
-def _warned(reference: float) -> float:
-    # `summarise` says this in its notes, once a summary.
-    if reference == 0:
-        log.warning("P is 0: a ratio to it is undefined (NaN)")
-    return reference
 
 
 def _plain(value: Any) -> Any:

@@ -12,121 +12,170 @@ greater, scores kept to 3 decimals and boxes to 1, and a class without a countab
 
 Boxes are mmdet's: VOC's 1-based pixel indices minus 1 on all four sides, and detections in the same frame. Equal scores
 keep the order of image ids and of the detector's list; both references leave that to an unstable sort.
-
-All but COCO's are made of `rtx.metrics.voc_match.VocCounts`, which add up in any order; COCO's are computed by the
-package that scores COCO.
 """
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rtx.errors import BadValue, unknown_name
-from rtx.metrics.coco import Detections, coco_ap
-from rtx.metrics.coco_truth import read_truth
-from rtx.metrics.voc_match import D2_THRESHOLDS, THRESHOLDS, VocCounts, VocTruth
+from rtx.errors import BadValue
+from rtx.metrics.coco import MAX_DETECTIONS, CocoAP, Detections, check_labels
+from rtx.metrics.coco_backends import choose_backend, version
+from rtx.metrics.coco_match import ordered
+from rtx.metrics.coco_truth import ImageId, read_truth
+from rtx.metrics.metric import Metric
+from rtx.metrics.per_image import DetectionEvidence, Measure, Ranking, trimmed
+from rtx.metrics.voc_match import D2_THRESHOLDS, THRESHOLDS, VocTruth, match
 
-__all__ = [
-    "COUNTED",
-    "DEFINITIONS",
-    "VocTruth",
-    "absent_classes",
-    "as_coco",
-    "count",
-    "counted_ap",
-    "voc_ap",
-    "voc_scores",
-]
+__all__ = ["DEFINITIONS", "VocAP", "VocTruth", "absent_classes", "area", "as_coco", "eleven_points", "truth_rows"]
 
-DEFINITIONS = ("AP50_07", "AP50_area", "AP_d2", "AP50_d2", "AP75_d2", "AP_coco", "AP50_coco", "AP75_coco")
-COUNTED = DEFINITIONS[:5]
-"""The definitions that are made of `VocCounts`."""
+log = logging.getLogger(__name__)
+
+_ALL = tuple(range(len(D2_THRESHOLDS)))
+MEASURES = {
+    "AP50_07": Measure("mmdet", "11 points", (0,)),
+    "AP50_area": Measure("mmdet", "area", (0,)),
+    "AP_d2": Measure("d2", "11 points", _ALL, "zero"),
+    "AP50_d2": Measure("d2", "11 points", (0,), "zero"),
+    "AP75_d2": Measure("d2", "11 points", (5,), "zero"),
+    "AP_coco": Measure("coco_bbox", "101 points", _ALL),
+    "AP50_coco": Measure("coco_bbox", "101 points", (0,)),
+    "AP75_coco": Measure("coco_bbox", "101 points", (5,)),
+}
+DEFINITIONS = tuple(MEASURES)
 _COCO = dict(zip(DEFINITIONS[5:], ("bbox_mAP", "bbox_mAP_50", "bbox_mAP_75"), strict=True))
 
 Floats = NDArray[np.floating[Any]]
 
 
-def voc_ap(
-    truths: Iterable[VocTruth],
-    detections: Iterable[Detections],
-    n_classes: int,
-    *,
-    definitions: Sequence[str] = DEFINITIONS,
-    backend: str | None = None,
-) -> dict[str, float]:
-    """Mean average precision over classes.
+class VocAP(Metric):
+    """Mean average precision over classes, under every definition; 0 where nothing was predicted or no object counts.
 
     Args:
-        truths: one entry for each evaluated image.
-        detections: at most one entry for each evaluated image; images without one have no detections.
-        n_classes: how many classes the labels count.
-        definitions: which of `DEFINITIONS`.
-        backend: which package scores COCO's definition; the fastest that is there when None.
-
-    Returns:
-        Definition -> fraction, 0 where nothing was predicted or no object counts (NaN for COCO's, without objects).
+        truths: the objects of each image that may be evaluated.
+        classes: class names in the order of the labels.
+        headline: the definition that P, mPC and rPC are made of.
+        backend: which package scores COCO's definition; rtx when None.
 
     Raises:
-        BadValue: there is no image; an image comes twice or is not among the evaluated ones; a label is no class.
-        UnknownName: no such definition.
+        UnknownName: no such definition or scorer.
+        BadValue: an image is there twice, or a label is no class.
     """
-    for name in definitions:
-        if name not in DEFINITIONS:
-            raise unknown_name("AP definition", name, place="rtx.metrics.voc.DEFINITIONS", choices=DEFINITIONS)
-    truths, detections = list(truths), list(detections)
-    return voc_scores(
-        count(truths, detections, n_classes), truths, detections, definitions=definitions, backend=backend
-    )
 
-
-def voc_scores(
-    counts: VocCounts,
-    truths: Iterable[VocTruth],
-    detections: Iterable[Detections],
-    *,
-    definitions: Sequence[str] = DEFINITIONS,
-    backend: str | None = None,
-) -> dict[str, float]:
-    """The same from images that are counted already; what they held serves COCO's definition alone."""
-    wanted = set(definitions)
-    scores = counted_ap(counts) if wanted & set(COUNTED) else {}
-    if wanted & set(_COCO):
+    def __init__(
+        self,
+        truths: Iterable[VocTruth],
+        classes: Sequence[str],
+        *,
+        headline: str = "AP50_07",
+        backend: str | None = None,
+    ) -> None:
+        super().__init__(DEFINITIONS, headline)
         images = sorted(truths, key=lambda t: str(t.image_id))
-        truth = read_truth(as_coco(images, counts.n_classes), quiet=True)
-        found = coco_ap(truth, list(detections), range(counts.n_classes), backend=backend)
-        scores |= {name: found[theirs] for name, theirs in _COCO.items()}
-    return {name: scores[name] for name in definitions}
+        self.truth = {t.image_id: t for t in images}
+        if len(self.truth) != len(images):
+            raise BadValue("an image of the ground truth is there twice; list each once")
+        self.class_names, self.backend = tuple(map(str, classes)), choose_backend(backend)
+        if any(label >= len(self.class_names) for t in images for label in t.labels.tolist()):
+            raise BadValue(f"ground truth has labels beyond its {len(self.class_names)} classes; name every class")
+        self._coco_truth = read_truth(as_coco(images, len(self.class_names)), quiet=True)
+        self._warned = False
+
+    def add(self, image: ImageId, found: Detections | None, *, broken: bool = False) -> None:
+        """Take the detections of an evaluated image.
+
+        Args:
+            image: its name.
+            found: its detections; nothing was detected when None.
+            broken: whether it lost some that were NaN or infinite.
+
+        Raises:
+            BadValue: the image is not in the ground truth or comes a second time, or a label is no class.
+        """
+        if image not in self.truth:
+            raise BadValue(f"detections of image {image!r}, which is not among the images of the ground truth")
+        if found is not None:
+            check_labels(found, len(self.class_names))
+        self._add(image, found, broken=broken)
+
+    def flags(self) -> list[str]:
+        """Whether nothing was predicted, and how many images had boxes or scores that are no numbers."""
+        empty = not any(row is not None and len(row.scores) for row in self._images.values())
+        return [*(["no predictions"] if empty else []), *super().flags()]
+
+    def card(self) -> dict[str, Any]:
+        """The definition of the numbers, for the protocol card."""
+        return {
+            "scorer": "voc",
+            "scorer_version": "rtx.voc/1",
+            "ap": "AP50_07 and AP50_area as mmdet, AP_d2 as detectron2 on VOC2007, AP_coco as pycocotools",
+            "coco_scorer": version(self.backend),
+            "max_detections": MAX_DETECTIONS,  # of AP_coco; the others count every detection
+            "n_classes": len(self.class_names),
+        }
+
+    def evidence(self) -> DetectionEvidence:
+        """What AP is made of, under every definition."""
+        rankings, coco = self._cell()
+        kept = {way: trimmed(ranking, len(THRESHOLDS[way])) for way, ranking in rankings.items()}
+        return DetectionEvidence(tuple(map(str, self._in_order())), kept | coco.evidence().rankings, MEASURES)
+
+    def _scores(self) -> dict[str, float]:
+        rankings, coco = self._cell()
+        absent = len(absent_classes((self.truth[i] for i in self._images), len(self.class_names)))
+        if absent and not self._warned:  # a property of the images, so once and not beside each of 76 cells
+            log.warning("AP_d2 counts %d of %d classes without objects as 0", absent, len(self.class_names))
+            self._warned = True
+        found = coco.compute()
+        return _average_precisions(rankings) | {name: found[theirs] for name, theirs in _COCO.items()}
+
+    def _in_order(self) -> list[ImageId]:
+        return sorted(self._images, key=str)
+
+    def _cell(self) -> tuple[dict[str, Ranking], CocoAP]:
+        """Every detection in order, for each way of matching, and COCO's part; matched once for scores and evidence."""
+        if self._matched is None:
+            coco = CocoAP(self._coco_truth, range(len(self.class_names)), backend=self.backend)
+            for image, found in self._images.items():
+                coco.add(image, {} if found is None else found)
+            self._matched = {way: self._ranking(way) for way in THRESHOLDS}, coco
+        cell: tuple[dict[str, Ranking], CocoAP] = self._matched
+        return cell
+
+    def _ranking(self, way: str) -> Ranking:
+        ids, n_classes = self._in_order(), len(self.class_names)
+        rows = [match(self.truth[i], self._images[i], way) for i in ids]
+        labels, scores, hits, ignored = (
+            np.concatenate([getattr(row, part) for row in rows]) for part in ("labels", "scores", "hits", "ignored")
+        )
+        images = np.repeat(np.arange(len(rows)), [len(row.labels) for row in rows])
+        counted = np.zeros((n_classes, len(ids)), np.int64)
+        for n, image in enumerate(ids):
+            truth = self.truth[image]
+            np.add.at(counted[:, n], truth.labels[~truth.difficult], 1)
+        objects = np.column_stack([*np.nonzero(counted), counted[counted > 0]])
+        return ordered(labels, images, scores, hits, ignored, objects, n_classes)
 
 
-def count(truths: Iterable[VocTruth], detections: Iterable[Detections], n_classes: int) -> VocCounts:
-    """The counts of images, see `voc_ap`.
-
-    Raises:
-        BadValue: there is no image; an image comes twice or is not among the evaluated ones; a label is no class.
-    """
-    images, rows = list(truths), list(detections)
-    found = {d.image_id: d for d in rows}
-    if not images:
-        raise BadValue("AP over no image: process at least one")
-    if len(found) != len(rows):
-        raise BadValue("an image was scored twice; a sampler that pads must be trimmed")
-    absent = found.keys() - {t.image_id for t in images}
-    if absent:
-        raise BadValue(f"detections of image {min(absent, key=str)!r}, which is not among the evaluated images")
-    return VocCounts.merged((VocCounts.of(t, found.get(t.image_id), n_classes) for t in images), n_classes)
+def truth_rows(truths: Iterable[VocTruth], classes: Sequence[str]) -> list[tuple[str, list[tuple[Any, ...]]]]:
+    """Name and objects of each image, for `rtx.metrics.metric.truth_sha256`."""
+    columns = (
+        (t.image_id, zip(t.labels.tolist(), t.boxes.tolist(), t.difficult.tolist(), strict=True)) for t in truths
+    )
+    return [(str(image), [(classes[label], *row) for label, *row in rows]) for image, rows in columns]
 
 
-def counted_ap(counts: VocCounts) -> dict[str, float]:
-    """Each of `COUNTED` as a fraction, 0 where nothing was predicted or no object counts."""
-    curves = [row[0] for row in _curves(counts, "mmdet") if row is not None]
-    table = [row or [] for row in _curves(counts, "d2")]
-    by_class = [[eleven_points(*curve) for curve in row] or [0.0] * len(D2_THRESHOLDS) for row in table]
-    means = [_mean(list(column)) for column in zip(*by_class, strict=True)] or [0.0] * len(D2_THRESHOLDS)
+def _average_precisions(rankings: Mapping[str, Ranking]) -> dict[str, float]:
+    """Each definition but COCO's as a fraction, 0 where nothing was predicted or no object counts."""
+    curves = [row[0] for row in _curves(rankings["mmdet"], 1) if row]
+    points = [[eleven_points(*curve) for curve in row] for row in _curves(rankings["d2"], len(D2_THRESHOLDS))]
+    means = [_mean([row[t] if row else 0.0 for row in points]) for t in range(len(D2_THRESHOLDS))]
     return {
         "AP50_07": _mean([eleven_points(*curve) for curve in curves]),
         "AP50_area": _mean([area(*curve) for curve in curves]),
@@ -136,21 +185,17 @@ def counted_ap(counts: VocCounts) -> dict[str, float]:
     }
 
 
-def _curves(counts: VocCounts, way: str) -> list[list[tuple[Floats, Floats]] | None]:
-    """For each class recall and precision after each detection, at each IoU threshold; None where no object counts."""
-    ranked = counts.ranked(way)
-    classes: list[list[tuple[Floats, Floats]] | None] = []
-    for index, total in enumerate(ranked.totals.tolist()):
-        if not total:
-            classes.append(None)
-            continue
-        part = slice(ranked.starts[index], ranked.starts[index + 1])
-        curves: list[tuple[Floats, Floats]] = []
-        for t in range(len(THRESHOLDS[way])):
-            true, ignored = (bits[part] >> t & 1 > 0 for bits in (ranked.matched.hits, ranked.matched.ignored))
-            tp, fp = np.cumsum(true), np.cumsum(~ignored & ~true)
-            curves.append((tp / total, tp / np.maximum(tp + fp, np.finfo(np.float64).eps)))
-        classes.append(curves)
+def _curves(ranking: Ranking, n_thresholds: int) -> list[list[tuple[Floats, Floats]]]:
+    """For each class recall and precision after each detection, at each IoU threshold; none where no object counts."""
+    n_classes = len(ranking.starts) - 1
+    totals = np.bincount(ranking.objects[:, 0], ranking.objects[:, 2], n_classes)
+    classes: list[list[tuple[Floats, Floats]]] = [[] for _ in range(n_classes)]
+    for k in np.flatnonzero(totals).tolist():
+        part = slice(ranking.starts[k], ranking.starts[k + 1])
+        for t in range(n_thresholds):
+            hit, ignored = (bits[part] >> t & 1 > 0 for bits in (ranking.hits, ranking.ignored))
+            hits, mistakes = np.cumsum(hit), np.cumsum(~ignored & ~hit)
+            classes[k].append((hits / totals[k], hits / np.maximum(hits + mistakes, np.finfo(np.float64).eps)))
     return classes
 
 

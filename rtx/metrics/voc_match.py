@@ -1,21 +1,14 @@
-"""What detections on PASCAL VOC did, image by image: counts that add up, in whatever parts and order they come.
-
-Matching happens inside an image, so an image can be counted alone: each detection of it with its class, its score and
-what it was at each IoU threshold, and how many objects of each class count. Counts of different images are put together
-by `+` or `merged`, which only collects; the one order that AP needs is made at the end, by class, score, name of the
-image and the detector's list. So neither how images were shared out nor who came first can change a bit of the result.
-"""
+"""Matching detections with the objects of one image on PASCAL VOC, as mmdet and as detectron2 do it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rtx.errors import BadValue, DataError
+from rtx.errors import DataError
 from rtx.metrics.coco import Detections
 from rtx.metrics.coco_truth import ImageId
 
@@ -67,126 +60,15 @@ class Matched:
     ignored: Whole
 
 
-@dataclass(frozen=True)
-class ImageCounts:
-    """One image.
+def match(truth: VocTruth, found: Detections | None, way: str) -> Matched:
+    """Match the detections of one image, best first; equal scores keep the detector's order.
 
-    Attributes:
-        matched: way of matching -> its detections, best first; equal scores keep the detector's order.
-        objects: (classes, 2) class and number of objects that count, for those that the image holds.
+    Args:
+        truth: its objects.
+        found: its detections; nothing was detected when None.
+        way: a key of `THRESHOLDS`.
     """
-
-    matched: dict[str, Matched]
-    objects: Whole
-
-
-@dataclass(frozen=True)
-class Ranked:
-    """Detections of all images class by class, best first: by score, name of the image, and the detector's list.
-
-    Attributes:
-        images: (n,) index of the image, in order of names.
-        matched: what they are.
-        starts: (classes + 1,) where each class begins.
-        totals: (classes,) objects that count.
-    """
-
-    images: Whole
-    matched: Matched
-    starts: Whole
-    totals: Whole
-
-
-@dataclass(frozen=True)
-class VocCounts:
-    """Images and what was found in them; `a + b` holds the images of both.
-
-    Attributes:
-        n_classes: how many classes the labels count.
-        images: name of the image -> what it adds.
-    """
-
-    n_classes: int
-    images: dict[str, ImageCounts] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, truth: VocTruth, found: Detections | None, n_classes: int) -> VocCounts:
-        """Count one image.
-
-        Args:
-            truth: its objects.
-            found: its detections; nothing was detected when None.
-            n_classes: how many classes the labels count.
-
-        Raises:
-            BadValue: a label is no class.
-        """
-        for labels in (truth.labels, *([] if found is None else [found.labels])):
-            if len(labels) and not 0 <= labels.min() <= labels.max() < n_classes:
-                raise BadValue(
-                    f"image {truth.image_id!r}: labels {labels.min()} to {labels.max()} of {n_classes} classes"
-                )
-        counted = np.bincount(truth.labels[~truth.difficult].astype(np.int64), minlength=0)
-        there = np.flatnonzero(counted)
-        matched = {"mmdet": _as_mmdet(truth, found), "d2": _as_d2(truth, found)}
-        return cls(n_classes, {str(truth.image_id): ImageCounts(matched, np.stack([there, counted[there]], axis=1))})
-
-    @classmethod
-    def merged(cls, parts: Iterable[VocCounts], n_classes: int) -> VocCounts:
-        """All images of the parts.
-
-        Raises:
-            BadValue: an image is in two of them, or they are over other classes.
-        """
-        images: dict[str, ImageCounts] = {}
-        for part in parts:
-            if part.n_classes != n_classes:
-                raise BadValue(f"counts over {part.n_classes} and over {n_classes} classes cannot be added up")
-            twice = images.keys() & part.images.keys()
-            if twice:
-                raise BadValue(f"image {min(twice)!r} was scored twice; a sampler that pads must be trimmed")
-            images.update(part.images)
-        return cls(n_classes, images)
-
-    def __add__(self, other: VocCounts) -> VocCounts:
-        """The counts of two disjoint sets of images together."""
-        return VocCounts.merged((self, other), self.n_classes)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The images, in the order that numbers them."""
-        return tuple(sorted(self.images))
-
-    def objects(self) -> Whole:
-        """(m, 3) class, image and number of objects that count, for those that hold any."""
-        rows = [self.images[name].objects for name in self.names]
-        place = np.repeat(np.arange(len(rows)), [len(row) for row in rows])
-        joined = np.concatenate([np.zeros((0, 2), np.int64), *rows])
-        table = np.stack([joined[:, 0], place, joined[:, 1]], axis=1)
-        ordered: Whole = table[np.lexsort((table[:, 1], table[:, 0]))]
-        return ordered
-
-    def ranked(self, way: str) -> Ranked:
-        """The detections of all images in order.
-
-        Args:
-            way: how they were matched, a key of `THRESHOLDS`.
-        """
-        rows = [self.images[name].matched[way] for name in self.names]
-        none = np.zeros(0, np.int64)
-        nothing = Matched(none, none.astype(np.float64), none, none)
-        labels, scores, hits, ignored = (
-            np.concatenate([getattr(row, part) for row in rows or [nothing]])
-            for part in ("labels", "scores", "hits", "ignored")
-        )
-        images = np.repeat(np.arange(len(rows)), [len(row.labels) for row in rows])
-        order = np.lexsort((-scores, labels))  # stable: equal ones stay in order of images and of their lists
-        starts = np.concatenate([[0], np.cumsum(np.bincount(labels, minlength=self.n_classes))])
-        objects = self.objects()
-        totals = np.zeros(self.n_classes, np.int64)
-        np.add.at(totals, objects[:, 0], objects[:, 2])
-        matched = Matched(labels[order], scores[order], hits[order], ignored[order])
-        return Ranked(images[order], matched, starts.astype(np.int64), totals)
+    return {"mmdet": _as_mmdet, "d2": _as_d2}[way](truth, found)
 
 
 def _as_mmdet(truth: VocTruth, found: Detections | None) -> Matched:

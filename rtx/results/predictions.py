@@ -88,14 +88,14 @@ def read_detections(path: Path) -> tuple[list[Detections], list[int | str]]:
         return found, list(head["classes"])
 
 
-def lost_detections(path: Path) -> int:
-    """How many images of a file of detections lost some because they were NaN or infinite.
+def lost_detections(path: Path) -> frozenset[ImageId]:
+    """The images of a file of detections that lost some because they were NaN or infinite.
 
     Raises:
         BadValue: it is no such file.
     """
     with reading(path, "file of detections", "keep the predictions again"):
-        return len(unpack(path, PREDICTIONS_FORMAT)[0].get("not_finite", []))
+        return frozenset(unpack(path, PREDICTIONS_FORMAT)[0].get("not_finite", []))
 
 
 def listed_images(path: Path) -> frozenset[ImageId]:

@@ -54,7 +54,7 @@ FIELDS = {
         Field("limit", PIXELS, "subset (--limit)"),
         Field("subset", PIXELS, "how the subset was drawn", of_subset=True),
         Field("n_images", PIXELS, "number of images", of_subset=True),
-        Field("data_sha256", PIXELS, "images or annotations (data hash)", of_subset=True),
+        Field("data_sha256", PIXELS, "annotations (data hash)", of_subset=True),
         Field("images_sha256", PIXELS, "content of the images (hash)", of_subset=True),
         # How the number is made of them.
         Field("metric", PIXELS, "metric definition or scorer"),

@@ -1,8 +1,23 @@
 """The kernel of resampled average precision: one pass over the ranked detections serves many resamplings at once.
 
-Detections are walked from the last to the first. Precision made non-increasing in recall is then a running maximum, so
-nothing has to be kept for later, and everything at one detection is the same arithmetic for every resampling: plain
-loops over neighbouring numbers, which the compiler turns into vector instructions.
+A resampling draws image i w_i times. At one IoU threshold, with the detections d of a class by descending score, image
+i(d) and n_i objects in image i,
+
+    hits_k = sum of w_i(d) over the hits d <= k,    found_k = sum of w_i(d) over all d <= k that are not ignored,
+    objects = sum of w_i n_i,    recall_k = hits_k / objects,    precision_k = hits_k / (found_k + eps),
+    best_k = max of precision_j over j >= k,
+    AP = sum over hits k of best_k (recall_k - recall_{k-1})            area under the curve, or
+    AP = sum over hits k of best_k (points(k) - points(k-1)) / points    points(k): recall points that recall_k reaches
+
+and this file adds AP up over classes and IoU thresholds. Source: Everingham et al. (2010), section 4.2, and
+pycocotools' `COCOeval.accumulate` (eps = 2**-52) for a data set in which drawn images are copies.
+
+Detections are walked from the last to the first: best_k is then a running maximum, and nothing is kept for later. The
+copies of one detection follow each other, and precision rises along them, so the last stands for all. Detections of one
+image with equal scores (`tied`) stay together in a copy, so that they are walked once for each copy.
+
+In the kernels b counts resamplings, t IoU thresholds, k classes; counts are doubles, which are exact up to 2**53, so
+that vector units need not convert. Plain loops over neighbouring numbers become vector instructions.
 """
 
 from __future__ import annotations
@@ -114,9 +129,22 @@ def _walk(
     sums: Floats,
     counted: Array,
 ) -> None:
-    """Add up AP over classes and thresholds; `weights` is (images, resamplings), the two results (resamplings,).
+    """Add AP up over classes and thresholds into `sums`, and classes with objects into `counted`.
 
-    Counts that take part in a division are kept as doubles, exact up to 2**53, so that vector units need not convert.
+    Args:
+        weights: (images, resamplings) how often each image was drawn.
+        images: (n,) image of each detection.
+        hits: (n,) bit t where it is a hit at threshold t.
+        ignored: (n,) bit t where it is neither hit nor mistake.
+        tied: (n,) whether it belongs together with the one before it.
+        starts: (classes + 1,) first detection of each class.
+        objects: (m, 3) class, image, number of objects.
+        n_thresholds: how many bits count.
+        n_points: recall points; 0 for the area under the curve.
+        step: their distance.
+        eps: added to the number of detections.
+        sums: (resamplings,) fractions.
+        counted: (resamplings,).
     """
     width = weights.shape[1]
     n_classes = starts.size - 1
@@ -125,130 +153,127 @@ def _walk(
         drawn, into, times = weights[objects[m, 1]], totals[objects[m, 0]], float(objects[m, 2])
         for b in range(width):
             into[b] += times * drawn[b]
-    seen = np.empty(width, np.int32)
-    rank = np.empty(width)
-    now = np.empty(width)
-    true = np.empty((n_thresholds, width))
-    out = np.empty((n_thresholds, width))
-    above = np.empty((n_thresholds, width))
-    best = np.empty((n_thresholds, width))
-    found = np.empty((n_thresholds, width))
-    below = np.empty(width)
-    size = np.empty(width)
+    rank = np.empty(width, np.int32)  # copies of detections up to the current one
+    rank_float = np.empty(width)
+    copies = np.empty(width)  # of the current detection
+    hit_count = np.empty((n_thresholds, width))  # of these the hits,
+    ignored_count = np.empty((n_thresholds, width))  # and the ignored
+    reached = np.empty((n_thresholds, width))  # recall points at or below the current recall
+    best = np.empty((n_thresholds, width))  # precision at or beyond it
+    area = np.empty((n_thresholds, width))  # what was added up so far
+    reached_before = np.empty(width)
+    n_objects = np.empty(width)
     for k in range(n_classes):
         for b in range(width):
             counted[b] += totals[k, b] > 0
-            size[b] = totals[k, b] if totals[k, b] > 0 else 1.0
-        last = starts[k + 1]
+            n_objects[b] = totals[k, b] if totals[k, b] > 0 else 1.0
+        last = starts[k + 1]  # behind the last hit, and what is tied with it, nothing counts
         while last > starts[k] and not hits[last - 1]:
             last -= 1
         while last < starts[k + 1] and tied[last]:
             last += 1
         if last == starts[k]:
             continue
-        seen[:] = 0
-        true[:] = 0.0
-        out[:] = 0.0
+        rank[:] = 0
+        hit_count[:] = 0.0
+        ignored_count[:] = 0.0
         best[:] = 0.0
-        found[:] = 0.0
+        area[:] = 0.0
         for row in range(starts[k], last):
             drawn = weights[images[row]]
             for b in range(width):
-                seen[b] += np.int32(drawn[b])
+                rank[b] += np.int32(drawn[b])
             if hits[row] | ignored[row]:
                 for t in range(n_thresholds):
                     if (ignored[row] >> t) & 1:
                         for b in range(width):
-                            out[t, b] += drawn[b]
+                            ignored_count[t, b] += drawn[b]
                     elif (hits[row] >> t) & 1:
                         for b in range(width):
-                            true[t, b] += drawn[b]
+                            hit_count[t, b] += drawn[b]
         for t in range(n_thresholds):
             for b in range(width):
-                above[t, b] = _reached(true[t, b], size[b], n_points - 1.0, step)
+                reached[t, b] = _reached(hit_count[t, b], n_objects[b], n_points - 1.0, step)
         stop = last
         while stop > starts[k]:
             first = stop - 1
             while first > starts[k] and tied[first]:
                 first -= 1
             drawn = weights[images[first]]
-            if stop == first + 1 and not hits[first]:
+            alone = stop == first + 1
+            if alone and not hits[first]:
                 if ignored[first]:
                     for t in range(n_thresholds):
                         if (ignored[first] >> t) & 1:
                             for b in range(width):
-                                out[t, b] -= drawn[b]
+                                ignored_count[t, b] -= drawn[b]
                 for b in range(width):
-                    seen[b] -= np.int32(drawn[b])
+                    rank[b] -= np.int32(drawn[b])
                 stop = first
                 continue
-            # Copies of one detection follow each other, and precision only rises along them, so the last one stands
-            # for all. Tied detections come again in their own order for every copy of the image.
-            copies = np.int64(1)
-            if stop > first + 1:
-                copies = np.int64(drawn.max())
-            for turn in range(copies - 1, -1, -1):
+            turns = np.int64(1) if alone else np.int64(drawn.max())
+            for turn in range(turns - 1, -1, -1):
                 for b in range(width):
-                    now[b] = float(drawn[b]) if stop == first + 1 else (1.0 if drawn[b] > turn else 0.0)
+                    copies[b] = float(drawn[b]) if alone else (1.0 if drawn[b] > turn else 0.0)
                 for row in range(stop - 1, first - 1, -1):
                     for b in range(width):
-                        rank[b] = seen[b]
+                        rank_float[b] = rank[b]
                     for t in range(n_thresholds):
                         if (hits[row] >> t) & 1:
-                            at = (true[t], out[t], best[t], found[t], above[t])
-                            _count(*at, rank, now, size, below, n_points, step, eps)
+                            at = (hit_count[t], ignored_count[t], best[t], area[t], reached[t])
+                            _take_hit(*at, rank_float, copies, n_objects, reached_before, n_points, step, eps)
                         elif (ignored[row] >> t) & 1:
                             for b in range(width):
-                                out[t, b] -= now[b]
+                                ignored_count[t, b] -= copies[b]
                     for b in range(width):
-                        seen[b] -= np.int32(now[b])
+                        rank[b] -= np.int32(copies[b])
             stop = first
         for t in range(n_thresholds):
             for b in range(width):
-                sums[b] += found[t, b] / n_points if n_points else found[t, b]
+                sums[b] += area[t, b] / n_points if n_points else area[t, b]
 
 
 @inlined
-def _reached(true: float, size: float, top: float, step: float) -> float:
-    """How many recall points are at or below the recall; none without a hit."""
-    recall = true / size
+def _reached(hits: float, n_objects: float, top: float, step: float) -> float:
+    """How many recall points (0, step ... top * step) are at or below the recall; none without a hit."""
+    recall = hits / n_objects
     low = np.floor(recall * top)
     # The product may round across a whole number, so the candidate and its neighbour are compared exactly.
     n = low + (1.0 if low * step <= recall else 0.0) + (1.0 if (low + 1.0) * step <= recall else 0.0)
-    return n if true > 0 else 0.0
+    return n if hits > 0 else 0.0
 
 
 @compiled
-def _count(
-    true: Floats,
-    out: Floats,
+def _take_hit(
+    hit_count: Floats,
+    ignored_count: Floats,
     best: Floats,
-    found: Floats,
-    above: Floats,
+    area: Floats,
+    reached: Floats,
     rank: Floats,
-    now: Floats,
-    size: Floats,
-    below: Floats,
+    copies: Floats,
+    n_objects: Floats,
+    reached_before: Floats,
     n_points: int,
     step: float,
     eps: float,
 ) -> None:
-    """Take one hit away, and add what it holds of the integral."""
+    """Add what one hit holds of the integral, and take it away; every array is (resamplings,), as in `_walk`."""
     # Three short loops: the compiler proves that arrays do not overlap only where there are few of them.
-    for b in range(true.size):
-        precision = true[b] / (rank[b] - out[b] + eps)
-        precision = precision if true[b] > 0 else 0.0
+    for b in range(hit_count.size):
+        precision = hit_count[b] / (rank[b] - ignored_count[b] + eps)
+        precision = precision if hit_count[b] > 0 else 0.0
         best[b] = precision if precision > best[b] else best[b]
     if n_points == 0:
-        for b in range(true.size):
-            found[b] += best[b] * (now[b] / size[b])
-            true[b] -= now[b]
+        for b in range(hit_count.size):
+            area[b] += best[b] * (copies[b] / n_objects[b])
+            hit_count[b] -= copies[b]
         return
     top = n_points - 1.0
-    for b in range(true.size):
-        before = true[b] - now[b]
-        below[b] = _reached(before, size[b], top, step)
-        true[b] = before
-    for b in range(true.size):
-        found[b] += best[b] * (above[b] - below[b])
-        above[b] = below[b]
+    for b in range(hit_count.size):
+        before = hit_count[b] - copies[b]
+        reached_before[b] = _reached(before, n_objects[b], top, step)
+        hit_count[b] = before
+    for b in range(hit_count.size):
+        area[b] += best[b] * (reached[b] - reached_before[b])
+        reached[b] = reached_before[b]

@@ -12,7 +12,7 @@ pytest.importorskip("mmdet")
 
 from rtx.cli import corrupt_eval, main
 from rtx.errors import BadValue, DataError, DeviceError
-from rtx.evaluation.data_key import data_sha256
+from rtx.evaluation.data_key import images_sha256
 from rtx.evaluation.evaluate import prepare
 from rtx.evaluation.models.load import check_device
 from tests.evaluation.stand_in import PixelDetector, coco_config
@@ -43,7 +43,7 @@ def test_a_file_name_that_is_no_text(tmp_path: Path) -> None:
             return {"img_path": str(tmp_path / name)}
 
     with pytest.raises(DataError, match=r"caf\\xe9.jpg.*rename"):
-        data_sha256(One(), [0])
+        images_sha256(One(), [0])
 
 
 def test_a_copied_run_folder_evaluates_its_own_checkpoint(tmp_path: Path) -> None:

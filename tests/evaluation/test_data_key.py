@@ -13,7 +13,7 @@ import pytest
 pytest.importorskip("mmdet")
 
 from rtx.errors import RunConflict
-from rtx.evaluation.data_key import data_sha256
+from rtx.evaluation.data_key import images_sha256
 from rtx.evaluation.evaluate import evaluate
 from tests.evaluation.stand_in import PixelDetector, coco_config
 from tests.makers import make_coco
@@ -35,22 +35,20 @@ def test_another_picture_of_the_same_size_in_bytes_is_other_data(tmp_path: Path)
     path.parent.mkdir()
     cv2.imwrite(str(path), image)
     cv2.imwrite(str(label), image[..., 0])
-    data = Pictures([{"img_path": str(path), "seg_map_path": str(label)}, {"img_path": str(path), "gt_label": 1}])
-    before, size = data_sha256(data, [0, 1]), path.stat().st_size
+    data = Pictures([{"img_path": str(path)}, {"img_path": str(label)}])
+    before, size = images_sha256(data, [0, 1]), path.stat().st_size
     shutil.copytree(tmp_path / "a", tmp_path / "b")
-    moved = Pictures(
-        [{"img_path": str(tmp_path / "b/one.bmp"), "seg_map_path": str(tmp_path / "b/one.png")}, data.infos[1]]
-    )
-    assert data_sha256(moved, [0, 1]) == before, "a moved data set is the same one"
-    assert len({before, data_sha256(data, [0]), data_sha256(data, [1]), data_sha256(data, [1, 0])}) == 4
+    moved = Pictures([{"img_path": str(tmp_path / "b/one.bmp")}, data.infos[1]])
+    assert images_sha256(moved, [0, 1]) == before, "a moved data set is the same one"
+    assert len({before, images_sha256(data, [0]), images_sha256(data, [1]), images_sha256(data, [1, 0])}) == 4
     image[20, 20] ^= 1
     cv2.imwrite(str(path), image)
-    assert path.stat().st_size == size and data_sha256(data, [0, 1]) != before
+    assert path.stat().st_size == size and images_sha256(data, [0, 1]) != before
 
 
 def test_pictures_in_memory_count_as_well() -> None:
     image = np.zeros((4, 4, 3), np.uint8)
-    found = {data_sha256(Pictures([{"img": image + n, "gt_label": 0}]), [0]) for n in range(3)}
+    found = {images_sha256(Pictures([{"img": image + n}]), [0]) for n in range(3)}
     assert len(found) == 3
 
 
@@ -62,5 +60,5 @@ def test_cells_of_replaced_pictures_are_not_taken_for_those_of_the_new_ones(tmp_
     content = bytearray(path.read_bytes())
     content[-3] ^= 1
     path.write_bytes(content)
-    with pytest.raises(RunConflict, match="data_sha256"):
+    with pytest.raises(RunConflict, match="images_sha256"):
         evaluate(PixelDetector(), coco_config(root), tmp_path / "out", **few)

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from rtx.errors import BadValue, DataError
-from rtx.metrics.coco import ITEMS, Detections, coco_ap
+from rtx.metrics.coco import ITEMS, Detections
 from rtx.metrics.coco_truth import category_ids, encode_mask, read_truth
+from tests.metrics.scores import coco_ap
 
 SIZE = (60, 80)
 IDS = (3, 7)
@@ -95,8 +96,6 @@ def test_only_the_named_images_count() -> None:
     mine = detections(0, (BOX, 0.9, 0))
     assert score(source, mine, image_ids=[0])["bbox_mAP"] == ONE
     assert score(source, mine)["bbox_mAP"] < 0.5, "without image_ids the other images are misses"
-    with pytest.raises(BadValue, match="image 1, which is not among"):
-        score(source, detections(1, (BOX, 0.9, 0)), image_ids=[0])
     with pytest.raises(DataError, match=r"lacks 1 of the evaluated images.*99"):
         score(source, image_ids=[0, 99])
     with pytest.raises(BadValue, match="image 0 was scored twice"):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rtx.corruptions import BENCHMARK, CORRUPTIONS, FAMILIES, GROUPS, HELD_OUT
 from rtx.errors import BadValue, MissingConditions, UnknownName
-from rtx.metrics.robustness import clean, family_drops, family_scores, mpc, rpc, summarise
+from rtx.metrics.robustness import clean, mpc, rpc, summarise
 from rtx.types import CLEAN, SEVERITIES, Condition
 
 CELLS = [Condition(name, level) for name in BENCHMARK for level in SEVERITIES]
@@ -49,7 +49,6 @@ def test_overall_drop_weighs_corruptions_and_the_mean_of_families_has_its_own_na
     assert 100 * summary.drop == pytest.approx(overall, abs=0.01)
     assert 100 * summary.mean_family_drop == pytest.approx(simple, abs=0.01)
     assert {f: 100 * row.drop for f, row in summary.families.items()} == pytest.approx(drops)
-    assert {f: 100 * drop for f, drop in family_drops(grid).items()} == pytest.approx(drops)
 
 
 @settings(max_examples=50, deadline=None)
@@ -70,7 +69,6 @@ def test_every_cell_weighs_the_same(grid: dict[Condition, float]) -> None:
     assert mpc(grid) == pytest.approx(sum(summary.per_severity.values()) / 5)
     assert mpc(grid) == pytest.approx(sum(row.score * row.cells for row in summary.families.values()) / 75)
     assert summary.mPC == mpc(grid)
-    assert {f: row.score for f, row in summary.families.items()} == family_scores(grid)
 
 
 def test_neither_clean_nor_held_out_scores_enter_the_mean() -> None:
@@ -88,7 +86,7 @@ def test_neither_clean_nor_held_out_scores_enter_the_mean() -> None:
 def test_mpc_asks_for_every_condition() -> None:
     grid = flat(0.2, 0.5)
     del grid[Condition("fog", 3)]
-    for function in (mpc, rpc, family_scores, family_drops):
+    for function in (mpc, rpc):
         with pytest.raises(MissingConditions, match=r"1 of 75 .*fog severity 3"):
             function(grid)
     assert mpc(grid, ["fog"], [1, 2]) == pytest.approx(0.2)
@@ -97,7 +95,7 @@ def test_mpc_asks_for_every_condition() -> None:
 def test_rpc_needs_the_clean_score() -> None:
     grid = flat(0.2, 0.5)
     del grid[CLEAN]
-    for function in (rpc, clean, family_drops):
+    for function in (rpc, clean):
         with pytest.raises(MissingConditions, match="clean"):
             function(grid)
     summary = summarise(grid)
@@ -119,7 +117,7 @@ def test_a_clean_score_of_zero_makes_ratios_undefined(caplog: pytest.LogCaptureF
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, -1.0, 36.4])
 def test_values_that_are_no_fraction_are_refused_by_cell(value: float) -> None:
     grid = {**flat(0.2, 0.5), Condition("fog", 3): value, Condition("snow", 1): value}
-    for function in (mpc, rpc, summarise, family_drops):
+    for function in (mpc, rpc, summarise):
         with pytest.raises(BadValue, match=r"fog_3"):
             function(grid)
     with pytest.raises(BadValue, match=r"snow_1.*fog_3"):
@@ -168,4 +166,4 @@ def test_names_and_severities_are_checked() -> None:
         with pytest.raises(BadValue, match="1 to 5"):
             summarise(grid, ["fog"], levels)
     assert mpc(grid, ["noise", "fog"], [1]) == pytest.approx(0.2)
-    assert set(family_scores(grid, ["noise", "fog"])) == {"noise", "weather"} < set(FAMILIES)
+    assert set(summarise(grid, ["noise", "fog"]).families) == {"noise", "weather"} < set(FAMILIES)

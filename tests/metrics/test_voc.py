@@ -9,7 +9,8 @@ import pytest
 
 from rtx.errors import BadValue, DataError, UnknownName
 from rtx.metrics.coco import Detections
-from rtx.metrics.voc import DEFINITIONS, VocTruth, absent_classes, voc_ap
+from rtx.metrics.voc import DEFINITIONS, VocAP, VocTruth, absent_classes
+from tests.metrics.scores import voc_ap
 
 BOX = [10, 10, 29, 29]
 MATCHED_BY_PIXELS = ("AP50_07", "AP50_area", "AP_d2", "AP50_d2", "AP75_d2")
@@ -85,9 +86,7 @@ def test_detectron2_keeps_one_decimal_of_a_box_and_three_of_a_score() -> None:
     # To 3 decimals all three scores are equal, so they stay in the detector's order and the mistake comes first.
     assert scores["AP50_07"] == pytest.approx((6 + 5 * 2 / 3) / 11)
     assert scores["AP50_d2"] == pytest.approx(2 / 3)
-    tight = voc_ap(
-        [truth("a", ([0, 0, 9, 9], 0))], [found("a", ([0.04, 0, 9.04, 9], 0.9, 0))], 1, definitions=["AP_d2"]
-    )
+    tight = voc_ap([truth("a", ([0, 0, 9, 9], 0))], [found("a", ([0.04, 0, 9.04, 9], 0.9, 0))], 1)
     assert tight["AP_d2"] == 1
 
 
@@ -146,7 +145,7 @@ def test_images_must_be_the_evaluated_ones() -> None:
     with pytest.raises(BadValue, match="image 'a': labels 3 to 3 of 2"):
         voc_ap(truths, [found("a", (BOX, 0.9, 3))], 2)
     with pytest.raises(UnknownName, match="AP50_07"):
-        voc_ap(truths, [], 1, definitions=["AP50_70"])
+        VocAP(truths, ["a"], headline="AP50_70")
     with pytest.raises(DataError, match="image 'a'"):
         VocTruth("a", np.zeros((2, 4)), np.zeros(1, int), np.zeros(2, bool))
 
@@ -230,7 +229,7 @@ def test_equals_mmdet_eval_map(seed: int, mode: str, monkeypatch: pytest.MonkeyP
         for t in truths
     ]
     name = "AP50_07" if mode == "11points" else "AP50_area"
-    mine = voc_ap(truths, detections, n_classes, definitions=[name])[name]
+    mine = voc_ap(truths, detections, n_classes)[name]
 
     def theirs() -> float:
         more: dict[str, Any] = {"iou_thr": 0.5, "use_legacy_coordinate": True, "eval_mode": mode}

@@ -53,10 +53,10 @@ def end_of_sweep(folder: CellFolder) -> dict[str, Any]:
     """What a sweep does once all cells are there."""
     out = folder.root
     scorer = SimpleNamespace(headline="mIoU", class_names=("sky", "road"))
-    job: Any = SimpleNamespace(out=out, scorer=scorer, keep_predictions=False)
     conditions = stored_conditions(out)
+    job: Any = SimpleNamespace(out=out, scorer=scorer, keep_predictions=False, conditions=conditions)
     cells = sound_cells(folder, conditions, with_evidence=False)
-    return complete(job, conditions, cells, resamples=20)
+    return complete(job, cells, resamples=20)
 
 
 def keys_hashed(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:

@@ -9,18 +9,17 @@ import pytest
 
 from rtx.errors import BadValue, MissingConditions, UnknownName
 from rtx.metrics import miou
-from rtx.metrics.coco import Detections, coco_ap
-from rtx.metrics.coco_match import coco_evidence
+from rtx.metrics.coco import Detections
 from rtx.metrics.coco_truth import read_truth
 from rtx.metrics.miou import pixel_evidence
 from rtx.metrics.per_image import PixelEvidence
-from rtx.metrics.voc import VocTruth, voc_ap
-from rtx.metrics.voc_evidence import voc_evidence
+from rtx.metrics.voc_match import VocTruth
 from rtx.results import evidence_file as files
 from rtx.results.intervals import confidence
 from rtx.results.resample import draw, scores
 from rtx.types import CLEAN, Condition
 from tests.metrics.coco_worlds import CATEGORIES, FAMILIES, world
+from tests.metrics.scores import coco_ap, coco_evidence, voc_ap, voc_evidence
 
 FOG, SNOW = Condition("fog", 3), Condition("snow", 2)
 KINDS = ("bbox", "segm")

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image as PILImage
 
 from rtx.errors import BadValue
-from rtx.metrics.coco import Detections, coco_ap
+from rtx.metrics.coco import Detections
 from rtx.metrics.coco_truth import encode_mask, read_truth
 from rtx.results.predictions import (
     detections_to_bytes,
@@ -21,6 +21,7 @@ from rtx.results.predictions import (
     read_maps,
 )
 from tests.metrics.coco_worlds import CATEGORIES, FAMILIES, uncompressed, world
+from tests.metrics.scores import coco_ap
 
 KINDS = ("bbox", "segm")
 

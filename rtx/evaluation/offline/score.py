@@ -19,17 +19,23 @@ from typing import Any
 import rtx
 from rtx.corruptions import CORRUPTIONS
 from rtx.errors import BadValue, unknown_name
-from rtx.evaluation.offline.truth import CocoFile, Truth
+from rtx.evaluation.offline.truth import Truth
+from rtx.metrics.coco_truth import ImageId
+from rtx.metrics.metric import Metric
 from rtx.results import evidence_file as evidence
 from rtx.results.cell import Cell
 from rtx.results.confidence import write_results
 from rtx.results.evaluation import Evaluation
-from rtx.results.folder import CellFolder, evidence_path
+from rtx.results.folder import CellFolder, evidence_path, read_card
 from rtx.types import CLEAN, Condition
 
 log = logging.getLogger(__name__)
 
 UNSTATED = "unstated"
+_UNSTATED = (
+    *("corruption_engine", "corruption_engine_version", "channel_order", "corruption_seed"),
+    *("images_sha256", "precision", "weights_sha256"),
+)
 
 
 def find_predictions(root: Path, suffixes: Sequence[str]) -> dict[Condition, Path]:
@@ -189,51 +195,74 @@ def score_predictions(
         The summary, as in `summary.json`.
 
     Raises:
-        BadValue: predictions are damaged or do not fit the ground truth, or their conditions were made on other images.
+        BadValue: predictions are damaged or do not fit the ground truth, their conditions were made on other images, or
+            `stated` says something else than the evaluation that kept the predictions.
         RunConflict: `out` holds scores of other predictions.
     """
     entries = find_predictions(root, truth.suffixes)
-    if isinstance(truth, CocoFile):
-        truth.settle_kinds(next(iter(entries.values())))
-    preview = _preview(truth, entries)
-    made = dict.fromkeys(("corruption_engine", "corruption_engine_version", "channel_order"), UNSTATED)
-    unstated = {**made, "corruption_seed": UNSTATED, "precision": UNSTATED, "weights_sha256": UNSTATED}
+    images = _images(truth, entries)
+    data_sha256 = truth.data_sha256(images)
+    made = _evaluation(root, data_sha256, truth.metric)
+    truth.settle(next(iter(entries.values())), made.get("metric") or {})
+    if not made:
+        made = dict.fromkeys(_UNSTATED, UNSTATED)
+        made |= {"predictions_sha256": _digest(entries), "limit": None, "labels": {"run": root.name}}
+        made |= {} if images is None else {"limit": len(images), "subset": "as predicted"}
+    else:
+        _check_stated(root, made, stated or {})
     card = {
-        **unstated,
-        "predictions_sha256": _digest(entries),
-        "data_sha256": truth.sha256,
-        "metric": truth.card(),
-        "limit": None,
-        "n_images": truth.n_images,
-        **preview,
-        "labels": {"run": root.name},
-        "rtx": rtx.__version__,
+        **made,
         **{name: value for name, value in (stated or {}).items() if value is not None},
+        "data_sha256": data_sha256,
+        "metric": truth.card(),
+        "n_images": truth.n_images if images is None else len(images),
+        "rtx": rtx.__version__,
     }
     folder = CellFolder(out, card, overwrite=overwrite)
     cells: dict[Condition, Cell] = {}
     for n, (condition, entry) in enumerate(entries.items()):
         started = time.perf_counter()
-        scored = truth.score(entry)
+        metric = truth.score(entry)
+        metrics, found, flags = metric.compute(), metric.evidence(), tuple(metric.flags())
         if not n:  # nothing is written before one condition was good
             folder.open(spare=root)
         timing = {"seconds": time.perf_counter() - started}
-        cell = Cell(condition, scored.metrics, scored.n_images, folder.card, scored.flags, timing)
-        evidence.save(evidence_path(out, condition), scored.evidence, key=folder.key, condition=condition.key)
+        cell = Cell(condition, metrics, metric.n_images, folder.card, flags, timing)
+        evidence.save(evidence_path(out, condition), found, key=folder.key, condition=condition.key)
         folder.write(cell)
         cells[condition] = cell
-        log.info(
-            "%d/%d %s: %s %.4f", n + 1, len(entries), condition.key, truth.headline, scored.metrics[truth.headline]
-        )
-    return write_results(Evaluation(out, folder.card, cells, folder.key), truth.headline, resamples=0)
+        headline = metric.headline
+        log.info("%d/%d %s: %s %.4f", n + 1, len(entries), condition.key, headline, metrics[headline])
+    return write_results(Evaluation(out, folder.card, cells, folder.key), truth.metric.headline, resamples=0)
 
 
-def _preview(truth: Truth, entries: Mapping[Condition, Path]) -> dict[str, Any]:
-    """What the card says of predictions that were kept of a part of the images only; nothing of whole ones."""
+def _evaluation(root: Path, data_sha256: str, metric: Metric) -> dict[str, Any]:
+    """Protocol card of the evaluation that kept these predictions; empty where they are not known to be one's."""
+    if root.name != "predictions" or not (root.parent / "protocol.json").is_file():
+        return {}
+    card = read_card(root.parent)
+    if card.get("data_sha256") != data_sha256 or (card.get("metric") or {}).get("scorer") != metric.card()["scorer"]:
+        log.warning("%s: was evaluated on other ground truth, so what it says of its pixels is left out", root.parent)
+        return {}
+    return card
+
+
+def _check_stated(root: Path, made: Mapping[str, Any], stated: Mapping[str, Any]) -> None:
+    """Refuse to say something else of the images than the evaluation that kept the predictions says."""
+    for name, value in stated.items():
+        if name != "labels" and value is not None and value != made.get(name):
+            raise BadValue(
+                f"{name} is {value!r} in the exported set, and {made.get(name)!r} in {root.parent / 'protocol.json'}, "
+                "the evaluation that kept these predictions; leave --exported out, or score what was predicted on it"
+            )
+
+
+def _images(truth: Truth, entries: Mapping[Condition, Path]) -> frozenset[ImageId] | None:
+    """The images that predictions were kept of, where these are a part of the images only; None for all."""
     listed = {condition: truth.listed(entry) for condition, entry in entries.items()}
     fewer = [c for c, ids in listed.items() if ids is not None and len(ids) < truth.n_images]
     if not fewer:
-        return {}
+        return None
     ids = listed[fewer[0]] or frozenset()
     other = next((c for c in listed if listed[c] != ids), None)
     if other is not None:
@@ -244,9 +273,7 @@ def _preview(truth: Truth, entries: Mapping[Condition, Path]) -> dict[str, Any]:
     log.warning(
         "predictions of %d of the %d images: a PREVIEW, not the score of the data set", len(ids), truth.n_images
     )
-    names = json.dumps(sorted(map(str, ids)))
-    sha256 = hashlib.sha256(f"{truth.sha256}|{names}".encode()).hexdigest()
-    return {"limit": len(ids), "n_images": len(ids), "subset": "as predicted", "data_sha256": sha256}
+    return ids
 
 
 def _condition(key: str, place: Path) -> Condition:

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
 from rtx.errors import BadValue, DataError
-from rtx.evaluation.scorers.base import not_finite
 from rtx.metrics import coco, miou
-from rtx.metrics.coco_backends import choose_backend, version
-from rtx.metrics.coco_match import coco_evidence
-from rtx.metrics.coco_truth import ImageId, category_ids, read_truth
-from rtx.metrics.per_image import DetectionEvidence, Evidence
+from rtx.metrics.coco_truth import ImageId, category_ids, read_truth, truth_rows
+from rtx.metrics.metric import Metric, truth_sha256
 from rtx.results.predictions import (
     MAP_SUFFIXES,
     listed_images,
@@ -32,29 +28,17 @@ from rtx.results.predictions import (
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Scored:
-    """What one condition gives: metrics, number of images, remarks and evidence."""
-
-    metrics: dict[str, float]
-    n_images: int
-    flags: tuple[str, ...]
-    evidence: Evidence
-
-
 class Truth(ABC):
     """Ground truth that predictions on disk are scored against.
 
     Attributes:
         suffixes: of the files that an entry may be.
-        headline: the metric that P, mPC and rPC are made of.
-        sha256: of what decides the numbers.
+        metric: what is fed with the predictions of one condition after the other.
         n_images: how many images count.
     """
 
     suffixes: tuple[str, ...]
-    headline: str
-    sha256: str
+    metric: Metric
     n_images: int
 
     @property
@@ -66,17 +50,30 @@ class Truth(ABC):
         """The images that the predictions of one condition say they were made on; None where they do not say."""
         return None
 
+    def settle(self, entry: Path, card: Mapping[str, Any]) -> None:
+        """Take what only the predictions can say about the metric.
+
+        Args:
+            entry: the predictions of one condition.
+            card: the metric's card in the evaluation that they lie in; empty where they lie in none.
+        """
+        return
+
     @abstractmethod
-    def score(self, entry: Path) -> Scored:
-        """Score one condition.
+    def score(self, entry: Path) -> Metric:
+        """Feed the metric with the predictions of one condition, and with nothing else.
 
         Raises:
             BadValue: the predictions are not of the right form, or do not fit the ground truth.
         """
 
     @abstractmethod
+    def data_sha256(self, images: Collection[ImageId] | None = None) -> str:
+        """Sha256 over the ground truth of images, all when None, see `rtx.metrics.metric.truth_sha256`."""
+
     def card(self) -> dict[str, Any]:
-        """The definition of the numbers, for the protocol card."""
+        """The definition of the numbers."""
+        return self.metric.card()
 
 
 class CocoFile(Truth):
@@ -84,13 +81,14 @@ class CocoFile(Truth):
 
     Args:
         path: the file.
-        kinds: `bbox`, `segm` or both; what the predictions of the clean images hold when None.
+        kinds: `bbox`, `segm` or both; what the predictions of the first condition hold when None.
         classes: names of the classes that count; all when None.
-        backend: which package scores.
+        backend: which package scores; rtx when None.
         max_detections: how many detections of a class in an image count.
     """
 
     suffixes = (".json", ".npz")
+    metric: coco.CocoAP
 
     def __init__(
         self,
@@ -103,15 +101,11 @@ class CocoFile(Truth):
     ) -> None:
         self.truth = read_truth(path)
         self.categories = category_ids(self.truth, classes or list(self.truth.categories.values()))
-        self.kinds = tuple(kinds) if kinds else None
-        self.backend, self.max_detections = choose_backend(backend), max_detections
-        self.sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        self._kinds = kinds
+        self._options: dict[str, Any] = {"max_detections": max_detections, "backend": backend}
+        self._labels: dict[str, Any] = {}
+        self.metric = coco.CocoAP(self.truth, self.categories, kinds=kinds or ("bbox",), **self._options)
         self.n_images = len(self.truth.images)
-
-    @property
-    def headline(self) -> str:  # type: ignore[override]  # known once the kinds are
-        """AP of boxes where they are scored, else of masks."""
-        return f"{(self.kinds or ('bbox',))[0]}_mAP"
 
     @property
     def names(self) -> frozenset[str]:
@@ -119,51 +113,40 @@ class CocoFile(Truth):
         files = (PurePosixPath(str(row.get("file_name", i))) for i, row in self.truth.images.items())
         return frozenset(file.with_suffix("").as_posix() for file in files)
 
-    def settle_kinds(self, entry: Path) -> None:
-        """Decide what is scored from what one condition holds, unless it was said."""
-        if self.kinds is None:
-            self.kinds = tuple(self._read(entry))
-            log.info("scoring %s, which is what %s holds", " and ".join(self.kinds), entry)
+    def settle(self, entry: Path, card: Mapping[str, Any]) -> None:
+        """Score what one condition holds, unless it was said; see `Truth.settle`."""
+        self._labels = {"labels": card["labels"]} if "labels" in card else {}
+        if self._kinds is None:
+            kinds = tuple(self._read(entry))
+            self.metric = coco.CocoAP(self.truth, self.categories, kinds=kinds, **self._options)
+            log.info("scoring %s, which is what %s holds", " and ".join(kinds), entry)
 
     def listed(self, entry: Path) -> frozenset[ImageId] | None:
         """The images that kept predictions were made on; see `Truth.listed`."""
         return kept_images(entry, self.suffixes)
 
-    def score(self, entry: Path) -> Scored:
-        """Score one condition; see `Truth.score`."""
-        self.settle_kinds(entry)
-        assert self.kinds is not None
+    def data_sha256(self, images: Collection[ImageId] | None = None) -> str:
+        """Sha256 over names and annotations of images; see `Truth.data_sha256`."""
+        return truth_sha256(truth_rows(self.truth, self.categories, self.truth.images if images is None else images))
+
+    def score(self, entry: Path) -> coco.CocoAP:
+        """Feed the metric; see `Truth.score`."""
+        metric = self.metric
         found, ids = self._read(entry), self.listed(entry)
-        metrics: dict[str, float] = {}
-        parts = []
-        empty = not any(len(d.scores) for rows in found.values() for d in rows)
-        for kind in self.kinds:
-            if kind not in found and not empty:
-                raise BadValue(f"{entry}: holds no {kind} predictions, but {kind} is scored; name --kinds")
-            rows = found.get(kind, [])
-            options: dict[str, Any] = {"kinds": (kind,), "max_detections": self.max_detections, "image_ids": ids}
-            metrics |= coco.coco_ap(self.truth, rows, self.categories, backend=self.backend, **options)
-            parts.append(coco_evidence(self.truth, rows, self.categories, **options))
-        joined = DetectionEvidence(
-            parts[0].image_ids,
-            {name: ranking for part in parts for name, ranking in part.rankings.items()},
-            {name: measure for part in parts for name, measure in part.measures.items()},
-        )
-        kept = [path for path in entry_files(entry, self.suffixes) if path.suffix == ".npz"]
-        flags = (*(("no predictions",) if empty else ()), *not_finite(sum(map(lost_detections, kept))))
-        return Scored(metrics, self.n_images if ids is None else len(ids), flags, joined)
+        absent = [kind for kind in metric.kinds if kind not in found]
+        if absent and any(len(d.scores) for rows in found.values() for d in rows):
+            raise BadValue(f"{entry}: holds no {absent[0]} predictions, but {absent[0]} is scored; name --kinds")
+        by_kind = {kind: by_image(rows, entry) for kind, rows in found.items()}
+        lost = kept_broken(entry, self.suffixes)
+        metric.reset()
+        for image in self.truth.images if ids is None else ids:
+            mine = {kind: rows[image] for kind, rows in by_kind.items() if image in rows}
+            metric.add(image, mine, broken=image in lost)
+        return metric
 
     def card(self) -> dict[str, Any]:
-        """The definition of the numbers."""
-        return {
-            "scorer": "coco",
-            "scorer_version": version(self.backend),
-            "ap": "mean over classes and IoU .50:.05:.95, 101 recall points",
-            "kinds": list(self.kinds or ()),
-            "max_detections": self.max_detections,
-            "n_classes": len(self.categories),
-            "ground_truth_sha256": self.sha256,
-        }
+        """The definition of the numbers, and how the labels of the predictions were numbered."""
+        return {**super().card(), **self._labels}
 
     def _read(self, entry: Path) -> dict[str, list[coco.Detections]]:
         files = entry_files(entry, self.suffixes)
@@ -188,11 +171,11 @@ class LabelFolder(Truth):
         path: the folder; predictions are matched by file name without suffix.
         n_classes: how many classes there are.
         ignore_index: the label of pixels that do not count.
-        reduce_zero_label: ADE20K's convention as in mmseg: labels 0 and 255 do not count, and class n is label n + 1.
+        reduce_zero_label: ADE20K's convention, see `rtx.metrics.miou.reduced`.
     """
 
     suffixes = MAP_SUFFIXES
-    headline = "mIoU"
+    metric: miou.MeanIoU
 
     def __init__(
         self, path: Path, n_classes: int, *, ignore_index: int = miou.IGNORE_INDEX, reduce_zero_label: bool = False
@@ -210,53 +193,42 @@ class LabelFolder(Truth):
                 f"reduce_zero_label with {n_classes} classes and ignored label {ignore_index}: it is a rule of 8-bit "
                 "label maps of at most 254 classes, and what it ignores must be no class; leave it at 255"
             )
-        self.place, self.n_classes = str(path), n_classes
-        self.ignore_index, self.reduce_zero_label = ignore_index, reduce_zero_label
-        digest = hashlib.sha256()
-        for name, file in sorted(self.files.items()):
-            digest.update(f"{name}|".encode() + hashlib.sha256(file.read_bytes()).digest())
-        self.sha256 = digest.hexdigest()
+        self.place = str(path)
+        names = [str(n) for n in range(n_classes)]
+        self.metric = miou.MeanIoU(names, ignore_index=ignore_index, reduce_zero_label=reduce_zero_label)
 
     @property
     def names(self) -> frozenset[str]:
         """File names of the label maps, without suffix."""
         return frozenset(self.files)
 
-    def score(self, entry: Path) -> Scored:
-        """Score one condition; see `Truth.score`."""
-        lost = 0
-        images, total = [], miou.PixelCounts.empty(self.n_classes)
+    def data_sha256(self, images: Collection[ImageId] | None = None) -> str:
+        """Sha256 over names and content of label maps; see `Truth.data_sha256`."""
+        return truth_sha256(map(miou.truth_row, self.files.values()))
+
+    def score(self, entry: Path) -> miou.MeanIoU:
+        """Feed the metric; see `Truth.score`."""
+        metric = self.metric
+        metric.reset()
+        seen = set()
         for name, prediction in read_maps(entry):
             if name not in self.files:
                 raise BadValue(
                     f"{entry}: label map {name!r} has no ground truth in {self.place}; names must be the same"
                 )
             label = read_map(self.files[name], str(self.files[name]))
-            if self.reduce_zero_label:
-                label = np.where((label == 0) | (label == miou.IGNORE_INDEX), self.ignore_index, label - 1)
-            place = f"{entry}: {name}"
-            lost += bool((prediction == miou.NOTHING).any())
-            counts = miou.count(prediction, label, self.n_classes, ignore_index=self.ignore_index, name=place)
-            images.append((name, counts))
-            total += counts
-        absent = sorted(set(self.files) - {name for name, _ in images})
+            label = miou.reduced(label, metric.ignore_index) if metric.reduce_zero_label else label
+            try:
+                metric.add(name, prediction, label)
+            except (BadValue, DataError) as error:
+                raise type(error)(f"{entry}: {error}") from error
+            seen.add(name)
+        absent = sorted(set(self.files) - seen)
         if absent:
             raise BadValue(
                 f"{entry}: lacks {len(absent)} of the {len(self.files)} evaluated images, the first is {absent[0]!r}"
             )
-        flags = (*(() if total.labelled.any() else ("no labelled pixels",)), *not_finite(lost))
-        return Scored(miou.scores(total), len(images), flags, miou.pixel_evidence(images, self.n_classes))
-
-    def card(self) -> dict[str, Any]:
-        """The definition of the numbers."""
-        return {
-            "scorer": "miou",
-            "scorer_version": "rtx.miou/1",
-            "iou": "intersections and unions summed over the data set, mean over the classes that are there",
-            "ignore_index": self.ignore_index,
-            "reduce_zero_label": self.reduce_zero_label,
-            "n_classes": self.n_classes,
-        }
+        return metric
 
 
 def kept_images(entry: Path, suffixes: Sequence[str]) -> frozenset[ImageId] | None:
@@ -267,6 +239,28 @@ def kept_images(entry: Path, suffixes: Sequence[str]) -> frozenset[ImageId] | No
     """
     kept = [path for path in entry_files(entry, suffixes) if path.suffix == ".npz"]
     return frozenset().union(*map(listed_images, kept)) if kept else None
+
+
+def kept_broken(entry: Path, suffixes: Sequence[str]) -> frozenset[ImageId]:
+    """The images that lost detections in an evaluation, as they were NaN or infinite; none of other tools' files.
+
+    Raises:
+        BadValue: the folder holds no predictions, or a file of them is damaged.
+    """
+    kept = [path for path in entry_files(entry, suffixes) if path.suffix == ".npz"]
+    return frozenset().union(*map(lost_detections, kept))
+
+
+def by_image(rows: Sequence[coco.Detections], entry: Path) -> dict[ImageId, coco.Detections]:
+    """The detections of each image.
+
+    Raises:
+        BadValue: an image is there twice.
+    """
+    found = {row.image_id: row for row in rows}
+    if len(found) != len(rows):
+        raise BadValue(f"{entry}: lists an image twice; keep the predictions again")
+    return found
 
 
 def entry_files(entry: Path, suffixes: Sequence[str]) -> list[Path]:

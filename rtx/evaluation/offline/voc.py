@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -15,13 +14,11 @@ from xml.etree import ElementTree
 import numpy as np
 
 from rtx.errors import BadValue, DataError, unknown_name
-from rtx.evaluation.offline.truth import Scored, Truth, entry_files, kept_images
-from rtx.evaluation.scorers.base import not_finite
+from rtx.evaluation.offline.truth import Truth, by_image, entry_files, kept_broken, kept_images
 from rtx.metrics import coco, voc
-from rtx.metrics.coco_backends import choose_backend, version
 from rtx.metrics.coco_truth import ImageId
-from rtx.metrics.voc_evidence import voc_evidence
-from rtx.results.predictions import lost_detections, read_detections
+from rtx.metrics.metric import truth_sha256
+from rtx.results.predictions import read_detections
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +47,7 @@ class VocFolder(Truth):
     """
 
     suffixes = (".npz", ".json", ".txt")
+    metric: voc.VocAP
 
     def __init__(
         self,
@@ -60,8 +58,6 @@ class VocFolder(Truth):
         headline: str = "AP50_07",
         backend: str | None = None,
     ) -> None:
-        if headline not in voc.DEFINITIONS:
-            raise unknown_name("AP definition", headline, place="rtx.metrics.voc", choices=voc.DEFINITIONS)
         homes = _years(path)
         home, listing = _listing(path, homes, split)
         names = [line.split()[0] for line in listing.read_text(encoding="utf-8").splitlines() if line.strip()]
@@ -76,11 +72,8 @@ class VocFolder(Truth):
         self.classes = tuple(classes) if classes else _class_names(homes, [row[0] for rows in objects for row in rows])
         index = {name: n for n, name in enumerate(self.classes)}
         self.truth = [_truth(name, rows, index) for name, rows in zip(names, objects, strict=True)]
-        self.place, self.headline, self.backend = str(listing), headline, choose_backend(backend)
-        digest = hashlib.sha256()
-        for name, content in sorted(zip(names, contents, strict=True)):
-            digest.update(f"{name}|".encode() + hashlib.sha256(content).digest())
-        self.sha256, self.n_images = digest.hexdigest(), len(names)
+        self.place, self.n_images = str(listing), len(names)
+        self.metric = voc.VocAP(self.truth, self.classes, headline=headline, backend=backend)
         log.info("%s: %d images, %d classes", listing, len(names), len(self.classes))
 
     @property
@@ -92,28 +85,21 @@ class VocFolder(Truth):
         """The images that kept predictions were made on; see `Truth.listed`."""
         return kept_images(entry, self.suffixes)
 
-    def score(self, entry: Path) -> Scored:
-        """Score one condition; see `Truth.score`."""
-        (found, lost), ids = self._read(entry), self.listed(entry)
-        truth = self.truth if ids is None else [t for t in self.truth if t.image_id in ids]
-        n = len(self.classes)
-        metrics = voc.voc_ap(truth, found, n, backend=self.backend)
-        empty = not any(len(d.scores) for d in found)
-        flags = (*(("no predictions",) if empty else ()), *not_finite(lost))
-        return Scored(metrics, len(truth), flags, voc_evidence(truth, found, n))
+    def data_sha256(self, images: Collection[ImageId] | None = None) -> str:
+        """Sha256 over names and objects of images; see `Truth.data_sha256`."""
+        truths = (t for t in self.truth if images is None or t.image_id in images)
+        return truth_sha256(voc.truth_rows(truths, self.classes))
 
-    def card(self) -> dict[str, Any]:
-        """The definition of the numbers."""
-        return {
-            "scorer": "voc",
-            "scorer_version": "rtx.voc/1",
-            "ap": "AP50_07 and AP50_area as mmdet, AP_d2 as detectron2 on VOC2007, AP_coco as pycocotools",
-            "coco_scorer": version(self.backend),
-            "max_detections": coco.MAX_DETECTIONS,
-            "n_classes": len(self.classes),
-        }
+    def score(self, entry: Path) -> voc.VocAP:
+        """Feed the metric; see `Truth.score`."""
+        metric, found = self.metric, by_image(self._read(entry), entry)
+        lost, ids = kept_broken(entry, self.suffixes), self.listed(entry)
+        metric.reset()
+        for image in metric.truth if ids is None else ids:
+            metric.add(image, found.get(image), broken=image in lost)
+        return metric
 
-    def _read(self, entry: Path) -> tuple[list[coco.Detections], int]:
+    def _read(self, entry: Path) -> list[coco.Detections]:
         files = entry_files(entry, self.suffixes)
         kinds = {file.suffix.lower() for file in files}
         if len(kinds) > 1 or (kinds == {".npz"} and len(files) > 1):
@@ -123,7 +109,7 @@ class VocFolder(Truth):
             if sorted(map(str, classes)) != sorted(self.classes):
                 raise BadValue(f"{files[0]}: was made for other classes than those of {self.place}; give --classes")
             mine = np.array([self.classes.index(str(name)) for name in classes])
-            return [replace(d, labels=mine[d.labels]) for d in found], lost_detections(files[0])
+            return [replace(d, labels=mine[d.labels]) for d in found]
         rows: dict[str, list[Row]] = {}
         for file in files:
             read = self._results(file) if kinds == {".json"} else self._lines(file)
@@ -131,7 +117,7 @@ class VocFolder(Truth):
                 if image not in self.names:
                     raise BadValue(f"{file}: image {image!r} is not in {self.place}; use the names of that list")
                 rows.setdefault(image, []).append(row)
-        return [_detections(image, part) for image, part in rows.items()], 0
+        return [_detections(image, part) for image, part in rows.items()]
 
     def _results(self, file: Path) -> list[tuple[str, Row]]:
         """Rows of `image_id`, `category` (a name), `bbox` (left, top, width, height, from 0) and `score`."""

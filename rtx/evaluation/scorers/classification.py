@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +11,15 @@ import numpy as np
 
 from rtx.errors import BadValue, DataError
 from rtx.evaluation.scorers.base import Scorer, array, floats, listed
-from rtx.metrics import accuracy as classification
-from rtx.metrics.per_image import RankEvidence
+from rtx.metrics.accuracy import KEPT, Accuracy, Guess, best
+from rtx.metrics.metric import truth_sha256
 from rtx.results.predictions import guesses_to_bytes
 
 log = logging.getLogger(__name__)
 
 
-class AccuracyScorer(Scorer):
-    """Top-k accuracy, and mean accuracy over classes; the labels come with the predictions.
+class AccuracyScorer(Accuracy, Scorer):
+    """Top-k accuracy from mmpretrain's samples.
 
     Args:
         evaluator: the config's `Accuracy`.
@@ -28,25 +28,20 @@ class AccuracyScorer(Scorer):
     """
 
     def __init__(self, evaluator: Mapping[str, Any], dataset: Any, *, headline: str = "accuracy_top1") -> None:
-        self._topk = tuple(sorted({1, *map(int, listed(evaluator.get("topk", 1)))}))
         thresholds = listed(evaluator.get("thrs", 0.0))
         if len(thresholds) != 1:
             raise BadValue(f"Accuracy thrs={list(thresholds)}: rtx scores one threshold; leave one, or None for none")
-        self._threshold = None if thresholds[0] is None else float(thresholds[0])
-        if self._topk[0] < 1:
-            raise BadValue(f"Accuracy topk={evaluator['topk']!r}: every k must be 1 or more")
-        super().__init__(classification.metric_names(self._topk), headline)
+        threshold = None if thresholds[0] is None else float(thresholds[0])
         self._classes = [str(name) for name in dataset.metainfo.get("classes") or ()]
-        self._root = getattr(dataset, "img_prefix", None) or ""
-        self._n_classes: int | None = len(self._classes) or None
-        self.reset()
-        log.info("scoring %s over %s classes", ", ".join(self.metrics), self._n_classes or "the model's")
+        self._root = str(getattr(dataset, "img_prefix", None) or "")
+        topk = map(int, listed(evaluator.get("topk", 1)))
+        super().__init__(len(self._classes) or None, topk=topk, threshold=threshold, headline=headline)
+        log.info("scoring %s over %s classes", ", ".join(self.metrics), self.n_classes or "the model's")
 
     def reset(self) -> None:
         """Forget every prediction."""
         super().reset()
-        self._rows: list[tuple[str, int, int]] = []
-        self._guesses: list[classification.Guess] = []
+        self._guesses: list[Guess] = []
 
     def process(self, data_samples: Sequence[Any]) -> None:
         """Take class scores.
@@ -56,40 +51,21 @@ class AccuracyScorer(Scorer):
             DataError: an image has no label or several, or one that is no class.
         """
         for sample in data_samples:
-            name = image_name(str(sample.img_path), str(self._root))
-            self._count(name)
+            name = image_name(str(sample.img_path), self._root)
             label, scores = _label(sample, name), _class_scores(sample, name)
-            if self._n_classes not in (None, len(scores)):
+            if self.n_classes not in (None, len(scores)):
                 raise BadValue(
-                    f"image {name!r}: {len(scores)} class scores for a data set of {self._n_classes} classes; "
+                    f"image {name!r}: {len(scores)} class scores for a data set of {self.n_classes} classes; "
                     "the head of the model has another number of classes than the data set"
                 )
-            if max(self._topk) > len(scores):
-                raise BadValue(f"top-{max(self._topk)} accuracy of {len(scores)} classes; name a smaller topk")
+            if max(self.topk) > len(scores):
+                raise BadValue(f"top-{max(self.topk)} accuracy of {len(scores)} classes; name a smaller topk")
             if not 0 <= label < len(scores):
                 raise DataError(f"image {name!r}: label {label} is none of the {len(scores)} classes")
-            kept = max(classification.KEPT, *self._topk)
-            guess = classification.best(name, scores, threshold=self._threshold, kept=kept)
-            if not np.isfinite(scores).all():
-                self._broken.add(name)
-            self._rows.append((name, label, classification.rank_of(guess, label)))
+            guess = best(name, scores, threshold=self.threshold, kept=max(KEPT, *self.topk))
+            self.add(guess, label, broken=not np.isfinite(scores).all())
             if self.keep:
                 self._guesses.append(guess)
-
-    def card(self) -> dict[str, Any]:
-        """The definition of the numbers, for the protocol card."""
-        return {
-            "scorer": "accuracy",
-            "scorer_version": "rtx.accuracy/1",
-            "accuracy": "share of the images whose class is among the k highest scores, lower class first where equal",
-            "topk": list(self._topk),
-            "threshold": self._threshold,
-            "n_classes": self._n_classes,
-        }
-
-    def evidence(self) -> RankEvidence:
-        """The rank of the right class in each image."""
-        return classification.rank_evidence(self._rows, self._topk)
 
     def predictions(self) -> tuple[str, bytes]:
         """The best classes of each image; see `rtx.results.predictions.read_guesses`.
@@ -101,9 +77,15 @@ class AccuracyScorer(Scorer):
             raise BadValue("class scores were not kept; set `keep` before the first image")
         return ".npz", guesses_to_bytes(self._guesses, self._classes)
 
-    def _scores(self) -> dict[str, float]:
-        found = self.evidence()
-        return classification.accuracies(found.labels, found.ranks, self._topk)
+    def data_sha256(self, infos: Iterable[Mapping[str, Any]]) -> str:
+        """Sha256 over names and classes of images; see `Scorer.data_sha256`."""
+        names = dict(enumerate(self._classes))
+        rows = []
+        for info in infos:
+            labels = np.atleast_1d(array(info.get("gt_label", []))).tolist()
+            name = image_name(str(info.get("img_path")), self._root)
+            rows.append((name, [names.get(int(label), label) for label in labels]))
+        return truth_sha256(rows)
 
 
 def image_name(path: str, root: str) -> str:

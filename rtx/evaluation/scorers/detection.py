@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -12,56 +11,18 @@ import numpy as np
 
 from rtx.errors import BadValue, unknown_name
 from rtx.evaluation.scorers.base import Scorer, array, floats, listed, refuse
-from rtx.metrics import coco, voc
-from rtx.metrics.coco_backends import choose_backend, version
-from rtx.metrics.coco_match import coco_evidence
+from rtx.metrics import coco_truth, voc
+from rtx.metrics.coco import KINDS, MAX_DETECTIONS, CocoAP, Detections
 from rtx.metrics.coco_truth import category_ids, encode_mask, read_truth
-from rtx.metrics.per_image import DetectionEvidence
+from rtx.metrics.metric import truth_sha256
 from rtx.metrics.run_lengths import encode_masks
-from rtx.metrics.voc_evidence import voc_evidence
-from rtx.metrics.voc_match import VocCounts
+from rtx.metrics.voc import VocAP, VocTruth
 from rtx.results.predictions import detections_to_bytes
 
 log = logging.getLogger(__name__)
 
 
-class _DetectionScorer(Scorer):
-    """What COCO and VOC share: boxes with scores and labels for each image id."""
-
-    def __init__(
-        self, metrics: Iterable[str], headline: str, *, with_masks: bool, backend: str | None, classes: Sequence[Any]
-    ) -> None:
-        super().__init__(metrics, headline)
-        self._with_masks = with_masks
-        self._backend = choose_backend(backend)
-        self._classes = list(classes)
-        self._found: list[coco.Detections] = []
-
-    def reset(self) -> None:
-        """Forget every prediction; the ground truth stays."""
-        super().reset()
-        self._found = []
-
-    def process(self, data_samples: Sequence[Any]) -> None:
-        """Take detections; masks become run lengths at once, since full masks of a data set fill the memory."""
-        for sample in data_samples:
-            self._count(sample.img_id)
-            found, broken = _detections(sample, with_masks=self._with_masks)
-            self._found.append(found)
-            if broken:
-                self._broken.add(sample.img_id)
-
-    def flags(self) -> list[str]:
-        """Whether nothing was predicted, and how many images had boxes or scores that are no numbers."""
-        empty = not any(len(image.scores) for image in self._found)
-        return [*(["no predictions"] if empty else []), *super().flags()]
-
-    def predictions(self) -> tuple[str, bytes]:
-        """Every detection, compactly; see `rtx.results.predictions.read_detections`."""
-        return ".npz", detections_to_bytes(self._found, self._classes, not_finite=sorted(self._broken, key=str))
-
-
-class CocoScorer(_DetectionScorer):
+class CocoScorer(CocoAP, Scorer):
     """COCO AP of boxes, and of masks where the config asks for them.
 
     Args:
@@ -69,7 +30,7 @@ class CocoScorer(_DetectionScorer):
         dataset: the built test set.
         headline: metric that P, mPC and rPC are made of.
         max_detections: how many detections of a class in an image count.
-        backend: which package scores; the fastest that is there when None.
+        backend: which package scores; rtx when None.
     """
 
     def __init__(
@@ -78,76 +39,55 @@ class CocoScorer(_DetectionScorer):
         dataset: Any,
         *,
         headline: str = "bbox_mAP",
-        max_detections: int = coco.MAX_DETECTIONS,
+        max_detections: int = MAX_DETECTIONS,
         backend: str | None = None,
     ) -> None:
         kinds = listed(evaluator.get("metric", "bbox"))
-        wrong = [kind for kind in kinds if kind not in coco.KINDS]
+        wrong = [kind for kind in kinds if kind not in KINDS]
         if wrong or not kinds:
-            raise unknown_name("CocoMetric metric", wrong[0] if wrong else "", place="rtx", choices=coco.KINDS)
+            raise unknown_name("CocoMetric metric", wrong[0] if wrong else "", place="rtx", choices=KINDS)
         refuse(evaluator, "iou_thrs", "AP is defined over IoU .50:.05:.95")
         path = evaluator.get("ann_file") or getattr(dataset, "ann_file", None)
         if not path:
             raise BadValue("neither test_evaluator nor the test set names an ann_file: there is no ground truth")
-        self._truth = read_truth(Path(path))
-        self._categories = category_ids(self._truth, dataset.metainfo["classes"])
-        self._sorted = bool(evaluator.get("sort_categories")) and list(self._categories) != sorted(self._categories)
+        truth = read_truth(Path(path))
+        categories = category_ids(truth, dataset.metainfo["classes"])
+        ascending = tuple(sorted(categories))
+        self._sorted = bool(evaluator.get("sort_categories")) and categories != ascending
         if self._sorted:  # as in mmdet: labels count through ascending ids
-            self._categories = tuple(sorted(self._categories))
+            categories = ascending
         labels = getattr(dataset, "cat_ids", None)
-        if labels is not None and list(labels) != list(self._categories):
+        if labels is not None and list(labels) != list(categories):
             raise BadValue(
                 f"{path}: the test set's labels stand for categories {_first(labels)}, CocoMetric's for "
-                f"{_first(self._categories)}; set sort_categories=True where the data set sorts them (Objects365), and "
+                f"{_first(categories)}; set sort_categories=True where the data set sorts them (Objects365), and "
                 "give both the same ann_file"
             )
-        metrics = (f"{k}_{i}" for k in kinds for i in coco.ITEMS)
-        masks = "segm" in kinds
-        super().__init__(metrics, headline, with_masks=masks, backend=backend, classes=self._categories)
-        self._kinds, self._max_detections = kinds, max_detections
-        # Evidence numbers classes by category id, whatever the order of the file and of the config.
-        self.class_names = tuple(self._truth.categories[i] for i in sorted(self._categories))
-        self.label_names = tuple(self._truth.categories[i] for i in self._categories)
-        self._sha256 = hashlib.sha256(Path(path).read_bytes()).hexdigest()
-        log.info("scoring %s over %d classes against %s", " and ".join(kinds), len(self._categories), path)
+        options: dict[str, Any] = {"max_detections": max_detections, "backend": backend, "headline": headline}
+        super().__init__(truth, categories, kinds=kinds, **options)
+        log.info("scoring %s over %d classes against %s", " and ".join(kinds), len(categories), path)
+
+    def process(self, data_samples: Sequence[Any]) -> None:
+        """Take detections; masks become run lengths at once, since full masks of a data set fill the memory."""
+        for sample in data_samples:
+            found, broken = _detections(sample, with_masks="segm" in self.kinds)
+            self.add(sample.img_id, found, broken=broken > 0)
 
     def card(self) -> dict[str, Any]:
         """The definition of the numbers, for the protocol card."""
-        return {
-            "scorer": "coco",
-            "scorer_version": version(self._backend),
-            "ap": "mean over classes and IoU .50:.05:.95, 101 recall points",
-            "kinds": list(self._kinds),
-            "max_detections": self._max_detections,
-            "n_classes": len(self._categories),
-            "ground_truth_sha256": self._sha256,
-            **({"labels": "ascending category ids"} if self._sorted else {}),
-        }
+        return {**super().card(), **({"labels": "ascending category ids"} if self._sorted else {})}
 
-    def _scores(self) -> dict[str, float]:
-        return coco.coco_ap(
-            self._truth,
-            self._found,
-            self._categories,
-            image_ids=self._seen,
-            kinds=self._kinds,
-            max_detections=self._max_detections,
-            backend=self._backend,
-        )
+    def predictions(self) -> tuple[str, bytes]:
+        """Every detection, compactly; see `rtx.results.predictions.read_detections`."""
+        found = [by_kind[self.kinds[0]] for by_kind in self._images.values()]
+        return ".npz", detections_to_bytes(found, self.categories, not_finite=sorted(self._broken, key=str))
 
-    def evidence(self) -> DetectionEvidence:
-        """What AP, AP50 and AP75 of boxes and masks are made of."""
-        return coco_evidence(
-            self._truth,
-            self._found,
-            self._categories,
-            image_ids=self._seen,
-            kinds=self._kinds,
-            max_detections=self._max_detections,
-        )
+    def data_sha256(self, infos: Iterable[Mapping[str, Any]]) -> str:
+        """Sha256 over names and annotations of images; see `Scorer.data_sha256`."""
+        return truth_sha256(coco_truth.truth_rows(self.truth, self.categories, [info["img_id"] for info in infos]))
 
 
-class VocScorer(_DetectionScorer):
+class VocScorer(VocAP, Scorer):
     """VOC AP under every definition of `rtx.metrics.voc`.
 
     Args:
@@ -155,7 +95,7 @@ class VocScorer(_DetectionScorer):
         dataset: the built test set; its annotations are the ground truth.
         headline: metric that P, mPC and rPC are made of; what `eval_mode` stands for when None: `AP50_07` for
             "11points", `AP50_area` for "area".
-        backend: which package scores COCO's definition; the fastest that is there when None.
+        backend: which package scores COCO's definition; rtx when None.
     """
 
     def __init__(
@@ -171,15 +111,9 @@ class VocScorer(_DetectionScorer):
         mode = evaluator.get("eval_mode", "11points")
         if mode not in modes:
             raise unknown_name("VOCMetric eval_mode", mode, place="rtx.evaluation.scorers.build", choices=modes)
-        names = dataset.metainfo["classes"]
-        headline = headline or modes[mode]
-        super().__init__(voc.DEFINITIONS, headline, with_masks=False, backend=backend, classes=names)
-        self._n_classes = len(names)
-        self.class_names = tuple(map(str, names))
-        self._truth = {t.image_id: t for t in map(_voc_truth, map(dataset.get_data_info, range(len(dataset))))}
-        self._told = False
-        self._counts: VocCounts | None = None
-        log.info("scoring VOC AP over %d classes, headline %s", self._n_classes, self.headline)
+        truths = map(_voc_truth, map(dataset.get_data_info, range(len(dataset))))
+        super().__init__(truths, dataset.metainfo["classes"], headline=headline or modes[mode], backend=backend)
+        log.info("scoring VOC AP over %d classes, headline %s", len(self.class_names), self.headline)
 
     def process(self, data_samples: Sequence[Any]) -> None:
         """Take detections.
@@ -187,53 +121,26 @@ class VocScorer(_DetectionScorer):
         Raises:
             BadValue: an image is not in the data set.
         """
-        absent = [sample.img_id for sample in data_samples if sample.img_id not in self._truth]
-        if absent:
-            raise BadValue(f"image {absent[0]!r} is not in the test set that the scorer was built with")
-        super().process(data_samples)
-        self._counts = None
+        for sample in data_samples:
+            found, broken = _detections(sample, with_masks=False)
+            self.add(sample.img_id, found, broken=broken > 0)
 
-    def reset(self) -> None:
-        """Forget every prediction; the ground truth stays."""
-        super().reset()
-        self._counts = None
+    def predictions(self) -> tuple[str, bytes]:
+        """Every detection, compactly; see `rtx.results.predictions.read_detections`."""
+        found = list(self._images.values())
+        return ".npz", detections_to_bytes(found, self.class_names, not_finite=sorted(self._broken, key=str))
 
-    def card(self) -> dict[str, Any]:
-        """The definition of the numbers, for the protocol card."""
-        return {
-            "scorer": "voc",
-            "scorer_version": "rtx.voc/1",
-            "ap": "AP50_07 and AP50_area as mmdet, AP_d2 as detectron2 on VOC2007, AP_coco as pycocotools",
-            "coco_scorer": version(self._backend),
-            "max_detections": coco.MAX_DETECTIONS,  # of AP_coco; the others count every detection
-            "n_classes": self._n_classes,
-        }
-
-    def _scores(self) -> dict[str, float]:
-        truths = [self._truth[i] for i in self._seen]
-        absent = len(voc.absent_classes(truths, self._n_classes))
-        if absent and not self._told:  # a property of the images, so once and not beside each of 76 cells
-            log.warning("AP_d2 counts %d of %d classes without objects as 0", absent, self._n_classes)
-            self._told = True
-        return voc.voc_scores(self._counted(), truths, self._found, backend=self._backend)
-
-    def evidence(self) -> DetectionEvidence:
-        """What AP is made of, under every definition."""
-        truths = (self._truth[i] for i in self._seen)
-        return voc_evidence(truths, self._found, self._n_classes, counts=self._counted())
-
-    def _counted(self) -> VocCounts:
-        """The images processed since the last reset, matched once for scores and evidence."""
-        if self._counts is None:
-            self._counts = voc.count((self._truth[i] for i in self._seen), self._found, self._n_classes)
-        return self._counts
+    def data_sha256(self, infos: Iterable[Mapping[str, Any]]) -> str:
+        """Sha256 over names and objects of images; see `Scorer.data_sha256`."""
+        truths = (self.truth[info["img_id"]] for info in infos)
+        return truth_sha256(voc.truth_rows(truths, self.class_names))
 
 
 def _first(ids: Sequence[int]) -> str:
     return ", ".join(map(str, ids[:5])) + (" ..." if len(ids) > 5 else "")
 
 
-def _detections(sample: Any, *, with_masks: bool) -> tuple[coco.Detections, int]:
+def _detections(sample: Any, *, with_masks: bool) -> tuple[Detections, int]:
     """The detections of an image that can be ranked, and how many cannot."""
     if "pred_instances" not in sample:
         raise BadValue(f"image {sample.img_id!r}: the model returned no pred_instances; is it a detector?")
@@ -260,12 +167,12 @@ def _detections(sample: Any, *, with_masks: bool) -> tuple[coco.Detections, int]
         masks = None if masks is None else [mask for mask, keep in zip(masks, good, strict=True) if keep]
     if masks is not None:
         masks = [dict(mask) if isinstance(mask, Mapping) else encode_mask(mask) for mask in masks]
-    return coco.Detections(sample.img_id, boxes, scores, labels, masks, mask_scores), broken
+    return Detections(sample.img_id, boxes, scores, labels, masks, mask_scores), broken
 
 
-def _voc_truth(info: Mapping[str, Any]) -> voc.VocTruth:
+def _voc_truth(info: Mapping[str, Any]) -> VocTruth:
     rows = info["instances"]
-    return voc.VocTruth(
+    return VocTruth(
         info["img_id"],
         np.array([row["bbox"] for row in rows], np.float32).reshape(-1, 4),
         np.array([row["bbox_label"] for row in rows], np.int64),

@@ -12,7 +12,6 @@ from rtx.errors import BadValue, DataError, RunConflict, UnknownName
 from rtx.evaluation.offline.score import exported_settings, find_predictions, score_predictions
 from rtx.evaluation.offline.truth import CocoFile, LabelFolder
 from rtx.metrics import miou
-from rtx.metrics.coco import coco_ap
 from rtx.metrics.coco_truth import read_truth
 from rtx.reports.runs.compare import compare
 from rtx.reports.runs.groups import group_runs
@@ -24,6 +23,7 @@ from rtx.results.predictions import detections_to_bytes, encode_map, maps_to_byt
 from rtx.results.protocol import same_pixels
 from rtx.types import Condition
 from tests.metrics.coco_worlds import CATEGORIES, world, write_annotations
+from tests.metrics.scores import coco_ap
 from tests.results.test_predictions import results
 
 FOG = Condition("fog", 3)

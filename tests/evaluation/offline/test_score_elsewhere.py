@@ -187,7 +187,7 @@ def test_voc_truth_is_what_mmdet_reads(made_voc: Path, tmp_path: Path) -> None:
     assert any(truth.difficult.any() for truth in mine.truth)
     for truth in mine.truth:
         for part in ("boxes", "labels", "difficult"):
-            assert (getattr(truth, part) == getattr(theirs._truth[truth.image_id], part)).all()
+            assert (getattr(truth, part) == getattr(theirs.truth[truth.image_id], part)).all()
     assert mine.card() == theirs.card()
 
 

@@ -19,11 +19,11 @@ from rtx.evaluation.offline.voc import VocFolder
 from rtx.metrics import miou
 from rtx.metrics.coco import Detections
 from rtx.metrics.coco_truth import read_truth
-from rtx.metrics.voc import voc_ap
 from rtx.results.predictions import detections_to_bytes, encode_map, read_coco_results
 from rtx.types import Condition
 from tests.makers import VOC_NAMES
 from tests.metrics.coco_worlds import CATEGORIES, world, write_annotations
+from tests.metrics.scores import voc_ap
 from tests.results.test_predictions import results
 
 CLEAN_AND_FOG = ("clean", "fog_1")
@@ -123,7 +123,7 @@ def test_reduce_zero_label_is_mmsegs_rule(tmp_path: Path) -> None:
     reduced -= 1
     reduced[reduced == 254] = 255
     want = miou.scores(miou.count(guess, reduced.astype(int), 3))
-    assert LabelFolder(tmp_path / "truth", 3, reduce_zero_label=True).score(tmp_path / "p").metrics == want
+    assert LabelFolder(tmp_path / "truth", 3, reduce_zero_label=True).score(tmp_path / "p").compute() == want
     for n_classes, ignored in ((3, 0), (3, 2), (255, 255)):
         with pytest.raises(BadValue, match="leave it at 255"):
             LabelFolder(tmp_path / "truth", n_classes, ignore_index=ignored, reduce_zero_label=True)

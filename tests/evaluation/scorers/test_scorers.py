@@ -164,7 +164,7 @@ def test_coco_takes_masks_as_arrays_or_run_lengths_and_boxes_of_any_precision(co
         pred.masks = encoded
         pred.bboxes, pred.scores = pred.bboxes.bfloat16(), pred.scores.bfloat16()
     assert scored(scorer, samples) == pytest.approx(expected, abs=0, nan_ok=True)
-    assert all(isinstance(mask, dict) for image in scorer._found for mask in image.masks)
+    assert all(isinstance(mask, dict) for row in scorer._images.values() for mask in row["segm"].masks)
 
 
 def voc_samples(dataset: VOCDataset, seed: int = 0) -> list[DetDataSample]:
@@ -377,7 +377,9 @@ def test_evidence_gives_the_score_and_predictions_give_it_again(
                 scorer.predictions()
             continue
         again, classes = read_detections(path)
-        scorer._found = again
+        scorer.reset()
+        for row in again:
+            scorer.add(row.image_id, row)
         assert scorer.compute() == pytest.approx(found, abs=0, nan_ok=True)
         assert classes == list(dataset.metainfo["classes"]) if entry is VOC else len(classes) == len(COCO_NAMES)
 
@@ -389,7 +391,7 @@ def test_the_scorer_is_a_choice_and_in_the_card(coco_set: CocoDataset, voc_set: 
     assert scored(scorer, coco_samples(coco_set)) == pytest.approx(reference, abs=1e-9, nan_ok=True)
     assert scorer.card()["scorer_version"].startswith(f"{backend} ")
     assert build_scorer(VOC, voc_set, backend=backend).card()["coco_scorer"].startswith(f"{backend} ")
-    assert build_scorer(COCO, coco_set).card()["scorer_version"].startswith("hotcoco ")
+    assert build_scorer(COCO, coco_set).card()["scorer_version"] == "rtx.coco/1"
     with pytest.raises(UnknownName, match="COCO scorer"):
         build_scorer(COCO, coco_set, backend="cocotools")
     with pytest.raises(BadValue, match="no option backend"):
