@@ -23,17 +23,7 @@ from rtx.evaluation.protocol import Protocol
 HELP = "error, mCE and rPC of a classifier on ImageNet-C-style folders"
 
 
-OPTIONS = (
-    "corruptions",
-    "severities",
-    "limit",
-    "seed",
-    "batch_size",
-    "workers",
-    "amp",
-    "keep_predictions",
-    "resamples",
-)
+OPTIONS = tuple("corruptions severities limit seed batch_size workers amp keep_predictions resamples".split())
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -15,15 +15,13 @@ from mmengine.registry import DATASETS, TRANSFORMS, init_default_scope
 from mmengine.structures import BaseDataElement, PixelData
 
 from rtx.datasets.class_folders import class_folders
-from rtx.datasets.openmmlab.class_folders import ClassFolders
 from rtx.datasets.openmmlab.image_loader import LoadImageChecked
 from rtx.datasets.openmmlab.with_data import layout_of, with_data
 from rtx.errors import BadValue
-from rtx.evaluation.models.adapters import Adapter, Classifier, Detector, Segmenter, place_of
-from rtx.metrics.coco_truth import category_ids, read_truth
+from rtx.evaluation.models.adapters import CLASS_FOLDERS, Adapter
+from rtx.metrics.coco_truth import read_truth
 
 _KEYS = ("img_id", "img_path", "ori_shape", "img_shape")
-_LOAD, _PACK = dict(type="LoadImageRgb"), dict(type="PackRgb")
 
 
 @TRANSFORMS.register_module()
@@ -63,96 +61,44 @@ def config_for(
         BadValue: the layout of the folder is not one that this kind of adapter is scored on.
         DataError: the data cannot be used as they are.
     """
-    root = place_of(data)
-    layout = "coco" if annotations else layout_of(root)
-    makers = {
-        (Detector, "coco"): _coco,
-        (Detector, "voc"): _voc,
-        (Segmenter, "ade"): _ade,
-        (Classifier, None): _classes,
-    }
-    make = next((m for (kind, name), m in makers.items() if isinstance(adapter, kind) and name == layout), None)
-    if make is None:
-        known = [name or "class folders" for (kind, name) in makers if isinstance(adapter, kind)]
+    root = Path(data).expanduser()
+    if not root.is_dir():
+        raise BadValue(f"data folder {str(data)!r} does not exist (looked for {root.absolute()})")
+    layout = "coco" if annotations else layout_of(root) or CLASS_FOLDERS
+    if layout not in adapter.layouts:
         raise BadValue(
-            f"data folder {str(data)!r} has the layout of {layout or 'class folders'}; a {type(adapter).__name__} is "
-            f"scored on {' or '.join(known)}" + ("" if layout else ", or give annotations=FILE")
+            f"data folder {str(data)!r} has the layout of {layout}; a {type(adapter).__name__} is scored on "
+            f"{' or '.join(adapter.layouts)}" + (", or give annotations=FILE" if layout == CLASS_FOLDERS else "")
         )
     if classes is not None and layout not in ("coco", "voc"):
         raise BadValue(f"classes={list(classes)}: the classes that count can be chosen for COCO and VOC only")
-    cfg, names = make(adapter, root, None if annotations is None else Path(annotations), classes)
+    dataset, evaluator = adapter.test_set(layout)
+    steps = [dict(type=LoadImageRgb.__name__), *dataset.pop("steps", ()), dict(type=PackRgb.__name__)]
+    dataset |= {"test_mode": True, "pipeline": steps}
+    if layout == CLASS_FOLDERS:
+        class_folders(root)
+        dataset |= {"data_root": str(root), "metainfo": {"classes": adapter.classes}}
+    elif annotations is not None:
+        evaluator["ann_file"] = dataset["ann_file"] = str(Path(annotations).absolute())
+        dataset |= {"data_root": "", "data_prefix": {"img": str(root.absolute())}}
+    test = dict(test_dataloader=dict(dataset=dataset), test_evaluator=evaluator)
+    cfg = Config(dict(default_scope=adapter.scope, model=adapter.identity(), **test))
+    if layout != CLASS_FOLDERS and annotations is None:
+        cfg = with_data(cfg, root)
+    if layout == "coco":  # labels count through the annotation file
+        names = list(read_truth(Path(cfg.test_evaluator.ann_file), quiet=True).categories.values())
+    else:
+        names = _names(cfg)
+    if absent := [name for name in classes or () if name not in names]:
+        raise BadValue(f"classes: {absent[0]!r} is none of the data's ({', '.join(names)})")
+    if layout in ("coco", "voc"):
+        names = [name for name in names if classes is None or name in classes]
+        cfg.test_dataloader.dataset.metainfo = dict(classes=names)
     adapter.bind(names)
     return cfg
 
 
-def _config(adapter: Adapter, dataset: dict[str, Any], evaluator: dict[str, Any]) -> Config:
-    test = dict(test_dataloader=dict(dataset=dataset), test_evaluator=evaluator)
-    return Config(dict(default_scope=adapter.scope, model=adapter.identity(), **test))
-
-
-def _coco(
-    adapter: Any, root: Path, annotations: Path | None, classes: Sequence[str] | None
-) -> tuple[Config, Sequence[str]]:
-    evaluator = dict(type="CocoMetric", metric=["bbox", "segm"] if adapter.masks else "bbox", ann_file="")
-    dataset: dict[str, Any] = dict(type="CocoDataset", ann_file="", test_mode=True, pipeline=[_LOAD, _PACK])
-    cfg = _config(adapter, dataset, evaluator)
-    if annotations is None:
-        cfg = with_data(cfg, root)
-    else:
-        where = dict(data_root="", ann_file=str(annotations.absolute()), data_prefix=dict(img=str(root.absolute())))
-        cfg.test_dataloader.dataset.update(where)
-        cfg.test_evaluator.ann_file = str(annotations.absolute())
-    truth = read_truth(Path(cfg.test_evaluator.ann_file), quiet=True)
-    order = {name: n for n, name in enumerate(truth.categories.values())}
-    wanted = sorted(classes or order, key=lambda name: order.get(name, len(order)))
-    names = [truth.categories[i] for i in category_ids(truth, wanted)]  # labels count through the annotation file
-    cfg.test_dataloader.dataset.metainfo = dict(classes=names)
-    return cfg, names
-
-
-def _voc(
-    adapter: Any, root: Path, annotations: Path | None, classes: Sequence[str] | None
-) -> tuple[Config, Sequence[str]]:
-    dataset = dict(type="VOCDataset", ann_file="", test_mode=True, pipeline=[_LOAD, _PACK])
-    cfg = with_data(_config(adapter, dataset, dict(type="VOCMetric", metric="mAP", eval_mode="11points")), root)
-    names = _names(cfg)
-    if classes is None:
-        return cfg, names
-    absent = [name for name in classes if name not in names]
-    if absent:
-        raise BadValue(f"classes: {absent[0]!r} is none of the data's ({', '.join(names)})")
-    names = [name for name in names if name in classes]
-    cfg.test_dataloader.dataset.metainfo = dict(classes=names)
-    return cfg, names
-
-
-def _ade(
-    adapter: Any, root: Path, annotations: Path | None, classes: Sequence[str] | None
-) -> tuple[Config, Sequence[str]]:
-    steps = [_LOAD, dict(type="LoadAnnotations", reduce_zero_label=True), _PACK]
-    dataset = dict(type="ADE20KDataset", test_mode=True, pipeline=steps)
-    cfg = with_data(_config(adapter, dataset, dict(type="IoUMetric", iou_metrics=["mIoU"])), root)
-    return cfg, _names(cfg)
-
-
-def _classes(
-    adapter: Any, root: Path, annotations: Path | None, classes: Sequence[str] | None
-) -> tuple[Config, Sequence[str]]:
-    class_folders(root)
-    steps = [
-        _LOAD,
-        *([dict(type="ResizeEdge", scale=adapter.resize, edge="short")] if adapter.resize else []),
-        *([dict(type="CenterCrop", crop_size=adapter.crop)] if adapter.crop else []),
-        _PACK,
-    ]
-    dataset = dict(
-        type=ClassFolders.__name__, data_root=str(root), metainfo=dict(classes=adapter.classes), pipeline=steps
-    )
-    topk = (1, 5) if len(adapter.classes) >= 5 else (1,)
-    return _config(adapter, dataset, dict(type="Accuracy", topk=topk, thrs=None)), adapter.classes
-
-
-def _names(cfg: Config) -> Sequence[str]:
+def _names(cfg: Config) -> list[str]:
     """The classes that the test set has once it is built."""
     init_default_scope(cfg.default_scope)
     dataset = DATASETS.build({**cfg.test_dataloader.dataset, "lazy_init": True, "pipeline": []})

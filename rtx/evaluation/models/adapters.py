@@ -18,7 +18,6 @@ import inspect
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -26,6 +25,7 @@ import torch
 from mmengine.structures import InstanceData, PixelData
 from torch import nn
 
+from rtx.datasets.openmmlab.class_folders import ClassFolders
 from rtx.errors import BadValue, unknown_name
 from rtx.evaluation.scorers.base import array
 from rtx.metrics.miou import NOTHING
@@ -33,6 +33,7 @@ from rtx.metrics.miou import NOTHING
 log = logging.getLogger(__name__)
 
 INPUTS = ("arrays", "tensor")
+CLASS_FOLDERS = "class folders"
 Function = Callable[[Any], Any]
 
 
@@ -54,6 +55,7 @@ class Adapter(nn.Module, ABC):
     """
 
     scope: ClassVar[str]
+    layouts: ClassVar[tuple[str, ...]]
     returns: ClassVar[str]
 
     def __init__(
@@ -93,6 +95,10 @@ class Adapter(nn.Module, ABC):
         except (OSError, TypeError):
             source = None
         return {"type": f"rtx.{type(self).__name__}", "inputs": self.inputs, "classes": self.classes, "code": source}
+
+    @abstractmethod
+    def test_set(self, layout: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Data set and metric, as OpenMMLab calls them, of a layout; `steps` go between loading and packing."""
 
     def bind(self, names: Sequence[str]) -> None:
         """Say which classes the data set has, in its own order; other classes of the function are then left out.
@@ -176,11 +182,19 @@ class Detector(Adapter):
     """
 
     scope = "mmdet"
+    layouts = ("coco", "voc")
     returns = "dict(boxes, scores, labels)"
 
     def __init__(self, fn: Function, classes: Sequence[str], *, masks: bool = False, **options: Any) -> None:
         super().__init__(fn, classes, **options)
         self.masks = masks
+
+    def test_set(self, layout: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        """A COCO set under COCO AP, or a VOC set under the AP of 2007."""
+        if layout == "voc":
+            return dict(type="VOCDataset", ann_file=""), dict(type="VOCMetric", metric="mAP", eval_mode="11points")
+        kinds = ["bbox", "segm"] if self.masks else "bbox"
+        return dict(type="CocoDataset", ann_file=""), dict(type="CocoMetric", metric=kinds, ann_file="")
 
     def _fill(self, sample: Any, row: Any, size: tuple[int, int]) -> None:
         if not isinstance(row, Mapping) or not {"boxes", "scores", "labels"} <= set(row):
@@ -232,7 +246,13 @@ class Segmenter(Adapter):
     """A segmenter: returns for each image a label map (H, W) of class indices, or class scores (classes, H, W)."""
 
     scope = "mmseg"
+    layouts = ("ade",)
     returns = "a label map (H, W)"
+
+    def test_set(self, layout: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        """ADE20K's layout under mean IoU."""
+        steps = [dict(type="LoadAnnotations", reduce_zero_label=True)]
+        return dict(type="ADE20KDataset", steps=steps), dict(type="IoUMetric", iou_metrics=["mIoU"])
 
     def _fill(self, sample: Any, row: Any, size: tuple[int, int]) -> None:
         found = np.asarray(array(row))
@@ -267,6 +287,7 @@ class Classifier(Adapter):
     """
 
     scope = "mmpretrain"
+    layouts = (CLASS_FOLDERS,)
     returns = "one score for each class"
 
     def __init__(
@@ -275,6 +296,15 @@ class Classifier(Adapter):
         super().__init__(fn, classes, **options)
         self.resize, self.crop = resize, crop
 
+    def test_set(self, layout: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Class folders under top-1 and top-5 accuracy."""
+        steps = [
+            *([dict(type="ResizeEdge", scale=self.resize, edge="short")] if self.resize else []),
+            *([dict(type="CenterCrop", crop_size=self.crop)] if self.crop else []),
+        ]
+        topk = (1, 5) if len(self.classes) >= 5 else (1,)
+        return dict(type=ClassFolders.__name__, steps=steps), dict(type="Accuracy", topk=topk, thrs=None)
+
     def _fill(self, sample: Any, row: Any, size: tuple[int, int]) -> None:
         scores = np.asarray(array(row), np.float32)
         if scores.shape != (len(self.classes),):
@@ -282,15 +312,3 @@ class Classifier(Adapter):
                 sample, f"scores of shape {scores.shape}; expected one for each of {len(self.classes)} classes"
             )
         sample.pred_score = torch.from_numpy(scores)
-
-
-def place_of(data: str | Path) -> Path:
-    """A data folder, looked for.
-
-    Raises:
-        BadValue: it is not there.
-    """
-    path = Path(data).expanduser()
-    if not path.is_dir():
-        raise BadValue(f"data folder {str(data)!r} does not exist (looked for {path.absolute()})")
-    return path

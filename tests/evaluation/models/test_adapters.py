@@ -153,7 +153,7 @@ def test_faults_of_the_whole_answer_and_of_the_set_up(made_coco: Path, made_ade:
         config_for(Detector(by_colour, CLASSES, name="a"), made_ade)
     with pytest.raises(BadValue, match="does not exist"):
         config_for(Detector(by_colour, CLASSES, name="a"), made_ade / "absent")
-    with pytest.raises(DataError, match="not so: zebra"):
+    with pytest.raises(BadValue, match="classes: 'zebra' is none of the data's"):
         config_for(Detector(by_colour, (*CLASSES, "zebra"), name="a"), made_coco, classes=["zebra"])
     with pytest.raises(BadValue, match="each class once"):
         Detector(by_colour, ["a", "a"], name="a")
