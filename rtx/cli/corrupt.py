@@ -17,7 +17,7 @@ from pathlib import Path
 
 from rtx.corruptions import DEFAULT_ENGINE, ENGINES, expand
 from rtx.datasets.image_files import SUFFIXES
-from rtx.datasets.layouts import LAYOUTS
+from rtx.datasets.layouts import CHOICES
 from rtx.errors import BadValue, DataError
 from rtx.types import SEVERITIES, Condition
 
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--channel-order", choices=["rgb", "bgr_legacy"], default="rgb", help="what corruptions are given"
     )
-    parser.add_argument("--layout", choices=["auto", *LAYOUTS], default="auto", help="of a data folder")
+    parser.add_argument("--layout", choices=CHOICES, default="auto", help="of a data folder")
     parser.add_argument("--split", help="which images of a data folder: a folder of COCO, a list of VOC, ...")
     parser.add_argument("--limit", type=int, help="only the first images")
     parser.add_argument("--processes", type=int, default=1, help="images worked on at once")

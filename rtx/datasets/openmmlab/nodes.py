@@ -5,21 +5,63 @@ from __future__ import annotations
 import colorsys
 import copy
 import importlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
 SPLIT_LOADERS = {"train": ("train_dataloader",), "val": ("val_dataloader", "test_dataloader")}
 EVALUATORS = ("val_evaluator", "test_evaluator")
-FAMILIES = {
-    "CocoDataset": "coco",
-    "VOCDataset": "voc",
-    "XMLDataset": "voc",
-    "ADE20KDataset": "ade",
-    "BaseSegDataset": "ade",
-    "MappedSegDataset": "ade",
-}
+COUNTED = "they stay in the ground truth as objects that can hardly be found, as the stock scorers have it"
+
+
+@dataclass
+class Findings:
+    """What a check of one data set found.
+
+    Attributes:
+        absent: files and folders that are not there, relative to the data root.
+        problems: what ends the run.
+        warnings: what is logged.
+        images: the image files, to be looked at next.
+    """
+
+    absent: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    images: list[Path] = field(default_factory=list)
+
+    def nothing_labelled(self, where: str, split: str) -> None:
+        """Add that there is no object: nothing to learn, or nothing to score."""
+        if split == "train":
+            self.problems.append(f"{where} has no object; there is nothing to learn")
+        else:
+            self.warnings.append(f"{where} has no object; every score will be undefined")
+
+
+@dataclass(frozen=True)
+class ConfigLayout:
+    """A data layout in configs; a new one is a file with its row, and a line in `rtx.datasets.openmmlab.with_data`.
+
+    Attributes:
+        types: data set classes that read it.
+        adapt: point a config at a folder, in place; returns one note for each adaptation.
+        check: look at the files of a data set config of a split ("train" or "val"). Raises `DataError` for what leaves
+            no more to look at.
+        wanted: what to get where nothing is there.
+    """
+
+    types: tuple[str, ...]
+    adapt: Callable[[Config, Path], list[str]]
+    check: Callable[[Any, str], Findings]
+    wanted: str
+
+
+def root_of(node: Any) -> Path:
+    """Return the data root of a data set config."""
+    return Path(node.get("data_root") or ".")
 
 
 def type_name(node: Any) -> str:

@@ -10,9 +10,11 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
 
 from rtx.datasets.class_folders import class_folders
+from rtx.datasets.layouts import layout_of
+from rtx.datasets.openmmlab.checks import check_data
 from rtx.datasets.openmmlab.class_folders import ClassFolders
 from rtx.datasets.openmmlab.image_loader import with_checked_images
-from rtx.datasets.openmmlab.with_data import layout_of, with_data
+from rtx.datasets.openmmlab.with_data import with_data
 from rtx.errors import BadValue
 from rtx.evaluation.evaluate import evaluate_corruptions
 from rtx.evaluation.models.adapters import Adapter, Classifier, Detector, Segmenter, place_of
@@ -80,6 +82,7 @@ def config_for(
     if classes is not None and layout not in ("coco", "voc"):
         raise BadValue(f"classes={list(classes)}: the classes that count can be chosen for COCO and VOC only")
     cfg, names = make(adapter, root, None if annotations is None else Path(annotations), classes)
+    check_data(cfg, ["val"])
     adapter.bind(names)
     return with_checked_images(cfg)
 
