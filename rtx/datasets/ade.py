@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from rtx.datasets.image_files import SUFFIXES
-from rtx.datasets.layout import Layout, Listing, files_in, unsaid
+from rtx.datasets.layout import DataFolder, Layout, files_in, unsaid
 from rtx.errors import BadValue, DataError
 from rtx.results.predictions import MAP_SUFFIXES, read_map
 
@@ -236,7 +236,7 @@ def _recognised(root: Path) -> bool:
     return (home / "images").is_dir() and (home / "annotations").is_dir()
 
 
-def _evaluated(root: Path, split: str | None) -> Listing | None:
+def _evaluated(root: Path, split: str | None) -> DataFolder | None:
     home = find_home(root)
     name = split or split_folder(home, "val")
     images, labels = home / "images" / name, home / "annotations" / name
@@ -246,7 +246,7 @@ def _evaluated(root: Path, split: str | None) -> Listing | None:
             raise unsaid(home, "images/validation with annotations/validation", splits)
         return None
     extra = [p.relative_to(root) for p in home.glob("*.txt")]
-    return Listing(files_in(images, root), [*files_in(labels, root), *extra])
+    return DataFolder(root, "ade", tuple(files_in(images, root)), (*files_in(labels, root), *extra))
 
 
 LAYOUT = Layout(

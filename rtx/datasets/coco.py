@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rtx.datasets.image_files import SUFFIXES
-from rtx.datasets.layout import Layout, Listing, files_in, unsaid
+from rtx.datasets.layout import DataFolder, Layout, files_in, unsaid
 from rtx.errors import DataError
 from rtx.metrics.coco_file import read_lists
 
@@ -59,7 +59,7 @@ def _recognised(root: Path) -> bool:
     return any((root / "annotations").glob("*.json"))
 
 
-def _evaluated(root: Path, split: str | None) -> Listing | None:
+def _evaluated(root: Path, split: str | None) -> DataFolder | None:
     """`annotations/*_<split>.json`, and the images that it lists; `val2017`, else `val`, by default.
 
     A folder without annotations (`test2017`) is taken whole when it is asked for by its name.
@@ -71,14 +71,14 @@ def _evaluated(root: Path, split: str | None) -> Listing | None:
             if file.stem == name or file.stem.endswith(f"_{name}"):
                 images, notes = _listed(root, file, name)
                 if images:
-                    return Listing(images, sorted({*labels, file.relative_to(root)}), notes)
+                    return DataFolder(root, "coco", tuple(images), tuple(labels | {file.relative_to(root)}), notes)
     if files and not split:
         raise unsaid(root, "val2017 or val with its images", (p.stem.rpartition("_")[2] for p in files))
     folder = next((p for p in (root / str(split), root / "images" / str(split)) if p.is_dir()), None)
     if not files or folder is None:
         return None
     note = f"no annotation file lists images of {split!r}: all images of {folder.relative_to(root)} are taken"
-    return Listing(files_in(folder, root), sorted(labels), (note,))
+    return DataFolder(root, "coco", tuple(files_in(folder, root)), tuple(labels), (note,))
 
 
 def _listed(root: Path, file: Path, split: str) -> tuple[list[Path], tuple[str, ...]]:

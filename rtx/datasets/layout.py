@@ -13,17 +13,21 @@ SHOWN = 3
 
 
 @dataclass(frozen=True)
-class Listing:
+class DataFolder:
     """What is evaluated in a data folder.
 
     Attributes:
+        root: the folder.
+        layout: name of the layout.
         images: image files, relative to the root.
         labels: files with what is known about them, relative to the root.
         notes: what a person must know about the choice.
     """
 
-    images: list[Path]
-    labels: list[Path]
+    root: Path
+    layout: str
+    images: tuple[Path, ...]
+    labels: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -42,7 +46,7 @@ class Layout:
     name: str
     form: str
     recognised: Callable[[Path], bool]
-    evaluated: Callable[[Path, str | None], Listing | None]
+    evaluated: Callable[[Path, str | None], DataFolder | None]
 
 
 def files_in(folder: Path, root: Path, *, images: bool = True) -> list[Path]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 from rtx.datasets import ade, coco, voc
 from rtx.datasets.image_files import SUFFIXES
-from rtx.datasets.layout import Layout, Listing, files_in
+from rtx.datasets.layout import DataFolder, Layout, files_in
 from rtx.errors import DataError, unknown_name
 
 LAYOUTS: dict[str, Layout] = {row.name: row for row in (coco.LAYOUT, voc.LAYOUT, ade.LAYOUT)}
@@ -15,25 +15,6 @@ LAYOUTS: dict[str, Layout] = {row.name: row for row in (coco.LAYOUT, voc.LAYOUT,
 FOLDER = "folder"
 """Any folder of images, without labels."""
 CHOICES = ("auto", *LAYOUTS, FOLDER)
-
-
-@dataclass(frozen=True)
-class DataFolder:
-    """What is exported of a data folder.
-
-    Attributes:
-        root: the folder.
-        layout: name of the layout.
-        images: files to corrupt, relative to the root, sorted.
-        labels: files that go along unchanged, relative to the root, sorted.
-        notes: what a person must know about the choice.
-    """
-
-    root: Path
-    layout: str
-    images: tuple[Path, ...]
-    labels: tuple[Path, ...]
-    notes: tuple[str, ...] = ()
 
 
 def layout_of(root: Path) -> str | None:
@@ -60,11 +41,11 @@ def find_images(root: Path, layout: str = "auto", split: str | None = None) -> D
         raise unknown_name("layout", layout, place="rtx.datasets.layouts.CHOICES", choices=CHOICES)
     for name in (layout_of(root), FOLDER) if layout == "auto" else (layout,):
         if name == FOLDER:
-            found: Listing | None = Listing(files_in(root / split if split else root, root), [])
+            found: DataFolder | None = DataFolder(root, FOLDER, tuple(files_in(root / split if split else root, root)))
         else:
             found = LAYOUTS[name].evaluated(root, split) if name else None
-        if name and found and found.images:
-            return DataFolder(root, name, tuple(sorted(found.images)), tuple(sorted(found.labels)), found.notes)
+        if found and found.images:
+            return replace(found, images=tuple(sorted(found.images)), labels=tuple(sorted(found.labels)))
     asked = f" of layout {layout!r}" if layout != "auto" else ""
     asked += f" in split {split!r}" if split else ""
     raise DataError(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree
 
-from rtx.datasets.layout import Layout, Listing, files_in, some, unsaid
+from rtx.datasets.layout import DataFolder, Layout, files_in, some, unsaid
 from rtx.errors import DataError
 
 NAMES = (
@@ -220,7 +220,7 @@ def _recognised(root: Path) -> bool:
     return any(root.glob("VOC20*")) or (root / "VOCdevkit").is_dir() or (root / "JPEGImages").is_dir()
 
 
-def _evaluated(root: Path, split: str | None) -> Listing:
+def _evaluated(root: Path, split: str | None) -> DataFolder:
     homes = find_years(root)
     part = evaluated_part(homes, split)
     images: dict[str, list[Path]] = {stem: [] for stem in part.stems}
@@ -228,11 +228,12 @@ def _evaluated(root: Path, split: str | None) -> Listing:
     for path in files_in(folder, folder):
         images.get(path.with_suffix("").as_posix(), images.get(path.stem, [])).append(path)
     # A listed image that is not there stays in the list, for whoever reads it to name.
-    files = [path for stem, there in images.items() for path in there or [Path(f"{stem}.jpg")]]
+    files = (folder / path for stem, there in images.items() for path in there or [Path(f"{stem}.jpg")])
     labels = [part.listing, *(path for path in part.labels() if path.is_file())]
     others = ", ".join(home.name for home in homes if home != part.home)
     notes = (f"only {part.listing.stem} of {part.home.name}; {others} not",) if others else ()
-    return Listing([(folder / path).relative_to(root) for path in files], [p.relative_to(root) for p in labels], notes)
+    inside = [tuple(path.relative_to(root) for path in paths) for paths in (files, labels)]
+    return DataFolder(root, "voc", *inside, notes)
 
 
 LAYOUT = Layout("voc", "VOC (VOCdevkit/VOC2007/{JPEGImages,Annotations,ImageSets})", _recognised, _evaluated)

@@ -17,8 +17,7 @@ import numpy as np
 
 from rtx.errors import DataError
 
-Row = dict[str, Any]
-Tables = dict[str, list[Row]]
+Tables = dict[str, list[dict[str, Any]]]
 """`images`, `categories` and `annotations`, with what else the file holds."""
 
 SINGULAR = {"images": "image", "categories": "category", "annotations": "annotation"}
@@ -26,6 +25,7 @@ MMDET = ("annotations", "file_name", "width", "height", "id", "area")
 """What mmdet's reader needs beyond what scoring needs."""
 
 _LARGEST = 2**53  # whole numbers up to here are exact in every reader
+_FARTHEST = 10**6  # pycocotools fills memory with the outlines of larger shapes
 _SHORT = Repr()
 _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 60
 
@@ -49,7 +49,8 @@ def _box(value: Any) -> bool:
 
 def _outline(value: Any) -> bool:
     try:
-        return set(map(type, value)) <= {int, float} and math.isfinite(sum(value))
+        inside = not value or -_FARTHEST <= min(value) <= max(value) <= _FARTHEST
+        return set(map(type, value)) <= {int, float} and math.isfinite(sum(value)) and inside
     except (TypeError, OverflowError):
         return False
 
@@ -66,7 +67,7 @@ def _mask(value: Any) -> bool:
 
 
 def _side(value: Any) -> bool:
-    return _number(value) and value >= 1
+    return _number(value) and 1 <= value <= _FARTHEST
 
 
 def _text(value: Any) -> bool:
@@ -120,7 +121,7 @@ def check_tables(content: Any, place: str, *, need: Collection[str] = ()) -> Tab
     return tables
 
 
-def check_rows(rows: Any, kind: str, place: str, *, need: Collection[str] = ()) -> list[Row]:
+def check_rows(rows: Any, kind: str, place: str, *, need: Collection[str] = ()) -> list[dict[str, Any]]:
     """Check one of the three lists of an annotation file, see `read_tables`."""
     if not isinstance(rows, list):
         raise DataError(f"{place} has no list {kind}: not a COCO annotation file; copy the file again")
@@ -130,7 +131,7 @@ def check_rows(rows: Any, kind: str, place: str, *, need: Collection[str] = ()) 
             raise DataError(f"{place}: {one} number {n + 1} is {_SHORT.repr(row)}; it must be an object with an id")
         for field, (fits, wanted) in FIELDS[kind].items():
             value = row.get(field)
-            absent = value is None or (isinstance(value, list) and not value)
+            absent = value is None or (field in ("bbox", "segmentation") and value == [])
             if absent and field not in needed and (field not in row or field in _MAY_BE_NULL):
                 continue
             if not absent and fits(value):
@@ -148,7 +149,7 @@ def check_rows(rows: Any, kind: str, place: str, *, need: Collection[str] = ()) 
     return rows
 
 
-def unmatched(tables: Tables, field: str, place: str) -> list[Row]:
+def unmatched(tables: Tables, field: str, place: str) -> list[dict[str, Any]]:
     """Annotations whose `image_id` or `category_id` (`field`) is not in the file.
 
     Raises:
@@ -175,7 +176,7 @@ def unmatched(tables: Tables, field: str, place: str) -> list[Row]:
     return strange
 
 
-def read_lists(path: Path, *keys: str, need: Collection[str] = ()) -> tuple[list[Row], ...]:
+def read_lists(path: Path, *keys: str, need: Collection[str] = ()) -> tuple[list[dict[str, Any]], ...]:
     """Some of the lists of an annotation file, checked; no more than they are parsed where they are found at once.
 
     COCO's training annotations are 450 MB; its images and categories are a small part of them.

@@ -62,8 +62,8 @@ def read_truth(source: Path | Mapping[str, Any], *, place: str = "ground truth",
         strange = unmatched(tables, field, place)
         if strange and not quiet:
             log.warning(
-                "%s: %d of %d annotations have a %s that is not in the file, e.g. %r; they do not count",
-                *(place, len(strange), len(annotations), field, strange[0][field]),
+                "%s: the %s of %d of %d annotations is not in the file, e.g. %r; they do not count",
+                *(place, field, len(strange), len(annotations), strange[0][field]),
             )
     flat = sum(a["area"] <= 0 for a in annotations)
     if flat and not quiet:

@@ -43,7 +43,7 @@ WRONG: dict[str, dict[str, list[Any]]] = {
         "image_id": [None, [], {"a": 1}, math.nan],
         "category_id": [None, [4], 10**400],
         "bbox": [None, [], [1, 2, 3], [1, 2, 3, "4"], [1, 2, math.nan, 4], [1, 2, -3, 4], "1 2 3 4", 7, [[1, 2, 3, 4]]],
-        "area": ["big", [540], -1, math.inf, 10**400, True],
+        "area": ["big", [], [540], -1, math.inf, 10**400, True],
         "iscrowd": ["0", 2, [], None],
         "segmentation": [
             "outline",
@@ -52,6 +52,7 @@ WRONG: dict[str, dict[str, list[Any]]] = {
             [[1, "2"]],
             [[1, math.nan]],
             [[10**400, 1]],
+            [[10**8, 1, 2, 3, 4, 5]],
             {"size": [64], "counts": "a"},
             {"size": [64, 96], "counts": [3]},
             {"size": [64, 96], "counts": 7},
@@ -149,7 +150,7 @@ def test_annotations_of_nothing_are_named(tmp_path: Path, caplog: pytest.LogCapt
         content["annotations"][1][field] = 77
         caplog.clear()
         read_truth(written(path, content))
-        assert f"1 of 3 annotations have a {field} that is not in the file, e.g. 77" in caplog.text
+        assert f"the {field} of 1 of 3 annotations is not in the file, e.g. 77" in caplog.text
         assert [row["id"] for row in unmatched(content, field, "x")] == [2]
         for row in content["annotations"]:
             row[field] = 77

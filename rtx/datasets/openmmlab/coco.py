@@ -133,7 +133,7 @@ def _check_objects(found: Findings, tables: Tables, path: Path, node: Any, split
         try:
             if lost := unmatched(tables, field, str(path)):
                 ids = some(f"id {row['id']} ({row[field]!r})" for row in lost)
-                where.append(f"{path}: {len(lost)} annotations have a {field} that is not in the file, such as {ids}")
+                where.append(f"{path}: the {field} of {len(lost)} annotations is not in the file, such as {ids}")
         except DataError as error:
             found.problems.append(str(error))
     files = {row["id"]: row["file_name"] for row in tables["images"]}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import shutil
 from pathlib import Path
@@ -254,7 +255,7 @@ def test_coco_categories_that_are_not_there_are_said(tmp_path: Path, caplog: pyt
     edit(path, annotations=[{**rows[0], "category_id": 999}, *rows[1:]])
     with caplog.at_level(logging.WARNING):
         check_data(cfg, ["train"])
-    assert "1 annotations have a category_id that is not in the file, such as id 1 (999)" in caplog.text
+    assert "the category_id of 1 annotations is not in the file, such as id 1 (999)" in caplog.text
     edit(path, annotations=[{**rows[0], "category_id": str(rows[0]["category_id"])}, *rows[1:]])
     with pytest.raises(DataError, match="annotation 1 has the category_id '5', which is text"):
         check_data(cfg, ["train"])
@@ -271,6 +272,15 @@ def test_255_that_seems_to_stand_for_a_class_is_said(tmp_path: Path, caplog: pyt
         with caplog.at_level(logging.WARNING):
             look()
         assert re.search(r"hold class 1 and no other, and \d+% of their pixels are 255", caplog.text)
+
+
+def test_a_pipe_in_place_of_an_image_is_named(tmp_path: Path) -> None:
+    root, cfg = made("coco", tmp_path)
+    path = root / "val2017/000000000102.jpg"
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(DataError, match=r"102\.jpg \(it is no file\)"):
+        check_data(cfg)
 
 
 def test_only_some_images_of_a_large_training_split_are_opened_but_all_are_looked_for(tmp_path: Path) -> None:
