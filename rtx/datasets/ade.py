@@ -6,7 +6,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +154,7 @@ def settle(table: LabelTable, home: Path, folders: Iterable[str]) -> LabelTable:
         if table.reduce is not None and table.reduce != from_one:
             raise DataError(f"{place}: reduce_zero_label={table.reduce} contradicts its labels, which start at "
                             f"{min(table.labels)}")  # fmt: skip
-        return LabelTable(table.names, table.labels, table.void, from_one, table.colours)
+        return replace(table, reduce=from_one)
     reduce = table.reduce
     if reduce is None and table.void:
         reduce = 0 in table.void
@@ -168,7 +168,7 @@ def settle(table: LabelTable, home: Path, folders: Iterable[str]) -> LabelTable:
             )
         reduce = True
     first = 1 if reduce else 0
-    return LabelTable(table.names, tuple(range(first, n_classes + first)), table.void, reduce, table.colours)
+    return replace(table, labels=tuple(range(first, n_classes + first)), reduce=reduce)
 
 
 def label_maps(folder: Path) -> dict[str, Path]:

@@ -10,16 +10,21 @@ from rtx.datasets.image_files import SUFFIXES
 from rtx.datasets.layout import DataFolder, Layout, files_in
 from rtx.errors import DataError, unknown_name
 
-LAYOUTS: dict[str, Layout] = {row.name: row for row in (coco.LAYOUT, voc.LAYOUT, ade.LAYOUT)}
+
+def _folder(root: Path, split: str | None) -> DataFolder:
+    """Any folder of images, without labels; the split is a folder in it."""
+    return DataFolder(root, "folder", tuple(files_in(root / split if split else root, root)))
+
+
+FOLDER = Layout("folder", "images of any folder", lambda root: True, _folder)
+LAYOUTS: dict[str, Layout] = {row.name: row for row in (coco.LAYOUT, voc.LAYOUT, ade.LAYOUT, FOLDER)}
 """One line for a new layout; the first that recognises a folder reads it."""
-FOLDER = "folder"
-"""Any folder of images, without labels."""
-CHOICES = ("auto", *LAYOUTS, FOLDER)
+CHOICES = ("auto", *LAYOUTS)
 
 
 def layout_of(root: Path) -> str | None:
     """Which layout a folder has, None when it shows no sign of any."""
-    return next((name for name, row in LAYOUTS.items() if row.recognised(root)), None)
+    return next((name for name, row in LAYOUTS.items() if row is not FOLDER and row.recognised(root)), None)
 
 
 def find_images(root: Path, layout: str = "auto", split: str | None = None) -> DataFolder:
@@ -27,7 +32,7 @@ def find_images(root: Path, layout: str = "auto", split: str | None = None) -> D
 
     Args:
         root: the folder.
-        layout: one of `CHOICES`; `auto` takes the first that recognises the folder, else `folder`.
+        layout: one of `CHOICES`; `auto` takes the first that recognises the folder and finds images.
         split: what is evaluated, e.g. `val2017`, `test` or `validation`; the layout's own choice when None.
 
     Raises:
@@ -39,13 +44,11 @@ def find_images(root: Path, layout: str = "auto", split: str | None = None) -> D
         raise DataError(f"{root}: no such folder; check the path")
     if layout not in CHOICES:
         raise unknown_name("layout", layout, place="rtx.datasets.layouts.CHOICES", choices=CHOICES)
-    for name in (layout_of(root), FOLDER) if layout == "auto" else (layout,):
-        if name == FOLDER:
-            found: DataFolder | None = DataFolder(root, FOLDER, tuple(files_in(root / split if split else root, root)))
-        else:
-            found = LAYOUTS[name].evaluated(root, split) if name else None
-        if found and found.images:
-            return replace(found, images=tuple(sorted(found.images)), labels=tuple(sorted(found.labels)))
+    for name, row in LAYOUTS.items():
+        if layout == name or (layout == "auto" and row.recognised(root)):
+            found = row.evaluated(root, split)
+            if found and found.images:
+                return replace(found, images=tuple(sorted(found.images)), labels=tuple(sorted(found.labels)))
     asked = f" of layout {layout!r}" if layout != "auto" else ""
     asked += f" in split {split!r}" if split else ""
     raise DataError(

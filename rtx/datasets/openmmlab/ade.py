@@ -89,15 +89,13 @@ def _class_changes(table: LabelTable) -> tuple[dict[str, Any], list[str]]:
     notes = [f"{n_classes} classes from classes.json: {shown}"]
     first = 1 if table.reduce else 0
     plain = table.labels == tuple(range(first, n_classes + first))
-    if plain and table.reduce and set(table.void) <= {0, IGNORED}:
-        notes.append("label 0 is unlabelled (reduce_zero_label=True)")
-        return dict(type="BaseSegDataset", metainfo=meta, label_map=None, reduce_zero_label=True), notes
-    if plain and not table.reduce and set(table.void) <= {IGNORED}:
-        notes.append("labels count from 0 (reduce_zero_label=False)")
-        return dict(type="BaseSegDataset", metainfo=meta, label_map=None, reduce_zero_label=False), notes
+    if plain and set(table.void) <= {IGNORED, *range(first)}:
+        what = "label 0 is unlabelled" if table.reduce else "labels count from 0"
+        notes.append(f"{what} (reduce_zero_label={table.reduce})")
+        return dict(type="BaseSegDataset", metainfo=meta, label_map=None, reduce_zero_label=table.reduce), notes
     pairs = [[label, index] for index, label in enumerate(table.labels) if label != index]
     if plain:
-        others = sorted(set(table.void) | ({0} if table.reduce else set()))
+        others = sorted({*table.void, *range(first)})
     else:  # with gaps, a number that is no class could pass for one after the mapping
         others = [label for label in range(IGNORED) if label not in table.labels]
     pairs += [[label, IGNORED] for label in others if label not in table.labels and label != IGNORED]
@@ -118,15 +116,14 @@ def set_reduce(node: Any, value: bool) -> None:
             set_reduce(part, value)
 
 
-def check_ade(node: Any, split: str) -> Findings:
+def check_ade(node: Any, split: str, found: Findings) -> None:
     """Look for images without label maps, and numbers that are no class: they would crash the loss or pass for one."""
-    found = Findings()
     root = root_of(node)
     prefix = node.get("data_prefix") or {}
     images, labels = root / prefix.get("img_path", ""), root / prefix.get("seg_map_path", "")
     found.absent = [str(p.relative_to(root)) for p in (images, labels) if not p.is_dir()]
     if found.absent:
-        return found
+        return
     suffix, label_suffix = node.get("img_suffix", ".jpg"), node.get("seg_map_suffix", ".png")
     found.images = sorted(images.rglob(f"*{suffix}"))
     if not found.images:
@@ -134,8 +131,7 @@ def check_ade(node: Any, split: str) -> Findings:
     maps = [labels / path.relative_to(images).with_suffix(label_suffix) for path in found.images]
     lost = [path for path in maps if not path.is_file()]
     if lost:
-        found.problems.append(f"{len(lost)} of {len(maps)} label maps are missing: {some(lost)}")
-        return found
+        raise DataError(f"{len(lost)} of {len(maps)} label maps are missing: {some(lost)}")
     classes = (node.get("metainfo") or {}).get("classes")
     n_classes = 150 if classes is None else len(classes)
     mapped = {int(old) for old, _ in node.get("label_map") or ()}
@@ -153,7 +149,6 @@ def check_ade(node: Any, split: str) -> Findings:
         found.nothing_labelled(f"{labels}: its label maps", split)
     if warning := void_for_class(used, n_classes, no_class):
         found.warnings.append(warning)
-    return found
 
 
 LAYOUT = ConfigLayout(

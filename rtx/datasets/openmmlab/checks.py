@@ -54,11 +54,11 @@ def check_data(
                 continue
             done.add(key)
             family, root = FAMILIES[name], root_of(node)
+            found = Findings()
             try:
-                found = LAYOUTS[family].check(node, split)
+                LAYOUTS[family].check(node, split, found)
             except DataError as error:
-                problems.append(f"{split} data: {error}")
-                continue
+                found.problems.append(str(error))
             _look_at_images(found, split, max_train_images if split == "train" else None)
             for warning in found.warnings:
                 log.warning("%s data: %s", split, warning)

@@ -10,7 +10,6 @@ from mmengine.config import Config
 from rtx.datasets.coco import SPLIT_NAMES, category_names, find_file, image_folder, listed_names
 from rtx.datasets.layout import some
 from rtx.datasets.openmmlab.nodes import (
-    COUNTED,
     ConfigLayout,
     Findings,
     evaluators,
@@ -20,7 +19,7 @@ from rtx.datasets.openmmlab.nodes import (
     set_num_classes,
 )
 from rtx.errors import DataError
-from rtx.metrics.coco_file import MMDET, Tables, read_tables, unmatched
+from rtx.metrics.coco_file import MMDET, read_tables, unmatched
 from rtx.metrics.coco_truth import label_ids
 
 
@@ -89,60 +88,40 @@ def _coco_names() -> tuple[str, ...]:
     return tuple(CocoDataset.METAINFO["classes"])
 
 
-def check_coco(node: Any, split: str) -> Findings:
+def check_coco(node: Any, split: str, found: Findings) -> None:
     """Look for what mmdet's reader cannot use, or would leave out without a word."""
-    found = Findings()
     root = root_of(node)
     path = root / node["ann_file"]
     folder = root / (node.get("data_prefix") or {}).get("img", "")
     found.absent = [str(p.relative_to(root)) for p in (path, folder) if not p.exists()]
     if not path.exists():
-        return found
+        return
     masks = any(isinstance(step, dict) and step.get("with_mask") for step in node.get("pipeline") or ())
-    try:
-        tables = read_tables(path, need=(*MMDET, "segmentation") if masks else MMDET)
-    except DataError as error:
-        found.problems.append(str(error))
-        return found
-    if not tables["images"]:
-        found.problems.append(f"{path} lists no image; copy the file again or choose another --data-root")
-    elif not tables["annotations"]:
-        found.nothing_labelled(str(path), split)
-    else:
-        _check_objects(found, tables, path, node, split)
+    tables = read_tables(path, need=(*MMDET, "segmentation") if masks else MMDET)
+    files = {row["id"]: row["file_name"] for row in tables["images"]}
+    if not files:
+        raise DataError(f"{path} lists no image; copy the file again or choose another --data-root")
     if folder.is_dir():
-        found.images = [folder / row["file_name"] for row in tables["images"]]
-    return found
-
-
-def _check_objects(found: Findings, tables: Tables, path: Path, node: Any, split: str) -> None:
+        found.images = [folder / name for name in files.values()]
+    if not tables["annotations"]:
+        found.nothing_labelled(str(path), split)
+        return
     categories = {row["id"]: row["name"] for row in tables["categories"]}
     classes = (node.get("metainfo") or {}).get("classes") or _coco_names()
     if not set(categories.values()) & set(classes):
-        found.problems.append(
+        raise DataError(
             f"{path} has the categories {', '.join(list(categories.values())[:5])}, none of which the config knows "
             f"({len(classes)} classes from {classes[0]!r}); give the folder as --data-root, which takes the classes "
             "from the file"
         )
-    else:
-        try:  # mmdet numbers the labels through the classes that it finds: all after a missing one would be wrong
-            label_ids(categories, classes, str(path))
-        except DataError as error:
-            found.problems.append(str(error))
-    for field, where in (("image_id", found.problems), ("category_id", found.warnings)):
-        try:
-            if lost := unmatched(tables, field, str(path)):
-                ids = some(f"id {row['id']} ({row[field]!r})" for row in lost)
-                where.append(f"{path}: the {field} of {len(lost)} annotations is not in the file, such as {ids}")
-        except DataError as error:
-            found.problems.append(str(error))
-    files = {row["id"]: row["file_name"] for row in tables["images"]}
     empty = [row for row in tables["annotations"] if min(row["bbox"][2:]) <= 0 or row["area"] <= 0]
-    if empty:
-        found.warnings.append(
-            f"{path}: {len(empty)} boxes have no area ({some(files.get(r['image_id'], '?') for r in empty)}); "
-            + ("they are left out" if split == "train" else COUNTED)
-        )
+    found.no_area([files.get(row["image_id"], "?") for row in empty], split, "they are left out")
+    for field, where in (("image_id", found.problems), ("category_id", found.warnings)):
+        if lost := unmatched(tables, field, str(path)):
+            ids = some(f"id {row['id']} ({row[field]!r})" for row in lost)
+            where.append(f"{path}: the {field} of {len(lost)} annotations is not in the file, such as {ids}")
+    # mmdet numbers the labels through the classes that it finds: all after a missing one would be wrong.
+    label_ids(categories, classes, str(path))
 
 
 LAYOUT = ConfigLayout(

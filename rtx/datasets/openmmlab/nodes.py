@@ -12,9 +12,10 @@ from typing import Any
 
 from mmengine.config import Config
 
+from rtx.datasets.layout import some
+
 SPLIT_LOADERS = {"train": ("train_dataloader",), "val": ("val_dataloader", "test_dataloader")}
 EVALUATORS = ("val_evaluator", "test_evaluator")
-COUNTED = "they stay in the ground truth as objects that can hardly be found, as the stock scorers have it"
 
 
 @dataclass
@@ -35,10 +36,15 @@ class Findings:
 
     def nothing_labelled(self, where: str, split: str) -> None:
         """Add that there is no object: nothing to learn, or nothing to score."""
-        if split == "train":
-            self.problems.append(f"{where} has no object; there is nothing to learn")
-        else:
-            self.warnings.append(f"{where} has no object; every score will be undefined")
+        what = "there is nothing to learn" if split == "train" else "every score will be undefined"
+        (self.problems if split == "train" else self.warnings).append(f"{where} has no object; {what}")
+
+    def no_area(self, where: Sequence[object], split: str, left_out: str) -> None:
+        """Add that some boxes have no area: `where` names the image of each, `left_out` what training does to them."""
+        if where:
+            counted = "they stay in the ground truth as objects that can hardly be found, as the stock scorers have it"
+            what = left_out if split == "train" else counted
+            self.warnings.append(f"{len(where)} boxes have no area ({some(where)}); {what}")
 
 
 @dataclass(frozen=True)
@@ -48,14 +54,14 @@ class ConfigLayout:
     Attributes:
         types: data set classes that read it.
         adapt: point a config at a folder, in place; returns one note for each adaptation.
-        check: look at the files of a data set config of a split ("train" or "val"). Raises `DataError` for what leaves
-            no more to look at.
+        check: look at the files of a data set config of a split ("train" or "val") and add to the findings; a
+            `DataError` that it raises is one of them, and the last.
         wanted: what to get where nothing is there.
     """
 
     types: tuple[str, ...]
     adapt: Callable[[Config, Path], list[str]]
-    check: Callable[[Any, str], Findings]
+    check: Callable[[Any, str, Findings], None]
     wanted: str
 
 

@@ -7,9 +7,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from rtx.datasets.layout import some
 from rtx.datasets.openmmlab.nodes import (
-    COUNTED,
     ConfigLayout,
     Findings,
     add_import,
@@ -101,32 +99,23 @@ def _inside(path: Path, base: Path) -> str:
     return path.relative_to(base).as_posix()
 
 
-def check_voc(node: Any, split: str) -> Findings:
+def check_voc(node: Any, split: str, found: Findings) -> None:
     """Look for missing files, broken annotations, and objects that mmdet would leave out without a word."""
-    found = Findings()
     root = root_of(node)
     home = root / (node.get("data_prefix") or {}).get("sub_data_root", "")
     listing = root / node["ann_file"]
     if not listing.is_file():
         found.absent.append(node["ann_file"])
-        return found
+        return
     part = VocPart(home, listing, read_stems(listing))
     found.images = [home / "JPEGImages" / f"{stem}.jpg" for stem in part.stems]
-    try:
-        part.check_whole()
-        _check_objects(found, part, node, split)
-    except DataError as error:
-        found.problems.append(str(error))
-    return found
-
-
-def _check_objects(found: Findings, part: VocPart, node: Any, split: str) -> None:
-    objects = dict(zip(part.stems, read_all(part.labels()), strict=True))
-    names = {item.name for items in objects.values() for item in items}
+    part.check_whole()
+    objects = [(stem, o) for stem, row in zip(part.stems, read_all(part.labels()), strict=True) for o in row]
+    names = {item.name for _, item in objects}
     classes = (node.get("metainfo") or {}).get("classes") or NAMES
     strange = sorted(names - set(classes))
     if not names:
-        found.nothing_labelled(f"{part.listing}: its images' labels", split)
+        found.nothing_labelled(f"{listing}: its images' labels", split)
     elif len(strange) == len(names):
         found.problems.append(
             f"the labels are {', '.join(strange[:5])}, none of which the config knows ({len(classes)} classes from "
@@ -134,12 +123,8 @@ def _check_objects(found: Findings, part: VocPart, node: Any, split: str) -> Non
         )
     elif strange:
         found.warnings.append(f"objects of {', '.join(strange[:5])} are left out: the config has no such class")
-    empty = [stem for stem, items in objects.items() for item in items if item.empty]
-    if empty:
-        found.warnings.append(
-            f"{len(empty)} boxes have no area ({some(empty)}); "
-            + ("they are ignored, as all under bbox_min_size" if split == "train" else COUNTED)
-        )
+    empty = [stem for stem, item in objects if item.empty]
+    found.no_area(empty, split, "they are ignored, as all under bbox_min_size")
 
 
 LAYOUT = ConfigLayout(
