@@ -17,7 +17,7 @@ from pathlib import Path
 
 from rtx.corruptions import DEFAULT_ENGINE, ENGINES, expand
 from rtx.datasets.image_files import SUFFIXES
-from rtx.datasets.layouts import LAYOUTS
+from rtx.datasets.layouts import CHOICES
 from rtx.errors import BadValue, DataError
 from rtx.types import SEVERITIES, Condition
 
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--channel-order", choices=["rgb", "bgr_legacy"], default="rgb", help="what corruptions are given"
     )
-    parser.add_argument("--layout", choices=["auto", *LAYOUTS], default="auto", help="of a data folder")
+    parser.add_argument("--layout", choices=CHOICES, default="auto", help="of a data folder")
     parser.add_argument("--split", help="which images of a data folder: a folder of COCO, a list of VOC, ...")
     parser.add_argument("--limit", type=int, help="only the first images")
     parser.add_argument("--processes", type=int, default=1, help="images worked on at once")
@@ -71,16 +71,14 @@ def run(args: argparse.Namespace) -> int:
 def _sheet(args: argparse.Namespace, names: tuple[str, ...], settings) -> int:  # type: ignore[no-untyped-def]  # noqa: ANN001
     from dataclasses import replace
 
-    from rtx.datasets.image_files import encode, read_rgb
-    from rtx.datasets.sheet import contact_sheet
-    from rtx.files import write_whole
+    from rtx.datasets.image_files import read_rgb
+    from rtx.datasets.sheet import write_sheet
 
     if args.input.is_dir():
         raise BadValue(f"{args.input}: a contact sheet is of one image; name an image, or a folder as --out")
     image, _ = read_rgb(args.input)
     both = [settings, *([replace(settings, engine=args.compare)] if args.compare else [])]
-    sheet = contact_sheet(image, args.input.stem, names, sorted(set(args.severities)), both)
-    write_whole(args.out, encode(sheet, args.out.suffix, quality=args.quality), sync=False)
+    write_sheet(args.out, image, args.input.stem, names, sorted(set(args.severities)), both, quality=args.quality)
     print(f"{args.out}: {len(names)} corruptions x {len(set(args.severities))} severities of {args.input.name}")
     return 0
 
@@ -89,7 +87,8 @@ def _export(args: argparse.Namespace, conditions: list[Condition], settings) -> 
     from dataclasses import replace
 
     from rtx.datasets.export import MANIFEST, export
-    from rtx.datasets.layouts import DataFolder, find_images
+    from rtx.datasets.layout import DataFolder
+    from rtx.datasets.layouts import find_images
 
     out, source = args.out.resolve(), args.input.resolve()
     home = source if args.input.is_dir() else source.parent
@@ -104,7 +103,7 @@ def _export(args: argparse.Namespace, conditions: list[Condition], settings) -> 
     if args.input.is_dir():
         folder = find_images(args.input, args.layout, args.split)
     elif args.input.is_file():
-        folder = DataFolder(args.input.parent, "folder", (Path(args.input.name),), ())
+        folder = DataFolder(args.input.parent, "folder", (Path(args.input.name),))
     else:
         raise DataError(f"{args.input}: no such file or folder; check the path")
     if args.limit:

@@ -35,10 +35,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the demo; 1 when its numbers do not tell what they should."""
-    from rtx.demo.gallery import write_gallery
+    from rtx.corruptions import BENCHMARK
+    from rtx.corruptions.settings import Settings
+    from rtx.datasets.sheet import write_sheet
     from rtx.demo.plan import FULL, PREVIEW
+    from rtx.demo.scenes import render_scene
+    from rtx.demo.scenes_layouts import scene_name
     from rtx.demo.screen import Screen
     from rtx.demo.steps import STEPS, Demo
+    from rtx.types import SEVERITIES
 
     plan = PREVIEW if args.smoke else FULL
     out = args.out or Path("work_dirs") / ("demo_smoke" if args.smoke else "demo")
@@ -50,7 +55,8 @@ def run(args: argparse.Namespace) -> int:
     summaries = demo.run(screen)
     text = table(summaries)
     (out / "table.txt").write_text(text, encoding="utf-8")
-    write_gallery(out / "gallery.png", args.seed)
+    scene, name = render_scene(args.seed, "val", 0).image, scene_name("val", 0)
+    write_sheet(out / "gallery.png", scene, name, BENCHMARK, SEVERITIES, [Settings(seed=args.seed)])
     page = demo.report(screen)
     print("\n" + text)
     found = [] if args.smoke else doubts(summaries)
@@ -137,7 +143,7 @@ def ending(out: Path) -> str:
     files = {
         out / "report" / "report.html": "curves, heat map, example strips, tables: open it in a browser",
         out / "table.txt": "the table above",
-        out / "gallery.png": "one scene under the 15 corruptions",
+        out / "gallery.png": "one scene under the 15 corruptions, at each severity",
         out / "fixed" / "corruption_eval" / "table.md": "every cell of a transfer; also cells.csv, summary.json",
         out / "full": "a run folder: config, log, scalars, checkpoint, environment",
         out / "data": "the scenes in COCO, VOC and ADE20K layout",

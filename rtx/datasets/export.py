@@ -15,7 +15,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context, parent_process
 from pathlib import Path
@@ -26,7 +26,7 @@ import cv2
 
 from rtx.corruptions.settings import Settings, corrupt_as
 from rtx.datasets.image_files import encode, read_rgb
-from rtx.datasets.layouts import DataFolder
+from rtx.datasets.layout import DataFolder
 from rtx.errors import RtxError, RunConflict
 from rtx.files import write_whole
 from rtx.types import Condition
@@ -71,7 +71,7 @@ def export(
     """
     out.mkdir(parents=True, exist_ok=True)
     finished = _read_manifest(out, folder, settings)
-    jobs = []
+    tasks = []
     kept = 0
     for image in folder.images:
         written_of = {c: _source_of_finished(out, image, c, finished) for c in conditions}
@@ -80,44 +80,38 @@ def export(
         missing = [c for c in conditions if source is None or written_of[c] != source]
         kept += len(conditions) - len(missing)
         if missing:
-            jobs.append((folder.root, image, out, missing, settings))
+            tasks.append((folder.root, image, out, missing, settings))
     _copy_labels(folder, out, conditions)
     log.info("%d images, %d conditions: %d files to write, %d finished", len(folder.images), len(conditions),
-             sum(len(job[3]) for job in jobs), kept)  # fmt: skip
+             sum(len(task[3]) for task in tasks), kept)  # fmt: skip
     written, failed = 0, []
     start = last = time.monotonic()
     with (out / MANIFEST).open("a", encoding="utf-8") as manifest:
-        for done, (records, failures) in enumerate(_work(jobs, processes), start=1):
+        for done, (records, failures) in enumerate(_work(tasks, processes), start=1):
             for record in records:
                 manifest.write(json.dumps(record) + "\n")
             manifest.flush()
             written += len(records)
             failed += failures
             now = time.monotonic()
-            if progress is not None and (now - last > 0.5 or done == len(jobs)):
-                progress(done, len(jobs), now - start)
+            if progress is not None and (now - last > 0.5 or done == len(tasks)):
+                progress(done, len(tasks), now - start)
                 last = now
     return Outcome(written, kept, tuple(sorted(failed)))
 
 
-Job = tuple[Path, Path, Path, list[Condition], Settings]
-Result = tuple[list[dict[str, Any]], list[tuple[str, str]]]
+_ImageTask = tuple[Path, Path, Path, list[Condition], Settings]
+_Written = tuple[list[dict[str, Any]], list[tuple[str, str]]]
+"""Lines of the manifest, and (image, reason) of what failed."""
 
 
-def _work(jobs: Sequence[Job], processes: int) -> Iterator[Result]:
-    if processes <= 1 or len(jobs) <= 1:
-        yield from map(_export_image, jobs)
+def _work(tasks: Sequence[_ImageTask], processes: int) -> Iterator[_Written]:
+    if processes <= 1 or len(tasks) <= 1:
+        yield from map(_export_image, tasks)
         return
     # Fresh processes: a fork would copy OpenCV's thread pool in whatever state it is.
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_begin_worker) as pool:
-        waiting = list(reversed(jobs))
-        running = {pool.submit(_export_image, waiting.pop()) for _ in range(min(2 * processes, len(waiting)))}
-        while running:
-            done, running = wait(running, return_when=FIRST_COMPLETED)
-            for future in done:
-                if waiting:
-                    running.add(pool.submit(_export_image, waiting.pop()))
-                yield future.result()
+        yield from pool.map(_export_image, tasks)
 
 
 def _begin_worker() -> None:
@@ -133,9 +127,9 @@ def _begin_worker() -> None:
     Thread(target=end_with_parent, daemon=True).start()
 
 
-def _export_image(job: Job) -> Result:
+def _export_image(task: _ImageTask) -> _Written:
     """All missing conditions of one image, which is read once."""
-    root, relative, out, conditions, settings = job
+    root, relative, out, conditions, settings = task
     try:
         image, source_hash = read_rgb(root / relative)
         records = []

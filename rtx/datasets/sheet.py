@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from PIL import Image as Pillow
@@ -10,10 +11,27 @@ from PIL import ImageDraw, ImageFont
 
 from rtx.corruptions.registry import Image
 from rtx.corruptions.settings import Settings, corrupt_as
+from rtx.datasets.image_files import encode
+from rtx.files import write_whole
 from rtx.types import Condition
 
 _PAPER, _INK = (255, 255, 255), (20, 20, 20)
 _MARGIN = 6
+
+
+def write_sheet(
+    path: Path,
+    image: Image,
+    image_id: str,
+    corruptions: Sequence[str],
+    severities: Sequence[int],
+    settings: Sequence[Settings],
+    *,
+    quality: int | None = None,
+) -> None:
+    """Write a `contact_sheet` to an image file; `quality` is of JPEG, see `rtx.datasets.image_files.encode`."""
+    sheet = contact_sheet(image, image_id, corruptions, severities, settings)
+    write_whole(path, encode(sheet, path.suffix, quality=quality), sync=False)
 
 
 def contact_sheet(

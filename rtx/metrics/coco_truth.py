@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from rtx.errors import DataError
+from rtx.metrics.coco_file import check_tables, read_tables, unmatched
 
 log = logging.getLogger(__name__)
 
@@ -52,30 +52,19 @@ def read_truth(source: Path | Mapping[str, Any], *, place: str = "ground truth",
             what scoring needs.
     """
     if isinstance(source, Path):
-        place = str(source)
-        try:
-            content = json.loads(source.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise DataError(f"{place}: cannot be read as a COCO annotation file ({error})") from error
+        place, tables = str(source), read_tables(source)
     else:
-        content = source
-    try:
-        images = {entry["id"]: dict(entry) for entry in content["images"]}
-        categories = {entry["id"]: str(entry["name"]) for entry in content["categories"]}
-        annotations = [_checked(a, n + 1, place) for n, a in enumerate(content.get("annotations", []))]
-    except (KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{place}: not a COCO annotation file, {error!r} is missing or has another form") from error
-    for kind, ids in (("image", images), ("category", categories)):
-        entries = [entry["id"] for entry in content["images" if kind == "image" else "categories"]]
-        if len(entries) != len(ids):
-            twice = next(i for i, count in Counter(entries).items() if count > 1)
-            raise DataError(f"{place}: {kind} id {twice!r} is there twice, and only one would count; number them anew")
-    strange = [a for a in annotations if a["image_id"] not in images]
-    if strange and not quiet:
-        log.warning(
-            "%s: %d of %d annotations are of images that it does not list, e.g. %r; they do not count",
-            *(place, len(strange), len(annotations), strange[0]["image_id"]),
-        )
+        tables = check_tables(source, place)
+    images = {entry["id"]: dict(entry) for entry in tables["images"]}
+    categories = {entry["id"]: entry["name"] for entry in tables["categories"]}
+    annotations = [_completed(a, n + 1, place) for n, a in enumerate(tables["annotations"])]
+    for field in ("image_id", "category_id"):
+        strange = unmatched(tables, field, place)
+        if strange and not quiet:
+            log.warning(
+                "%s: the %s of %d of %d annotations is not in the file, e.g. %r; they do not count",
+                *(place, field, len(strange), len(annotations), strange[0][field]),
+            )
     flat = sum(a["area"] <= 0 for a in annotations)
     if flat and not quiet:
         log.info("%s: %d annotations of zero area count as objects that no detection can match", place, flat)
@@ -91,14 +80,21 @@ def category_ids(truth: CocoTruth, classes: Iterable[str]) -> tuple[int, ...]:
     Raises:
         DataError: a class is not in the file, or is there twice; every label after it would be scored wrongly.
     """
+    return label_ids(truth.categories, classes, truth.place)
+
+
+def label_ids(categories: Mapping[ImageId, str], classes: Iterable[str], place: str) -> tuple[int, ...]:
+    """The same from categories (id -> name, in the order of the file); `place` is what messages call the file."""
     wanted = list(classes)
-    ids = tuple(i for i, name in truth.categories.items() if name in set(wanted))
-    names = [truth.categories[i] for i in ids]
+    ids = tuple(i for i, name in categories.items() if name in set(wanted))
+    names = [categories[i] for i in ids]
     missing = [name for name in wanted if names.count(name) != 1]
     if missing:
-        raise DataError(f"{truth.place}: must hold each class once, but not so: {', '.join(missing)}")
+        near = get_close_matches(missing[0], set(categories.values()) - set(wanted), n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise DataError(f"{place}: must hold each class once, but not so: {', '.join(missing)}{hint}")
     if names != wanted:
-        log.warning("%s lists the classes in another order than the config; labels follow the file", truth.place)
+        log.warning("%s lists the classes in another order than the config; labels follow the file", place)
     return ids
 
 
@@ -125,19 +121,16 @@ def image_size(truth: CocoTruth, image_id: ImageId) -> tuple[int, int]:
     return int(image["height"]), int(image["width"])
 
 
-def _checked(annotation: Mapping[str, Any], number: int, place: str) -> dict[str, Any]:
-    name = f"{place}: annotation {annotation.get('id')!r} of image {annotation['image_id']!r}"
-    box = np.asarray(annotation["bbox"], dtype=float)
-    if box.shape != (4,) or not np.isfinite(box).all() or (box[2:] < 0).any():
-        raise DataError(f"{name} has the box {annotation['bbox']!r}; it must be left, top, width, height, not negative")
+def _completed(annotation: Mapping[str, Any], number: int, place: str) -> dict[str, Any]:
+    left, top, width, height = map(float, annotation["bbox"])
     area = annotation.get("area")
     return {
         "id": number,
-        "name": name,
+        "name": f"{place}: annotation {annotation.get('id')!r} of image {annotation['image_id']!r}",
         "image_id": annotation["image_id"],
         "category_id": annotation["category_id"],
-        "bbox": box.tolist(),
-        "area": float(box[2] * box[3] if area is None else area),
+        "bbox": [left, top, width, height],
+        "area": width * height if area is None else float(area),
         "iscrowd": int(annotation.get("iscrowd", 0)),
         "segmentation": annotation.get("segmentation"),
     }

@@ -32,8 +32,10 @@ def test_annotations_of_unknown_images_are_said(caplog: pytest.LogCaptureFixture
     with caplog.at_level(logging.WARNING):
         read_truth(FILE)
         assert not caplog.text
+        read_truth({**FILE, "annotations": [*FILE["annotations"], {"id": 2, "image_id": 3, **BOX}]})
+    assert "the image_id of 1 of 2 annotations is not in the file, e.g. 3" in caplog.text
+    with pytest.raises(DataError, match="annotation 2 has the image_id '1', which is text"):
         read_truth({**FILE, "annotations": [*FILE["annotations"], {"id": 2, "image_id": "1", **BOX}]})
-    assert "1 of 2 annotations are of images that it does not list, e.g. '1'" in caplog.text
 
 
 def test_a_test_set_that_filters_its_images_is_refused(made_coco: Path) -> None:

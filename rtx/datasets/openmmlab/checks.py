@@ -9,19 +9,17 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from rtx.datasets.openmmlab.checks_layouts import CHECKS, Findings, listing, root_of, spread
-from rtx.datasets.openmmlab.image_loader import JPEG_END, MIN_SIDE, PNG_END, damage, image_size
-from rtx.datasets.openmmlab.nodes import FAMILIES, SPLIT_LOADERS, split_data_sets, type_name
+from rtx.datasets.ade import spread
+from rtx.datasets.image_files import JPEG_END, PNG_END, damage, image_size
+from rtx.datasets.layout import some
+from rtx.datasets.openmmlab.image_loader import MIN_SIDE
+from rtx.datasets.openmmlab.nodes import SPLIT_LOADERS, Findings, root_of, split_data_sets, type_name
+from rtx.datasets.openmmlab.with_data import FAMILIES, LAYOUTS
 from rtx.errors import BadValue, DataError
 
 log = logging.getLogger(__name__)
 
 MAX_TRAIN_IMAGES = 5000  # files opened in a training split; all are looked for
-WANTED = {
-    "coco": "COCO 2017 (https://cocodataset.org/#download)",
-    "voc": "VOC 2007 and 2012 (http://host.robots.ox.ac.uk/pascal/VOC)",
-    "ade": "ADEChallengeData2016 (http://sceneparsing.csail.mit.edu)",
-}
 
 
 def check_data(
@@ -56,7 +54,11 @@ def check_data(
                 continue
             done.add(key)
             family, root = FAMILIES[name], root_of(node)
-            found = CHECKS[family](node, split)
+            found = Findings()
+            try:
+                LAYOUTS[family].check(node, split, found)
+            except DataError as error:
+                found.problems.append(str(error))
             _look_at_images(found, split, max_train_images if split == "train" else None)
             for warning in found.warnings:
                 log.warning("%s data: %s", split, warning)
@@ -76,7 +78,7 @@ def _missing(root: Path, family: str, names: Sequence[str]) -> str:
         what = f"data folder {str(root)!r} lacks {', '.join(names)} (looked in {root.absolute()})"
     else:
         what = f"data folder {str(root)!r} does not exist (looked for {root.absolute()} with {', '.join(names)} in it)"
-    return f"{what}; put {WANTED[family]} there, or give --data-root FOLDER"
+    return f"{what}; put {LAYOUTS[family].wanted} there, or give --data-root FOLDER"
 
 
 def _look_at_images(found: Findings, split: str, limit: int | None) -> None:
@@ -91,7 +93,7 @@ def _look_at_images(found: Findings, split: str, limit: int | None) -> None:
             missing.append(path)
     if missing:
         found.problems.append(
-            f"{len(missing)} of {len(found.images)} images are missing: {listing(missing)}; complete the folder or "
+            f"{len(missing)} of {len(found.images)} images are missing: {some(missing)}; complete the folder or "
             "take them out of the list"
         )
     gone = set(missing)
@@ -103,22 +105,23 @@ def _look_at_images(found: Findings, split: str, limit: int | None) -> None:
         verdicts = list(zip(there, pool.map(_examine, there), strict=True))
     bad = [f"{path} ({text})" for path, (text, _) in verdicts if text]
     if bad:
-        found.problems.append(f"{len(bad)} images are damaged: {listing(bad)}; copy them again")
+        found.problems.append(f"{len(bad)} images are damaged: {some(bad)}; copy them again")
     small = [f"{path} ({side} px)" for path, (text, side) in verdicts if not text and side < MIN_SIDE]
     if small and split == "train":
         found.warnings.append(
-            f"{len(small)} images are smaller than {MIN_SIDE} pixels: {listing(small)}; detection configs leave them "
-            "out"
+            f"{len(small)} images are smaller than {MIN_SIDE} pixels: {some(small)}; detection configs leave them out"
         )
     elif small:
         found.problems.append(
             f"{len(small)} images are smaller than {MIN_SIDE} pixels, which the corruptions cannot be applied to: "
-            f"{listing(small)}; take them out of the list or enlarge them"
+            f"{some(small)}; take them out of the list or enlarge them"
         )
 
 
 def _examine(path: Path) -> tuple[str | None, int]:
     """Return (what is wrong or None, length of the shorter side) of one image file."""
+    if not path.is_file():
+        return "it is no file", 0
     try:
         side = min(image_size(path))
         with path.open("rb") as file:

@@ -1,19 +1,26 @@
-"""COCO layout: annotation files by split, image folders, and category names that become the heads' classes."""
+"""COCO layout in a config: annotation files by split, image folders, and category names that become the classes."""
 
 from __future__ import annotations
 
-import json
-import re
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
-from rtx.datasets.openmmlab.nodes import evaluators, palette, put_data_sets, set_num_classes
+from rtx.datasets.coco import SPLIT_NAMES, category_names, find_file, image_folder, listed_names
+from rtx.datasets.layout import some
+from rtx.datasets.openmmlab.nodes import (
+    ConfigLayout,
+    Findings,
+    evaluators,
+    palette,
+    put_data_sets,
+    root_of,
+    set_num_classes,
+)
 from rtx.errors import DataError
-
-SPLIT_NAMES = {"train": ("train2017", "train"), "val": ("val2017", "val")}
-FILE_NAME = re.compile(r'"file_name"\s*:\s*("(?:[^"\\]|\\.)*")')
+from rtx.metrics.coco_file import MMDET, read_tables, unmatched
+from rtx.metrics.coco_truth import label_ids
 
 
 def adapt_coco(cfg: Config, root: Path) -> list[str]:
@@ -27,18 +34,18 @@ def adapt_coco(cfg: Config, root: Path) -> list[str]:
     names: dict[str, tuple[str, ...]] = {}
     for split, candidates in SPLIT_NAMES.items():
         files = [f"annotations/instances_{name}.json" for name in candidates]
-        found = next((n for n, file in enumerate(files) if (root / file).is_file()), None)
+        found = find_file(root, candidates)
+        name, file = found or (candidates[0], files[0])
+        folder = name
         if found is None:
             notes.append(f"no {' or '.join(files)}: the {split} split cannot be used")
-        elif found:
-            notes.append(f"{split} split from {files[found]}")
-        file = files[found or 0]
-        folder = candidates[found or 0]
-        if found is not None:
+        else:
+            if name != candidates[0]:
+                notes.append(f"{split} split from {file}")
             names[split] = category_names(root / file)
-            folder = image_folder(root, file, folder)
-            if folder != candidates[found]:
-                notes.append(f"{split} images from {folder or '.'}")
+            folder = image_folder(root, listed_names(root / file), name) or name
+            if folder != name:
+                notes.append(f"{split} images from {folder}")
         put_data_sets(cfg, split, [dict(data_root=str(root), ann_file=file, data_prefix=dict(img=f"{folder}/"))])
         if split == "val":
             for node in evaluators(cfg):
@@ -56,17 +63,13 @@ def adapt_coco(cfg: Config, root: Path) -> list[str]:
             f"{root}: the train and val annotation files list different categories ({', '.join(differ[:5])}); "
             "labels would not mean the same in both"
         )
-    return notes + fit_classes(cfg, next(iter(names.values())))
+    return notes + _fit_classes(cfg, next(iter(names.values())))
 
 
-def fit_classes(cfg: Config, classes: tuple[str, ...]) -> list[str]:
+def _fit_classes(cfg: Config, classes: tuple[str, ...]) -> list[str]:
     """Give the data sets and heads of a detection config these classes; return what changed."""
-    from mmdet.datasets import CocoDataset
-
-    if classes == tuple(CocoDataset.METAINFO["classes"]):
-        meta = None  # what the data set class has by itself
-    else:
-        meta = dict(classes=classes, palette=palette(len(classes)))
+    # What the data set class has by itself needs no metainfo.
+    meta = None if classes == _coco_names() else dict(classes=classes, palette=palette(len(classes)))
     for split in ("train", "val"):
         put_data_sets(cfg, split, [dict(metainfo=meta)])
     heads = set_num_classes(cfg.get("model"), len(classes))
@@ -79,89 +82,51 @@ def fit_classes(cfg: Config, classes: tuple[str, ...]) -> list[str]:
     return notes
 
 
-def category_names(path: Path) -> tuple[str, ...]:
-    """Return the category names in the order of the file, which is the order in which mmdet numbers them.
+def _coco_names() -> tuple[str, ...]:
+    from mmdet.datasets import CocoDataset
 
-    Raises:
-        DataError: the file is no COCO annotation file, or a name occurs twice.
-    """
-    rows = load_part(path, "categories")
-    try:
-        names = tuple(str(row["name"]) for row in rows)
-        ids = [int(row["id"]) for row in rows]
-    except (TypeError, KeyError, ValueError) as error:
-        raise DataError(f"{path}: a category lacks `id` or `name`; this is no COCO annotation file") from error
-    if not names:
-        raise DataError(f"{path}: the list of categories is empty; there is nothing to detect")
-    if len(set(names)) != len(names) or len(set(ids)) != len(ids):
-        raise DataError(f"{path}: a category name or id occurs twice; give each its own")
-    return names
+    return tuple(CocoDataset.METAINFO["classes"])
 
 
-def load_part(path: Path, key: str) -> list[Any]:
-    """Return one top-level list of a JSON file, parsing no more than it if it can be found at once.
-
-    COCO's training annotations are 450 MB; its categories are the last kilobytes.
-
-    Raises:
-        DataError: the file is no JSON object with that list.
-    """
-    text = read_text(path)
-    start = text.rfind(f'"{key}"')
-    colon = text.find(":", start)
-    if start >= 0 and colon >= 0:
-        try:
-            value, _ = json.JSONDecoder().raw_decode(text, len(text) - len(text[colon + 1 :].lstrip()))
-            if isinstance(value, list):
-                return value
-        except ValueError:
-            pass  # the key stands elsewhere too, or the file is broken: the full parse decides
-    value = load_json(path).get(key)
-    if not isinstance(value, list):
-        raise DataError(f"{path}: there is no list {key!r}; this is no COCO annotation file")
-    return value
-
-
-def read_text(path: Path) -> str:
-    """Return a text file.
-
-    Raises:
-        DataError: it cannot be read.
-    """
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read ({error}); copy the file again") from error
-
-
-def load_json(path: Path) -> dict[str, Any]:
-    """Return a JSON object.
-
-    Raises:
-        DataError: the file cannot be read or holds something else.
-    """
-    text = read_text(path)
-    try:
-        value = json.loads(text)
-    except ValueError as error:
-        place = "the file is empty" if not text.strip() else str(error)
-        raise DataError(f"{path} is no JSON ({place}); copy the file again") from error
-    if not isinstance(value, dict):
-        raise DataError(f"{path} holds a {type(value).__name__}, not a JSON object; this is no COCO annotation file")
-    return value
+def check_coco(node: Any, split: str, found: Findings) -> None:
+    """Look for what mmdet's reader cannot use, or would leave out without a word."""
+    root = root_of(node)
+    path = root / node["ann_file"]
+    folder = root / (node.get("data_prefix") or {}).get("img", "")
+    found.absent = [str(p.relative_to(root)) for p in (path, folder) if not p.exists()]
+    if not path.exists():
+        return
+    masks = any(isinstance(step, dict) and step.get("with_mask") for step in node.get("pipeline") or ())
+    tables = read_tables(path, need=(*MMDET, "segmentation") if masks else MMDET)
+    files = {row["id"]: row["file_name"] for row in tables["images"]}
+    if not files:
+        raise DataError(f"{path} lists no image; copy the file again or choose another --data-root")
+    if folder.is_dir():
+        found.images = [folder / name for name in files.values()]
+    if not tables["annotations"]:
+        found.nothing_labelled(str(path), split)
+        return
+    categories = {row["id"]: row["name"] for row in tables["categories"]}
+    classes = (node.get("metainfo") or {}).get("classes") or _coco_names()
+    if not set(categories.values()) & set(classes):
+        raise DataError(
+            f"{path} has the categories {', '.join(list(categories.values())[:5])}, none of which the config knows "
+            f"({len(classes)} classes from {classes[0]!r}); give the folder as --data-root, which takes the classes "
+            "from the file"
+        )
+    empty = [row for row in tables["annotations"] if min(row["bbox"][2:]) <= 0 or row["area"] <= 0]
+    found.no_area([files.get(row["image_id"], "?") for row in empty], split, "they are left out")
+    for field, where in (("image_id", found.problems), ("category_id", found.warnings)):
+        if lost := unmatched(tables, field, str(path)):
+            ids = some(f"id {row['id']} ({row[field]!r})" for row in lost)
+            where.append(f"{path}: the {field} of {len(lost)} annotations is not in the file, such as {ids}")
+    # mmdet numbers the labels through the classes that it finds: all after a missing one would be wrong.
+    label_ids(categories, classes, str(path))
 
 
-def image_folder(root: Path, ann_file: str, split: str) -> str:
-    """Return the folder, relative to `root`, that holds the first image of an annotation file.
-
-    The folder named like the split where none does, so that the check can say what is missing.
-    """
-    first = FILE_NAME.search(read_text(root / ann_file))
-    if first is None:
-        return split
-    name = json.loads(first.group(1))
-    other = split.removesuffix("2017") if split.endswith("2017") else f"{split}2017"
-    for folder in (split, other, f"images/{split}", f"images/{other}", "images", "."):
-        if (root / folder / name).is_file():
-            return folder
-    return split
+LAYOUT = ConfigLayout(
+    types=("CocoDataset",),
+    adapt=adapt_coco,
+    check=check_coco,
+    wanted="COCO 2017 (https://cocodataset.org/#download)",
+)

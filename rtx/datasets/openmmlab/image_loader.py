@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import copy
 import io
-from pathlib import Path
 from typing import Any
 
 import mmcv
@@ -20,48 +19,15 @@ import numpy as np
 from mmcv.transforms import LoadImageFromFile
 from mmengine.config import Config
 from mmengine.registry import TRANSFORMS
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
+from rtx.datasets.image_files import damage
 from rtx.datasets.openmmlab.nodes import add_import
 from rtx.errors import DataError
 
 LOADER = "LoadImageChecked"
 MODULE = "rtx.datasets.openmmlab.image_loader"
 MIN_SIDE = 32  # The corruptions of ImageNet-C are not defined for anything smaller.
-JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
-PNG_START, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
-
-
-def damage(content: bytes) -> str | None:
-    """Say what is wrong with the bytes of an image file, None if nothing is.
-
-    JPEG and PNG files that end with their end marker pass without being decoded (microseconds); everything else is
-    decoded once by Pillow (about 10 ms a megapixel). Damage in the middle of a file that ends well is not found here.
-
-    Args:
-        content: the whole file.
-
-    Example:
-        >>> damage(b"")
-        'the file is empty'
-        >>> damage(b"<html>")
-        'this is no image that Pillow can read'
-    """
-    if not content:
-        return "the file is empty"
-    if content.startswith(JPEG_START) and content.endswith(JPEG_END):
-        return None
-    if content.startswith(PNG_START) and content.endswith(PNG_END):
-        return None
-    try:
-        with Image.open(io.BytesIO(content)) as image:
-            image.load()
-    except UnidentifiedImageError:
-        return "this is no image that Pillow can read"
-    except (OSError, SyntaxError, ValueError) as error:
-        return f"the file is truncated or damaged ({error})"
-    # Pillow decodes all pixels of a PNG before it misses the end marker; libpng, inside OpenCV, would refuse the file.
-    return "the file is truncated (no PNG end marker)" if content.startswith(PNG_START) else None
 
 
 def differs_with_pillow(content: bytes) -> str | None:
@@ -142,19 +108,3 @@ def _swap(node: Any) -> None:
     elif isinstance(node, (list, tuple)):
         for value in node:
             _swap(value)
-
-
-def image_size(path: Path) -> tuple[int, int]:
-    """Return (height, width) from the header of an image file, without decoding it.
-
-    Raises:
-        DataError: the file is missing or no image.
-    """
-    try:
-        with Image.open(path) as image:
-            width, height = image.size
-    except FileNotFoundError as error:
-        raise DataError(f"image {path} is missing") from error
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"image {path} is no image that Pillow can read") from error
-    return height, width

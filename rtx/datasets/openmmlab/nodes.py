@@ -5,21 +5,69 @@ from __future__ import annotations
 import colorsys
 import copy
 import importlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
+from rtx.datasets.layout import some
+
 SPLIT_LOADERS = {"train": ("train_dataloader",), "val": ("val_dataloader", "test_dataloader")}
 EVALUATORS = ("val_evaluator", "test_evaluator")
-FAMILIES = {
-    "CocoDataset": "coco",
-    "VOCDataset": "voc",
-    "XMLDataset": "voc",
-    "ADE20KDataset": "ade",
-    "BaseSegDataset": "ade",
-    "MappedSegDataset": "ade",
-}
+
+
+@dataclass
+class Findings:
+    """What a check of one data set found.
+
+    Attributes:
+        absent: files and folders that are not there, relative to the data root.
+        problems: what ends the run.
+        warnings: what is logged.
+        images: the image files, to be looked at next.
+    """
+
+    absent: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    images: list[Path] = field(default_factory=list)
+
+    def nothing_labelled(self, where: str, split: str) -> None:
+        """Add that there is no object: nothing to learn, or nothing to score."""
+        what = "there is nothing to learn" if split == "train" else "every score will be undefined"
+        (self.problems if split == "train" else self.warnings).append(f"{where} has no object; {what}")
+
+    def no_area(self, where: Sequence[object], split: str, left_out: str) -> None:
+        """Add that some boxes have no area: `where` names the image of each, `left_out` what training does to them."""
+        if where:
+            counted = "they stay in the ground truth as objects that can hardly be found, as the stock scorers have it"
+            what = left_out if split == "train" else counted
+            self.warnings.append(f"{len(where)} boxes have no area ({some(where)}); {what}")
+
+
+@dataclass(frozen=True)
+class ConfigLayout:
+    """A data layout in configs; a new one is a file with its row, and a line in `rtx.datasets.openmmlab.with_data`.
+
+    Attributes:
+        types: data set classes that read it.
+        adapt: point a config at a folder, in place; returns one note for each adaptation.
+        check: look at the files of a data set config of a split ("train" or "val") and add to the findings; a
+            `DataError` that it raises is one of them, and the last.
+        wanted: what to get where nothing is there.
+    """
+
+    types: tuple[str, ...]
+    adapt: Callable[[Config, Path], list[str]]
+    check: Callable[[Any, str, Findings], None]
+    wanted: str
+
+
+def root_of(node: Any) -> Path:
+    """Return the data root of a data set config."""
+    return Path(node.get("data_root") or ".")
 
 
 def type_name(node: Any) -> str:

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Callable
 from pathlib import Path
 
 from mmengine.config import Config
 
-from rtx.datasets.openmmlab.ade import adapt_ade
-from rtx.datasets.openmmlab.coco import adapt_coco
-from rtx.datasets.openmmlab.nodes import FAMILIES, split_data_sets, type_name
-from rtx.datasets.openmmlab.voc import adapt_voc
+from rtx.datasets.layouts import LAYOUTS as FORMS
+from rtx.datasets.layouts import layout_of
+from rtx.datasets.openmmlab import ade, coco, voc
+from rtx.datasets.openmmlab.nodes import ConfigLayout, split_data_sets, type_name
 from rtx.errors import DataError
 
 log = logging.getLogger(__name__)
 
-ADAPTERS: dict[str, Callable[[Config, Path], list[str]]] = {"coco": adapt_coco, "voc": adapt_voc, "ade": adapt_ade}
-LAYOUTS = {
-    "coco": "COCO (annotations/instances_*.json and image folders)",
-    "voc": "VOC (VOCdevkit/VOC2007/{JPEGImages,Annotations,ImageSets})",
-    "ade": "ADE20K (images/{training,validation}, annotations/{training,validation})",
-}
+LAYOUTS: dict[str, ConfigLayout] = {"coco": coco.LAYOUT, "voc": voc.LAYOUT, "ade": ade.LAYOUT}
+"""The same names as in `rtx.datasets.layouts`."""
+FAMILIES = {kind: name for name, row in LAYOUTS.items() for kind in row.types}
 
 
 def with_data(cfg: Config, data_root: str | Path) -> Config:
@@ -48,11 +44,11 @@ def with_data(cfg: Config, data_root: str | Path) -> Config:
     there = layout_of(root)
     if there is not None and there != family:
         raise DataError(
-            f"data folder {str(root)!r} has the layout {LAYOUTS[there]}, but the config reads {LAYOUTS[family]}; "
+            f"data folder {str(root)!r} has the layout {FORMS[there].form}, but the config reads {FORMS[family].form}; "
             "choose a config of the same kind as the data, or another --data-root"
         )
     out: Config = copy.deepcopy(cfg)
-    notes = ADAPTERS[family](out, root)
+    notes = LAYOUTS[family].adapt(out, root)
     for note in notes:
         log.info("data %s: %s", root, note)
     out.data_root = str(root)
@@ -73,18 +69,6 @@ def family_of(cfg: Config) -> str:
     if name not in FAMILIES:
         raise DataError(
             f"the config reads a {name or 'data set without a type'}; "
-            f"rtx/datasets/openmmlab/nodes.py knows {', '.join(FAMILIES)}"
+            f"rtx/datasets/openmmlab/with_data.py knows {', '.join(FAMILIES)}"
         )
     return FAMILIES[name]
-
-
-def layout_of(root: Path) -> str | None:
-    """Return which layout a folder has, None when it shows no sign of any."""
-    if any((root / "annotations").glob("*.json")):
-        return "coco"
-    if any(root.glob("VOC20*")) or (root / "VOCdevkit").is_dir() or (root / "JPEGImages").is_dir():
-        return "voc"
-    for home in (root, root / "ADEChallengeData2016"):
-        if (home / "images").is_dir() and (home / "annotations").is_dir():
-            return "ade"
-    return None

@@ -15,8 +15,10 @@ from mmengine.registry import DATASETS, TRANSFORMS, init_default_scope
 from mmengine.structures import BaseDataElement, PixelData
 
 from rtx.datasets.class_folders import class_folders
+from rtx.datasets.layouts import layout_of
+from rtx.datasets.openmmlab.checks import check_data
 from rtx.datasets.openmmlab.image_loader import LoadImageChecked
-from rtx.datasets.openmmlab.with_data import layout_of, with_data
+from rtx.datasets.openmmlab.with_data import with_data
 from rtx.errors import BadValue
 from rtx.evaluation.models.adapters import CLASS_FOLDERS, Adapter
 from rtx.metrics.coco_truth import read_truth
@@ -94,6 +96,7 @@ def config_for(
     if layout in ("coco", "voc"):
         names = [name for name in names if classes is None or name in classes]
         cfg.test_dataloader.dataset.metainfo = dict(classes=names)
+    check_data(cfg, ["val"])
     adapter.bind(names)
     return cfg
 

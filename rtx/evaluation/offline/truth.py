@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from rtx.datasets.ade import label_maps, labels_in, void_for_class
 from rtx.errors import BadValue, DataError
 from rtx.metrics import coco, miou
 from rtx.metrics.coco_truth import ImageId, category_ids, read_truth, truth_rows
@@ -180,12 +181,8 @@ class LabelFolder(Truth):
     def __init__(
         self, path: Path, n_classes: int, *, ignore_index: int = miou.IGNORE_INDEX, reduce_zero_label: bool = False
     ) -> None:
-        files = [p for p in sorted(path.rglob("*")) if p.suffix.lower() in MAP_SUFFIXES] if path.is_dir() else []
-        self.files = {p.stem: p for p in files}
+        self.files = label_maps(path)
         self.n_images = len(self.files)
-        if not files or len(files) != len(self.files):
-            what = "holds two label maps of one name" if files else "is no folder of label maps"
-            raise DataError(f"{path}: {what}; give the folder of the ground truth of the evaluated images")
         if n_classes < 1:
             raise BadValue(f"{n_classes} classes: must be 1 or more")
         if reduce_zero_label and (n_classes > 254 or 0 <= ignore_index < n_classes):
@@ -193,6 +190,9 @@ class LabelFolder(Truth):
                 f"reduce_zero_label with {n_classes} classes and ignored label {ignore_index}: it is a rule of 8-bit "
                 "label maps of at most 254 classes, and what it ignores must be no class; leave it at 255"
             )
+        warning = void_for_class(labels_in(list(self.files.values())), n_classes, [0] if reduce_zero_label else [])
+        if warning and ignore_index == miou.IGNORE_INDEX:
+            log.warning("%s", warning)
         self.place = str(path)
         names = [str(n) for n in range(n_classes)]
         self.metric = miou.MeanIoU(names, ignore_index=ignore_index, reduce_zero_label=reduce_zero_label)

@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import numpy as np
 
-from rtx.errors import BadValue, DataError, unknown_name
+from rtx.datasets.voc import VocObject, class_names, evaluated_part, find_years, read_all, train_parts
+from rtx.errors import BadValue, unknown_name
 from rtx.evaluation.offline.truth import Truth, by_image, entry_files, kept_broken, kept_images
 from rtx.metrics import coco, voc
 from rtx.metrics.coco_truth import ImageId
@@ -21,12 +20,6 @@ from rtx.metrics.metric import truth_sha256
 from rtx.results.predictions import read_detections
 
 log = logging.getLogger(__name__)
-
-NAMES = (
-    *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog"),
-    *("horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
-)
-SPLITS = ("test", "val")
 
 Row = tuple[tuple[float, float, float, float], float, int]
 
@@ -40,8 +33,8 @@ class VocFolder(Truth):
     Args:
         path: holds `VOCdevkit`, or years (`VOC2007`), or is one year.
         split: name of the split file; `test` of the first year that has one, else `val`, when None.
-        classes: class names in the order of the labels; VOC's twenty when all labels are among them, else the labels'
-            names in alphabetic order, when None.
+        classes: class names in the order of the labels; when None, VOC's twenty or the names in the labels of the
+            training and evaluated splits, see `rtx.datasets.voc.class_names`.
         headline: the definition of AP that P, mPC and rPC are made of.
         backend: which package scores COCO's definition.
     """
@@ -58,23 +51,17 @@ class VocFolder(Truth):
         headline: str = "AP50_07",
         backend: str | None = None,
     ) -> None:
-        homes = _years(path)
-        home, listing = _listing(path, homes, split)
-        names = [line.split()[0] for line in listing.read_text(encoding="utf-8").splitlines() if line.strip()]
-        files = [home / "Annotations" / f"{name}.xml" for name in names]
-        absent = [file for file in files if not file.is_file()]
-        if absent or not files:
-            what = f"{len(absent)} annotations are missing, the first is {absent[0]}" if absent else "lists no image"
-            raise DataError(f"{listing}: {what}; complete the folder")
-        with ThreadPoolExecutor(8) as pool:
-            contents = list(pool.map(Path.read_bytes, files))
-            objects = list(pool.map(_objects, files, contents))
-        self.classes = tuple(classes) if classes else _class_names(homes, [row[0] for rows in objects for row in rows])
+        homes = find_years(path)
+        part = evaluated_part(homes, split)
+        part.check_whole()
+        names = part.stems
+        objects = read_all(part.labels())
+        self.classes = tuple(classes) if classes else class_names([*train_parts(homes, part), part])
         index = {name: n for n, name in enumerate(self.classes)}
         self.truth = [_truth(name, rows, index) for name, rows in zip(names, objects, strict=True)]
-        self.place, self.n_images = str(listing), len(names)
+        self.place, self.n_images = str(part.listing), len(names)
         self.metric = voc.VocAP(self.truth, self.classes, headline=headline, backend=backend)
-        log.info("%s: %d images, %d classes", listing, len(names), len(self.classes))
+        log.info("%s: %d images, %d classes", part.listing, len(names), len(self.classes))
 
     @property
     def names(self) -> frozenset[str]:
@@ -170,72 +157,13 @@ class VocFolder(Truth):
         return box, score, self.classes.index(name)
 
 
-def _years(path: Path) -> list[Path]:
-    for base in (path, path / "VOCdevkit"):
-        years = sorted(p for p in base.glob("VOC20*") if p.is_dir()) if base.is_dir() else []
-        if years:
-            return years
-    if (path / "Annotations").is_dir():
-        return [path]
-    raise DataError(f"{path}: no VOC data set; give the folder that holds VOCdevkit, or VOC2007, or one year itself")
-
-
-def _listing(path: Path, homes: Sequence[Path], split: str | None) -> tuple[Path, Path]:
-    for name in (split,) if split else SPLITS:
-        for home in homes:
-            listing = home / "ImageSets" / "Main" / f"{name}.txt"
-            if listing.is_file():
-                return home, listing
-    wanted = split or " or ".join(SPLITS)
-    raise DataError(f"{path}: no ImageSets/Main/{wanted}.txt in {', '.join(h.name for h in homes)}; give --split")
-
-
-Object = tuple[str, tuple[int, int, int, int], bool]
-
-
-def _objects(path: Path, content: bytes) -> list[Object]:
-    try:
-        found = []
-        for node in ElementTree.fromstring(content).findall("object"):
-            # Whole numbers minus 1, as mmdet reads them; some tools write fractions.
-            box = [int(float(node.findtext(f"bndbox/{key}", ""))) - 1 for key in ("xmin", "ymin", "xmax", "ymax")]
-            found.append(
-                (
-                    node.findtext("name", ""),
-                    (box[0], box[1], box[2], box[3]),
-                    bool(int(node.findtext("difficult") or 0)),
-                )
-            )
-        return found
-    except (ElementTree.ParseError, ValueError) as error:
-        raise DataError(f"{path} is no VOC annotation ({error}); copy the file again") from error
-
-
-def _class_names(homes: Sequence[Path], evaluated: Sequence[str]) -> tuple[str, ...]:
-    """VOC's twenty, or the labels' names; a class may have objects in training images only."""
-    if set(evaluated) <= set(NAMES):
-        return NAMES
-    names = {
-        row[0]
-        for home in homes
-        for p in sorted((home / "Annotations").glob("*.xml"))
-        for row in _objects(p, p.read_bytes())
-    }
-    if names & set(NAMES):
-        raise DataError(
-            f"{homes[0]}: classes {min(names - set(NAMES))!r} and {min(names & set(NAMES))!r}: some are VOC's and some "
-            "are not; give --classes"
-        )
-    return tuple(sorted(names))
-
-
-def _truth(name: str, rows: Sequence[Object], index: Mapping[str, int]) -> voc.VocTruth:
-    counted = [row for row in rows if row[0] in index]  # others are no objects, as for mmdet
+def _truth(name: str, objects: Sequence[VocObject], index: Mapping[str, int]) -> voc.VocTruth:
+    counted = [item for item in objects if item.name in index]  # others are no objects, as for mmdet
     return voc.VocTruth(
         name,
-        np.array([box for _, box, _ in counted], np.float32).reshape(-1, 4),
-        np.array([index[label] for label, *_ in counted], np.int64),
-        np.array([difficult for *_, difficult in counted], bool),
+        np.array([item.box for item in counted], np.float32).reshape(-1, 4),
+        np.array([index[item.name] for item in counted], np.int64),
+        np.array([item.difficult for item in counted], bool),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import shutil
 from pathlib import Path
@@ -22,6 +23,7 @@ from mmengine.config import Config
 
 from rtx.datasets.openmmlab.checks import check_data
 from rtx.datasets.openmmlab.with_data import with_data
+from rtx.evaluation.offline.truth import LabelFolder
 
 CONFIGS = Path(__file__).resolve().parents[3] / "configs"
 LEAF = {"coco": "maskrcnn_r50_coco", "voc": "fasterrcnn_r50_voc", "ade": "upernet_r50_ade20k"}
@@ -161,7 +163,7 @@ def test_labels_that_are_no_class_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"made_00002\.png has the number 9, but the config has 4 classes"):
         check_data(cfg)
     Image.fromarray(np.dstack([labels] * 3)).save(path)
-    with pytest.raises(DataError, match=r"made_00002\.png has 3 channels"):
+    with pytest.raises(DataError, match=r"made_00002\.png: .* must have one channel"):
         check_data(cfg)
 
 
@@ -221,6 +223,64 @@ def test_coco_boxes_without_area_are_warned_of(tmp_path: Path, caplog: pytest.Lo
     with caplog.at_level(logging.WARNING):
         check_data(cfg)
     assert "1 boxes have no area (000000000001.jpg)" in caplog.text
+
+
+def test_coco_fields_that_mmdet_needs_are_named_before_work(tmp_path: Path) -> None:
+    root, cfg = made("coco", tmp_path)
+    path = root / "annotations/instances_train2017.json"
+    rows = json.loads(path.read_text())["annotations"]
+    for field, message in (
+        ("area", r"annotation 1 of image 1 has no area"),
+        ("bbox", r"annotation 1 of image 1 has no box"),
+        ("segmentation", r"annotation 1 of image 1 has no segmentation"),
+    ):
+        edit(path, annotations=[{k: v for k, v in rows[0].items() if k != field}, *rows[1:]])
+        with pytest.raises(DataError, match=message):
+            check_data(cfg, ["train"])
+    boxes = with_data(Config.fromfile(CONFIGS / "fasterrcnn_r50_coco.py"), root)
+    check_data(boxes, ["train"])  # it reads no masks
+
+
+def test_a_misspelt_class_is_named_before_training(tmp_path: Path) -> None:
+    _, cfg = made("coco", tmp_path)
+    cfg.train_dataloader.dataset.metainfo = dict(classes=("disc", "blok", "stripe"))
+    with pytest.raises(DataError, match=r"train2017\.json: .* not so: blok; did you mean 'block'"):
+        check_data(cfg)
+
+
+def test_coco_categories_that_are_not_there_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    root, cfg = made("coco", tmp_path)
+    path = root / "annotations/instances_train2017.json"
+    rows = json.loads(path.read_text())["annotations"]
+    edit(path, annotations=[{**rows[0], "category_id": 999}, *rows[1:]])
+    with caplog.at_level(logging.WARNING):
+        check_data(cfg, ["train"])
+    assert "the category_id of 1 annotations is not in the file, such as id 1 (999)" in caplog.text
+    edit(path, annotations=[{**rows[0], "category_id": str(rows[0]["category_id"])}, *rows[1:]])
+    with pytest.raises(DataError, match="annotation 1 has the category_id '5', which is text"):
+        check_data(cfg, ["train"])
+
+
+def test_255_that_seems_to_stand_for_a_class_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    root, cfg = made("ade", tmp_path)
+    folder = root / "annotations/validation"
+    for path in folder.iterdir():
+        labels = np.asarray(Image.open(path))
+        Image.fromarray(np.where(labels > 1, 255, 1).astype(np.uint8)).save(path)
+    for look in (lambda: check_data(cfg, ["val"]), lambda: LabelFolder(folder, 4, reduce_zero_label=True)):
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            look()
+        assert re.search(r"hold class 1 and no other, and \d+% of their pixels are 255", caplog.text)
+
+
+def test_a_pipe_in_place_of_an_image_is_named(tmp_path: Path) -> None:
+    root, cfg = made("coco", tmp_path)
+    path = root / "val2017/000000000102.jpg"
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(DataError, match=r"102\.jpg \(it is no file\)"):
+        check_data(cfg)
 
 
 def test_only_some_images_of_a_large_training_split_are_opened_but_all_are_looked_for(tmp_path: Path) -> None:

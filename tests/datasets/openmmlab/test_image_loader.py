@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rtx.datasets.openmmlab.image_loader import damage, image_size
+from rtx.datasets.image_files import damage, image_size
 from rtx.errors import DataError
 
 SIZE = (40, 56)

@@ -19,7 +19,7 @@ pytest.importorskip("mmseg")
 
 from mmengine.config import Config
 
-from rtx.datasets.openmmlab.ade import LabelTable, read_table, settle
+from rtx.datasets.ade import LabelTable, read_table, settle
 from rtx.datasets.openmmlab.nodes import set_num_classes, split_data_sets
 from rtx.datasets.openmmlab.with_data import with_data
 

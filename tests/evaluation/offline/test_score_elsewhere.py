@@ -17,11 +17,12 @@ pytest.importorskip("mmdet")
 pytest.importorskip("mmseg")
 
 from rtx.cli.main import main  # noqa: E402
+from rtx.datasets.voc import NAMES  # noqa: E402
 from rtx.errors import BadValue, DataError  # noqa: E402
 from rtx.evaluation.evaluate import evaluate  # noqa: E402
 from rtx.evaluation.models.adapters import Detector, Segmenter  # noqa: E402
 from rtx.evaluation.offline.score import check_exported, score_predictions  # noqa: E402
-from rtx.evaluation.offline.voc import NAMES, VocFolder  # noqa: E402
+from rtx.evaluation.offline.voc import VocFolder  # noqa: E402
 from rtx.results.evaluation import Evaluation  # noqa: E402
 from rtx.results.intervals import confidence  # noqa: E402
 from rtx.results.predictions import encode_map  # noqa: E402

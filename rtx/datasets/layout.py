@@ -1,0 +1,69 @@
+"""What every data layout has: a name, a way to be recognised, and a list of what is evaluated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from rtx.datasets.image_files import SUFFIXES
+from rtx.errors import DataError
+
+SHOWN = 3
+
+
+@dataclass(frozen=True)
+class DataFolder:
+    """What is evaluated in a data folder.
+
+    Attributes:
+        root: the folder.
+        layout: name of the layout.
+        images: image files, relative to the root.
+        labels: files with what is known about them, relative to the root.
+        notes: what a person must know about the choice.
+    """
+
+    root: Path
+    layout: str
+    images: tuple[Path, ...]
+    labels: tuple[Path, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One data layout; a new one is a file with its row, and a line in `rtx.datasets.layouts`.
+
+    Attributes:
+        name: as users give it.
+        form: the layout in words.
+        recognised: whether a folder has it.
+        evaluated: what is evaluated in a folder, of a split or of the layout's own choice (None); None where there is
+            nothing. Raises `DataError` where the folder does not say what is evaluated.
+    """
+
+    name: str
+    form: str
+    recognised: Callable[[Path], bool]
+    evaluated: Callable[[Path, str | None], DataFolder | None]
+
+
+def files_in(folder: Path, root: Path, *, images: bool = True) -> list[Path]:
+    """Images of a folder at any depth, relative to the root; without `images`, all other files."""
+    files = (p for p in folder.rglob("*") if p.is_file() and not p.name.startswith("."))
+    return [p.relative_to(root) for p in files if (p.suffix.lower() in SUFFIXES) == images]
+
+
+def unsaid(place: Path, wanted: str, splits: Iterable[str]) -> DataError:
+    """The error of a folder with other splits than `wanted`: its images may be those that models are trained on."""
+    there = sorted(set(splits), key=lambda name: ("train" in name, name))
+    named = f"name one of {', '.join(there)} by --split" if there else "complete the folder"
+    return DataError(f"{place}: has no {wanted}; {named}, or export every image with --layout folder")
+
+
+def some(items: Iterable[object]) -> str:
+    """The first few items and how many more there are."""
+    rows = [str(item) for item in items]
+    more = len(rows) - SHOWN
+    return ", ".join(rows[:SHOWN]) + (f" and {more} more" if more > 0 else "")
