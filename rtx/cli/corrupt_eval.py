@@ -81,7 +81,7 @@ def _run(args: argparse.Namespace, sweep: Sweep) -> int:
     from mmengine.dist import get_rank
 
     from rtx import config as configs
-    from rtx.cli.live import display
+    from rtx.cli.live import Display
     from rtx.cli.options import apply_config_arguments
     from rtx.datasets.openmmlab.checks import check_data
     from rtx.evaluation.evaluate import evaluate_corruptions, plan_evaluation
@@ -120,7 +120,7 @@ def _run(args: argparse.Namespace, sweep: Sweep) -> int:
 
         print(forecast(plan_evaluation(cfg, model, sweep.out, **options), overwrite=args.overwrite))
         return 0
-    with display(limit=args.limit, quiet=sweep.rank > 0) as shown:
+    with Display(limit=args.limit, quiet=sweep.rank > 0) as shown:
 
         def on_event(event: Event) -> None:
             sweep.note(event)

@@ -83,7 +83,7 @@ def _run(args: argparse.Namespace, sweep: Sweep) -> int:
     from mmengine.dist import get_rank
 
     from rtx import config as configs
-    from rtx.cli.live import display
+    from rtx.cli.live import Display
     from rtx.datasets.openmmlab.image_loader import with_checked_images
     from rtx.evaluation.models.load import load_model
     from rtx.evaluation.models.source_classifier import source_classifier
@@ -110,7 +110,7 @@ def _run(args: argparse.Namespace, sweep: Sweep) -> int:
     options |= {"images": args.stored, "labels": {"run": run_name}}
     options |= {"overwrite": args.overwrite, "resamples": args.resamples}
     sweep.out, sweep.rank = Path(args.out), get_rank()
-    with display(limit=args.limit, quiet=sweep.rank > 0) as shown:
+    with Display(limit=args.limit, quiet=sweep.rank > 0) as shown:
 
         def on_event(event: Event) -> None:
             sweep.note(event)
