@@ -11,7 +11,7 @@ from rtx.corruptions import BENCHMARK, FAMILIES
 from rtx.errors import BadValue, RunConflict
 from rtx.reports.build import build
 from rtx.reports.figures.style import COLUMN, FAMILY_COLOURS, family_colour
-from rtx.reports.page.views import EVERY
+from rtx.reports.page.charts import EVERY
 from rtx.reports.runs.groups import group_runs
 from rtx.reports.runs.runs import load_runs
 from rtx.reports.tables.table import Table, latex, markdown, row, tex
@@ -40,7 +40,7 @@ def test_same_input_same_bytes(four: Path) -> None:
 def test_every_promised_file_is_there(four: Path) -> None:
     files = set(contents(four / "report"))
     assert {"report.html", "results.csv", "metrics.csv", "summary.json"} <= files
-    for name in ("curve", "heat", "multiples", "families", "scatter", "sizes", "eps", "completeness"):
+    for name in ("curve", "heat", "multiples", "families", "scatter", "sizes", "eps"):
         assert {f"figures/{name}.{kind}" for kind in ("pdf", "svg", "png")} <= files
     for name in (
         "overall",

@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+from matplotlib import font_manager
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from rtx.corruptions import FAMILIES
-from rtx.reports.figures import fonts
-from rtx.reports.figures.pictures import PACKED, compressed_once
 from rtx.reports.text.wording import unbroken
 
 COLUMN = 3.4
@@ -40,9 +39,10 @@ TITLE_TINT = 0.28
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h", "p", "*")
 DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.2, 1.2, 1.2)))
 FORMATS = ("pdf", "svg", "png")
+FONT = "DejaVu Sans"  # Matplotlib brings it along
 
 RC = {
-    "font.family": list(fonts.FAMILY),
+    "font.family": [FONT],
     "font.size": 6.5,
     "axes.titlesize": 7.5,
     "axes.titleweight": "bold",
@@ -92,10 +92,15 @@ def settings() -> Iterator[None]:
 
 def new_figure(height: float, width: float = COLUMN) -> Figure:
     """An empty figure; call it, and draw, inside `mpl.rc_context(RC)`."""
-    fonts.register()
     figure = Figure(figsize=(width, height))
     FigureCanvasAgg(figure)
     return figure
+
+
+def not_drawn(texts: Iterable[str]) -> str:
+    """The letters of texts that the font does not have; in a figure they are boxes."""
+    known = font_manager.get_font(font_manager.findfont(FONT)).get_charmap()
+    return "".join(sorted({letter for text in texts for letter in text if letter.isprintable()} - set(map(chr, known))))
 
 
 def model_colours(count: int, *, dark: bool = False) -> list[str]:
@@ -186,18 +191,13 @@ def save(figure: Figure, stem: Path, formats: Iterable[str] = FORMATS) -> None:
         "png": {"Software": None},
     }
     stem.parent.mkdir(parents=True, exist_ok=True)
-    with compressed_once(), fonts.looked_up_once(), warnings.catch_warnings():
+    with mpl.rc_context(RC), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)  # a report says that once
         for kind in formats:
-            stem.with_name(f"{stem.name}.{kind}").write_bytes(_bytes(figure, kind, metadata[kind]))
-
-
-def _bytes(figure: Figure, kind: str, metadata: dict[str, Any]) -> bytes:
-    stream = io.BytesIO()
-    with mpl.rc_context(RC):
-        options: dict[str, Any] = {"pil_kwargs": PACKED} if kind == "png" else {}
-        figure.savefig(stream, format=kind, metadata=metadata, dpi=220, **options)
-    return stream.getvalue()
+            options: dict[str, Any] = {"pil_kwargs": {"compress_level": 1}} if kind == "png" else {}
+            stream = io.BytesIO()
+            figure.savefig(stream, format=kind, metadata=metadata[kind], dpi=220, **options)
+            stem.with_name(f"{stem.name}.{kind}").write_bytes(stream.getvalue())
 
 
 def inline_svg(text: str, prefix: str, label: str, n_models: int) -> str:

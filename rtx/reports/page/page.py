@@ -17,22 +17,21 @@ import jinja2
 from markupsafe import Markup
 
 from rtx.reports.figures.style import FAMILY_COLOURS, TITLE_TINT, inline_svg, model_colours, shade_dark, tint
-from rtx.reports.page.grids import completeness_grid, heat_grid
-from rtx.reports.page.views import (
+from rtx.reports.page.charts import (
     AFTER_STRIPS,
     BEFORE_STRIPS,
-    COMPLETENESS,
     EVERY,
     HEAT,
     TRANSFER,
-    View,
+    Chart,
     wants_transfer,
 )
+from rtx.reports.page.grids import completeness_grid, completeness_point, heat_grid
 from rtx.reports.runs.groups import Group
 from rtx.reports.runs.runs import Run
+from rtx.reports.strips import strips
 from rtx.reports.strips.examples import Choice, Examples
 from rtx.reports.strips.selection import models_shown
-from rtx.reports.strips.strips import strips
 from rtx.reports.tables.table import Table, latex, markdown
 from rtx.reports.text.banners import Banner, missing_text
 from rtx.reports.text.verdict import Verdict, verdict
@@ -66,7 +65,7 @@ class Content:
 
 @dataclass(frozen=True)
 class Section:
-    """One view on the page.
+    """One section of the page.
 
     Attributes:
         id: anchor.
@@ -109,7 +108,7 @@ def render(content: Content) -> str:
     chapters = tuple(_chapter(content, group, index) for index, group in enumerate(content.groups))
     script = (FILES / "report.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    counts_of_models = sorted({view.colours(group) for group in content.groups for view in EVERY})
+    counts_of_models = sorted({chart.colours(group) for group in content.groups for chart in EVERY})
     return template().render(
         title=content.title,
         chapters=chapters,
@@ -168,12 +167,12 @@ def _breakable(name: str) -> Markup:
 
 def _chapter(content: Content, group: Group, index: int) -> Chapter:
     name = f"g{index}"
-    sections = [_section(content, group, view, name) for view in BEFORE_STRIPS]
+    sections = [_section(content, group, chart, name) for chart in BEFORE_STRIPS]
     sections.append(_strips(content, group, name))
-    sections += [_section(content, group, view, name) for view in AFTER_STRIPS]
+    sections += [_section(content, group, chart, name) for chart in AFTER_STRIPS]
     if wants_transfer(group):
-        sections += [_section(content, group, view, name) for view in TRANSFER]
-    sections.append(_section(content, group, COMPLETENESS, name))
+        sections += [_section(content, group, chart, name) for chart in TRANSFER]
+    sections.append(_completeness(group, name))
     title = f"{dataset_name(group.dataset)}, {metric_name(group.metric)}"
     verdicts = tuple(verdict(group, run) for run in group.runs)
     return Chapter(
@@ -186,38 +185,40 @@ def _chapter(content: Content, group: Group, index: int) -> Chapter:
     )
 
 
-def _section(content: Content, group: Group, view: View, chapter: str) -> Section:
-    stem = _stem(content, group, view.name)
+def _section(content: Content, group: Group, chart: Chart, chapter: str) -> Section:
+    stem = _stem(content, group, chart.name)
     drawn = stem in content.drawn
-    kind = {HEAT.name: "heat", COMPLETENESS.name: "matrix"}.get(view.name, "chart")
-    point = view.point(group) if drawn else ""
+    kind = "heat" if chart.name == HEAT.name else "chart"
+    point = chart.point(group) if drawn else ""
     svg = Markup("")
     if drawn and kind == "chart" and stem not in content.only_files:
         text = stem.with_name(f"{stem.name}.svg").read_text(encoding="utf-8")
         # The text is Matplotlib's: every name in it was drawn as outlines, none is in it as text.
-        label = escape(f"{view.title}. {point}", quote=True)
-        svg = Markup(inline_svg(text, f"{chapter}-{view.name}", label, view.colours(group)))
-    data = (
-        {"heat": heat_grid, "matrix": completeness_grid}[kind](group)
-        if kind != "chart"
-        else _curve_numbers(group, view)
-    )
-    missing = tuple((run.name, missing_text(run), run.remedy()) for run, _ in view.missing(group))
-    absent = "" if drawn else view.absent(group) or "No run has the cells for it."
+        label = escape(f"{chart.title}. {point}", quote=True)
+        svg = Markup(inline_svg(text, f"{chapter}-{chart.name}", label, chart.colours(group)))
+    data = heat_grid(group) if kind == "heat" else _curve_numbers(group, chart)
+    missing = tuple((run.name, missing_text(run), run.remedy()) for run, _ in chart.missing(group))
+    absent = "" if drawn else chart.absent(group) or "No run has the cells for it."
     if stem in content.only_files:
         absent = f"Too large for this page: see figures/{stem.name}.svg."
     return Section(
-        f"{chapter}-{view.name}",
+        f"{chapter}-{chart.name}",
         kind,
-        view.title,
+        chart.title,
         point,
-        view.about,
+        chart.about,
         svg,
         _files(content, stem) if drawn else (),
         missing,
         absent,
         data,
     )
+
+
+def _completeness(group: Group, chapter: str) -> Section:
+    about = "Cells that were evaluated, of one clean and five severities for each corruption."
+    point, grid = completeness_point(group), completeness_grid(group)
+    return Section(f"{chapter}-completeness", "matrix", "Completeness", point, about, Markup(""), (), (), "", grid)
 
 
 def _stem(content: Content, group: Group, name: str) -> Path:
@@ -258,8 +259,8 @@ def _strips(content: Content, group: Group, chapter: str) -> Section:
     return Section(f"{chapter}-strips", "strips", "Example strips", "", about, Markup(""), (), rows, absent, built)
 
 
-def _curve_numbers(group: Group, view: View) -> Any:
-    if view.name != "curve":
+def _curve_numbers(group: Group, chart: Chart) -> Any:
+    if chart.name != "curve":
         return None
     return [(run.name, [percent(run.severity_mean(level)) for level in range(6)]) for run in group.runs]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
@@ -28,7 +28,7 @@ from rtx.reports.text.wording import corruption_name, shortened
 from rtx.types import CLEAN, SEVERITIES, Condition
 
 BUDGET = 1_500_000
-"""Bytes of images in one page at most; the page stays under 3 MB with everything else."""
+"""Bytes of pictures in one page at most; further strips are files only."""
 
 
 @dataclass(frozen=True)
@@ -76,15 +76,9 @@ class Strips:
     left_out: int
     names: dict[str, str]
 
-    def without_last(self) -> Strips:
-        """One strip fewer, and the pictures of it."""
-        number = len(self.strips) - 1
-        kept = {name: data for name, data in self.pictures.items() if not name.startswith(f"ex{number}-")}
-        return replace(self, strips=self.strips[:-1], pictures=kept, left_out=self.left_out + 1)
 
-
-def build(chosen: Sequence[Choice], runs: Sequence[tuple[str, Examples]]) -> Strips:
-    """Lay out the chosen examples, as many as fit the page's budget.
+def build(chosen: Sequence[Choice], runs: Sequence[tuple[str, Examples]], most: int = BUDGET) -> Strips:
+    """Lay out the chosen examples, as many as fit into `most` bytes of pictures.
 
     Pictures are stored once and shared by all models: they are evaluated on the same pixels.
     """
@@ -94,7 +88,7 @@ def build(chosen: Sequence[Choice], runs: Sequence[tuple[str, Examples]]) -> Str
     for number, choice in enumerate(chosen):
         added: dict[str, str] = {}
         strip = _strip(number, choice, runs, added)
-        if sum(map(len, pictures.values())) + sum(map(len, added.values())) > BUDGET:
+        if sum(map(len, pictures.values())) + sum(map(len, added.values())) > most:
             return Strips(tuple(strips), pictures, len(chosen) - number, names)
         pictures |= added
         strips.append(strip)

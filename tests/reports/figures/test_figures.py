@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from rtx.reports.figures import families
-from rtx.reports.page.views import EVERY, View
+from rtx.reports.page.charts import EVERY, View
 from rtx.reports.runs.groups import Group, group_runs
 from rtx.reports.runs.runs import load_runs
 from rtx.reports.runs.trend import fit, residual
