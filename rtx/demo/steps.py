@@ -189,7 +189,7 @@ class Demo:
                 batch_size=BATCH,
                 workers=1,
                 checkpoint=self.checkpoint(mode),
-                labels={"run": mode, "config": demo_plan.LEAF, "dataset": "rendered scenes"},
+                labels={"run": mode, "config": demo_plan.LEAF, "data": "rendered scenes", "schedule": "demo"},
                 keep_predictions=True,
                 on_cell=on_cell,
             )

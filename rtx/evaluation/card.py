@@ -121,8 +121,8 @@ def protocol_card(
         amp: whether the forward pass is autocast.
         channels_last: whether the model's weights are in that memory format.
         checkpoint: the file the weights came from, if any.
-        labels: names shown in tables (run, source, transfer, target); no part of the key. The data's folder comes
-            by itself.
+        labels: names shown in tables (run, config, method, data, schedule); no part of the key. Those of the config and
+            the name of the data's folder come by themselves.
 
     Returns:
         A JSON-ready dict. Fields in `rtx.results.cell.CONTEXT_FIELDS` are recorded only; all others make the key.
@@ -158,7 +158,7 @@ def protocol_card(
         "checkpoint_file": checkpoint.name if checkpoint else None,
         "checkpoint_sha256": file_sha256(checkpoint) if checkpoint else None,
         "device": torch.cuda.get_device_name() if device == "cuda" else device,
-        "labels": {**labels_of([("data", data_name(cfg))]), **dict(labels or {})},
+        "labels": {**labels_of([("data", data_name(cfg))]), **plain(cfg.get("labels", {})), **dict(labels or {})},
         "versions": versions(),
         "rtx": rtx.__version__,
     }

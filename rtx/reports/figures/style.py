@@ -15,6 +15,7 @@ from matplotlib import font_manager
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from rtx.corruptions import FAMILIES
 from rtx.reports.text.wording import unbroken
@@ -137,6 +138,17 @@ def title(axes: Any, text: str, width: int = 55) -> None:
     axes.figure.text(
         0.01, 0.995, wrap(unbroken(text), width), ha="left", va="top", fontsize=7.2, fontweight="bold", linespacing=1.25
     )
+
+
+def marked(index: int, colour: str, **look: Any) -> Line2D:
+    """The line or mark of a model for a legend, by its place among the models."""
+    return Line2D([], [], color=colour, marker=MARKERS[index % len(MARKERS)], **look)
+
+
+def legend(figure: Figure, handles: Sequence[Line2D], names: Sequence[str], columns: int, **look: Any) -> None:
+    """Name the models below the axes."""
+    spacing = dict(columnspacing=1.2, labelspacing=0.25, borderpad=0.1)
+    figure.legend(handles, names, loc="lower center", ncols=columns, fontsize=5.2, **{**spacing, **look})
 
 
 def wrap(text: str, width: int) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from rtx.reports.figures.style import (
     DASHES,
@@ -16,6 +17,8 @@ from rtx.reports.figures.style import (
     RC,
     RULE,
     SOFT,
+    legend,
+    marked,
     model_colours,
     new_figure,
     spread,
@@ -90,16 +93,12 @@ def axis_colours(group: Group) -> int:
     return max(2, len({run.transfer for run, _ in source_axis(group)}))
 
 
+@mpl.rc_context(RC)
 def draw_eps(group: Group) -> Figure | None:
     """Score (clean and corrupted) and drop against eps, or None where no two radii can be compared."""
     lines = eps_lines(group)
     if not lines:
         return None
-    with mpl.rc_context(RC):
-        return _eps_figure(group, lines)
-
-
-def _eps_figure(group: Group, lines: Sequence[Line]) -> Figure:
     norms = list(dict.fromkeys(line.norm for line in lines))
     row = 1.55
     modes = list(dict.fromkeys(line.mode for line in sorted(lines, key=lambda li: rank(li.mode))))
@@ -161,34 +160,21 @@ def _with_band(
 
 
 def _eps_legend(figure: Figure, modes: list[str], colours: dict[str, str], columns: int, bottom: float) -> None:
-    from matplotlib.lines import Line2D
-
-    handles = [Line2D([], [], color=colours[m], marker=MARKERS[i % len(MARKERS)]) for i, m in enumerate(modes)]
+    handles = [marked(n, colours[mode]) for n, mode in enumerate(modes)]
     handles += [Line2D([], [], color=SOFT, marker="o", markersize=3, markerfacecolor=PAPER, linestyle=DASHES[1])]
     handles += [Line2D([], [], color=SOFT, marker="o", markersize=3)]
-    figure.legend(
-        handles,
-        [*shortened(modes, 36), "clean (P)", "corrupted (mPC)"],
-        loc="lower center",
-        bbox_to_anchor=(0.5, bottom),
-        ncols=columns,
-        fontsize=5.4,
-        handlelength=2,
-        columnspacing=1.1,
-        borderpad=0,
+    names = [*shortened(modes, 36), "clean (P)", "corrupted (mPC)"]
+    legend(
+        figure, handles, names, columns, bbox_to_anchor=(0.5, bottom), handlelength=2, columnspacing=1.1, borderpad=0
     )
 
 
+@mpl.rc_context(RC)
 def draw_axes(group: Group) -> Figure | None:
     """Robustness on the source's task against robustness on the target, or None for fewer than two known sources."""
     pairs = source_axis(group)
     if len({value for _, value in pairs}) < 2:
         return None
-    with mpl.rc_context(RC):
-        return _axes_figure(group, pairs)
-
-
-def _axes_figure(group: Group, pairs: Sequence[tuple[Run, float]]) -> Figure:
     notes = [part for note in axis_notes(group) for part in wrap(note, NOTE_WIDTH).split("\n")]
     below = 0.085 * len(notes)
     height = max(2.4, 0.9 + 0.1 * len(pairs)) + below

@@ -18,7 +18,7 @@ from rtx.metrics.robustness import Summary, summarise
 from rtx.results.cell import Cell, CellFolder
 from rtx.reports.runs.classes import with_classes
 from rtx.reports.runs.intervals import Intervals, read_intervals
-from rtx.reports.runs.naming import Source, dataset_of, datasets_of, method_of, source_of, unique_names
+from rtx.reports.runs.naming import SourceName, dataset_of, datasets_of, method_of, readable, source_of, unique_names
 from rtx.reports.text.remedy import remedy
 from rtx.types import CLEAN, SEVERITIES, Condition
 
@@ -60,7 +60,7 @@ class Run:
         return counts.pop() or None if len(counts) == 1 else None
 
     @cached_property
-    def source(self) -> Source:
+    def source(self) -> SourceName:
         """Where the backbone came from."""
         return source_of(self.card)
 
@@ -72,7 +72,7 @@ class Run:
     @cached_property
     def dataset(self) -> str:
         """Name of the test set."""
-        return self.test_set or dataset_of(self.card, self.n_images)
+        return self.test_set or dataset_of(self.card)
 
     @cached_property
     def method(self) -> str:
@@ -228,7 +228,7 @@ def load_run(folder: Path) -> Run:
     metric = _headline(folder, cells)
     cells = with_classes(folder, metric, cells, card)
     labels = card.get("labels") or {}
-    name = str(labels.get("name") or labels.get("run") or folder.name)
+    name = readable(labels.get("name") or labels.get("run") or folder.name) or "unnamed"
     return Run(name, folder, card, metric, cells, read_intervals(folder, metric, cells, card))
 
 
@@ -252,7 +252,7 @@ def load_runs(paths: Sequence[Path], *, names: Sequence[str] = (), baseline: str
     runs = [replace(run, test_set=name) for run, name in zip(runs, sets, strict=True)]
     if names and len(names) != len(runs):
         raise BadValue(f"{len(names)} names for {len(runs)} evaluations; give one for each, in order")
-    given = list(names) or unique_names((run.name, *_distinguishing(run, runs), _parent(run.folder)) for run in runs)
+    given = list(map(readable, names)) or unique_names((run.name, *_distinguishing(run, runs), _parent(run.folder)) for run in runs)
     if len(set(given)) != len(given):
         raise BadValue(f"the names {', '.join(given)} are not all different")
     # A preview says so wherever it is drawn or printed.

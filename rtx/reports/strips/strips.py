@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from rtx.reports.runs.naming import readable
 from rtx.reports.strips.examples import (
     IGNORED,
     Box,
@@ -64,7 +65,7 @@ class Strip:
     def title(self) -> str:
         """The corruption, the image and what it cost."""
         name = corruption_name(self.choice.corruption)
-        return f"{name}, image “{self.choice.image}” {self.choice.cost}"
+        return f"{name}, image “{readable(self.choice.image)}” {self.choice.cost}"
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ def _mark(kind: str, box: Box, classes: Sequence[str], wide: int) -> Mark:
     digits = 0 if wide >= WIDTH else 1  # a tile shows no more
     left, top, right, bottom = (round(v, digits) for v in box.bbox)
     label = box.label
-    name = classes[label] if 0 <= label < len(classes) else f"class {label}"
+    name = readable(classes[label]) if 0 <= label < len(classes) else f"class {label}"
     rings = tuple(" ".join(f"{round(v, digits):g}" for v in ring) for ring in box.polygons)
     word = {"hit": "hit", "alarm": "false alarm", "miss": "missed"}[kind]
     place = tuple(f"{round(v, digits):g}" for v in (left, top, right - left, bottom - top))
