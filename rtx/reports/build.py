@@ -121,7 +121,7 @@ def build(
     write_atomic(out / "results.csv", rows.results_csv(runs))
     write_atomic(out / "metrics.csv", rows.metrics_csv(runs))
     models = {group.slug: [_model(group, run) for run in group.runs] for group in groups}
-    content = page.Content(
+    content = page.PageContent(
         title=title,
         groups=tuple(groups),
         banners=said,

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from rtx.cli import demo as command
-from rtx.demo.plan import FULL, MODES, PREVIEW, Plan
+from rtx.demo.plan import FULL, MODES, PREVIEW, DemoSettings
 from rtx.demo.screen import Screen, clock
 from rtx.errors import RtxError, RunConflict
 
 steps = pytest.importorskip("rtx.demo.steps")
-TINY = Plan("preview", 6, 2, 64, 1, 2, 2, ("gaussian_noise",), (5,))
+TINY = DemoSettings("preview", 6, 2, 64, 1, 2, 2, ("gaussian_noise",), (5,))
 
 
 class Fake(steps.Demo):
@@ -50,7 +50,7 @@ def _no_memory() -> Iterator[None]:
     yield
 
 
-def play(out: Path, plan: Plan = TINY, seed: int = 0, *, fresh: bool = False) -> str:
+def play(out: Path, plan: DemoSettings = TINY, seed: int = 0, *, fresh: bool = False) -> str:
     demo = Fake(out, plan, seed)
     demo.claim(fresh=fresh)
     text = io.StringIO()

@@ -26,7 +26,7 @@ from rtx.reports.figures.style import (
     wrap,
 )
 from rtx.reports.published import sources
-from rtx.reports.runs.eps_lines import MANY, Line, eps_lines, eps_notes, eps_point, rank
+from rtx.reports.runs.eps_lines import MANY, EpsLine, eps_lines, eps_notes, eps_point, rank
 from rtx.reports.runs.groups import Group
 from rtx.reports.runs.intervals import Resamples
 from rtx.reports.runs.models import NORMS
@@ -138,7 +138,14 @@ def draw_eps(group: Group) -> Figure | None:
 
 
 def _with_band(
-    axes: Any, line: Line, read: Callable[[Run], float], name: str, floor: float, look: tuple[str, str], *, bands: bool
+    axes: Any,
+    line: EpsLine,
+    read: Callable[[Run], float],
+    name: str,
+    floor: float,
+    look: tuple[str, str],
+    *,
+    bands: bool,
 ) -> None:
     """One quantity of a line; its interval is that of `name`, for the drop that of rPC from the other side."""
     colour, marker = look

@@ -44,7 +44,7 @@ SHOWN_ABOVE = frozenset({"completeness"})
 
 
 @dataclass(frozen=True)
-class Content:
+class PageContent:
     """Everything that goes into the page."""
 
     title: str
@@ -103,7 +103,7 @@ class Chapter:
     tables: tuple[Table, ...]
 
 
-def render(content: Content) -> str:
+def render(content: PageContent) -> str:
     """The page as text, however large it becomes."""
     chapters = tuple(_chapter(content, group, index) for index, group in enumerate(content.groups))
     script = (FILES / "report.js").read_text(encoding="utf-8")
@@ -165,7 +165,7 @@ def _breakable(name: str) -> Markup:
     return Markup("<wbr>").join(re.split(r"(?<=[_/…])", name))
 
 
-def _chapter(content: Content, group: Group, index: int) -> Chapter:
+def _chapter(content: PageContent, group: Group, index: int) -> Chapter:
     name = f"g{index}"
     sections = [_section(content, group, chart, name) for chart in BEFORE_STRIPS]
     sections.append(_strips(content, group, name))
@@ -185,7 +185,7 @@ def _chapter(content: Content, group: Group, index: int) -> Chapter:
     )
 
 
-def _section(content: Content, group: Group, chart: Chart, chapter: str) -> Section:
+def _section(content: PageContent, group: Group, chart: Chart, chapter: str) -> Section:
     stem = _stem(content, group, chart.name)
     drawn = stem in content.drawn
     kind = "heat" if chart.name == HEAT.name else "chart"
@@ -221,17 +221,17 @@ def _completeness(group: Group, chapter: str) -> Section:
     return Section(f"{chapter}-completeness", "matrix", "Completeness", point, about, Markup(""), (), (), "", grid)
 
 
-def _stem(content: Content, group: Group, name: str) -> Path:
+def _stem(content: PageContent, group: Group, name: str) -> Path:
     root = content.figures / "figures"
     return root / name if len(content.groups) == 1 else root / group.slug / name
 
 
-def _files(content: Content, stem: Path) -> tuple[tuple[str, str], ...]:
+def _files(content: PageContent, stem: Path) -> tuple[tuple[str, str], ...]:
     path = stem.relative_to(content.figures).as_posix()
     return tuple((kind.upper(), f"{path}.{kind}") for kind in content.formats)
 
 
-def _strips(content: Content, group: Group, chapter: str) -> Section:
+def _strips(content: PageContent, group: Group, chapter: str) -> Section:
     there, lacking = models_shown(group, content.examples)
     kept = [found for _, found in there if found.evaluated > len(found.images)]
     pool = f"Chosen among the {len(kept[0].images)} images that were kept of {kept[0].evaluated}. " if kept else ""
