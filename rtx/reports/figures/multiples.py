@@ -13,7 +13,6 @@ from rtx.reports.figures.style import (
     MARKERS,
     RC,
     SOFT,
-    TITLE_TINT,
     family_colour,
     legend,
     marked,
@@ -97,9 +96,7 @@ def draw(group: Group) -> Figure | None:
             y=1.0,  # said, it is not looked for at every drawing
             pad=2.2,
             color=INK,
-            bbox=dict(
-                facecolor=tint(family_colour(family), TITLE_TINT), edgecolor=family_colour(family), lw=0.4, pad=1.1
-            ),
+            bbox=dict(facecolor=tint(family_colour(family)), edgecolor=family_colour(family), lw=0.4, pad=1.1),
         )
         clean = group.baseline.score(CLEAN)
         if clean is not None:

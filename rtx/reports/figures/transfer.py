@@ -83,16 +83,6 @@ def axis_notes(group: Group) -> list[str]:
     return [f"Not drawn (no published ImageNet-C accuracy of their source): {', '.join(left_out)}."] if left_out else []
 
 
-def eps_colours(group: Group) -> int:
-    """How many colours the figure of eps has: one for each transfer."""
-    return max(2, len({line.mode for line in eps_lines(group)}))
-
-
-def axis_colours(group: Group) -> int:
-    """How many colours the figure of the two axes has: one for each transfer mode."""
-    return max(2, len({run.transfer for run, _ in source_axis(group)}))
-
-
 @mpl.rc_context(RC)
 def draw_eps(group: Group) -> Figure | None:
     """Score (clean and corrupted) and drop against eps, or None where no two radii can be compared."""
@@ -109,7 +99,7 @@ def draw_eps(group: Group) -> Figure | None:
     heading = max(0.42, 0.06 + 0.125 * len(wrap(eps_point(group), TITLE_WIDTH).split("\n")))
     height = heading + row * len(norms) + foot
     figure = new_figure(height)
-    colours = dict(zip(modes, model_colours(eps_colours(group)), strict=False))
+    colours = dict(zip(modes, model_colours(max(2, len(modes))), strict=False))
     for number, norm in enumerate(norms):
         bottom = (foot + row * (len(norms) - 1 - number) + 0.36) / height
         size = (row - 0.5) / height
@@ -197,7 +187,7 @@ def draw_axes(group: Group) -> Figure | None:
     gap = 5.4 * 1.3 / 72 / (height - 0.8 - below) * (high - low)
     edge = axes.get_xlim()[1]
     modes = sorted({run.transfer for run, _ in pairs}, key=rank)
-    colours = dict(zip(modes, model_colours(axis_colours(group)), strict=False))
+    colours = dict(zip(modes, model_colours(max(2, len(modes))), strict=False))
     for (run, _), name, x, y, place in zip(
         pairs, names, xs, ys, spread(ys, gap, low + gap / 2, high - gap / 2), strict=True
     ):

@@ -26,7 +26,6 @@ class Chart:
         point: what the figure says, one sentence from the data.
         required: the cells that it needs of every run.
         absent: what to say where it cannot be drawn though every cell is there.
-        colours: how many colours its lines have, for the page to give them those of its theme.
     """
 
     name: str
@@ -36,7 +35,6 @@ class Chart:
     point: Callable[[Group], str]
     required: tuple[Condition, ...] = BENCHMARK_CELLS
     absent: Callable[[Group], str] = lambda group: ""
-    colours: Callable[[Group], int] = lambda group: len(group.runs)
 
     def missing(self, group: Group) -> list[tuple[Run, tuple[Condition, ...]]]:
         """Runs that lack cells which this chart needs, with those cells."""
@@ -136,7 +134,6 @@ EPS = Chart(
     transfer.draw_eps,
     transfer.eps_point,
     absent=_no_eps,
-    colours=transfer.eps_colours,
 )
 SOURCE_AXIS = Chart(
     "source_axis",
@@ -146,7 +143,6 @@ SOURCE_AXIS = Chart(
     transfer.draw_axes,
     transfer.axis_point,
     absent=_no_axis,
-    colours=transfer.axis_colours,
 )
 BEFORE_STRIPS = (CURVE,)
 AFTER_STRIPS = (HEAT, MULTIPLES, FAMILY_DROPS, SCATTER, SIZES, CLASSES)

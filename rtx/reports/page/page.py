@@ -16,11 +16,10 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from rtx.reports.figures.style import FAMILY_COLOURS, TITLE_TINT, inline_svg, model_colours, shade_dark, tint
+from rtx.reports.figures.style import inline_svg
 from rtx.reports.page.charts import (
     AFTER_STRIPS,
     BEFORE_STRIPS,
-    EVERY,
     HEAT,
     TRANSFER,
     Chart,
@@ -108,7 +107,6 @@ def render(content: PageContent) -> str:
     chapters = tuple(_chapter(content, group, index) for index, group in enumerate(content.groups))
     script = (FILES / "report.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    counts_of_models = sorted({chart.colours(group) for group in content.groups for chart in EVERY})
     return template().render(
         title=content.title,
         chapters=chapters,
@@ -118,7 +116,7 @@ def render(content: PageContent) -> str:
         doubts=content.doubts,
         cards=[_card(run) for group in content.groups for run in group.runs],
         # These two are ours, and are put in as they are; everything else is escaped.
-        style=Markup((FILES / "report.css").read_text(encoding="utf-8") + _variables(counts_of_models)),
+        style=Markup((FILES / "report.css").read_text(encoding="utf-8")),
         script=Markup(script),
         script_hash=digest,
         to_latex=latex,
@@ -141,23 +139,6 @@ def template() -> jinja2.Template:
         keep_trailing_newline=True,
     )
     return environment.get_template("report.html.j2")
-
-
-def _variables(counts_of_models: Sequence[int]) -> str:
-    """Colours of families and models as variables, for light and for dark paper."""
-    light, dark = [], []
-    for family, (one, two) in FAMILY_COLOURS.items():
-        name = family.replace("_", "-")
-        light += [f"--{name}:{one}", f"--{name}-tint:{tint(one, TITLE_TINT)}"]
-        dark += [f"--{name}:{two}", f"--{name}-tint:{shade_dark(one)}"]
-    for count in counts_of_models:
-        light += [f"--m{count}-{i}:{colour}" for i, colour in enumerate(model_colours(count))]
-        dark += [f"--m{count}-{i}:{colour}" for i, colour in enumerate(model_colours(count, dark=True))]
-    one, two = ";".join(light), ";".join(dark)
-    return (
-        f"\n:root{{{one}}}\n@media screen and (prefers-color-scheme:dark){{:root:not([data-theme=light]){{{two}}}}}\n"
-        f"@media screen{{:root[data-theme=dark]{{{two}}}}}\n"
-    )
 
 
 def _breakable(name: str) -> Markup:
@@ -195,7 +176,7 @@ def _section(content: PageContent, group: Group, chart: Chart, chapter: str) -> 
         text = stem.with_name(f"{stem.name}.svg").read_text(encoding="utf-8")
         # The text is Matplotlib's: every name in it was drawn as outlines, none is in it as text.
         label = escape(f"{chart.title}. {point}", quote=True)
-        svg = Markup(inline_svg(text, f"{chapter}-{chart.name}", label, chart.colours(group)))
+        svg = Markup(inline_svg(text, f"{chapter}-{chart.name}", label))
     data = heat_grid(group) if kind == "heat" else _curve_numbers(group, chart)
     missing = tuple((run.name, missing_text(run), run.remedy()) for run, _ in chart.missing(group))
     absent = "" if drawn else chart.absent(group) or "No run has the cells for it."
