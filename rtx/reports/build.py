@@ -21,7 +21,6 @@ from rtx.reports.runs.groups import Group, group_runs
 from rtx.reports.runs.runs import Run
 from rtx.reports.runs.trend import residual
 from rtx.reports.strips import figure as strip
-from rtx.reports.strips import strips
 from rtx.reports.strips.examples import Choice, Examples, picture, read_examples
 from rtx.reports.strips.pixels import Pixels
 from rtx.reports.strips.selection import choose, models_shown
@@ -78,7 +77,7 @@ def build(
         title: heading of the page.
         formats: which files of each figure; `svg` is always among them, the page is made of it.
 
-    Strips beyond 1.5 MB of pictures, and the largest charts beyond 1.2 MB, are files that the page links or names.
+    Strips beyond 1.2 MB, and the largest charts beyond 1.2 MB, are files that the page links or names.
 
     Raises:
         BadValue: there is no run.
@@ -110,6 +109,7 @@ def build(
         there = list(pool.map(partial(_draw, kinds=kinds), figures))
     drawn = frozenset(figure.stem for figure, drawn in zip(figures, there, strict=True) if drawn)
     files = [f"{stem.relative_to(out).as_posix()}.{kind}" for stem in drawn for kind in kinds]
+    files += [f"{f.stem.relative_to(out).as_posix()}.jpg" for f in figures if f.choice]
     made = {group.slug: run_tables.of_group(group) for group in groups}
     shared = paper_tables.transfer_tables(groups)
     against, doubts = paper_tables.paper_against_yours(runs)
@@ -131,7 +131,6 @@ def build(
         doubts=doubts,
         choices=choices,
         examples=examples,
-        strips=_laid_out(groups, choices, examples),
         figures=out,
         formats=kinds,
         drawn=drawn,
@@ -155,14 +154,6 @@ def stem_of(out: Path, groups: Sequence[Group], group: Group, name: str) -> Path
 
 def _choices(group: Group, examples: dict[Path, Examples]) -> list[Choice]:
     return choose([found for _, found in models_shown(group, examples)[0]])
-
-
-def _laid_out(
-    groups: Sequence[Group], choices: dict[str, list[Choice]], examples: dict[Path, Examples]
-) -> dict[str, strips.Strips]:
-    shown = {group.slug: models_shown(group, examples)[0] for group in groups}
-    most = strips.BUDGET // len(groups)
-    return {slug: strips.build(choices[slug], there, most) for slug, there in shown.items() if there}
 
 
 def _only_files(drawn: Iterable[Path]) -> frozenset[Path]:
@@ -195,6 +186,7 @@ def _draw(figure: _Figure, kinds: Sequence[str]) -> bool:
     """Draw and save a figure; whether there was something to draw."""
     if figure.choice:
         drawn: Any = strip.draw(figure.choice, figure.examples, figure.pictures)
+        kinds = (*kinds, "jpg")  # for the page
     else:
         drawn = next(chart for chart in EVERY if chart.name == figure.stem.name).draw(figure.group)
     if drawn is not None:

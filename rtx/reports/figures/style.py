@@ -189,18 +189,18 @@ def spread(values: Sequence[float], gap: float, low: float, high: float) -> list
 
 def save(figure: Figure, stem: Path, formats: Iterable[str] = FORMATS) -> None:
     """Write a figure as files, without dates or program names in them."""
-    metadata: dict[str, dict[str, Any]] = {
-        "pdf": {"CreationDate": None, "ModDate": None, "Creator": None, "Producer": None},
-        "svg": {"Date": None, "Creator": None},
-        "png": {"Software": None},
+    options: dict[str, dict[str, Any]] = {
+        "pdf": {"metadata": {"CreationDate": None, "ModDate": None, "Creator": None, "Producer": None}},
+        "svg": {"metadata": {"Date": None, "Creator": None}},
+        "png": {"metadata": {"Software": None}, "pil_kwargs": {"compress_level": 1}},
+        "jpg": {"pil_kwargs": {"quality": 75}, "dpi": 150},
     }
     stem.parent.mkdir(parents=True, exist_ok=True)
     with mpl.rc_context(RC), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)  # a report says that once
         for kind in formats:
-            options: dict[str, Any] = {"pil_kwargs": {"compress_level": 1}} if kind == "png" else {}
             stream = io.BytesIO()
-            figure.savefig(stream, format=kind, metadata=metadata[kind], dpi=220, **options)
+            figure.savefig(stream, format=kind, **{"dpi": 220, **options[kind]})
             stem.with_name(f"{stem.name}.{kind}").write_bytes(stream.getvalue())
 
 

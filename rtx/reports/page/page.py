@@ -27,17 +27,19 @@ from rtx.reports.page.charts import (
 )
 from rtx.reports.page.grids import completeness_grid, completeness_point, heat_grid
 from rtx.reports.runs.groups import Group
+from rtx.reports.runs.naming import readable
 from rtx.reports.runs.runs import Run
-from rtx.reports.strips import strips
 from rtx.reports.strips.examples import Choice, Examples
 from rtx.reports.strips.selection import models_shown
 from rtx.reports.tables.table import Table, latex, markdown
 from rtx.reports.text.banners import Banner, missing_text
 from rtx.reports.text.verdict import Verdict, verdict
-from rtx.reports.text.wording import dataset_name, metric_name, percent, unbroken
+from rtx.reports.text.wording import corruption_name, dataset_name, metric_name, percent, unbroken
 from rtx.results.cell import protocol_key
 
 FILES = Path(__file__).parent / "files"
+PICTURES = 1_200_000
+"""Bytes of example strips in one page at most; further ones are files only."""
 SHOWN_ABOVE = frozenset({"completeness"})
 """Tables that the page holds as a view of its own, with the same numbers."""
 
@@ -55,7 +57,6 @@ class PageContent:
     doubts: tuple[str, ...]
     choices: Mapping[str, Sequence[Choice]]
     examples: Mapping[Path, Examples]
-    strips: Mapping[str, strips.Strips]
     figures: Path
     formats: tuple[str, ...]
     drawn: frozenset[Path]
@@ -235,7 +236,16 @@ def _strips(content: PageContent, group: Group, chapter: str) -> Section:
         )
     elif not content.choices[group.slug]:
         absent = "No image has the clean condition and all five severities of a corruption in every run with examples."
-    built = content.strips.get(group.slug)
+    stems = [_stem(content, group, f"strip_{number}") for number in range(1, 1 + len(content.choices[group.slug]))]
+    pictures, left = [], PICTURES // len(content.groups)
+    for choice, stem in zip(content.choices[group.slug], stems, strict=True):
+        data = stem.with_name(f"{stem.name}.jpg").read_bytes()
+        left -= len(data)
+        if left > 0:
+            title = f"{corruption_name(choice.corruption)}, image “{readable(choice.image)}” {choice.cost}"
+            source = f"data:image/jpeg;base64,{base64.b64encode(data).decode()}"
+            pictures.append({"reason": choice.reason, "title": title, "source": source})
+    built = {"pictures": pictures, "left_out": len(stems) - len(pictures)}
     rows = tuple((name, why, "") for name, why in lacking) if there else ()
     return Section(f"{chapter}-strips", "strips", "Example strips", "", about, Markup(""), (), rows, absent, built)
 

@@ -14,8 +14,8 @@ from rtx.errors import RunConflict
 from rtx.reports import build as building
 from rtx.reports.build import build
 from rtx.reports.figures.style import not_drawn
+from rtx.reports.page import page as paging
 from rtx.reports.runs.runs import Run, load_runs
-from rtx.reports.strips import strips
 from tests.reports.made import make_examples, make_run
 
 QUICK = ("svg",)
@@ -40,13 +40,13 @@ def test_what_has_no_place_in_the_page_is_a_file(
     two: list[Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = build(two, tmp_path / "whole", formats=QUICK).page.read_text()
-    assert "figures/ only" not in whole and "Too large" not in whole
+    assert "figures/ only" not in whole and "Too large" not in whole and whole.count("<img ") == 6
     figures = tmp_path / "whole" / "figures"
-    monkeypatch.setattr(strips, "BUDGET", 1000)
+    monkeypatch.setattr(paging, "PICTURES", 1000)
     monkeypatch.setattr(building, "CHARTS", (figures / "scatter.svg").stat().st_size + 10)
     page = build(two, tmp_path / "small", formats=QUICK).page.read_text()
     now = sections(page)
-    assert "<image " not in now["strips"] and "figures/ only" in now["strips"]
+    assert "<img " not in now["strips"] and "figures/ only" in now["strips"]
     assert sum("<figure>" in part for part in now.values()) == 1, "the smallest chart has a place"
     assert "Too large for this page" in now["multiples"] and 'href="figures/multiples.svg"' in now["multiples"]
     names = [sorted(path.name for path in (tmp_path / name / "figures").iterdir()) for name in ("whole", "small")]
