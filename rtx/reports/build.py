@@ -147,11 +147,6 @@ def build(
     return Report(out / "report.html", summary, said)
 
 
-def stem_of(out: Path, groups: Sequence[Group], group: Group, name: str) -> Path:
-    """Where a figure lies: with one group plainly under its name, with several in a folder for each."""
-    return out / "figures" / name if len(groups) == 1 else out / "figures" / group.slug / name
-
-
 def _choices(group: Group, examples: dict[Path, Examples]) -> list[Choice]:
     return choose([found for _, found in models_shown(group, examples)[0]])
 
@@ -171,13 +166,13 @@ def _figures(
     found = []
     for group in groups:
         names = [chart.name for chart in EVERY if chart not in TRANSFER or wants_transfer(group)]
-        found += [_Figure(stem_of(out, groups, group, name), group) for name in names]
+        found += [_Figure(page.stem_of(out, groups, group, name), group) for name in names]
         there = tuple(models_shown(group, examples)[0])
         for number, choice in enumerate(choices[group.slug], 1):
             example = there[0][1].images[choice.image]
             shown = [CLEAN, *(Condition(choice.corruption, level) for level in SEVERITIES)]
             pictures = {condition: picture(example, condition) for condition in shown}
-            found.append(_Figure(stem_of(out, groups, group, f"strip_{number}"), group, choice, there, pictures))
+            found.append(_Figure(page.stem_of(out, groups, group, f"strip_{number}"), group, choice, there, pictures))
     return found
 
 

@@ -49,7 +49,7 @@ def evaluate(
         RtxError: data or predictions that do not fit; the message names place and remedy.
     """
     cfg = config_for(adapter, data, annotations=annotations, classes=classes)
-    given: dict[str, Any] = {"labels": {"run": adapter.name}, **options}
+    given: dict[str, Any] = {"labels": {"run": adapter.name, "method": adapter.name}, **options}
     return evaluate_corruptions(cfg, adapter, Path(out), **given)
 
 

@@ -168,7 +168,7 @@ def _chapter(content: PageContent, group: Group, index: int) -> Chapter:
 
 
 def _section(content: PageContent, group: Group, chart: Chart, chapter: str) -> Section:
-    stem = _stem(content, group, chart.name)
+    stem = stem_of(content.figures, content.groups, group, chart.name)
     drawn = stem in content.drawn
     kind = "heat" if chart.name == HEAT.name else "chart"
     point = chart.point(group) if drawn else ""
@@ -203,9 +203,9 @@ def _completeness(group: Group, chapter: str) -> Section:
     return Section(f"{chapter}-completeness", "matrix", "Completeness", point, about, Markup(""), (), (), "", grid)
 
 
-def _stem(content: PageContent, group: Group, name: str) -> Path:
-    root = content.figures / "figures"
-    return root / name if len(content.groups) == 1 else root / group.slug / name
+def stem_of(out: Path, groups: Sequence[Group], group: Group, name: str) -> Path:
+    """Where a figure lies: with one group plainly under its name, with several in a folder for each."""
+    return out / "figures" / name if len(groups) == 1 else out / "figures" / group.slug / name
 
 
 def _files(content: PageContent, stem: Path) -> tuple[tuple[str, str], ...]:
@@ -236,7 +236,10 @@ def _strips(content: PageContent, group: Group, chapter: str) -> Section:
         )
     elif not content.choices[group.slug]:
         absent = "No image has the clean condition and all five severities of a corruption in every run with examples."
-    stems = [_stem(content, group, f"strip_{number}") for number in range(1, 1 + len(content.choices[group.slug]))]
+    stems = [
+        stem_of(content.figures, content.groups, group, f"strip_{number}")
+        for number in range(1, 1 + len(content.choices[group.slug]))
+    ]
     pictures, left = [], PICTURES // len(content.groups)
     for choice, stem in zip(content.choices[group.slug], stems, strict=True):
         data = stem.with_name(f"{stem.name}.jpg").read_bytes()

@@ -59,8 +59,3 @@ def records() -> list[Record]:
 def corrupted_top1() -> dict[str, float]:
     """Recipe -> published mean top-1 accuracy on ImageNet-C of a ResNet-50."""
     return {record.source: record.value for record in records() if record.quantity == "mPC"}
-
-
-def mce() -> dict[str, float]:
-    """Recipe -> published mCE of a ResNet-50 on ImageNet-C."""
-    return {record.source: record.value for record in records() if record.quantity == "mCE"}
