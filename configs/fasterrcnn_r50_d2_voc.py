@@ -107,3 +107,5 @@ default_hooks = dict(checkpoint=dict(by_epoch=False, interval=6000))
 log_processor = dict(by_epoch=False)
 vis_backends = [dict(type="LocalVisBackend"), dict(type="TensorboardVisBackend")]
 visualizer = dict(vis_backends=vis_backends)
+
+labels = dict(method="Faster R-CNN", data="voc2007_test", schedule="d2 18k")

@@ -29,3 +29,5 @@ model = dict(
 
 vis_backends = [dict(type="LocalVisBackend"), dict(type="TensorboardVisBackend")]
 visualizer = dict(vis_backends=vis_backends)
+
+labels = dict(method="Faster R-CNN", data="voc2007_test", schedule="4 epochs")

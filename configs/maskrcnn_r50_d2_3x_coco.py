@@ -24,3 +24,5 @@ param_scheduler = [
     dict(type="MultiStepLR", begin=0, end=max_iter, by_epoch=False, milestones=[210000, 250000], gamma=0.1),
 ]
 default_hooks = dict(checkpoint=dict(interval=30000))
+
+labels = dict(method="Mask R-CNN", data="coco_val2017", schedule="d2 3x")

@@ -17,3 +17,5 @@ Expected:   drops of box AP under corruption with a fixed backbone (Table 1): no
 _base_ = "./maskrcnn_r50_coco.py"
 
 optim_wrapper = dict(optimizer=dict(lr=0.04))
+
+labels = dict(method="Mask R-CNN", data="coco_val2017", schedule="1x lr 0.04")

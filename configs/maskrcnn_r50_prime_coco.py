@@ -21,3 +21,5 @@ model = dict(backbone=dict(source="resnet50_prime_nojsd"))
 
 train_pipeline = [*_base_.train_pipeline[:-1], dict(type="Prime"), _base_.train_pipeline[-1]]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
+
+labels = dict(method="Mask R-CNN", data="coco_val2017", schedule="1x lr 0.04 PRIME")

@@ -31,3 +31,5 @@ model = dict(
 
 vis_backends = [dict(type="LocalVisBackend"), dict(type="TensorboardVisBackend")]
 visualizer = dict(vis_backends=vis_backends)
+
+labels = dict(method="Mask R-CNN", data="coco_val2017", schedule="1x")

@@ -17,3 +17,5 @@ custom_imports = dict(imports=["rtx.backbones", "rtx.augment.prime"], allow_fail
 
 train_pipeline = [*_base_.train_pipeline[:-1], dict(type="Prime"), _base_.train_pipeline[-1]]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
+
+labels = dict(method="Mask R-CNN", data="coco_val2017", schedule="3x PRIME")

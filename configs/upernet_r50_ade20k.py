@@ -11,3 +11,5 @@ Expected:   mIoU near 40.7 (mmseg model zoo, same schedule, V1c stem). Not yet r
 """
 
 _base_ = "./_base_/upernet_r50_4xb4-80k_ade20k-512x512.py"
+
+labels = dict(method="UperNet", data="ade20k_val", schedule="80k")

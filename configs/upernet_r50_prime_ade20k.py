@@ -21,3 +21,5 @@ model = dict(backbone=dict(source="resnet50_prime_nojsd"))
 
 train_pipeline = [*_base_.train_pipeline[:-1], dict(type="Prime"), _base_.train_pipeline[-1]]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
+
+labels = dict(method="UperNet", data="ade20k_val", schedule="80k PRIME")

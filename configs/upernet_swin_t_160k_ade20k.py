@@ -47,3 +47,5 @@ param_scheduler = [
     dict(type="PolyLR", eta_min=0.0, power=1.0, begin=1500, end=160000, by_epoch=False),
 ]
 train_dataloader = dict(batch_size=2)
+
+labels = dict(method="UperNet", data="ade20k_val", schedule="160k")

@@ -18,3 +18,5 @@ custom_imports = dict(imports=["rtx.backbones", "rtx.augment.prime"], allow_fail
 
 train_pipeline = [*_base_.train_pipeline[:-1], dict(type="Prime"), _base_.train_pipeline[-1]]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
+
+labels = dict(method="UperNet", data="ade20k_val", schedule="160k PRIME")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from rtx.environment import Environment
 
@@ -50,6 +50,11 @@ class Row:
     remedy: str = ""
 
 
+def _works(name: str, trial: str = "", **more: Any) -> Callable[[Environment], Row]:
+    """The check of a package about which there is nothing else to know."""
+    return lambda env: _package(env, name, trial, **more)
+
+
 def python(env: Environment) -> Row:
     """The interpreter is one that onedl-mmcv and torch are tested with."""
     found = ".".join(map(str, env.python))
@@ -73,16 +78,6 @@ def numpy(env: Environment) -> Row:
     if row.status == "ok" and fault and not env.faults.get("torch"):
         return Row("numpy", f"{row.found}, but torch cannot use it: {fault}", "bad", _install(env, "torch", "numpy"))
     return row
-
-
-def numba(env: Environment) -> Row:
-    """Numba compiles: the corruption kernels and the matching of detections are written for it."""
-    return _package(env, "numba", needed_for="corruptions and scores", core=True)
-
-
-def torch(env: Environment) -> Row:
-    """PyTorch imports and lies in the range that setup.py gives."""
-    return _package(env, "torch", needed_for="everything but corruptions and metrics", core=True)
 
 
 def torchvision(env: Environment) -> Row:
@@ -111,31 +106,6 @@ def mmcv(env: Environment) -> Row:
     return row
 
 
-def mmengine(env: Environment) -> Row:
-    """There is one mmengine, and it imports."""
-    return _package(env, "onedl-mmengine", "mmengine", needed_for="configs and everything that runs a model", core=True)
-
-
-def mmdet(env: Environment) -> Row:
-    """There is one mmdet, and its models import."""
-    return _package(env, "onedl-mmdetection", "mmdet", needed_for="detection", absent=MM_EXTRA)
-
-
-def mmseg(env: Environment) -> Row:
-    """There is one mmseg, and its models import."""
-    return _package(env, "onedl-mmsegmentation", "mmseg", needed_for="segmentation", absent=MM_EXTRA)
-
-
-def mmpretrain(env: Environment) -> Row:
-    """There is one mmpretrain, and its models import."""
-    return _package(env, "onedl-mmpretrain", "mmpretrain", needed_for="classification", absent=MM_EXTRA)
-
-
-def imagecorruptions(env: Environment) -> Row:
-    """The maintained corruption package is there and the broken one of the same import name is not."""
-    return _package(env, "imagecorruptions-imaug", "imagecorruptions", needed_for="the corrupted pixels")
-
-
 def opencv(env: Environment) -> Row:
     """OpenCV works; where it is installed under several names, their shared files are of one version."""
     there = {name: env.packages[name] for name in OPENCV if name in env.packages}
@@ -153,16 +123,6 @@ def opencv(env: Environment) -> Row:
         found = f"{found}: {env.faults['cv2']}"
         return Row("opencv", found, "bad", f"pip install --force-reinstall --no-deps {pin}")
     return Row("opencv", found)
-
-
-def pycocotools(env: Environment) -> Row:
-    """The reference COCO scorer imports."""
-    return _package(env, "pycocotools", needed_for="COCO box and mask AP")
-
-
-def tensorboard(env: Environment) -> Row:
-    """TensorBoard files can be written."""
-    return _package(env, "tensorboard", needed_for="TensorBoard files; the scalars are in JSON anyway")
 
 
 def cuda(env: Environment) -> Row:
@@ -211,9 +171,25 @@ def shared_memory(env: Environment) -> Row:
 
 
 CHECKS: tuple[Callable[[Environment], Row], ...] = (
-    python, setuptools, numpy, numba, torch, torchvision, opencv, mmengine, mmcv, mmdet, mmseg, mmpretrain,
-    imagecorruptions, pycocotools, tensorboard, cuda, disk, shared_memory,
-)  # fmt: skip
+    python,
+    setuptools,
+    numpy,
+    _works("numba", needed_for="corruptions and scores", core=True),
+    _works("torch", needed_for="everything but corruptions and metrics", core=True),
+    torchvision,
+    opencv,
+    _works("onedl-mmengine", "mmengine", needed_for="configs and everything that runs a model", core=True),
+    mmcv,
+    _works("onedl-mmdetection", "mmdet", needed_for="detection", absent=MM_EXTRA),
+    _works("onedl-mmsegmentation", "mmseg", needed_for="segmentation", absent=MM_EXTRA),
+    _works("onedl-mmpretrain", "mmpretrain", needed_for="classification", absent=MM_EXTRA),
+    _works("imagecorruptions-imaug", "imagecorruptions", needed_for="the corrupted pixels"),
+    _works("pycocotools", needed_for="COCO box and mask AP"),
+    _works("tensorboard", needed_for="TensorBoard files; the scalars are in JSON anyway"),
+    cuda,
+    disk,
+    shared_memory,
+)
 
 
 def diagnose(env: Environment) -> list[Row]:

@@ -1,7 +1,7 @@
 """What is installed on this machine, gathered so that nothing found broken can break the finder.
 
-Versions come from the packages' metadata, without importing anything. Whether a package works is tried in another
-process, which may crash: what crashed is noted and the rest is tried in a new one.
+Versions come from the packages' metadata, without importing anything. Whether a package works is tried in a process of
+its own, which may crash.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import os
 import re
-import secrets
 import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -48,27 +48,23 @@ CUDA_TRIALS: dict[str, str] = {
 """The same, where PyTorch sees a GPU."""
 
 _TRY = """
-import json, sys, warnings
+import sys, warnings
 warnings.simplefilter("ignore")
-mark, trials = json.load(sys.stdin)
-for name, code in trials:
-    print("\\n" + mark + "try " + name, flush=True)
-    try:
-        exec(code, {})
-        print("\\n" + mark + "ok", flush=True)
-    except BaseException as error:
-        print("\\n" + mark + "no " + json.dumps(f"{type(error).__name__}: {error}"), flush=True)
+try:
+    exec(sys.argv[1], {})
+except BaseException as error:
+    print("\\n@fault " + " ".join(f"{type(error).__name__}: {error}".split()), flush=True)
 """
 
 _CUDA = """
 import json, torch
 n = torch.cuda.device_count() if torch.cuda.is_available() else 0
-print("\\n@cuda " + json.dumps({
-    "build": torch.version.cuda or "",
-    "devices": [torch.cuda.get_device_name(i) for i in range(n)],
-    "capabilities": ["%d.%d" % torch.cuda.get_device_capability(i) for i in range(n)],
-    "archs": torch.cuda.get_arch_list() if n else [],
-}))
+print("\\n@cuda " + json.dumps([
+    torch.version.cuda or "",
+    [torch.cuda.get_device_name(i) for i in range(n)],
+    ["%d.%d" % torch.cuda.get_device_capability(i) for i in range(n)],
+    torch.cuda.get_arch_list() if n else [],
+]))
 """
 
 
@@ -135,77 +131,56 @@ def wanted(distribution: str = "rtx-robustness") -> dict[str, str]:
 
 
 def attempt(trials: Mapping[str, str], timeout_s: float = 300.0, python: Sequence[str] = ()) -> dict[str, str]:
-    """Run pieces of code, in order, in another process.
+    """Run pieces of code, each in a process of its own, a few at a time.
 
     Args:
         trials: code by name.
-        timeout_s: for each process; what runs when it is over is reported so, and the rest goes on in a new one.
+        timeout_s: for each process; what runs when it is over is reported so.
         python: the command that starts the interpreter, this one's by default.
 
     Returns:
-        The error text of each trial, empty where it worked. A crash of the process is the error of the trial that was
-        running, and the rest is tried in a new process.
+        The error text of each trial, empty where it worked; a crash of its process is its error.
     """
-    # Packages print what they like while they are imported; no line of theirs begins with this.
-    mark = secrets.token_hex(8)
-    rest = list(trials.items())
-    faults: dict[str, str] = {}
-    while rest:
+
+    def fault(code: str) -> str:
         try:
-            done = subprocess.run(
-                [*(python or [sys.executable]), "-c", _TRY],
-                input=json.dumps([mark, rest]),
-                capture_output=True,
-                text=True,
-                timeout=timeout_s,
-                check=False,
-                env=os.environ | {"MPLBACKEND": "agg"},
-            )
-            output, end = done.stdout, _ending(done.returncode)
-        except subprocess.TimeoutExpired as expired:
-            output, end = _text(expired.stdout), f"no answer within {timeout_s:.0f} s"
-        running: str | None = None
-        for line in output.splitlines():
-            told, _, value = line.partition(" ")
-            if told == f"{mark}try":
-                running = value
-            elif running is not None and told in (f"{mark}ok", f"{mark}no"):
-                faults[running] = "" if told == f"{mark}ok" else " ".join(str(json.loads(value)).split())
-                running = None
-        # The interpreter may also die before the first trial, or on its way out after the last.
-        if running is None and len(faults) < len(trials):
-            running = next(name for name, _ in rest if name not in faults)
-        if running is not None:
-            faults[running] = end
-        rest = [(name, code) for name, code in rest if name not in faults]
-    return faults
+            done = _run([_TRY, code], timeout_s, python)
+        except subprocess.TimeoutExpired:
+            return f"no answer within {timeout_s:.0f} s"
+        if done.returncode < 0:
+            return f"crashed the interpreter (signal {-done.returncode})"
+        if done.returncode:
+            return f"ended with status {done.returncode}"
+        return next((line[len("@fault ") :] for line in done.stdout.splitlines() if line.startswith("@fault ")), "")
+
+    with ThreadPoolExecutor(4) as pool:
+        return dict(zip(trials, pool.map(fault, trials.values()), strict=True))
 
 
-def _ending(returncode: int) -> str:
-    return f"crashed the interpreter (signal {-returncode})" if returncode < 0 else f"ended with status {returncode}"
-
-
-def _text(output: str | bytes | None) -> str:
-    return output.decode(errors="replace") if isinstance(output, bytes) else output or ""
+def _run(words: Sequence[str], timeout_s: float, python: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*(python or [sys.executable]), "-c", *words],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=timeout_s,
+        check=False,
+        env=os.environ | {"MPLBACKEND": "agg"},
+    )
 
 
 def ask_cuda(timeout_s: float = 120.0) -> Cuda | None:
     """Ask PyTorch, in another process, what it sees of CUDA; None when it cannot answer."""
     try:
-        done = subprocess.run(
-            [sys.executable, "-c", _CUDA], capture_output=True, text=True, timeout=timeout_s, check=False
-        )
+        lines = _run([_CUDA], timeout_s).stdout.splitlines()
     except subprocess.TimeoutExpired:
         return None
-    for line in done.stdout.splitlines():
-        if line.startswith("@cuda "):
-            facts = json.loads(line.removeprefix("@cuda "))
-            return Cuda(facts["build"], tuple(facts["devices"]), tuple(facts["capabilities"]), tuple(facts["archs"]))
-    return None
+    told = [json.loads(line.removeprefix("@cuda ")) for line in lines if line.startswith("@cuda ")]
+    return Cuda(told[0][0], *map(tuple, told[0][1:])) if told else None
 
 
 def look() -> Environment:
-    """Gather everything, in about 10 s when all is installed.
+    """Gather everything, in about 20 s when all is installed.
 
     Trials are made only for what is installed under one of its names: what is absent needs no trial.
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -163,6 +164,19 @@ def swin(drop_path_rate: float) -> dict[str, Any]:
     }
 
 
+def labels_of(name: str) -> dict[str, str]:
+    """What a leaf says of itself; reports read nothing else."""
+    method = {"m": "Mask R-CNN", "f": "Faster R-CNN", "u": "UperNet"}[name[0]]
+    data = "ade20k_val" if "ade20k" in name else "voc2007_test" if "voc" in name else "coco_val2017"
+    if "voc" in name:
+        return {"method": method, "data": data, "schedule": "d2 18k" if "_d2_" in name else "4 epochs"}
+    long = re.search(r"160k|3x", name) or ("swin" in name and "prime" in name)
+    schedule = ("160k" if long else "80k") if "ade20k" in name else "3x" if long else "1x"
+    schedule = f"d2 {schedule}" if "_d2_" in name else schedule
+    schedule += " lr 0.04" if name in ("maskrcnn_r50_lr04_coco.py", "maskrcnn_r50_prime_coco.py") else ""
+    return {"method": method, "data": data, "schedule": schedule + (" PRIME" if "prime" in name else "")}
+
+
 def allowed(name: str) -> dict[str, Any]:
     """The keys in which a leaf may differ from upstream, each with the value it must then have."""
     source = source_of(name)
@@ -171,6 +185,7 @@ def allowed(name: str) -> dict[str, Any]:
     )
     imports += ["rtx.augment.prime"] if "prime" in name else []
     common: dict[str, Any] = {
+        "labels": labels_of(name),
         "custom_imports": {"imports": imports, "allow_failed_imports": False},
         "vis_backends": [{"type": "LocalVisBackend"}, {"type": "TensorboardVisBackend"}],
         "visualizer.vis_backends": [{"type": "LocalVisBackend"}, {"type": "TensorboardVisBackend"}],

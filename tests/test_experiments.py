@@ -11,7 +11,16 @@ from typing import Any
 import pytest
 
 from rtx.errors import BadValue, UnknownName
-from rtx.experiments import Experiment, Run, evaluate_command, published, read, read_all, run_folder, train_command
+from rtx.experiments import (
+    Experiment,
+    PlannedRun,
+    evaluate_command,
+    published,
+    read,
+    read_all,
+    run_folder,
+    train_command,
+)
 from rtx.experiments.commands import gpus_of
 from rtx.experiments.numbers import paper_of, short
 from rtx.experiments.read import read_file
@@ -34,7 +43,7 @@ def leaf(name: str) -> Any:
 
 
 @pytest.mark.parametrize(("experiment", "run"), RUNS)
-def test_a_run_names_what_exists(experiment: Experiment, run: Run) -> None:
+def test_a_run_names_what_exists(experiment: Experiment, run: PlannedRun) -> None:
     from rtx.backbones.spec import spec_of
     from rtx.sources.catalog.rows import find
 
@@ -47,7 +56,7 @@ def test_a_run_names_what_exists(experiment: Experiment, run: Run) -> None:
 
 @pytest.mark.parametrize(("experiment", "run"), RUNS)
 def test_the_command_of_a_run_makes_the_config_it_describes(
-    experiment: Experiment, run: Run, monkeypatch: pytest.MonkeyPatch
+    experiment: Experiment, run: PlannedRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from rtx import config as configs
     from rtx.cli import train

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rtx.reports.runs.compare import Line
+    from rtx.reports.runs.compare import Difference
 
 EXCEEDED = 1
 UNJUDGED = 2
@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     )
 
 
-def _judge(line: Line, option: str, points: float, args: argparse.Namespace) -> int:
+def _judge(line: Difference, option: str, points: float, args: argparse.Namespace) -> int:
     """Whether a limit is exceeded, as an exit code; said where it is, or where it cannot be judged."""
     from rtx.reports.runs.compare import drops_more
 

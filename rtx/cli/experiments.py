@@ -10,7 +10,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from rtx.errors import BadValue
-from rtx.experiments import Experiment, Run, evaluate_command, published, read, read_all, run_folder, train_command
+from rtx.experiments import (
+    Experiment,
+    PlannedRun,
+    evaluate_command,
+    published,
+    read,
+    read_all,
+    run_folder,
+    train_command,
+)
 from rtx.experiments.numbers import paper_of, short, together
 
 HELP = "the papers' experiments as lists of runs, and the commands that repeat them"
@@ -56,7 +65,7 @@ def _list(experiments: Sequence[Experiment]) -> str:
     return columns(rows)
 
 
-def _table(experiment: Experiment, runs: Sequence[Run]) -> str:
+def _table(experiment: Experiment, runs: Sequence[PlannedRun]) -> str:
     paper = paper_of(experiment)
     scored = "clean and under 15 corruptions" if experiment.evaluation == "corruptions" else "on clean images"
     about = [
@@ -82,7 +91,7 @@ def _table(experiment: Experiment, runs: Sequence[Run]) -> str:
     return "\n".join([*about, "", columns(rows), "", *tail])
 
 
-def _commands(experiment: Experiment, runs: Sequence[Run], args: argparse.Namespace) -> str:
+def _commands(experiment: Experiment, runs: Sequence[PlannedRun], args: argparse.Namespace) -> str:
     lines = [f"# {experiment.title}: {experiment.paper}, {experiment.place}"]
     for one in runs:
         for seed in one.seeds:
@@ -90,7 +99,7 @@ def _commands(experiment: Experiment, runs: Sequence[Run], args: argparse.Namesp
     return "\n".join(lines)
 
 
-def _pair(experiment: Experiment, one: Run, seed: int, args: argparse.Namespace) -> tuple[list[str], list[str]]:
+def _pair(experiment: Experiment, one: PlannedRun, seed: int, args: argparse.Namespace) -> tuple[list[str], list[str]]:
     train = train_command(experiment, one, seed, gpus=args.gpus, data_root=args.data_root, root=args.work_dirs)
     return train, evaluate_command(experiment, one, seed, root=args.work_dirs)
 
@@ -111,7 +120,7 @@ def _summary(experiment: Experiment) -> dict[str, Any]:
     }
 
 
-def _entry(experiment: Experiment, one: Run, args: argparse.Namespace) -> dict[str, Any]:
+def _entry(experiment: Experiment, one: PlannedRun, args: argparse.Namespace) -> dict[str, Any]:
     jobs = []
     for seed in one.seeds:
         train, evaluate = _pair(experiment, one, seed, args)

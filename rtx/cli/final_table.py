@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import math
-import os
-import shutil
-import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TextIO
 
-from rtx.cli.words import encodes
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
 from rtx.corruptions import BENCHMARK, CORRUPTIONS, FAMILIES
 from rtx.results.cell import mixed_text
 from rtx.results.summary import MIXED, ends_for, interval_text, percent, without_interval
@@ -18,89 +20,66 @@ from rtx.types import SEVERITIES, Condition
 
 UNICODE_STEPS = "▁▂▃▄▅▆▇█"
 ASCII_STEPS = "_.:-=+*#"
-_TOGETHER = "\xa0"
-_BOLD, _DIM, _RED, _GREEN = "1", "2", "31", "32"
 
 
-@dataclass(frozen=True)
-class Look:
-    """How a table may be drawn.
-
-    Attributes:
-        width: characters in a line.
-        unicode: whether block characters can be shown.
-        colour: whether escape sequences are wanted.
-    """
-
-    width: int = 100
-    unicode: bool = True
-    colour: bool = False
-
-    def paint(self, text: str, code: str) -> str:
-        """The text in a colour, where colours are wanted."""
-        return f"\x1b[{code}m{text}\x1b[0m" if self.colour and text.strip() else text
+def look_of(stream: TextIO | None = None, width: int | None = None) -> Console:
+    """What a stream can show: its encoding, its width (100 in a file), and colours on a terminal without NO_COLOR."""
+    width = width if width or (stream and stream.isatty()) else 100
+    return Console(file=stream or io.StringIO(), width=width, markup=False, emoji=False, highlight=False)
 
 
-def look_of(stream: TextIO) -> Look:
-    """What a stream can show; colours only on a terminal, and not where NO_COLOR is set."""
-    terminal = stream.isatty()
-    width = shutil.get_terminal_size((100, 24)).columns if terminal else 100
-    colour = terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    return Look(width, encodes(stream, UNICODE_STEPS), colour)
-
-
-def final_table(summary: Mapping[str, Any], look: Look) -> str:
+def final_table(summary: Mapping[str, Any], console: Console) -> str:
     """Draw a summary (`summary.json`), scores in percent.
 
     Args:
         summary: with its `intervals`, where there are any. Every number of a preview is labelled so, and has its
             interval; the severities are drawn, not printed, then.
-        look: what the terminal can show.
+        console: what the terminal can show.
     """
-    marks = []
+    with console.capture() as captured:
+        console.print(Group(*_parts(summary, console)))
+    return "\n".join(line.rstrip() for line in captured.get().rstrip("\n").split("\n"))
+
+
+def _parts(summary: Mapping[str, Any], console: Console) -> Iterator[RenderableType]:
+    note = "PREVIEW " if summary["preview"] else ""
     if summary["preview"]:
-        marks.append(f"PREVIEW: {summary['n_images']} images only (--limit), not the score of the data set")
+        text = f"PREVIEW: {summary['n_images']} images only (--limit), not the score of the data set"
+        yield Text(text, "bold")
     if not summary["complete"]:
-        marks.append(f"INCOMPLETE grid: {summary['label']} is over the cells that are there, not mPC")
-    lines = [look.paint(line, _BOLD) for mark in marks for line in _wrapped(mark, look)]
-    lines += [look.paint(summary["metric"], _BOLD) + f" in percent, {summary['n_images']} images", ""]
-    lines += _totals(summary, look)
-    table = _corruption_lines(summary, look)
-    if table:
-        lines += ["", *table, *_extremes(summary, look)]
-    lines += _others(summary, look)
+        yield Text(f"INCOMPLETE grid: {summary['label']} is over the cells that are there, not mPC", "bold")
+    yield Text.assemble((summary["metric"], "bold"), f" in percent, {summary['n_images']} images\n")
+    yield from _totals(summary, note)
+    rows = _rows(summary)
+    if any(row.indent for row in rows):
+        yield Text()
+        yield _corruptions(summary, rows, note, console)
+        yield from _extremes(summary, rows, note)
+    yield from _others(summary, note, console)
     flagged = {key: cell["flags"] for key, cell in summary["cells"].items() if cell["flags"]}
     if flagged:
         text = "; ".join(f"{key}: {', '.join(flags)}" for key, flags in list(flagged.items())[:6])
-        lines += ["", *_wrapped(f"flags  {text}{'; ...' if len(flagged) > 6 else ''}", look)]
+        yield Text(f"\nflags  {text}{'; ...' if len(flagged) > 6 else ''}")
     if summary.get("mixed"):
-        lines += ["", *_wrapped(f"{MIXED}: {mixed_text(summary['mixed'])}", look)]
-    return "\n".join(lines)
+        yield Text(f"\n{MIXED}: {mixed_text(summary['mixed'])}")
 
 
-def _wrapped(text: str, look: Look) -> list[str]:
-    lines = textwrap.wrap(text, max(look.width, 20), subsequent_indent="       ", break_on_hyphens=False)
-    return [line.replace(_TOGETHER, " ") for line in lines]
-
-
-def _others(summary: Mapping[str, Any], look: Look) -> list[str]:
-    """P, mPC and rPC of the other metrics; of a preview with intervals, in as many columns as the line has room for."""
-    rows = {m: row for m, row in summary["metrics"].items() if m != summary["metric"] and row["label"] != "undefined"}
-    if not rows:
-        return []
-    preview = summary["preview"]
-    note, column = ("PREVIEW ", 24) if preview else ("", 8)
-    names = {m: m + without_interval(summary, m) for m in rows}
-    wide = max(map(len, names.values()))
-    keys = ("P", "mPC", "rPC")[: max(1, (look.width - wide - 2) // column)] if preview else ("P", "mPC", "rPC")
-    heads = {"P": "P", "mPC": "mPC" if summary["complete"] else "mean", "rPC": "rPC"}
-    lines = ["", f"  {'':<{wide}}" + "".join(f"{note + heads[key]:>{column}}" for key in keys)]
-    for name, row in rows.items():
-        sure = ends_for(summary, name) if preview else {}
-        lines.append(
-            f"  {names[name]:<{wide}}" + "".join(f"{_with_ends(row[key], sure, key):>{column}}" for key in keys)
-        )
-    return lines
+def _totals(summary: Mapping[str, Any], note: str) -> Iterator[RenderableType]:
+    ends = summary.get("intervals") or {}
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column()
+    table.add_column(justify="right")
+    table.add_column(style="dim")
+    for key, name in {"P": "P", "mPC": summary["label"], "rPC": "rPC"}.items():
+        why = (ends.get("missing") or {}).get(key, "")
+        sure = interval_text(ends.get(key)) or (f"no interval: {why}" if why else "")
+        table.add_row(note + name, percent(summary[key]), sure)
+    yield Padding(table, (0, 0, 0, 2))
+    if summary["preview"] and not ends:
+        yield Text("  no intervals were computed")
+    if ends:
+        text = f"{100 * ends['level']:.0f} % intervals over images, {ends['resamples']} resamples"
+        yield Text(f"  [ ] {text}", "dim")
 
 
 def sparkline(values: Sequence[float | None], top: float, steps: str = UNICODE_STEPS) -> str:
@@ -115,25 +94,6 @@ def sparkline(values: Sequence[float | None], top: float, steps: str = UNICODE_S
     return "".join(drawn)
 
 
-def _totals(summary: Mapping[str, Any], look: Look) -> list[str]:
-    ends = summary.get("intervals") or {}
-    note = "PREVIEW " if summary["preview"] else ""
-    names = {"P": "P", "mPC": summary["label"], "rPC": "rPC"}
-    wide = max(len(note + name) for name in names.values())
-    lines = []
-    for key, name in names.items():
-        why = (ends.get("missing") or {}).get(key, "")
-        sure = interval_text(ends.get(key)) or (f"no interval: {why}" if why else "")
-        lines.append(f"  {note + name:<{wide}}  {percent(summary[key]):>6}  " + look.paint(sure, _DIM))
-    lines = [line.rstrip() for line in lines]
-    if summary["preview"] and not ends:
-        lines.append("  no intervals were computed")
-    if ends:
-        text = f"{100 * ends['level']:.0f} % intervals over images, {ends['resamples']} resamples"
-        lines.append(look.paint(f"  [ ] {text}", _DIM))
-    return lines
-
-
 @dataclass(frozen=True)
 class _Line:
     """One line of the table; numbers are fractions."""
@@ -143,40 +103,6 @@ class _Line:
     mean: float | None
     drop: float | None
     indent: int
-
-
-def _corruption_lines(summary: Mapping[str, Any], look: Look) -> list[str]:
-    rows = _rows(summary)
-    if not any(row.indent for row in rows):
-        return []
-    ends = summary.get("intervals") or {}
-    steps = UNICODE_STEPS if look.unicode else ASCII_STEPS
-    top = summary["P"] or max((v for row in rows for v in row.values if v is not None), default=0.0)
-    name_wide = max(len(row.name) + row.indent for row in rows) + 2
-    note = "PREVIEW " if summary["preview"] else ""
-    sure = ends if summary["preview"] else {}
-    column = 30 if sure else 8 if not note else 14
-    # The five scores where the line is wide enough; the drawing and the mean always.
-    digits = not note and look.width >= name_wide + 7 + 5 * 7 + 2 * column
-    drops = look.width >= name_wide + 7 + 2 * column
-    head = f"{'':<{name_wide}}{'1...5':<7}" + ("".join(f"{s:>7}" for s in SEVERITIES) if digits else "")
-    head += f"{note + 'mean':>{column}}" + (f"{note + 'drop':>{column}}" if drops else "")
-    lines = [look.paint(head, _DIM)]
-    worst, best = _ranked(rows)
-    for row in rows:
-        text = f"{' ' * row.indent + row.name:<{name_wide}}{sparkline(row.values, top, steps):<7}"
-        if digits:
-            text += f"{''.join(f'{percent(v):>7}' if v is not None else ' ' * 7 for v in row.values):<35}"
-        if row.mean is not None:
-            text += f"{_with_ends(row.mean, sure.get('means'), row.name):>{column}}"
-            text += f"{_with_ends(row.drop, sure.get('drops'), row.name):>{column}}" if drops else ""
-        colour = _BOLD if not row.indent else _RED if row.name in worst else _GREEN if row.name in best else ""
-        lines.append(look.paint(text.rstrip(), colour) if colour else text.rstrip())
-    return lines
-
-
-def _with_ends(value: float | None, ends: Mapping[str, Sequence[float]] | None, name: str) -> str:
-    return f"{percent(value)} {interval_text((ends or {}).get(name))}".strip()
 
 
 def _rows(summary: Mapping[str, Any]) -> list[_Line]:
@@ -202,6 +128,36 @@ def _rows(summary: Mapping[str, Any]) -> list[_Line]:
     return rows + ([_Line("held out (in no mean)", (), None, None, 0), *apart] if apart else [])
 
 
+def _corruptions(summary: Mapping[str, Any], rows: Sequence[_Line], note: str, console: Console) -> Table:
+    ends = (summary.get("intervals") or {}) if note else {}
+    steps = ASCII_STEPS if console.options.ascii_only else UNICODE_STEPS
+    top = summary["P"] or max((v for row in rows for v in row.values if v is not None), default=0.0)
+    worst, best = _ranked(rows)
+    # The five scores where the line is wide enough; the drawing and the mean always.
+    column = 28 if ends else 12 if note else 6
+    room = console.width - max(len(row.name) + row.indent for row in rows) - 9 - column
+    drops = room >= column + 2
+    digits = not note and room >= column + 2 + 7 * len(SEVERITIES)
+    table = Table.grid(padding=(0, 2, 0, 0))
+    heads = ["", "1...5", *(f"{s}" for s in SEVERITIES if digits), f"{note}mean", *([f"{note}drop"] if drops else [])]
+    for number in range(len(heads)):
+        table.add_column(justify="left" if number < 2 else "right", no_wrap=True, min_width=5 if number < 2 else 6)
+    table.add_row(*heads, style="dim")
+    for row in rows:
+        cells = [" " * row.indent + row.name, sparkline(row.values, top, steps)]
+        cells += ["" if v is None else percent(v) for v in row.values or (None,) * 5] if digits else []
+        if row.mean is not None:
+            cells.append(_with_ends(row.mean, ends.get("means"), row.name))
+            cells += [_with_ends(row.drop, ends.get("drops"), row.name)] if drops else []
+        style = "bold" if not row.indent else "red" if row.name in worst else "green" if row.name in best else ""
+        table.add_row(*cells, style=style)
+    return table
+
+
+def _with_ends(value: float | None, ends: Mapping[str, Sequence[float]] | None, name: str) -> str:
+    return f"{percent(value)} {interval_text((ends or {}).get(name))}".strip()
+
+
 def _ranked(rows: Sequence[_Line]) -> tuple[list[str], list[str]]:
     """The worst and best three benchmark corruptions that were evaluated at all five severities."""
     whole = [row for row in rows if row.name in BENCHMARK and None not in row.values and row.mean is not None]
@@ -211,16 +167,32 @@ def _ranked(rows: Sequence[_Line]) -> tuple[list[str], list[str]]:
     return [row.name for row in worst], [row.name for row in best]
 
 
-def _extremes(summary: Mapping[str, Any], look: Look) -> list[str]:
-    rows = {row.name: row for row in _rows(summary)}
-    ends = summary.get("intervals") or {}
-    note = "PREVIEW " if summary["preview"] else ""
-    lines = []
-    for title, names, code in zip(("worst", "best"), _ranked(list(rows.values())), (_RED, _GREEN), strict=True):
+def _extremes(summary: Mapping[str, Any], rows: Sequence[_Line], note: str) -> Iterator[RenderableType]:
+    means = {row.name: row.mean for row in rows}
+    sure = ((summary.get("intervals") or {}).get("means") or {}) if note else {}
+    lead, between = "\n", ",\n" + " " * (len(note) + 7) if sure else ",  "
+    for title, names, style in zip(("worst", "best"), _ranked(rows), ("red", "green"), strict=True):
         if names:
-            sure = (ends.get("means") or {}) if summary["preview"] else {}
-            # A name and its numbers stay on one line.
-            parts = (f"{name} {_with_ends(rows[name].mean, sure, name)}".replace(" ", _TOGETHER) for name in names)
-            text = ",  ".join(parts)
-            lines += [look.paint(line, code) for line in _wrapped(f"{note}{title:<5}  {text}", look)]
-    return ["", *lines] if lines else []
+            parts = (f"{name} {_with_ends(means[name], sure, name)}" for name in names)
+            yield Text(f"{lead}{note}{title:<5}  {between.join(parts)}", style)
+            lead = ""
+
+
+def _others(summary: Mapping[str, Any], note: str, console: Console) -> Iterator[RenderableType]:
+    """P, mPC and rPC of the other metrics; of a preview with intervals, in as many columns as the line has room for."""
+    rows = {m: row for m, row in summary["metrics"].items() if m != summary["metric"] and row["label"] != "undefined"}
+    if not rows:
+        return
+    names = {m: m + without_interval(summary, m) for m in rows}
+    room = (console.width - max(map(len, names.values())) - 2) // 24
+    keys = ("P", "mPC", "rPC")[: max(1, room)] if note else ("P", "mPC", "rPC")
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column()
+    for _ in keys:
+        table.add_column(justify="right", no_wrap=True, min_width=6)
+    heads = {"P": "P", "mPC": "mPC" if summary["complete"] else "mean", "rPC": "rPC"}
+    table.add_row("", *(note + heads[key] for key in keys))
+    for name, row in rows.items():
+        sure = ends_for(summary, name) if note else {}
+        table.add_row(names[name], *(_with_ends(row[key], sure, key) for key in keys))
+    yield Padding(table, (1, 0, 0, 2))

@@ -91,7 +91,8 @@ def as_text(state: Any) -> str:
             lines.append(f"  finish    {command.line}")
         if not found:
             lines.append("  finish    the same command again, without --overwrite; it is not recorded in the folder")
-    return "\n".join(lines)
+    # Names and commands come from files: no control character of theirs reaches the terminal.
+    return "\n".join("".join(c if c.isprintable() else "\ufffd" for c in line) for line in lines)
 
 
 def _work_lines(state: Any, stalled: float) -> list[str]:

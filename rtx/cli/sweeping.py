@@ -48,11 +48,11 @@ class Sweep:
 
     def evaluate(self, model: Any, data: Any, protocol: Protocol, **options: Any) -> dict[str, Any]:
         """`rtx.evaluation.evaluate.evaluate` into the folder, shown live by the first rank; the summary."""
-        from rtx.cli.live import display
+        from rtx.cli.live import Display
         from rtx.evaluation.evaluate import evaluate
 
         assert self.out is not None
-        with display(limit=protocol.limit, quiet=self.rank > 0) as shown:
+        with Display(limit=protocol.limit, quiet=self.rank > 0) as shown:
 
             def on_event(event: Event) -> None:
                 self.note(event)

@@ -18,7 +18,7 @@ MODES = ("fixed", "full")
 
 
 @dataclass(frozen=True)
-class Plan:
+class DemoSettings:
     """The amounts that decide how long the demo takes.
 
     Attributes:
@@ -44,8 +44,8 @@ class Plan:
     severities: tuple[int, ...]
 
 
-FULL = Plan("full", 400, 24, 3072, 3, 150, 4, ("benchmark",), SEVERITIES)
-PREVIEW = Plan("preview", 48, 6, 640, 2, 15, 4, ("gaussian_noise", "defocus_blur"), (1, 3, 5))
+FULL = DemoSettings("full", 400, 24, 3072, 3, 150, 4, ("benchmark",), SEVERITIES)
+PREVIEW = DemoSettings("preview", 48, 6, 640, 2, 15, 4, ("gaussian_noise", "defocus_blur"), (1, 3, 5))
 
 
 def leaf_path() -> Path:
@@ -64,7 +64,7 @@ def leaf_path() -> Path:
     )
 
 
-def demo_config(plan: Plan, mode: str, *, source: Path, data_root: Path, work_dir: Path, seed: int) -> Config:
+def demo_config(plan: DemoSettings, mode: str, *, source: Path, data_root: Path, work_dir: Path, seed: int) -> Config:
     """The shipped Mask R-CNN leaf with the demo's source, transfer and data, and with everything made small.
 
     Args:
@@ -109,7 +109,7 @@ def _shrink_model(cfg: Config) -> None:
     model.test_cfg.rcnn.max_per_img = 20
 
 
-def _shrink_data(cfg: Config, plan: Plan) -> None:
+def _shrink_data(cfg: Config, plan: DemoSettings) -> None:
     """Scenes at their own size, as many a step as the plan says."""
     from rtx.demo.scenes import SIZE
 
@@ -127,7 +127,7 @@ def _shrink_data(cfg: Config, plan: Plan) -> None:
     )
 
 
-def _shorten(cfg: Config, plan: Plan) -> None:
+def _shorten(cfg: Config, plan: DemoSettings) -> None:
     """A few hundred steps with AdamW instead of 90,000 with SGD, whose warm-up alone is longer."""
     rate, warm_up = 1e-3, min(30, plan.iterations // 2)
     cfg.optim_wrapper = dict(

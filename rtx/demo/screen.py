@@ -10,11 +10,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TextIO
 
+from rich.console import Console
+from rich.progress import Progress
+
 Report = Callable[[int, int], None]
 
 
 class Screen:
-    """Progress lines on a terminal (rewritten in place) or in a log (a new line now and then).
+    """A line for each step; on a terminal with a bar below it while the step lasts.
 
     Args:
         steps: how many steps there will be.
@@ -26,21 +29,13 @@ class Screen:
         self.steps = steps
         log_file.parent.mkdir(parents=True, exist_ok=True)
         self.sink = log_file.open("a", encoding="utf-8", buffering=1)
-        self.stream = stream or sys.stdout
-        self.live = self.stream.isatty()
-        self.every = 0.5 if self.live else 15.0
+        self.console = Console(file=stream or sys.stdout, markup=False, emoji=False, highlight=False, soft_wrap=True)
         self.started = time.monotonic()
         self.number = 0
-        self.shown = 0
 
-    def line(self, text: str, *, stay: bool = True) -> None:
-        """Show one line; one that does not `stay` is overwritten by the next on a terminal."""
-        text = f"[{clock(time.monotonic() - self.started)}] {text}"
-        padding = " " * max(0, self.shown - len(text))
-        start = "\r" if self.live else ""
-        self.stream.write(f"{start}{text}{padding}" + ("" if self.live and not stay else "\n"))
-        self.stream.flush()
-        self.shown = len(text) if self.live and not stay else 0
+    def line(self, text: str) -> None:
+        """Show one line."""
+        self.console.print(f"[{clock(time.monotonic() - self.started)}] {text}")
 
     def skip(self, title: str, text: str) -> None:
         """Say that a step needs no work."""
@@ -60,22 +55,24 @@ class Screen:
         """
         self.number += 1
         head = f"{self.number}/{self.steps} {title}"
-        self.line(f"{head} ...", stay=not self.live)
-        begun = last = time.monotonic()
-        first: list[tuple[float, int]] = []
+        self.line(f"{head} ...")
+        begun = time.monotonic()
         result: list[str] = []
+        # Drawn by reports alone: a thread of its own would be copied into forked data loaders.
+        progress = Progress(
+            console=self.console,
+            disable=not self.console.is_terminal,
+            transient=True,
+            auto_refresh=False,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        task = progress.add_task(unit, total=None)
 
         def report(done: int, total: int) -> None:
-            nonlocal last
-            now = time.monotonic()
-            if not first:  # what came before the first unit is preparation and would spoil the forecast
-                first.append((now, done))
-            elif now - last >= self.every and done < total:
-                last = now
-                left = (now - first[0][0]) / (done - first[0][1]) * (total - done)
-                self.line(f"{head}: {done} of {total} {unit}, about {left:.0f} s left", stay=not self.live)
+            progress.update(task, description=f"{done} of {total} {unit}", completed=done, total=total, refresh=True)
 
-        with quiet(self.sink):
+        with progress, quiet(self.sink):
             yield report, result
         self.line(f"{head}: {result[-1] if result else 'done'} ({time.monotonic() - begun:.0f} s)")
 

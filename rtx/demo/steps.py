@@ -15,7 +15,7 @@ from typing import Any
 import rtx
 from rtx.demo import plan as demo_plan
 from rtx.demo import scenes, scenes_layouts, scenes_looks, source_task
-from rtx.demo.plan import MODES, Plan, demo_config
+from rtx.demo.plan import MODES, DemoSettings, demo_config
 from rtx.demo.screen import Report, Screen
 from rtx.errors import RunConflict
 
@@ -37,7 +37,7 @@ class Demo:
     """
 
     out: Path
-    plan: Plan
+    plan: DemoSettings
     seed: int
 
     @property
@@ -149,13 +149,13 @@ class Demo:
 
         from rtx.training import train
 
-        class Progress(Hook):
+        class ReportSteps(Hook):
             def after_train_iter(
                 self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
             ) -> None:
                 report(runner.iter + 1, runner.max_iters)
 
-        runner = train(self._config(mode), hooks=[Progress()])
+        runner = train(self._config(mode), hooks=[ReportSteps()])
         backbone = list(runner.model.backbone.parameters())
         training = sum(p.numel() for p in backbone if p.requires_grad) / sum(p.numel() for p in backbone)
         return f"{self.plan.iterations} steps, {100 * training:.0f} % of the backbone trained"
@@ -188,7 +188,7 @@ class Demo:
                 workers=1,
                 keep_predictions=True,
                 checkpoint=self.checkpoint(mode),
-                labels={"run": mode, "config": demo_plan.LEAF, "dataset": "rendered scenes"},
+                labels={"run": mode, "config": demo_plan.LEAF, "data": "rendered scenes", "schedule": "demo"},
                 overwrite=None,  # the folder is the demo's own: cells of another engine or scorer (an update) make room
                 on_cell=on_cell,
             )

@@ -11,7 +11,7 @@ from mmengine.registry import DATASETS, init_default_scope
 from torch import nn
 
 from rtx.errors import BadValue, RunConflict
-from rtx.evaluation.card import choose, computing_card, data_card, data_name, model_card
+from rtx.evaluation.card import choose, computing_card, data_card, data_name, model_card, plain
 from rtx.evaluation.finish import complete
 from rtx.evaluation.models.adapter_config import config_for
 from rtx.evaluation.models.adapters import Adapter
@@ -60,7 +60,8 @@ def evaluate(
         annotations: for an adapter, a COCO annotation file, where the data have no layout that is known.
         classes: for an adapter, names of the classes that count, for COCO and VOC; all of the data's when None.
         checkpoint: the file the weights came from, for the protocol card.
-        labels: names shown in tables (run, config, target); no part of the protocol's key.
+        labels: names shown in tables (run, config, method, data, schedule), beside those of the config and the name of the
+            data's folder; no part of the protocol's key.
         overwrite: evaluate everything again, even in a folder of another run; None to do so in such a folder alone.
         share: how ranks share the cells; the running torch.distributed job when None.
         on_cell: called after each cell with (cell, number done here, number to do in all).
@@ -119,7 +120,7 @@ def prepare(
     protocol, pixels = (protocol or Protocol()).with_options(options), pixels or Made()
     if isinstance(model, Adapter):
         cfg = config_for(model, data, annotations=annotations, classes=classes)
-        labels = {"run": model.name, **(labels or {})}
+        labels = {"run": model.name, "method": model.name, **(labels or {})}
     elif isinstance(data, Config):
         cfg = data
     else:
@@ -140,7 +141,7 @@ def prepare(
         "metric": scorer.card(),
         **computing_card(model, amp=protocol.amp, channels_last=protocol.channels_last),
         **model_card(cfg, model, checkpoint),
-        "labels": {**({} if name is None else {"data": name}), **(labels or {})},
+        "labels": {**({} if name is None else {"data": name}), **plain(cfg.get("labels", {})), **(labels or {})},
     }
     return Job(
         model,

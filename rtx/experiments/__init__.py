@@ -5,11 +5,11 @@ from __future__ import annotations
 from rtx.experiments.commands import evaluate_command, run_folder, train_command
 from rtx.experiments.numbers import published
 from rtx.experiments.read import read, read_all
-from rtx.experiments.record import Experiment, Run
+from rtx.experiments.record import Experiment, PlannedRun
 
 __all__ = [
     "Experiment",
-    "Run",
+    "PlannedRun",
     "evaluate_command",
     "published",
     "read",

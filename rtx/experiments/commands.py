@@ -7,12 +7,12 @@ import re
 
 from rtx.errors import BadValue
 from rtx.experiments.read import configs_folder
-from rtx.experiments.record import Experiment, Run
+from rtx.experiments.record import Experiment, PlannedRun
 
 _GPUS = re.compile(r"^Cost:\s+(\d+) GPUs? x (\d+) images", re.M)
 
 
-def run_folder(experiment: Experiment, run: Run, seed: int, *, root: str = "work_dirs") -> str:
+def run_folder(experiment: Experiment, run: PlannedRun, seed: int, *, root: str = "work_dirs") -> str:
     """Where a run's config, log, checkpoints and scores go."""
     return f"{root}/{experiment.name}/{run.name}/seed{seed}"
 
@@ -35,7 +35,7 @@ def gpus_of(config: str) -> int:
 
 def train_command(
     experiment: Experiment,
-    run: Run,
+    run: PlannedRun,
     seed: int,
     *,
     gpus: int | None = None,
@@ -68,7 +68,7 @@ def train_command(
     return words
 
 
-def evaluate_command(experiment: Experiment, run: Run, seed: int, *, root: str = "work_dirs") -> list[str]:
+def evaluate_command(experiment: Experiment, run: PlannedRun, seed: int, *, root: str = "work_dirs") -> list[str]:
     """The words of the evaluation command; the run folder holds config and checkpoint, data folder included."""
     words = ["python", "tools/corrupt_eval.py", run_folder(experiment, run, seed, root=root)]
     return words if experiment.evaluation == "corruptions" else [*words, "--severities", "0"]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 
 from rtx.errors import BadValue, unknown_name
-from rtx.experiments.record import Experiment, Run
+from rtx.experiments.record import Experiment, PlannedRun
 from rtx.reports.published import PAPERS, Paper, Record, all_records
 
 _FIELDS = tuple(f.name for f in fields(Record))
@@ -23,7 +23,7 @@ def paper_of(experiment: Experiment) -> Paper:
     return PAPERS[experiment.paper]
 
 
-def published(experiment: Experiment, run: Run | None = None) -> tuple[Record, ...]:
+def published(experiment: Experiment, run: PlannedRun | None = None) -> tuple[Record, ...]:
     """The printed numbers that a run is to be held against, or those of the experiment that belong to no single run.
 
     Raises:

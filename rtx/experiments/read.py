@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rtx.errors import BadValue, RtxError, unknown_name
-from rtx.experiments.record import Experiment, Run
+from rtx.experiments.record import Experiment, PlannedRun
 
 CONFIGS = Path("configs")
 _TUPLES = ("seeds", "doubts", "published")
@@ -76,7 +76,7 @@ def read_file(path: Path) -> Experiment:
     if not isinstance(about, Mapping) or not isinstance(rows, list):
         raise BadValue(f"{path}: must define `experiment`, a dict, and `runs`, a list of dicts")
     try:
-        runs = tuple(_make(Run, row, "runs") for row in rows)
+        runs = tuple(_make(PlannedRun, row, "runs") for row in rows)
         experiment: Experiment = _make(Experiment, {**about, "name": path.stem, "runs": runs}, "experiment")
     except RtxError as error:
         raise type(error)(f"{path}: {error}") from error

@@ -15,7 +15,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")
 
 
 @dataclass(frozen=True)
-class Run:
+class PlannedRun:
     """One model of an experiment, trained once for each seed.
 
     Attributes:
@@ -82,7 +82,7 @@ class Experiment:
     place: str
     question: str
     evaluation: str
-    runs: tuple[Run, ...]
+    runs: tuple[PlannedRun, ...]
     published: tuple[Mapping[str, str], ...] = ()
     doubts: tuple[str, ...] = ()
 
@@ -101,7 +101,7 @@ class Experiment:
         """How many trainings it takes."""
         return sum(len(run.seeds) for run in self.runs)
 
-    def select(self, names: tuple[str, ...]) -> tuple[Run, ...]:
+    def select(self, names: tuple[str, ...]) -> tuple[PlannedRun, ...]:
         """The runs of these names, or all where none is given.
 
         Raises:

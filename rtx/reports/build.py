@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import logging
-import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 from rtx.errors import BadValue, RunConflict
 from rtx.files import write_atomic
-from rtx.reports.figures import fonts
-from rtx.reports.figures.breakdown import class_rows
-from rtx.reports.figures.style import FORMATS, save, settings
-from rtx.reports.page import fitting, page
-from rtx.reports.page.views import EVERY, TRANSFER, View, wants_transfer
+from rtx.reports.figures.style import FORMATS, not_drawn, save, settings
+from rtx.reports.page import page
+from rtx.reports.page.charts import EVERY, HEAT, TRANSFER, wants_transfer
 from rtx.reports.runs.groups import Group, group_runs
 from rtx.reports.runs.runs import Run
 from rtx.reports.runs.trend import residual
 from rtx.reports.strips import figure as strip
-from rtx.reports.strips import strips
 from rtx.reports.strips.examples import Choice, picture
 from rtx.reports.strips.pixels import Pixels
 from rtx.reports.strips.selection import choose, models_shown
@@ -41,7 +37,8 @@ from rtx.types import CLEAN, SEVERITIES, Condition
 log = logging.getLogger(__name__)
 
 REPORT_FORMAT = "rtx.report/1"
-SMALL_ENOUGH = 3_000_000
+CHARTS = 1_200_000
+"""Bytes of charts inside the page at most; the largest beyond that are linked."""
 _OURS = ("report.html", "summary.json", "results.csv", "metrics.csv", "figures", "tables")
 
 
@@ -61,29 +58,16 @@ class Report:
 
 
 @dataclass(frozen=True)
-class _Job:
+class _Figure:
+    """What a process needs to draw a figure: a chart of a group by its name, or an example strip."""
+
     stem: Path
-    view: View | None
     group: Group
     choice: Choice | None = None
     examples: tuple[tuple[str, Examples], ...] = ()
+    pictures: dict[Condition, Pixels] = field(default_factory=dict)
 
 
-@contextmanager
-def _seldom_collected() -> Iterator[None]:
-    """Drawing makes millions of objects and few cycles: looking for those often takes a tenth of the time."""
-    before = gc.get_threshold()
-    gc.set_threshold(100_000, *before[1:])
-    gc.freeze()  # what is there stays: looking at it in every process would copy its memory, too
-    try:
-        yield
-    finally:
-        gc.unfreeze()
-        gc.set_threshold(*before)
-
-
-@_seldom_collected()
-@settings()
 def build(
     runs: Sequence[Run], out: Path, *, title: str = "Robustness report", formats: Sequence[str] = FORMATS
 ) -> Report:
@@ -95,10 +79,10 @@ def build(
         title: heading of the page.
         formats: which files of each figure; `svg` is always among them, the page is made of it.
 
-    A page that would be larger than 3 MB holds fewer strips and then fewer charts; their files are all there.
+    Strips beyond 1.2 MB, and the largest charts beyond 1.2 MB, are files that the page links or names.
 
     Raises:
-        BadValue: there is no run, or the page would be larger than 3 MB without a strip and a chart.
+        BadValue: there is no run.
         RunConflict: `out` holds an evaluation or files of somebody else, which the report would overwrite.
     """
     if not runs:
@@ -118,29 +102,28 @@ def build(
     unfinished = {"format": REPORT_FORMAT, "unfinished": True, "files": sorted(before or ())}
     write_atomic(out / "summary.json", json.dumps(unfinished, indent=1) + "\n")
     (out / "report.html").unlink(missing_ok=True)
-    lacking = fonts.not_drawn(text for run in runs for text in (run.name, run.dataset, *run.metrics))
+    lacking = not_drawn(text for run in runs for text in (run.name, run.dataset, *run.metrics))
     if lacking:
         log.warning("figures show boxes for %s, which their font does not have; the page and tables are whole", lacking)
-    jobs = _jobs(groups, choices, examples, out)
     kinds = tuple(dict.fromkeys([*formats, "svg"]))
-    files: list[str] = []
-    with _drawing(jobs, kinds) as finished:  # tables are made while other processes draw
-        made = {group.slug: run_tables.of_group(group) for group in groups}
-        shared = paper_tables.transfer_tables(groups)
-        against, doubts = paper_tables.paper_against_yours(runs)
-        for prefix, table in _named(groups, made, [*shared, *([against] if against else [])]):
-            for kind, write in (("md", tables.markdown), ("tex", tables.latex)):
-                name = f"tables/{prefix}{table.name}.{kind}"
-                write_atomic(out / name, write(table))
-                files.append(name)
-        write_atomic(out / "results.csv", rows.results_csv(runs))
-        write_atomic(out / "metrics.csv", rows.metrics_csv(runs))
-        models = {group.slug: [_model(group, run) for run in group.runs] for group in groups}
-        laid_out = _laid_out(groups, choices, examples)
-        page.template()
-        drawn = finished()
-    files += [f"{job.stem.relative_to(out).as_posix()}.{kind}" for job in jobs if job.stem in drawn for kind in kinds]
-    content = page.Content(
+    figures = _figures(groups, choices, examples, out)
+    with ProcessPoolExecutor(min(os.cpu_count() or 1, 4, len(figures))) as pool:
+        there = list(pool.map(partial(_draw, kinds=kinds), figures))
+    drawn = frozenset(figure.stem for figure, drawn in zip(figures, there, strict=True) if drawn)
+    files = [f"{stem.relative_to(out).as_posix()}.{kind}" for stem in drawn for kind in kinds]
+    files += [f"{f.stem.relative_to(out).as_posix()}.jpg" for f in figures if f.choice]
+    made = {group.slug: run_tables.of_group(group) for group in groups}
+    shared = paper_tables.transfer_tables(groups)
+    against, doubts = paper_tables.paper_against_yours(runs)
+    for prefix, table in _named(groups, made, [*shared, *([against] if against else [])]):
+        for kind, write in (("md", tables.markdown), ("tex", tables.latex)):
+            name = f"tables/{prefix}{table.name}.{kind}"
+            write_atomic(out / name, write(table))
+            files.append(name)
+    write_atomic(out / "results.csv", rows.results_csv(runs))
+    write_atomic(out / "metrics.csv", rows.metrics_csv(runs))
+    models = {group.slug: [_model(group, run) for run in group.runs] for group in groups}
+    content = page.PageContent(
         title=title,
         groups=tuple(groups),
         banners=said,
@@ -150,12 +133,12 @@ def build(
         doubts=doubts,
         choices=choices,
         examples=examples,
-        strips=laid_out,
         figures=out,
         formats=kinds,
-        drawn=frozenset(job.stem for job in jobs if job.stem in drawn),
+        drawn=drawn,
+        only_files=_only_files(drawn),
     )
-    html = fitting.render_within(content, SMALL_ENOUGH)
+    html = page.render(content)
     write_atomic(out / "report.html", html)
     files += ["report.html", "results.csv", "metrics.csv", "summary.json"]
     summary = _summary(groups, models, said, sorted(files))
@@ -166,85 +149,46 @@ def build(
     return Report(out / "report.html", summary, said)
 
 
-def stem_of(out: Path, groups: Sequence[Group], group: Group, name: str) -> Path:
-    """Where a figure lies: with one group plainly under its name, with several in a folder for each."""
-    return out / "figures" / name if len(groups) == 1 else out / "figures" / group.slug / name
-
-
 def _choices(group: Group, examples: dict[Path, Examples]) -> list[Choice]:
     return choose([found for _, found in models_shown(group, examples)[0]])
 
 
-def _laid_out(
-    groups: Sequence[Group], choices: dict[str, list[Choice]], examples: dict[Path, Examples]
-) -> dict[str, strips.Strips]:
-    shown = {group.slug: models_shown(group, examples)[0] for group in groups}
-    return {slug: strips.build(choices[slug], there) for slug, there in shown.items() if there}
+def _only_files(drawn: Iterable[Path]) -> frozenset[Path]:
+    """The charts that have no place in the page: all that fit are in it, the smallest first."""
+    charts = {chart.name for chart in EVERY if chart is not HEAT}
+    sizes = {stem: stem.with_name(f"{stem.name}.svg").stat().st_size for stem in drawn if stem.name in charts}
+    order = sorted(sizes, key=lambda stem: (sizes[stem], stem))
+    total = accumulate(sizes[stem] for stem in order)
+    return frozenset(stem for stem, size in zip(order, total, strict=True) if size > CHARTS)
 
 
-def _jobs(
+def _figures(
     groups: Sequence[Group], choices: dict[str, list[Choice]], examples: dict[Path, Examples], out: Path
-) -> list[_Job]:
-    jobs = []
+) -> list[_Figure]:
+    found = []
     for group in groups:
-        for view in EVERY:
-            if view not in TRANSFER or wants_transfer(group):
-                jobs.append(_Job(stem_of(out, groups, group, view.name), view, group))
+        names = [chart.name for chart in EVERY if chart not in TRANSFER or wants_transfer(group)]
+        found += [_Figure(page.stem_of(out, groups, group, name), group) for name in names]
         there = tuple(models_shown(group, examples)[0])
         for number, choice in enumerate(choices[group.slug], 1):
-            jobs.append(_Job(stem_of(out, groups, group, f"strip_{number}"), None, group, choice, there))
-    return jobs
+            example = there[0][1].images[choice.image]
+            shown = [CLEAN, *(Condition(choice.corruption, level) for level in SEVERITIES)]
+            pictures = {condition: picture(example, condition) for condition in shown}
+            found.append(_Figure(page.stem_of(out, groups, group, f"strip_{number}"), group, choice, there, pictures))
+    return found
 
 
-_PENDING: list[_Job] = []
-
-
-@contextmanager
-def _drawing(jobs: list[_Job], kinds: tuple[str, ...]) -> Iterator[Callable[[], set[Path]]]:
-    """Draw and save every figure on all cores; gives what waits for them, and says which had something to draw."""
-    _PENDING[:] = jobs
-    for job in jobs:
-        class_rows(job.group)  # kept in the runs, for all processes
-    fonts.register()  # before the processes start, which inherit it
-    # Strips last: their pictures are made here while the processes draw the charts. The longest chart first.
-    order = sorted(range(len(jobs)), key=lambda i: (jobs[i].view is None, jobs[i].stem.name != "multiples", i))
-    workers = min(os.cpu_count() or 1, 4, len(jobs))
-
-    def of(done: Sequence[bool]) -> set[Path]:
-        return {jobs[index].stem for index, drawn in zip(order, done, strict=True) if drawn}
-
-    try:
-        if workers == 1 or "fork" not in multiprocessing.get_all_start_methods():
-            alone = [_draw(index, kinds, _pictures(jobs[index])) for index in order]
-            yield lambda: of(alone)
-        else:
-            # All processes start at the first job, before anything here has started a thread.
-            with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("fork")) as pool:
-                waiting = [pool.submit(_draw, index, kinds, _pictures(jobs[index])) for index in order]
-                yield lambda: of([job.result() for job in waiting])
-    finally:
-        _PENDING.clear()
-
-
-def _pictures(job: _Job) -> dict[Condition, Pixels]:
-    """What a strip shows: its image under clean and under each severity."""
-    if job.choice is None:
-        return {}
-    example = job.examples[0][1].images[job.choice.image]
-    shown = [CLEAN, *(Condition(job.choice.corruption, level) for level in SEVERITIES)]
-    return {condition: picture(example, condition) for condition in shown}
-
-
-def _draw(index: int, kinds: tuple[str, ...], pictures: dict[Condition, Pixels]) -> bool:
-    job = _PENDING[index]
-    if job.view is None:
-        figure = strip.draw(job.choice, job.examples, pictures) if job.choice else None
+@settings()
+def _draw(figure: _Figure, kinds: Sequence[str]) -> bool:
+    """Draw and save a figure; whether there was something to draw."""
+    if figure.choice:
+        drawn: Any = strip.draw(figure.choice, figure.examples, figure.pictures)
+        kinds = (*kinds, "jpg")  # for the page
     else:
-        figure = job.view.draw(job.group)
-    if figure is None:
-        return False
-    save(figure, job.stem, kinds)
-    return True
+        drawn = next(chart for chart in EVERY if chart.name == figure.stem.name).draw(figure.group)
+    if drawn is not None:
+        save(drawn, figure.stem, kinds)
+    return drawn is not None
 
 
 def _named(

@@ -256,7 +256,7 @@ def _card(path: Path, headline: str, *, named: bool) -> dict[str, Any]:
         "freeze_map": {"backbone": {"arch": arch + ("_dcn" if "dconv" in stem else "")}},
         "labels": {
             "name": _name(kind, arch, stem, end),
-            "dataset": dataset,
+            "data": dataset,
             "method": kind,
             "training": _TRAINING.get(end, "as the folder's test set"),
             "file": path.name,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from rtx.cli.main import main
-from rtx.reports.runs.compare import Line, drops_more
+from rtx.reports.runs.compare import Difference, drops_more
 from tests.reports.made import make_run
 
 ROOT = Path(__file__).parents[2]
@@ -82,9 +82,9 @@ def test_without_interval_the_difference_decides_and_that_is_said(
 
 @pytest.mark.parametrize("start", [0.305, 0.415, 0.7, 0.1005, 0.9999])
 def test_a_fall_of_just_the_limit_passes(start: float) -> None:
-    assert not drops_more(Line("mPC", start, start - 0.005, None), 0.5)
-    assert drops_more(Line("mPC", start, start - 0.005 - 1e-6, None), 0.5), "a hundredth of what is printed"
-    assert drops_more(Line("mPC", start, float("nan"), None), 0.5)
+    assert not drops_more(Difference("mPC", start, start - 0.005, None), 0.5)
+    assert drops_more(Difference("mPC", start, start - 0.005 - 1e-6, None), 0.5), "a hundredth of what is printed"
+    assert drops_more(Difference("mPC", start, float("nan"), None), 0.5)
 
 
 @pytest.mark.parametrize("points", ["x", "-1", "nan", "inf"])

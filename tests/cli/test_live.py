@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import logging
-import os
-import pty
 import re
 import sys
 from collections.abc import Iterator
@@ -14,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from rtx.cli.live import LiveLine, PlainLines, Silence, display
+from rtx.cli.live import Display
 from rtx.cli.words import duration
 from rtx.evaluation.sweep.events import CellDone, CellStarted, Event, Planned, Progress, Waiting
 from rtx.results.cell import Cell
@@ -57,7 +54,7 @@ def story(clock: Clock, limit: int | None = None) -> Iterator[Event]:
 
 def test_without_a_terminal_there_is_a_line_a_cell_and_no_control_character() -> None:
     clock, stream = Clock(), io.StringIO()
-    with PlainLines(stream=stream, clock=clock) as shown:
+    with Display(stream=stream, clock=clock) as shown:
         for event in story(clock):
             shown(event)
     assert stream.getvalue().splitlines() == [
@@ -76,28 +73,39 @@ class Tty(io.StringIO):
         return True
 
 
-def screens(written: str) -> list[str]:
-    """What the line showed, one time after the other."""
-    return [part.rstrip() for part in written.split("\r") if part.strip()]
+@pytest.fixture
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
 
 
+def plain(written: str) -> str:
+    """What was written, without what moves the cursor."""
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", written)
+
+
+@pytest.mark.usefixtures("wide")
 def test_a_terminal_shows_one_line_that_says_where_the_sweep_is() -> None:
     clock, stream = Clock(), Tty()
-    with LiveLine(stream=stream, clock=clock, width=lambda: 120) as shown:
+    with Display(stream=stream, clock=clock) as shown:
         for event in story(clock):
             shown(event)
-    assert "\n" not in stream.getvalue()
-    seen = screens(stream.getvalue())
+    seen = plain(stream.getvalue()).split("\r")
     assert "████████░░ cell 21/24  fog_3  10/100 images  1.2 img/s  ETA 6:30  20 cached" in seen
     assert "█████████░ cell 23/24  snow_1  50/100 images  2.5 img/s  ETA 30 s  20 cached  1 by others" in seen, seen
     assert any("waiting for 1 cell (clean) of other processes" in line for line in seen)
-    assert stream.getvalue().endswith("\r"), "the line is taken away in the end"
+    assert stream.getvalue().endswith("\x1b[2K"), "the line is taken away in the end"
+    silent = Tty()
+    with Display(stream=silent, clock=clock, quiet=True) as shown:
+        for event in story(clock):
+            shown(event)
+    assert silent.getvalue() == "", "a second process leaves the terminal to the first"
 
 
 def test_a_preview_is_called_one_and_a_limit_beyond_the_images_is_none() -> None:
     for limit, told in ((100, "PREVIEW bbox_mAP  25.00"), (101, "bbox_mAP  25.00")):
         clock, stream = Clock(), io.StringIO()
-        with PlainLines(stream=stream, clock=clock, limit=limit) as shown:
+        with Display(stream=stream, clock=clock, limit=limit) as shown:
             for event in story(clock, limit=100 if limit == 100 else None):
                 shown(event)
         assert told in stream.getvalue() and ("PREVIEW" in stream.getvalue()) is (limit == 100)
@@ -105,7 +113,7 @@ def test_a_preview_is_called_one_and_a_limit_beyond_the_images_is_none() -> None
 
 def test_a_previews_score_comes_with_its_interval_and_the_headline_is_what_is_shown() -> None:
     stream = io.StringIO()
-    shown = PlainLines(stream=stream, clock=Clock(), limit=100)
+    shown = Display(stream=stream, clock=Clock(), limit=100)
     shown(Planned(todo=2, cached=0, total=2, n_images=100))
     shown(CellDone(cell(FOG, limit=100), 1, 2, 0, "bbox_mAP_50", (0.41234, 0.6)))
     shown(CellDone(cell(SNOW), 2, 2, 0, "bbox_mAP_50"))
@@ -114,18 +122,22 @@ def test_a_previews_score_comes_with_its_interval_and_the_headline_is_what_is_sh
     assert "  bbox_mAP_50  50.00  " in second and "[" not in second
 
 
-def test_the_line_fits_the_terminal_and_falls_back_to_plain_characters() -> None:
+def test_the_line_fits_the_terminal_and_falls_back_to_plain_characters(monkeypatch: pytest.MonkeyPatch) -> None:
     class Narrow(Tty):
         encoding = "ascii"  # type: ignore[assignment]
 
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "40")
     clock, stream = Clock(), Narrow()
-    with LiveLine(stream=stream, clock=clock, width=lambda: 40) as shown:
+    with Display(stream=stream, clock=clock) as shown:
         for event in story(clock):
             shown(event)
-    assert stream.getvalue().isascii() and max(map(len, stream.getvalue().split("\r"))) <= 40
-    assert "########.. cell 21/24" in stream.getvalue()
+    lines = plain(stream.getvalue()).replace("\n", "\r").split("\r")
+    assert stream.getvalue().isascii() and max(map(len, lines)) <= 40
+    assert any(line.startswith("########.. cell 21/24") for line in lines)
 
 
+@pytest.mark.usefixtures("wide")
 def test_what_others_write_comes_above_the_line(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, stream = Clock(), Tty()
     monkeypatch.setattr(sys, "stderr", stream)
@@ -133,54 +145,29 @@ def test_what_others_write_comes_above_the_line(monkeypatch: pytest.MonkeyPatch)
     handler = logging.StreamHandler(stream)
     logger.addHandler(handler)
     try:
-        with LiveLine(stream=stream, clock=clock, width=lambda: 100) as shown:
+        with Display(stream=stream, clock=clock) as shown:
             told = story(clock)
             for _ in range(3):
                 shown(next(told))
-            logger.warning("a remark")
+            logger.warning("a remark [bold]as it is[/bold]")
             print("another", file=sys.stderr)
+        assert handler.stream is stream and sys.stderr is stream
         logger.warning("after")
     finally:
         logger.removeHandler(handler)
-    lines = [line.rpartition("\r")[2] for line in stream.getvalue().split("\n")]
-    assert lines[:3] == ["a remark", "another", "after"], "whole lines, with nothing of the live line in them"
+    lines = [line.rpartition("\r")[2] for line in plain(stream.getvalue()).split("\n")]
+    whole = [line for line in lines if line and "cell" not in line]
+    assert whole == ["a remark [bold]as it is[/bold]", "another", "after"], "with nothing of the live line in them"
     assert stream.getvalue().count("fog_3") >= 3, "and the line is drawn again below each"
 
 
-def everything(leader: int) -> str:
-    """What came through a terminal, once nobody holds its other end; one read gives what arrived so far."""
-    parts = []
-    with contextlib.suppress(OSError):  # the end
-        while part := os.read(leader, 100_000):
-            parts.append(part)
-    return b"".join(parts).decode()
-
-
-def test_a_real_terminal_gets_the_live_line_and_its_width_is_obeyed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TERM", "xterm")
-    leader, follower = pty.openpty()
-
-    import fcntl
-    import struct
-    import termios
-
-    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 50, 0, 0))
-    with os.fdopen(follower, "w", encoding="utf-8") as stream:
-        monkeypatch.setattr(sys, "stderr", stream)
-        with display() as shown:
-            assert isinstance(shown, LiveLine)
-            clock = Clock()
-            shown.clock = clock
-            for event in story(clock):
-                shown(event)
-        with display(quiet=True) as other:
-            assert isinstance(other, Silence)
-        monkeypatch.setenv("TERM", "dumb")
-        with display() as dumb:
-            assert isinstance(dumb, PlainLines)
-    written = everything(leader)
-    os.close(leader)
-    assert "cell 21/24" in written and max(map(len, written.split("\r"))) < 50
+def test_a_dumb_terminal_gets_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    clock, stream = Clock(), Tty()
+    with Display(stream=stream, clock=clock) as shown:
+        for event in story(clock):
+            shown(event)
+    assert "\x1b" not in stream.getvalue() and len(stream.getvalue().splitlines()) == 3
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(None, "?"), (59.4, "59 s"), (59.6, "1:00"), (3599.9, "1:00:00")])

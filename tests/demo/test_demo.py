@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from rtx.cli import demo as command
-from rtx.demo.plan import FULL, MODES, PREVIEW, Plan
+from rtx.demo.plan import FULL, MODES, PREVIEW, DemoSettings
 from rtx.demo.screen import Screen, clock
 from rtx.errors import RtxError, RunConflict
 
 steps = pytest.importorskip("rtx.demo.steps")
-TINY = Plan("preview", 6, 2, 64, 1, 2, 2, ("gaussian_noise",), (5,))
+TINY = DemoSettings("preview", 6, 2, 64, 1, 2, 2, ("gaussian_noise",), (5,))
 
 
 class Fake(steps.Demo):
@@ -50,7 +50,7 @@ def _no_memory() -> Iterator[None]:
     yield
 
 
-def play(out: Path, plan: Plan = TINY, seed: int = 0, *, fresh: bool = False) -> str:
+def play(out: Path, plan: DemoSettings = TINY, seed: int = 0, *, fresh: bool = False) -> str:
     demo = Fake(out, plan, seed)
     demo.claim(fresh=fresh)
     text = io.StringIO()
@@ -148,12 +148,17 @@ def test_ending_names_three_commands_and_where_the_files_are(tmp_path: Path) -> 
     assert str(tmp_path / "table.txt") in text and "gallery.png" in text
 
 
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("stream", [io.StringIO(), Terminal()], ids=["file", "terminal"])
 def test_screen_counts_steps_and_keeps_other_talk_in_the_log(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, stream: io.StringIO
 ) -> None:
-    text = io.StringIO()
-    screen = Screen(2, tmp_path / "log", text)
-    screen.every = 0
+    monkeypatch.setenv("TERM", "xterm")
+    screen = Screen(2, tmp_path / "log", stream)
     with screen.step("one", "things") as (report, result):
         print("noise")
         logging.getLogger("rtx.test").warning("more noise")
@@ -162,8 +167,9 @@ def test_screen_counts_steps_and_keeps_other_talk_in_the_log(
         result.append("fine")
     with screen.step("two", "things"):
         pass
-    shown = text.getvalue()
-    assert "1/2 one: 3 of 4 things" in shown and "1/2 one: fine" in shown and "2/2 two: done" in shown
+    shown = stream.getvalue()
+    assert ("3 of 4 things" in shown) == stream.isatty()
+    assert "1/2 one: fine" in shown and "2/2 two: done" in shown
     assert "noise" not in shown + "".join(capsys.readouterr())
     assert "noise" in (tmp_path / "log").read_text() and "more noise" in (tmp_path / "log").read_text()
     assert clock(0) == " 0:00" and clock(600) == "10:00"

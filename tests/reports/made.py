@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,23 @@ def card(name: str, *, source: str = "resnet50_in1k_v1", transfer: str = "full",
         "versions": {"torch": "2.11.0", "numpy": "2.2.6"},
         "rtx": "0.1.0",
     }
-    return {**base, **more}
+    whole = {**base, **more}
+    return {**whole, "labels": as_its_leaf(whole["labels"])}
+
+
+def as_its_leaf(given: dict[str, Any]) -> dict[str, Any]:
+    """The labels of the config that `given` names, and over them what is given."""
+    config = str(given.get("config") or "")
+    if not config:
+        return given
+    kind, _, rest = config.partition("_")
+    stated = {
+        "data": "coco_val2017",
+        "method": {"maskrcnn": "Mask R-CNN", "fasterrcnn": "Faster R-CNN"}.get(kind, config),
+    }
+    if schedule := re.search(r"\dx", rest):
+        stated["schedule"] = schedule.group()
+    return {**stated, **given}
 
 
 def make_run(
@@ -246,7 +263,7 @@ def make_mixed(root: Path) -> list[Path]:
     whole = make_run(root, "whole", classes=("person", HOSTILE), resamples=100)
     partial = make_run(root, HOSTILE, folder="hostile", robust=0.3, conditions=_some())
     preview = make_run(
-        root, "preview", robust=0.4, limit=50, n_images=50, labels={"run": "preview", "dataset": "coco_val2017"}
+        root, "preview", robust=0.4, limit=50, n_images=50, labels={"run": "preview", "data": "coco_val2017"}
     )
     amp = make_run(root, "amp", robust=0.35, precision="amp_fp16")
     segmenter = make_run(
@@ -255,7 +272,7 @@ def make_mixed(root: Path) -> list[Path]:
         metric="mIoU",
         clean=0.42,
         n_images=2000,
-        labels={"run": "upernet", "dataset": "ade20k_val", "method": "UperNet"},
+        labels={"run": "upernet", "data": "ade20k_val", "method": "UperNet"},
     )
     make_examples(whole, robust=0.1)
     make_examples(amp, robust=0.6)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rtx.cli.final_table import Look, final_table
+from rtx.cli.final_table import final_table, look_of
 from rtx.reports.runs.groups import group_runs
 from rtx.reports.runs.runs import load_run
 from rtx.reports.text.banners import banners
@@ -44,7 +44,7 @@ def test_a_mixture_is_said_in_summary_tables_and_report(tmp_path: Path, second: 
     summary = folder(tmp_path, **second)
     assert list(summary["mixed"]) == [said.split()[0]]
     assert f"different versions or on different devices: {said}." in (tmp_path / "table.md").read_text()
-    assert said in final_table(summary, Look(width=120))
+    assert said in final_table(summary, look_of(width=120))
     shown = [b for b in banners(group_runs([load_run(tmp_path)])) if "different ways" in b.title]
     assert len(shown) == 1 and shown[0].level == "warn" and said in shown[0].text
 

@@ -51,7 +51,7 @@ def make_run(root: Path, number: int, *, examples: bool = True) -> Path:
         "weights_sha256": str(number),
         "source": sources[number % 4],
         "transfer": ("fixed", "full")[number // 4 % 2],
-        "labels": {"run": f"model {number}", "config": "maskrcnn_r50_coco"},
+        "labels": {"run": f"model {number}", "method": "Mask R-CNN", "data": "coco_val2017"},
     }
     folder = CellFolder(out, card)
     folder.open()

@@ -52,6 +52,8 @@ def with_data(cfg: Config, data_root: str | Path) -> Config:
     for note in notes:
         log.info("data %s: %s", root, note)
     out.data_root = str(root)
+    if "data" in out.get("labels", {}) and any("classes from" in note for note in notes):
+        del out.labels["data"]  # other classes than the leaf's: not the data set that it names
     out.rtx_data = dict(root=str(root), layout=family, notes=notes)
     return out
 

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from rtx.reports.figures.style import INK, MARKERS, RC, RULE, SOFT, model_colours, new_figure, title
+from rtx.reports.figures.style import INK, MARKERS, RC, RULE, SOFT, legend, marked, model_colours, new_figure, title
 from rtx.reports.runs.groups import Group
+from rtx.reports.runs.naming import readable
 from rtx.reports.runs.runs import Run
 from rtx.reports.text.wording import metric_name, percent, shorten, shortened
 
@@ -33,7 +34,7 @@ def class_rows(group: Group) -> list[Row]:
     """Drop of each class for each run, the largest drop of the baseline first (of the first run that has any)."""
     prefix = f"{group.metric}/"
     names = sorted({m for run in group.runs for m in run.metrics if m.startswith(prefix)})
-    rows = _rows(group, [(name[len(prefix) :], name) for name in names])
+    rows = _rows(group, [(readable(name[len(prefix) :]), name) for name in names])
     column = _leading(group, rows)
 
     def place(row: Row) -> tuple[float, str]:
@@ -93,16 +94,10 @@ def draw_classes(group: Group) -> Figure | None:
     return _figure(group, rows, class_point(group))
 
 
+@mpl.rc_context(RC)
 def _figure(group: Group, rows: list[Row], text: str) -> Figure | None:
     if not rows:
         return None
-    with mpl.rc_context(RC):
-        return _draw(group, rows, text)
-
-
-def _draw(group: Group, rows: list[Row], text: str) -> Figure:
-    from matplotlib.lines import Line2D
-
     step = 0.13 if len(rows) > 5 else 0.26
     columns = 3 if max(len(run.name) for run in group.runs) <= 18 else 2
     legend_rows = -(-len(group.runs) // columns)
@@ -136,21 +131,9 @@ def _draw(group: Group, rows: list[Row], text: str) -> Figure:
     axes.tick_params(axis="y", length=0, colors=INK)
     axes.grid(visible=False, axis="y")
     axes.spines["left"].set_color(SOFT)
-    handles = [
-        Line2D([], [], linestyle="", marker=MARKERS[i % len(MARKERS)], markersize=3, color=colours[i])
-        for i in range(len(group.runs))
-    ]
-    figure.legend(
-        handles,
-        shortened([run.name for run in group.runs], 24 if columns == 3 else 36),
-        loc="lower center",
-        ncols=columns,
-        fontsize=5.2,
-        handletextpad=0.2,
-        columnspacing=1.2,
-        labelspacing=0.25,
-        borderpad=0.1,
-    )
+    handles = [marked(n, colour, linestyle="", markersize=3) for n, colour in enumerate(colours)]
+    names = shortened([run.name for run in group.runs], 24 if columns == 3 else 36)
+    legend(figure, handles, names, columns, handletextpad=0.2)
     title(axes, text)
     return figure
 

@@ -72,16 +72,12 @@ def _banded(group: Group, runs: Sequence[Run]) -> list[Run]:
     return [run for run in runs if run.name in group.roles]
 
 
+@mpl.rc_context(RC)
 def draw(group: Group) -> Figure | None:
     """The figure, or None where no run has two points."""
     runs = drawn(group)
     if not runs:
         return None
-    with mpl.rc_context(RC):
-        return _draw(group, runs)
-
-
-def _draw(group: Group, runs: Sequence[Run]) -> Figure:
     many = len(runs) > 8
     size = 5.0 if many else 5.8
     names = shortened([run.name for run in runs], 27)

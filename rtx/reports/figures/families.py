@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from rtx.corruptions import BENCHMARK, CORRUPTIONS, FAMILIES
-from rtx.reports.figures.style import COLUMN, INK, MARKERS, PAPER, RC, SOFT, family_colour, new_figure, title
+from rtx.reports.figures.style import (
+    COLUMN,
+    INK,
+    MARKERS,
+    PAPER,
+    RC,
+    SOFT,
+    family_colour,
+    legend,
+    marked,
+    new_figure,
+    title,
+)
 from rtx.reports.runs.groups import TINY, Group
 from rtx.reports.runs.intervals import Floats, Resamples, difference, interval
 from rtx.reports.runs.runs import Run
@@ -88,15 +100,11 @@ def _surely_less(run: Run, spread: Ends | None) -> bool:
     return spread is not None and spread[1] < 0 and not few
 
 
+@mpl.rc_context(RC)
 def draw(group: Group) -> Figure | None:
     """The figure, or None where no family is complete for any run."""
     if not any(drop(run, family) is not None for run in group.runs for family in FAMILIES):
         return None
-    with mpl.rc_context(RC):
-        return _draw(group)
-
-
-def _draw(group: Group) -> Figure:
     runs = group.runs
     few = len(runs) <= FEW
     pairs = few and any(paired(group, run, family) for run in runs for family in FAMILIES)
@@ -184,28 +192,10 @@ def _draw(group: Group) -> Figure:
         other.text(0.0, 1.01, "← drops less", transform=other.transAxes, fontsize=5, color=SOFT, ha="left")
         other.text(1.0, 1.01, "more →", transform=other.transAxes, fontsize=5, color=SOFT, ha="right")
     if not few:
-        _legend(figure, runs)
+        handles = [marked(n, SOFT, linestyle="", markersize=3) for n in range(len(runs))]
+        legend(figure, handles, shortened([run.name for run in runs], 36), 2, handletextpad=0.2)
     title(axes, point(group))
     return figure
-
-
-def _legend(figure: Figure, runs: Sequence[Run]) -> None:
-    from matplotlib.lines import Line2D
-
-    figure.legend(
-        [
-            Line2D([], [], linestyle="", marker=MARKERS[i % len(MARKERS)], markersize=3, color=SOFT)
-            for i in range(len(runs))
-        ],
-        shortened([run.name for run in runs], 36),
-        loc="lower center",
-        ncols=2,
-        fontsize=5.2,
-        handletextpad=0.2,
-        columnspacing=1.2,
-        labelspacing=0.25,
-        borderpad=0.1,
-    )
 
 
 def _difference(group: Group, run: Run, family: str, axes: Any, y: float, colour: str, marker: str) -> None:

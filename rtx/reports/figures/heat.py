@@ -66,15 +66,11 @@ def point(group: Group) -> str:
     )
 
 
+@mpl.rc_context(RC)
 def draw(group: Group) -> Figure | None:
     """The figure, or None where no corruption is complete for any run."""
     if not any(v is not None for run in group.runs for v in values(run).values()):
         return None
-    with mpl.rc_context(RC):
-        return _draw(group)
-
-
-def _draw(group: Group) -> Figure:
     rows = len(group.runs)
     # Names in two lines leave the cells room for three digits.
     names = [in_two_lines(name, 15) for name in shortened([run.name for run in group.runs], 26)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import matplotlib as mpl
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from rtx.corruptions import BENCHMARK, CORRUPTIONS
 from rtx.reports.figures.style import (
@@ -12,8 +13,9 @@ from rtx.reports.figures.style import (
     MARKERS,
     RC,
     SOFT,
-    TITLE_TINT,
     family_colour,
+    legend,
+    marked,
     model_colours,
     new_figure,
     tint,
@@ -56,15 +58,11 @@ def standing_out(group: Group) -> list[Run]:
     return [run for run in group.runs if run.name in group.roles]
 
 
+@mpl.rc_context(RC)
 def draw(group: Group) -> Figure | None:
     """The figure, or None where no corrupted cell was evaluated."""
     if not any(condition != CLEAN for run in group.runs for condition in run.grid()):
         return None
-    with mpl.rc_context(RC):
-        return _draw(group)
-
-
-def _draw(group: Group) -> Figure:
     told = standing_out(group)
     others = [run for run in group.runs if run not in told]
     legend_columns = 1 if others else 3 if max(len(run.name) for run in told) <= 18 else 2
@@ -98,9 +96,7 @@ def _draw(group: Group) -> Figure:
             y=1.0,  # said, it is not looked for at every drawing
             pad=2.2,
             color=INK,
-            bbox=dict(
-                facecolor=tint(family_colour(family), TITLE_TINT), edgecolor=family_colour(family), lw=0.4, pad=1.1
-            ),
+            bbox=dict(facecolor=tint(family_colour(family)), edgecolor=family_colour(family), lw=0.4, pad=1.1),
         )
         clean = group.baseline.score(CLEAN)
         if clean is not None:
@@ -128,29 +124,13 @@ def _draw(group: Group) -> Figure:
 
 
 def _legend(figure: Figure, group: Group, told: list[Run], others: int, columns: int) -> None:
-    from matplotlib.lines import Line2D
-
     colours = model_colours(len(group.runs))
     places = [group.runs.index(run) for run in told]
-    handles = [
-        Line2D([], [], color=colours[i], marker=MARKERS[i % len(MARKERS)], markersize=2.2, linewidth=0.9)
-        for i in places
-    ]
+    handles = [marked(n, colours[n], markersize=2.2, linewidth=0.9) for n in places]
     names = shortened([run.name for run in group.runs], 24 if columns == 3 else 36)
-    labels = [names[i] for i in places]
+    labels = [names[n] for n in places]
     if others:
         labels = [f"{label} ({group.roles[run.name]})" for label, run in zip(labels, told, strict=True)]
         handles.append(Line2D([], [], color=SOFT, linewidth=0.3, alpha=0.7))
         labels.append("1 other" if others == 1 else f"{others} others")
-    figure.legend(
-        handles,
-        labels,
-        loc="lower center",
-        ncols=columns,
-        bbox_to_anchor=(0.5, 0.0),
-        fontsize=5.2,
-        handlelength=2.4,
-        columnspacing=1.2,
-        labelspacing=0.25,
-        borderpad=0.1,
-    )
+    legend(figure, handles, labels, columns, bbox_to_anchor=(0.5, 0.0), handlelength=2.4)

@@ -70,15 +70,11 @@ def _above(line: Trend | None) -> Callable[[Resamples], Floats | None]:
     return read
 
 
+@mpl.rc_context(RC)
 def draw(group: Group) -> Figure | None:
     """The figure, or None where no run is complete."""
     if not group.complete:
         return None
-    with mpl.rc_context(RC):
-        return _draw(group)
-
-
-def _draw(group: Group) -> Figure:
     behind, same = background(group)
     runs = group.complete
     many = len(runs) > 8

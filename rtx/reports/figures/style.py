@@ -11,38 +11,36 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+from matplotlib import font_manager
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
-from rtx.corruptions import FAMILIES
-from rtx.reports.figures import fonts
-from rtx.reports.figures.pictures import PACKED, compressed_once
 from rtx.reports.text.wording import unbroken
 
 COLUMN = 3.4
 """Inches: the width of one column of a two-column paper."""
 
 INK, SOFT, RULE, PAPER = "#1c1c1e", "#62656a", "#cfd2d6", "#ffffff"
-# Okabe and Ito's palette, told apart with any common colour blindness; the second of each pair is for dark paper.
+# Okabe and Ito's palette, told apart with any common colour blindness; report.css has the same.
 FAMILY_COLOURS = {
-    "noise": ("#d55e00", "#ff9248"),
-    "blur": ("#0072b2", "#5bb8f0"),
-    "weather": ("#009e73", "#36d0a3"),
-    "digital": ("#cc79a7", "#eaa0c9"),
-    "held_out": ("#85888c", "#a4a7ab"),
-    "clean": (INK, "#ececec"),
+    "noise": "#d55e00",
+    "blur": "#0072b2",
+    "weather": "#009e73",
+    "digital": "#cc79a7",
+    "held_out": "#85888c",
+    "clean": INK,
 }
 # Models are told apart by lightness, marker and label, never by hue alone; family colours stay free for families.
 _MODEL_RAMP = ((0x2B, 0x1B, 0x5E), (0x5A, 0x3D, 0x9A), (0x8C, 0x5F, 0xC4), (0xB9, 0x8A, 0x3A), (0xD9, 0xA9, 0x11))
-_MODEL_RAMP_DARK = ((0x9A, 0x86, 0xF5), (0xB3, 0x9D, 0xFF), (0xD0, 0xB8, 0xFF), (0xE8, 0xC2, 0x78), (0xFF, 0xDB, 0x58))
-TITLE_TINT = 0.28
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h", "p", "*")
 DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.2, 1.2, 1.2)))
 FORMATS = ("pdf", "svg", "png")
+FONT = "DejaVu Sans"  # Matplotlib brings it along
 
 RC = {
-    "font.family": list(fonts.FAMILY),
+    "font.family": [FONT],
     "font.size": 6.5,
     "axes.titlesize": 7.5,
     "axes.titleweight": "bold",
@@ -92,15 +90,20 @@ def settings() -> Iterator[None]:
 
 def new_figure(height: float, width: float = COLUMN) -> Figure:
     """An empty figure; call it, and draw, inside `mpl.rc_context(RC)`."""
-    fonts.register()
     figure = Figure(figsize=(width, height))
     FigureCanvasAgg(figure)
     return figure
 
 
-def model_colours(count: int, *, dark: bool = False) -> list[str]:
+def not_drawn(texts: Iterable[str]) -> str:
+    """The letters of texts that the font does not have; in a figure they are boxes."""
+    known = font_manager.get_font(font_manager.findfont(FONT)).get_charmap()
+    return "".join(sorted({letter for text in texts for letter in text if letter.isprintable()} - set(map(chr, known))))
+
+
+def model_colours(count: int) -> list[str]:
     """One colour for each of `count` models, from dark to light."""
-    ramp = _MODEL_RAMP_DARK if dark else _MODEL_RAMP
+    ramp = _MODEL_RAMP
     colours = []
     for index in range(count):
         place = (index / (count - 1) if count > 1 else 0) * (len(ramp) - 1)
@@ -113,18 +116,13 @@ def model_colours(count: int, *, dark: bool = False) -> list[str]:
 
 def family_colour(family: str) -> str:
     """The one colour of a family of corruptions."""
-    return FAMILY_COLOURS[family][0]
+    return FAMILY_COLOURS[family]
 
 
-def tint(colour: str, strength: float = 0.16) -> str:
+def tint(colour: str, strength: float = 0.28) -> str:
     """A colour mixed into white, for backgrounds."""
     red, green, blue = (int(to_hex(colour)[i : i + 2], 16) for i in (1, 3, 5))
     return "#" + "".join(f"{round(255 - (255 - v) * strength):02x}" for v in (red, green, blue))
-
-
-def shade_dark(colour: str) -> str:
-    """A colour mixed into black, for backgrounds on dark paper."""
-    return "#" + "".join(f"{round(int(colour[i : i + 2], 16) * 0.45):02x}" for i in (1, 3, 5))
 
 
 def title(axes: Any, text: str, width: int = 55) -> None:
@@ -132,6 +130,17 @@ def title(axes: Any, text: str, width: int = 55) -> None:
     axes.figure.text(
         0.01, 0.995, wrap(unbroken(text), width), ha="left", va="top", fontsize=7.2, fontweight="bold", linespacing=1.25
     )
+
+
+def marked(index: int, colour: str, **look: Any) -> Line2D:
+    """The line or mark of a model for a legend, by its place among the models."""
+    return Line2D([], [], color=colour, marker=MARKERS[index % len(MARKERS)], **look)
+
+
+def legend(figure: Figure, handles: Sequence[Line2D], names: Sequence[str], columns: int, **look: Any) -> None:
+    """Name the models below the axes."""
+    spacing = dict(columnspacing=1.2, labelspacing=0.25, borderpad=0.1)
+    figure.legend(handles, names, loc="lower center", ncols=columns, fontsize=5.2, **{**spacing, **look})
 
 
 def wrap(text: str, width: int) -> str:
@@ -180,49 +189,32 @@ def spread(values: Sequence[float], gap: float, low: float, high: float) -> list
 
 def save(figure: Figure, stem: Path, formats: Iterable[str] = FORMATS) -> None:
     """Write a figure as files, without dates or program names in them."""
-    metadata: dict[str, dict[str, Any]] = {
-        "pdf": {"CreationDate": None, "ModDate": None, "Creator": None, "Producer": None},
-        "svg": {"Date": None, "Creator": None},
-        "png": {"Software": None},
+    options: dict[str, dict[str, Any]] = {
+        "pdf": {"metadata": {"CreationDate": None, "ModDate": None, "Creator": None, "Producer": None}},
+        "svg": {"metadata": {"Date": None, "Creator": None}},
+        "png": {"metadata": {"Software": None}, "pil_kwargs": {"compress_level": 1}},
+        "jpg": {"pil_kwargs": {"quality": 75}, "dpi": 150},
     }
     stem.parent.mkdir(parents=True, exist_ok=True)
-    with compressed_once(), fonts.looked_up_once(), warnings.catch_warnings():
+    with mpl.rc_context(RC), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)  # a report says that once
         for kind in formats:
-            stem.with_name(f"{stem.name}.{kind}").write_bytes(_bytes(figure, kind, metadata[kind]))
+            stream = io.BytesIO()
+            figure.savefig(stream, format=kind, **{"dpi": 220, **options[kind]})
+            stem.with_name(f"{stem.name}.{kind}").write_bytes(stream.getvalue())
 
 
-def _bytes(figure: Figure, kind: str, metadata: dict[str, Any]) -> bytes:
-    stream = io.BytesIO()
-    with mpl.rc_context(RC):
-        options: dict[str, Any] = {"pil_kwargs": PACKED} if kind == "png" else {}
-        figure.savefig(stream, format=kind, metadata=metadata, dpi=220, **options)
-    return stream.getvalue()
-
-
-def inline_svg(text: str, prefix: str, label: str, n_models: int) -> str:
-    """An SVG file's text as an element of a page: its own ids, a label, and colours that follow the page's theme.
+def inline_svg(text: str, prefix: str, label: str) -> str:
+    """An SVG file's text as an element of a page: its own ids, a label, and no size.
 
     Args:
         text: what `save` wrote.
         prefix: makes its ids unique in the page.
         label: what a screen reader says; already escaped for an attribute.
-        n_models: how many model colours it was drawn with.
     """
     body = text[text.index("<svg") :]
-    body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.S)
-    body = re.sub(r"<!--.*?-->", "", body, flags=re.S)
+    body = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", body, flags=re.S)
     body = re.sub(r'(\bid="|xlink:href="#|url\(#)', rf"\g<1>{prefix}-", body)
-    swaps = {INK: "--ink", SOFT: "--soft", RULE: "--rule", PAPER: "--paper"}
-    swaps |= {family_colour(family): f"--{family.replace('_', '-')}" for family in (*FAMILIES, "held_out")}
-    swaps |= {tint(family_colour(f), TITLE_TINT): f"--{f}-tint" for f in FAMILIES}
-    for index, colour in enumerate(model_colours(n_models)):
-        swaps.setdefault(colour, f"--m{n_models}-{index}")
-    body = re.sub(
-        r"(?<=[:\s])(#[0-9a-f]{6})\b",
-        lambda match: f"var({swaps[match.group(1)]})" if match.group(1) in swaps else match.group(1),
-        body,
-    )
     body = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", body, count=1)
     body = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", body, count=1)
     return body.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)

@@ -7,6 +7,7 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from rtx.reports.figures.style import (
     DASHES,
@@ -16,6 +17,8 @@ from rtx.reports.figures.style import (
     RC,
     RULE,
     SOFT,
+    legend,
+    marked,
     model_colours,
     new_figure,
     spread,
@@ -23,7 +26,7 @@ from rtx.reports.figures.style import (
     wrap,
 )
 from rtx.reports.published import sources
-from rtx.reports.runs.eps_lines import MANY, Line, eps_lines, eps_notes, eps_point, rank
+from rtx.reports.runs.eps_lines import MANY, EpsLine, eps_lines, eps_notes, eps_point, rank
 from rtx.reports.runs.groups import Group
 from rtx.reports.runs.intervals import Resamples
 from rtx.reports.runs.models import NORMS
@@ -80,26 +83,12 @@ def axis_notes(group: Group) -> list[str]:
     return [f"Not drawn (no published ImageNet-C accuracy of their source): {', '.join(left_out)}."] if left_out else []
 
 
-def eps_colours(group: Group) -> int:
-    """How many colours the figure of eps has: one for each transfer."""
-    return max(2, len({line.mode for line in eps_lines(group)}))
-
-
-def axis_colours(group: Group) -> int:
-    """How many colours the figure of the two axes has: one for each transfer mode."""
-    return max(2, len({run.transfer for run, _ in source_axis(group)}))
-
-
+@mpl.rc_context(RC)
 def draw_eps(group: Group) -> Figure | None:
     """Score (clean and corrupted) and drop against eps, or None where no two radii can be compared."""
     lines = eps_lines(group)
     if not lines:
         return None
-    with mpl.rc_context(RC):
-        return _eps_figure(group, lines)
-
-
-def _eps_figure(group: Group, lines: Sequence[Line]) -> Figure:
     norms = list(dict.fromkeys(line.norm for line in lines))
     row = 1.55
     modes = list(dict.fromkeys(line.mode for line in sorted(lines, key=lambda li: rank(li.mode))))
@@ -110,7 +99,7 @@ def _eps_figure(group: Group, lines: Sequence[Line]) -> Figure:
     heading = max(0.42, 0.06 + 0.125 * len(wrap(eps_point(group), TITLE_WIDTH).split("\n")))
     height = heading + row * len(norms) + foot
     figure = new_figure(height)
-    colours = dict(zip(modes, model_colours(eps_colours(group)), strict=False))
+    colours = dict(zip(modes, model_colours(max(2, len(modes))), strict=False))
     for number, norm in enumerate(norms):
         bottom = (foot + row * (len(norms) - 1 - number) + 0.36) / height
         size = (row - 0.5) / height
@@ -139,7 +128,14 @@ def _eps_figure(group: Group, lines: Sequence[Line]) -> Figure:
 
 
 def _with_band(
-    axes: Any, line: Line, read: Callable[[Run], float], name: str, floor: float, look: tuple[str, str], *, bands: bool
+    axes: Any,
+    line: EpsLine,
+    read: Callable[[Run], float],
+    name: str,
+    floor: float,
+    look: tuple[str, str],
+    *,
+    bands: bool,
 ) -> None:
     """One quantity of a line; its interval is that of `name`, for the drop that of rPC from the other side."""
     colour, marker = look
@@ -161,34 +157,21 @@ def _with_band(
 
 
 def _eps_legend(figure: Figure, modes: list[str], colours: dict[str, str], columns: int, bottom: float) -> None:
-    from matplotlib.lines import Line2D
-
-    handles = [Line2D([], [], color=colours[m], marker=MARKERS[i % len(MARKERS)]) for i, m in enumerate(modes)]
+    handles = [marked(n, colours[mode]) for n, mode in enumerate(modes)]
     handles += [Line2D([], [], color=SOFT, marker="o", markersize=3, markerfacecolor=PAPER, linestyle=DASHES[1])]
     handles += [Line2D([], [], color=SOFT, marker="o", markersize=3)]
-    figure.legend(
-        handles,
-        [*shortened(modes, 36), "clean (P)", "corrupted (mPC)"],
-        loc="lower center",
-        bbox_to_anchor=(0.5, bottom),
-        ncols=columns,
-        fontsize=5.4,
-        handlelength=2,
-        columnspacing=1.1,
-        borderpad=0,
+    names = [*shortened(modes, 36), "clean (P)", "corrupted (mPC)"]
+    legend(
+        figure, handles, names, columns, bbox_to_anchor=(0.5, bottom), handlelength=2, columnspacing=1.1, borderpad=0
     )
 
 
+@mpl.rc_context(RC)
 def draw_axes(group: Group) -> Figure | None:
     """Robustness on the source's task against robustness on the target, or None for fewer than two known sources."""
     pairs = source_axis(group)
     if len({value for _, value in pairs}) < 2:
         return None
-    with mpl.rc_context(RC):
-        return _axes_figure(group, pairs)
-
-
-def _axes_figure(group: Group, pairs: Sequence[tuple[Run, float]]) -> Figure:
     notes = [part for note in axis_notes(group) for part in wrap(note, NOTE_WIDTH).split("\n")]
     below = 0.085 * len(notes)
     height = max(2.4, 0.9 + 0.1 * len(pairs)) + below
@@ -204,7 +187,7 @@ def _axes_figure(group: Group, pairs: Sequence[tuple[Run, float]]) -> Figure:
     gap = 5.4 * 1.3 / 72 / (height - 0.8 - below) * (high - low)
     edge = axes.get_xlim()[1]
     modes = sorted({run.transfer for run, _ in pairs}, key=rank)
-    colours = dict(zip(modes, model_colours(axis_colours(group)), strict=False))
+    colours = dict(zip(modes, model_colours(max(2, len(modes))), strict=False))
     for (run, _), name, x, y, place in zip(
         pairs, names, xs, ys, spread(ys, gap, low + gap / 2, high - gap / 2), strict=True
     ):

@@ -6,9 +6,9 @@ from typing import Any
 
 from rtx.corruptions import BENCHMARK, CORRUPTIONS, FAMILIES
 from rtx.reports.figures import heat
-from rtx.reports.figures.completeness import counts
 from rtx.reports.runs.groups import Group
-from rtx.reports.runs.runs import Run
+from rtx.reports.runs.runs import BENCHMARK_CELLS, Run
+from rtx.reports.tables.run_tables import counts
 from rtx.reports.text.wording import corruption_name, percent, shortened
 from rtx.types import CLEAN, SEVERITIES, Condition
 
@@ -72,3 +72,17 @@ def completeness_grid(group: Group) -> dict[str, Any]:
             }
         )
     return {"columns": columns, "rows": body}
+
+
+def completeness_point(group: Group) -> str:
+    """Whose grids are whole, in a sentence."""
+    lacking = [run for run in group.runs if run.missing]
+    total = len(BENCHMARK_CELLS)
+    if not lacking:
+        who = "The grid is" if len(group.runs) == 1 else f"All {len(group.runs)} grids are"
+        return f"{who} whole: {total} of {total} cells{'' if len(group.runs) == 1 else ' each'}"
+    first, *others = lacking[:3]
+    done = f"{group.called(first, 20)} has {total - len(first.missing)} of {total} cells"
+    done += "".join(f", {group.called(run, 20)} has {total - len(run.missing)}" for run in others)
+    more = f", and {len(lacking) - 3} more" if len(lacking) > 3 else ""
+    return f"{len(lacking)} of {len(group.runs)} grids incomplete: {done}{more}"

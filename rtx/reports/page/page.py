@@ -16,37 +16,37 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from rtx.reports.figures.style import FAMILY_COLOURS, TITLE_TINT, inline_svg, model_colours, shade_dark, tint
-from rtx.reports.page.grids import completeness_grid, heat_grid
-from rtx.reports.page.views import (
+from rtx.reports.figures.style import inline_svg
+from rtx.reports.page.charts import (
     AFTER_STRIPS,
     BEFORE_STRIPS,
-    COMPLETENESS,
-    EVERY,
     HEAT,
     TRANSFER,
-    View,
+    Chart,
     wants_transfer,
 )
+from rtx.reports.page.grids import completeness_grid, completeness_point, heat_grid
 from rtx.reports.runs.groups import Group
+from rtx.reports.runs.naming import readable
 from rtx.reports.runs.runs import Run
-from rtx.reports.strips import strips
 from rtx.reports.strips.examples import Choice
 from rtx.reports.strips.selection import models_shown
 from rtx.reports.tables.table import Table, latex, markdown
 from rtx.reports.text.banners import Banner, missing_text
 from rtx.reports.text.verdict import Verdict, verdict
-from rtx.reports.text.wording import dataset_name, metric_name, percent, unbroken
+from rtx.reports.text.wording import corruption_name, dataset_name, metric_name, percent, unbroken
 from rtx.results.examples import Examples
 from rtx.results.protocol import protocol_key
 
 FILES = Path(__file__).parent / "files"
+PICTURES = 1_200_000
+"""Bytes of example strips in one page at most; further ones are files only."""
 SHOWN_ABOVE = frozenset({"completeness"})
 """Tables that the page holds as a view of its own, with the same numbers."""
 
 
 @dataclass(frozen=True)
-class Content:
+class PageContent:
     """Everything that goes into the page."""
 
     title: str
@@ -58,7 +58,6 @@ class Content:
     doubts: tuple[str, ...]
     choices: Mapping[str, Sequence[Choice]]
     examples: Mapping[Path, Examples]
-    strips: Mapping[str, strips.Strips]
     figures: Path
     formats: tuple[str, ...]
     drawn: frozenset[Path]
@@ -67,7 +66,7 @@ class Content:
 
 @dataclass(frozen=True)
 class Section:
-    """One view on the page.
+    """One section of the page.
 
     Attributes:
         id: anchor.
@@ -105,12 +104,11 @@ class Chapter:
     tables: tuple[Table, ...]
 
 
-def render(content: Content) -> str:
+def render(content: PageContent) -> str:
     """The page as text, however large it becomes."""
     chapters = tuple(_chapter(content, group, index) for index, group in enumerate(content.groups))
     script = (FILES / "report.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    counts_of_models = sorted({view.colours(group) for group in content.groups for view in EVERY})
     return template().render(
         title=content.title,
         chapters=chapters,
@@ -120,7 +118,7 @@ def render(content: Content) -> str:
         doubts=content.doubts,
         cards=[_card(run) for group in content.groups for run in group.runs],
         # These two are ours, and are put in as they are; everything else is escaped.
-        style=Markup((FILES / "report.css").read_text(encoding="utf-8") + _variables(counts_of_models)),
+        style=Markup((FILES / "report.css").read_text(encoding="utf-8")),
         script=Markup(script),
         script_hash=digest,
         to_latex=latex,
@@ -145,36 +143,19 @@ def template() -> jinja2.Template:
     return environment.get_template("report.html.j2")
 
 
-def _variables(counts_of_models: Sequence[int]) -> str:
-    """Colours of families and models as variables, for light and for dark paper."""
-    light, dark = [], []
-    for family, (one, two) in FAMILY_COLOURS.items():
-        name = family.replace("_", "-")
-        light += [f"--{name}:{one}", f"--{name}-tint:{tint(one, TITLE_TINT)}"]
-        dark += [f"--{name}:{two}", f"--{name}-tint:{shade_dark(one)}"]
-    for count in counts_of_models:
-        light += [f"--m{count}-{i}:{colour}" for i, colour in enumerate(model_colours(count))]
-        dark += [f"--m{count}-{i}:{colour}" for i, colour in enumerate(model_colours(count, dark=True))]
-    one, two = ";".join(light), ";".join(dark)
-    return (
-        f"\n:root{{{one}}}\n@media screen and (prefers-color-scheme:dark){{:root:not([data-theme=light]){{{two}}}}}\n"
-        f"@media screen{{:root[data-theme=dark]{{{two}}}}}\n"
-    )
-
-
 def _breakable(name: str) -> Markup:
     """A name, escaped, that may be broken after its underscores."""
     return Markup("<wbr>").join(re.split(r"(?<=[_/…])", name))
 
 
-def _chapter(content: Content, group: Group, index: int) -> Chapter:
+def _chapter(content: PageContent, group: Group, index: int) -> Chapter:
     name = f"g{index}"
-    sections = [_section(content, group, view, name) for view in BEFORE_STRIPS]
+    sections = [_section(content, group, chart, name) for chart in BEFORE_STRIPS]
     sections.append(_strips(content, group, name))
-    sections += [_section(content, group, view, name) for view in AFTER_STRIPS]
+    sections += [_section(content, group, chart, name) for chart in AFTER_STRIPS]
     if wants_transfer(group):
-        sections += [_section(content, group, view, name) for view in TRANSFER]
-    sections.append(_section(content, group, COMPLETENESS, name))
+        sections += [_section(content, group, chart, name) for chart in TRANSFER]
+    sections.append(_completeness(group, name))
     title = f"{dataset_name(group.dataset)}, {metric_name(group.metric)}"
     verdicts = tuple(verdict(group, run) for run in group.runs)
     return Chapter(
@@ -187,32 +168,28 @@ def _chapter(content: Content, group: Group, index: int) -> Chapter:
     )
 
 
-def _section(content: Content, group: Group, view: View, chapter: str) -> Section:
-    stem = _stem(content, group, view.name)
+def _section(content: PageContent, group: Group, chart: Chart, chapter: str) -> Section:
+    stem = stem_of(content.figures, content.groups, group, chart.name)
     drawn = stem in content.drawn
-    kind = {HEAT.name: "heat", COMPLETENESS.name: "matrix"}.get(view.name, "chart")
-    point = view.point(group) if drawn else ""
+    kind = "heat" if chart.name == HEAT.name else "chart"
+    point = chart.point(group) if drawn else ""
     svg = Markup("")
     if drawn and kind == "chart" and stem not in content.only_files:
         text = stem.with_name(f"{stem.name}.svg").read_text(encoding="utf-8")
         # The text is Matplotlib's: every name in it was drawn as outlines, none is in it as text.
-        label = escape(f"{view.title}. {point}", quote=True)
-        svg = Markup(inline_svg(text, f"{chapter}-{view.name}", label, view.colours(group)))
-    data = (
-        {"heat": heat_grid, "matrix": completeness_grid}[kind](group)
-        if kind != "chart"
-        else _curve_numbers(group, view)
-    )
-    missing = tuple((run.name, missing_text(run), run.remedy()) for run, _ in view.missing(group))
-    absent = "" if drawn else view.absent(group) or "No run has the cells for it."
+        label = escape(f"{chart.title}. {point}", quote=True)
+        svg = Markup(inline_svg(text, f"{chapter}-{chart.name}", label))
+    data = heat_grid(group) if kind == "heat" else _curve_numbers(group, chart)
+    missing = tuple((run.name, missing_text(run), run.remedy()) for run, _ in chart.missing(group))
+    absent = "" if drawn else chart.absent(group) or "No run has the cells for it."
     if stem in content.only_files:
         absent = f"Too large for this page: see figures/{stem.name}.svg."
     return Section(
-        f"{chapter}-{view.name}",
+        f"{chapter}-{chart.name}",
         kind,
-        view.title,
+        chart.title,
         point,
-        view.about,
+        chart.about,
         svg,
         _files(content, stem) if drawn else (),
         missing,
@@ -221,17 +198,23 @@ def _section(content: Content, group: Group, view: View, chapter: str) -> Sectio
     )
 
 
-def _stem(content: Content, group: Group, name: str) -> Path:
-    root = content.figures / "figures"
-    return root / name if len(content.groups) == 1 else root / group.slug / name
+def _completeness(group: Group, chapter: str) -> Section:
+    about = "Cells that were evaluated, of one clean and five severities for each corruption."
+    point, grid = completeness_point(group), completeness_grid(group)
+    return Section(f"{chapter}-completeness", "matrix", "Completeness", point, about, Markup(""), (), (), "", grid)
 
 
-def _files(content: Content, stem: Path) -> tuple[tuple[str, str], ...]:
+def stem_of(out: Path, groups: Sequence[Group], group: Group, name: str) -> Path:
+    """Where a figure lies: with one group plainly under its name, with several in a folder for each."""
+    return out / "figures" / name if len(groups) == 1 else out / "figures" / group.slug / name
+
+
+def _files(content: PageContent, stem: Path) -> tuple[tuple[str, str], ...]:
     path = stem.relative_to(content.figures).as_posix()
     return tuple((kind.upper(), f"{path}.{kind}") for kind in content.formats)
 
 
-def _strips(content: Content, group: Group, chapter: str) -> Section:
+def _strips(content: PageContent, group: Group, chapter: str) -> Section:
     there, lacking = models_shown(group, content.examples)
     kept = [found for _, found in there if found.evaluated > len(found.images)]
     pool = f"Chosen among the {len(kept[0].images)} images that were kept of {kept[0].evaluated}. " if kept else ""
@@ -254,13 +237,25 @@ def _strips(content: Content, group: Group, chapter: str) -> Section:
         )
     elif not content.choices[group.slug]:
         absent = "No image has the clean condition and all five severities of a corruption in every run with examples."
-    built = content.strips.get(group.slug)
+    stems = [
+        stem_of(content.figures, content.groups, group, f"strip_{number}")
+        for number in range(1, 1 + len(content.choices[group.slug]))
+    ]
+    pictures, left = [], PICTURES // len(content.groups)
+    for choice, stem in zip(content.choices[group.slug], stems, strict=True):
+        data = stem.with_name(f"{stem.name}.jpg").read_bytes()
+        left -= len(data)
+        if left > 0:
+            title = f"{corruption_name(choice.corruption)}, image “{readable(choice.image)}” {choice.cost}"
+            source = f"data:image/jpeg;base64,{base64.b64encode(data).decode()}"
+            pictures.append({"reason": choice.reason, "title": title, "source": source})
+    built = {"pictures": pictures, "left_out": len(stems) - len(pictures)}
     rows = tuple((name, why, "") for name, why in lacking) if there else ()
     return Section(f"{chapter}-strips", "strips", "Example strips", "", about, Markup(""), (), rows, absent, built)
 
 
-def _curve_numbers(group: Group, view: View) -> Any:
-    if view.name != "curve":
+def _curve_numbers(group: Group, chart: Chart) -> Any:
+    if chart.name != "curve":
         return None
     return [(run.name, [percent(run.severity_mean(level)) for level in range(6)]) for run in group.runs]
 

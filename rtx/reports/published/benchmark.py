@@ -61,20 +61,7 @@ def records() -> list[Record]:
     found = []
     for method, backbone, training, dataset, metric, *values in _ROWS:
         for quantity, value in zip(("P", "mPC", "rPC"), values, strict=True):
-            found.append(
-                Record(
-                    PAPER.key,
-                    "results page",
-                    dataset,
-                    method,
-                    backbone,
-                    "in1k",
-                    "full",
-                    metric,
-                    quantity,
-                    fraction(float(value)),
-                    note=training,
-                    schedule="1x" if (method, backbone) in _ONE_X else "",
-                )
-            )
+            row = (dataset, method, backbone, "in1k", "full", metric, quantity, fraction(float(value)))
+            schedule = "1x" if (method, backbone) in _ONE_X else ""
+            found.append(Record(PAPER.key, "results page", *row, note=training, schedule=schedule))
     return found

@@ -81,23 +81,9 @@ def _figure_4() -> list[Record]:
     for dataset, method, metric, standard, s1, robust, s2 in _FIGURE_4:
         for source, value, spread in (("in1k", standard, s1), ("l2_robust_best", robust, s2)):
             note = "" if source == "in1k" else "best of several eps"
-            spread_fraction = None if spread is None else fraction(spread)
-            found.append(
-                Record(
-                    PAPER.key,
-                    "Figure 4",
-                    dataset,
-                    method,
-                    "resnet50",
-                    source,
-                    "full",
-                    metric,
-                    "P",
-                    fraction(value),
-                    spread_fraction,
-                    note,
-                )
-            )
+            sure = None if spread is None else fraction(spread)
+            row = (dataset, method, "resnet50", source, "full", metric, "P", fraction(value), sure, note)
+            found.append(Record(PAPER.key, "Figure 4", *row))
     return found
 
 
@@ -107,20 +93,8 @@ def _sources() -> list[Record]:
         for arch, values in table.items():
             for eps, value in zip(levels, values, strict=True):
                 name = f"{norm}_eps{_number(eps)}"
-                found.append(
-                    Record(
-                        PAPER.key,
-                        "code release",
-                        "imagenet_val",
-                        "classifier",
-                        arch,
-                        name,
-                        "",
-                        "top1",
-                        "P",
-                        fraction(value),
-                    )
-                )
+                row = ("imagenet_val", "classifier", arch, name, "", "top1", "P", fraction(value))
+                found.append(Record(PAPER.key, "code release", *row))
     return found
 
 
@@ -130,24 +104,12 @@ def _best_runs() -> list[Record]:
         dataset, *cells = line.split() or [""]
         for index, cell in enumerate(cells):
             accuracy, _, eps = cell.rstrip("*").partition("@")
-            note = "best of several eps, chosen on the test set" + (
-                "; other learning rate" if cell.endswith("*") else ""
-            )
-            found.append(
-                Record(
-                    PAPER.key,
-                    "code release, best runs",
-                    dataset,
-                    "classifier",
-                    _ARCHS[index % 4],
-                    f"l2_eps{_number(float(eps))}",
-                    "fixed" if index < 4 else "full",
-                    "mean_per_class" if dataset in _PER_CLASS else "top1",
-                    "P",
-                    fraction(float(accuracy)),
-                    note=note,
-                )
-            )
+            other = "; other learning rate" if cell.endswith("*") else ""
+            model = ("classifier", _ARCHS[index % 4], f"l2_eps{_number(float(eps))}", "fixed" if index < 4 else "full")
+            metric = "mean_per_class" if dataset in _PER_CLASS else "top1"
+            row = (dataset, *model, metric, "P", fraction(float(accuracy)))
+            note = f"best of several eps, chosen on the test set{other}"
+            found.append(Record(PAPER.key, "code release, best runs", *row, note=note))
     return found
 
 
@@ -156,19 +118,7 @@ def _table_2() -> list[Record]:
     for (source, dataset), values in _TABLE_2.items():
         for letter, value in zip("ABCDEF", values, strict=True):
             target = "imagenet_val" if dataset == "imagenet" else dataset
-            found.append(
-                Record(
-                    PAPER.key,
-                    "Table 2",
-                    target,
-                    "classifier",
-                    f"architecture {letter}",
-                    source,
-                    "",
-                    "top1",
-                    "P",
-                    fraction(value),
-                    note="the architecture's name is not printed beside its letter",
-                )
-            )
+            row = (target, "classifier", f"architecture {letter}", source, "", "top1", "P", fraction(value))
+            note = "the architecture's name is not printed beside its letter"
+            found.append(Record(PAPER.key, "Table 2", *row, note=note))
     return found

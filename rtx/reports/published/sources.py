@@ -45,47 +45,17 @@ _MCE_ONLY = (("hendrycks2021", "deepaug_augmix", 53.6), ("hendrycks2021", "sin",
 
 def records() -> list[Record]:
     """Every number; a mCE is relative to AlexNet and may exceed 1."""
+    printed = [(p, s, "top1", "P", v) for p, s, v, _, _ in _ROWS]
+    printed += [(p, s, "top1", "mPC", v) for p, s, _, v, _ in _ROWS]
+    printed += [(p, s, "error", "mCE", v) for p, s, *_, v in (*_ROWS, *_MCE_ONLY)]
     found = []
-    for paper, source, clean, corrupted, mce in _ROWS:
-        for metric, quantity, value in (("top1", "P", clean), ("top1", "mPC", corrupted), ("error", "mCE", mce)):
-            dataset = "imagenet_val" if quantity == "P" else "imagenet_c"
-            found.append(
-                Record(
-                    paper,
-                    "results table",
-                    dataset,
-                    "classifier",
-                    "resnet50",
-                    source,
-                    "",
-                    metric,
-                    quantity,
-                    fraction(value),
-                )
-            )
-    for paper, source, mce in _MCE_ONLY:
-        found.append(
-            Record(
-                paper,
-                "results table",
-                "imagenet_c",
-                "classifier",
-                "resnet50",
-                source,
-                "",
-                "error",
-                "mCE",
-                fraction(mce),
-            )
-        )
+    for paper, source, metric, quantity, value in printed:
+        dataset = "imagenet_val" if quantity == "P" else "imagenet_c"
+        row = (dataset, "classifier", "resnet50", source, "", metric, quantity, fraction(value))
+        found.append(Record(paper, "results table", *row))
     return found
 
 
 def corrupted_top1() -> dict[str, float]:
     """Recipe -> published mean top-1 accuracy on ImageNet-C of a ResNet-50."""
     return {record.source: record.value for record in records() if record.quantity == "mPC"}
-
-
-def mce() -> dict[str, float]:
-    """Recipe -> published mCE of a ResNet-50 on ImageNet-C."""
-    return {record.source: record.value for record in records() if record.quantity == "mCE"}

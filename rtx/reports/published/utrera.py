@@ -46,19 +46,7 @@ def records() -> list[Record]:
             for source, text in zip(SOURCES, group.split("/"), strict=True):
                 doubt = _DOUBTED.get((dataset, images)) if source == "linf_eps8" else None
                 note = f"{images} training images" + (f"; the authors' result file has {doubt}" if doubt else "")
-                found.append(
-                    Record(
-                        PAPER.key,
-                        "Table 7",
-                        dataset,
-                        "classifier",
-                        "resnet50",
-                        source,
-                        "full" if source == "random" else "blocks:3",
-                        "top1",
-                        "P",
-                        fraction(float(text)),
-                        note=note,
-                    )
-                )
+                transfer = "full" if source == "random" else "blocks:3"
+                row = (dataset, "classifier", "resnet50", source, transfer, "top1", "P", fraction(float(text)))
+                found.append(Record(PAPER.key, "Table 7", *row, note=note))
     return found

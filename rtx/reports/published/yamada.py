@@ -49,37 +49,12 @@ def records() -> list[Record]:
     ):
         for (arch, source), drops in table.items():
             for family, value in zip(FAMILY_ORDER, drops, strict=True):
-                found.append(
-                    Record(
-                        PAPER.key,
-                        place,
-                        dataset,
-                        method,
-                        arch,
-                        source,
-                        "fixed",
-                        metric,
-                        f"drop:{family}",
-                        fraction(value),
-                    )
-                )
+                row = (dataset, method, arch, source, "fixed", metric, f"drop:{family}", fraction(value))
+                found.append(Record(PAPER.key, place, *row))
     for dataset, method, metric, place, source, values in _TABLES_4_5:
         # Both columns start from the PRIME source; only PR-PRIME augments with PRIME while fine-tuning.
         note = "PRIME source, " + ("PRIME while fine-tuning" if source == "pr_prime" else "standard fine-tuning")
         for quantity, value in zip(("P", "mPC", "drop"), values, strict=True):
-            found.append(
-                Record(
-                    PAPER.key,
-                    place,
-                    dataset,
-                    method,
-                    "resnet50",
-                    source,
-                    "",
-                    metric,
-                    quantity,
-                    fraction(value),
-                    note=note,
-                )
-            )
+            row = (dataset, method, "resnet50", source, "", metric, quantity, fraction(value))
+            found.append(Record(PAPER.key, place, *row, note=note))
     return found

@@ -23,7 +23,7 @@ ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
-class Line:
+class Difference:
     """One quantity of both runs.
 
     Attributes:
@@ -58,11 +58,11 @@ class Comparison:
 
     a: Run
     b: Run
-    overall: tuple[Line, ...]
-    families: tuple[Line, ...]
-    corruptions: tuple[Line, ...]
+    overall: tuple[Difference, ...]
+    families: tuple[Difference, ...]
+    corruptions: tuple[Difference, ...]
 
-    def line(self, name: str) -> Line:
+    def line(self, name: str) -> Difference:
         """One of P, mPC and rPC."""
         return next(line for line in self.overall if line.name == name)
 
@@ -90,7 +90,7 @@ def compare(a: Run, b: Run) -> Comparison:
     return Comparison(a, b, overall, families, corruptions)
 
 
-def drops_more(line: Line, points: float, *, surely: bool = False) -> bool:
+def drops_more(line: Difference, points: float, *, surely: bool = False) -> bool:
     """Whether b lies more than so many points below a.
 
     Args:
@@ -160,7 +160,7 @@ def to_dict(comparison: Comparison) -> dict[str, Any]:
     def plain(value: float) -> float | None:
         return None if math.isnan(value) else value
 
-    def lines(found: tuple[Line, ...]) -> dict[str, Any]:
+    def lines(found: tuple[Difference, ...]) -> dict[str, Any]:
         return {
             line.name: {
                 "a": plain(line.a),
@@ -201,8 +201,8 @@ def _differences(a: Run, b: Run) -> list[str]:
     return reasons
 
 
-def _line(name: str, one: float, two: float, a: Run, b: Run, read: Callable[[Resamples], Floats | None]) -> Line:
-    return Line(name, one, two, difference(a.intervals, b.intervals, read))
+def _line(name: str, one: float, two: float, a: Run, b: Run, read: Callable[[Resamples], Floats | None]) -> Difference:
+    return Difference(name, one, two, difference(a.intervals, b.intervals, read))
 
 
 def _members(family: str) -> tuple[str, ...]:

@@ -47,7 +47,7 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Line:
+class EpsLine:
     """Runs that differ in eps only.
 
     Attributes:
@@ -66,7 +66,7 @@ class Line:
         return tuple(run for point in self.points for run in point.runs)
 
 
-def eps_lines(group: Group) -> list[Line]:
+def eps_lines(group: Group) -> list[EpsLine]:
     """Complete, comparable runs by model, transfer mode and norm, where at least two radii are there.
 
     A source trained without adversary stands at eps 0 of every norm. Where unlike experiments have one radius, the
@@ -88,7 +88,7 @@ def eps_lines(group: Group) -> list[Line]:
     for (mode, norm, family, model), row in kept.items():
         about = ", ".join(part for part in (models[model], family if families else "") if part)
         points = tuple(Point(eps, _chosen(row[eps], family)) for eps in sorted(row))
-        lines.append(Line(f"{modes[mode]} ({about})" if about else modes[mode], norm, points))
+        lines.append(EpsLine(f"{modes[mode]} ({about})" if about else modes[mode], norm, points))
     return sorted(lines, key=lambda line: (line.norm, rank(line.mode), line.mode))
 
 
@@ -156,13 +156,13 @@ def eps_point(group: Group) -> str:
     return "; ".join(parts)
 
 
-def _best(line: Line) -> list[Point]:
+def _best(line: EpsLine) -> list[Point]:
     """The points with the highest mPC; what prints alike is alike."""
     best = percent(max(point.mean(_corrupted) for point in line.points))
     return [point for point in line.points if percent(point.mean(_corrupted)) == best]
 
 
-def _doubt(line: Line, best: Sequence[Point]) -> str:
+def _doubt(line: EpsLine, best: Sequence[Point]) -> str:
     """How sure the best radius of a line is; means of several runs have no interval."""
     if len(best) > 1:
         return CHANCE

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from rtx.reports.runs.naming import slug
+from rtx.reports.runs.naming import label, slug
 from rtx.reports.runs.runs import Run
 from rtx.reports.text.wording import shortened
 from rtx.results import protocol
@@ -110,8 +110,7 @@ def group_runs(runs: Sequence[Run]) -> list[Group]:
 
 def _without_set(run: Run) -> str:
     """A run's name without the test set at its end, where that was put behind what the run itself is called."""
-    labels = run.card.get("labels") or {}
-    own = str(labels.get("name") or labels.get("run") or run.folder.name)
+    own = label(run.card, "name") or label(run.card, "run") or run.folder.name
     return run.name.removesuffix(f" {run.dataset}") if run.name.startswith(f"{own} ") else run.name
 
 

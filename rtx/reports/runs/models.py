@@ -7,41 +7,34 @@ import re
 from collections.abc import Callable, Hashable, Sequence
 from pathlib import PurePosixPath
 
-from rtx.reports.runs.naming import UNKNOWN
+from rtx.reports.runs.naming import UNKNOWN, label
 from rtx.reports.runs.runs import Run
 
 Model = tuple[str, str, str]
-"""Method, architecture of the backbone, and the config's name without what it says of source and transfer."""
+"""Method, architecture of the backbone, and how it was trained: the labels `schedule` and `training`."""
 NORMS = {"l2": "L2", "linf": "Linf"}
-_SOURCE_WORDS = re.compile(
-    r"(?:^|(?<=[_-]))(?:in1k(?:_v\d)?|l2|linf|eps\d+(?:\.\d+)?|std|standard|robust|natural|fixed|full(?:_strict)?)(?:[_-]|$)"
-)
 
 
 def model_of(run: Run) -> Model:
     """What tells the model of a run from others, whatever its source and transfer mode are.
 
-    A run that names neither method nor config is like no other.
+    A run that names no method is like no other.
     """
-    labels = run.card.get("labels") or {}
-    recipe = _SOURCE_WORDS.sub("", str(labels.get("config") or labels.get("training") or "")).strip("_-")
-    return run.method, run.source.arch, recipe or (run.name if run.method == UNKNOWN else "")
+    trained = " ".join(part for part in (label(run.card, "schedule"), label(run.card, "training")) if part)
+    return run.method, run.source.arch, trained or (run.name if run.method == UNKNOWN else "")
 
 
 def model_titles(runs: Sequence[Run], join: str = " ") -> dict[Model, str]:
     """What to call the models of some runs beside each other: no more than tells them apart, "" for a single one."""
     models = list(dict.fromkeys(model_of(run) for run in runs))
-
-    def head(model: Model) -> str:
-        method, _, recipe = model
-        return recipe if method == UNKNOWN else method
-
-    short = [(head(model), model[1]) for model in models]
-    heads, archs = ({pair[place] for pair in short} for place in (0, 1))
+    heads = {model: model[2] if model[0] == UNKNOWN else model[0] for model in models}
+    archs = {arch for _, arch, _ in models}
     found = {}
-    for model, pair in zip(models, short, strict=True):
-        named = model[2] or model[0] if short.count(pair) > 1 else pair[0] if len(heads) > 1 else ""
-        found[model] = join.join(part for part in (named, pair[1] if len(archs) > 1 else "") if part)
+    for model in models:
+        alike = [other for other in models if (heads[other], other[1]) == (heads[model], model[1])]
+        head = heads[model] if len(set(heads.values())) > 1 else ""
+        parts = (head, model[2] if len(alike) > 1 else "", model[1] if len(archs) > 1 else "")
+        found[model] = join.join(part for part in parts if part)
     return found
 
 

@@ -1,4 +1,4 @@
-"""What a run is called, and what its source, data and method are, read off the protocol card."""
+"""What a run is called, and what its source, data and method are, read off the labels and the source of its card."""
 
 from __future__ import annotations
 
@@ -9,29 +9,14 @@ from pathlib import Path
 from typing import Any
 
 UNKNOWN = "unknown"
+LONGEST = 200
+"""Letters of a name that are shown."""
 
-# Test set -> what gives it away: number of images and of classes, scorer. Labels on the card come first.
-_KNOWN_SETS = {
-    (5000, 80, "coco"): "coco_val2017",
-    (4952, 80, "coco"): "coco_val2017",
-    (4952, 20, "voc"): "voc2007_test",
-    (500, 8, "coco"): "cityscapes_val",
-    (2000, 150, "miou"): "ade20k_val",
-}
-_METHODS = {
-    "maskrcnn": "Mask R-CNN",
-    "fasterrcnn": "Faster R-CNN",
-    "cascadercnn": "Cascade R-CNN",
-    "cascademaskrcnn": "Cascade Mask R-CNN",
-    "retinanet": "RetinaNet",
-    "htc": "HTC",
-    "upernet": "UperNet",
-}
 _EPS = re.compile(r"_(l2|linf)_eps(\d+(?:\.\d+)?)$")
 
 
 @dataclass(frozen=True)
-class Source:
+class SourceName:
     """Where the backbone's weights came from.
 
     Attributes:
@@ -49,12 +34,12 @@ class Source:
     eps: float | None
 
 
-def source_of(card: Mapping[str, Any]) -> Source:
+def source_of(card: Mapping[str, Any]) -> SourceName:
     """Read the source off a card.
 
     Example:
         >>> source_of({"source": "resnet50_l2_eps3"})
-        Source(text='resnet50_l2_eps3', recipe='l2_eps3', arch='resnet50', norm='l2', eps=3.0)
+        SourceName(text='resnet50_l2_eps3', recipe='l2_eps3', arch='resnet50', norm='l2', eps=3.0)
         >>> source_of({"source": "resnet18:/data/robust.pth"}).text
         'robust.pth'
     """
@@ -69,27 +54,30 @@ def source_of(card: Mapping[str, Any]) -> Source:
     recipe = stem[len(arch) + 1 :] if stem.startswith(arch + "_") else stem
     match = _EPS.search("_" + recipe)
     if match:
-        return Source(text, recipe, arch, match.group(1), float(match.group(2)))
+        return SourceName(text, recipe, arch, match.group(1), float(match.group(2)))
     plain = recipe.startswith("in1k") or recipe == "standard"
-    return Source(text, recipe, arch, None, 0.0 if plain else None)
+    return SourceName(text, recipe, arch, None, 0.0 if plain else None)
 
 
-def dataset_of(card: Mapping[str, Any], n_images: int | None) -> str:
-    """Name of the test set: the card's label, what its size gives away, its folder's name, or digits of its hash.
-
-    A folder that is merely called like a published test set does not make its images that test set.
+def readable(text: Any) -> str:
+    r"""A name in one line without control characters or an end: what a terminal, a page and a figure can show.
 
     Example:
-        >>> dataset_of({"labels": {"data": "fruits"}}, 3), dataset_of({"labels": {"data": "coco_val2017"}}, 3)
-        ('fruits', 'data-unknown')
+        >>> readable("\ufeffa\x1b[31m\nb"), len(readable("x" * 4000))
+        ('a[31m b', 200)
     """
-    stated = _stated(card, n_images)
-    if stated:
-        return stated
-    folder = str((card.get("labels") or {}).get("data") or "")
-    if folder and slug(folder) not in _KNOWN_SETS.values():
-        return folder
-    return f"data-{str(card.get('data_sha256') or UNKNOWN)[:8]}"
+    plain = "".join(letter for letter in " ".join(str(text).split()) if letter.isprintable())
+    return plain if len(plain) <= LONGEST else f"{plain[: LONGEST - 1]}…"
+
+
+def label(card: Mapping[str, Any], name: str) -> str:
+    """One of a card's labels; "" without."""
+    return readable((card.get("labels") or {}).get(name) or "")
+
+
+def dataset_of(card: Mapping[str, Any]) -> str:
+    """Name of the test set: the label `data`, which is its folder's name where the config says nothing else."""
+    return label(card, "data") or "unknown data"
 
 
 def datasets_of(runs: Sequence[tuple[Mapping[str, Any], int | None]]) -> list[str]:
@@ -101,37 +89,15 @@ def datasets_of(runs: Sequence[tuple[Mapping[str, Any], int | None]]) -> list[st
         ['fruits', 'fruits']
     """
     first: dict[tuple[str, int | None], str] = {}
-    for card, n_images in sorted(
-        runs, key=lambda run: (not _stated(*run), not (run[0].get("labels") or {}).get("data"))
-    ):
-        if card.get("data_sha256"):
-            first.setdefault((str(card["data_sha256"]), n_images), dataset_of(card, n_images))
-    return [_stated(*run) or first.get((str(run[0].get("data_sha256")), run[1])) or dataset_of(*run) for run in runs]
-
-
-def _stated(card: Mapping[str, Any], n_images: int | None) -> str:
-    """A name that the card states, or that its size gives away; "" without."""
-    labels = card.get("labels") or {}
-    for name in ("dataset", "target"):
-        if labels.get(name):
-            return str(labels[name])
-    metric = card.get("metric") or {}
-    known = _KNOWN_SETS.get((n_images or 0, metric.get("n_classes") or 0, str(metric.get("scorer"))))
-    return known or "" if card.get("limit") is None else ""
+    for card, n_images in runs:
+        if label(card, "data") and card.get("data_sha256"):
+            first.setdefault((card["data_sha256"], n_images), dataset_of(card))
+    return [first.get((card.get("data_sha256", ""), n_images), dataset_of(card)) for card, n_images in runs]
 
 
 def method_of(card: Mapping[str, Any]) -> str:
-    """The detector or segmenter, from a label or the config's name.
-
-    Example:
-        >>> method_of({"labels": {"config": "maskrcnn_r50_eps3_coco"}})
-        'Mask R-CNN'
-    """
-    labels = card.get("labels") or {}
-    if labels.get("method"):
-        return str(labels["method"])
-    head = re.split(r"[_-](?:r\d|x\d|s\d|swin|wrn|resnet|t_|b_)", str(labels.get("config") or ""))[0]
-    return _METHODS.get(re.sub(r"[^a-z]", "", head.lower()), UNKNOWN)
+    """The detector or segmenter, from the label `method`."""
+    return label(card, "method") or UNKNOWN
 
 
 def unique_names(candidates: Iterable[tuple[str, ...]]) -> list[str]:

@@ -20,7 +20,7 @@ from rtx.results.evaluation import Evaluation
 from rtx.results.folder import INSIDE_RUN, SUMMARY, find_evaluations
 from rtx.results.by_class import with_classes
 from rtx.reports.runs.intervals import Intervals, read_intervals
-from rtx.reports.runs.naming import Source, dataset_of, datasets_of, method_of, source_of, unique_names
+from rtx.reports.runs.naming import SourceName, dataset_of, datasets_of, method_of, readable, source_of, unique_names
 from rtx.reports.text.remedy import remedy
 from rtx.types import CLEAN, SEVERITIES, Condition
 
@@ -61,7 +61,7 @@ class Run:
         return counts.pop() or None if len(counts) == 1 else None
 
     @cached_property
-    def source(self) -> Source:
+    def source(self) -> SourceName:
         """Where the backbone came from."""
         return source_of(self.card)
 
@@ -73,7 +73,7 @@ class Run:
     @cached_property
     def dataset(self) -> str:
         """Name of the test set."""
-        return self.test_set or dataset_of(self.card, self.n_images)
+        return self.test_set or dataset_of(self.card)
 
     @cached_property
     def method(self) -> str:
@@ -197,7 +197,7 @@ def load_run(folder: Path) -> Run:
         raise BadValue(f"{folder}: no cell was evaluated yet: {remedy(folder, card, BENCHMARK_CELLS)}")
     metric = _headline(folder, cells)
     labels = card.get("labels") or {}
-    name = str(labels.get("name") or labels.get("run") or folder.name)
+    name = readable(labels.get("name") or labels.get("run") or folder.name) or "unnamed"
     return Run(name, folder, card, metric, with_classes(evaluation, metric), read_intervals(evaluation, metric))
 
 
@@ -221,7 +221,7 @@ def load_runs(paths: Sequence[Path], *, names: Sequence[str] = (), baseline: str
     runs = [replace(run, test_set=name) for run, name in zip(runs, sets, strict=True)]
     if names and len(names) != len(runs):
         raise BadValue(f"{len(names)} names for {len(runs)} evaluations; give one for each, in order")
-    given = list(names) or unique_names((run.name, *_distinguishing(run, runs), _parent(run.folder)) for run in runs)
+    given = list(map(readable, names)) or unique_names((run.name, *_distinguishing(run, runs), _parent(run.folder)) for run in runs)
     if len(set(given)) != len(given):
         raise BadValue(f"the names {', '.join(given)} are not all different")
     # A preview says so wherever it is drawn or printed.

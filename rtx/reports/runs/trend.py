@@ -9,6 +9,7 @@ import numpy as np
 
 from rtx.reports.runs.groups import Group
 from rtx.reports.published import departures, trend_points
+from rtx.reports.runs.naming import label
 from rtx.reports.runs.runs import Run
 
 ENOUGH = 8
@@ -82,7 +83,7 @@ def why_none(line: Trend, run: Run) -> str:
     if not run.summary.complete:
         return "cells are missing"
     if run.card.get("origin"):
-        plain = "stylised" not in str((run.card.get("labels") or {}).get("training"))
+        plain = "stylised" not in label(run.card, "training")
         name = f"{run.method} {run.source.arch}"
         if plain and any(name == known for known, _, _ in line.points):
             return "the trend is made of it"

@@ -14,6 +14,7 @@ from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 
 from rtx.reports.figures.style import INK, RC, SOFT, new_figure, title
+from rtx.reports.runs.naming import readable
 from rtx.reports.strips.examples import Choice, judge, quality, read_map
 from rtx.reports.strips.pixels import Pixels
 from rtx.reports.text.wording import corruption_name, in_two_lines, percent, shorten, shortened
@@ -71,6 +72,7 @@ class _Outlines:
             axes.add_artist(PathPatch(path, fill=False, edgecolor=self.colour, linewidth=0.8, linestyle=self.dashes))
 
 
+@mpl.rc_context(RC)
 def draw(choice: Choice, runs: Sequence[tuple[str, Examples]], pictures: Mapping[Condition, Pixels]) -> Figure:
     """One image under one corruption: severities in columns, models in rows.
 
@@ -79,11 +81,6 @@ def draw(choice: Choice, runs: Sequence[tuple[str, Examples]], pictures: Mapping
         runs: name and examples of each model.
         pictures: the image under clean and under each severity, the same for every model.
     """
-    with mpl.rc_context(RC):
-        return _draw(choice, runs, pictures)
-
-
-def _draw(choice: Choice, runs: Sequence[tuple[str, Examples]], pictures: Mapping[Condition, Pixels]) -> Figure:
     first = runs[0][1].images[choice.image]
     tile = (WIDE - 0.35) / 6
     tall = tile * first.height / first.width
@@ -122,7 +119,7 @@ def _draw(choice: Choice, runs: Sequence[tuple[str, Examples]], pictures: Mappin
     title(
         axes,
         f"{corruption_name(choice.corruption).capitalize()}, {choice.reason}: "
-        f"image {shorten(choice.image, 24)} {choice.cost}",
+        f"image {shorten(readable(choice.image), 24)} {choice.cost}",
         110,
     )
     return figure

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 
 from rtx.reports.figures.families import drop
@@ -23,6 +22,7 @@ from rtx.reports.runs.models import (
     source_key,
     source_titles,
 )
+from rtx.reports.runs.naming import label
 from rtx.reports.runs.runs import Run
 from rtx.reports.tables.table import Entry, Table, best_of, row
 from rtx.reports.text.wording import DASH, dataset_name, metric_name, percent, signed
@@ -37,7 +37,6 @@ _NOT_OF_TRAINING = frozenset(
         "PRIME source, standard fine-tuning",
     }
 )
-_SCHEDULE = re.compile(r"(?:^|[_-])(\d+(?:x|e|k))(?=[_-]|$)")
 
 
 _Target = tuple[str, str, Model]
@@ -187,9 +186,6 @@ def matching(run: Run) -> list[Record]:
     found = [record for record in all_records() if record.dataset == run.dataset and record.metric in metrics]
     if run.metric not in _ACCURACY:
         return [record for record in found if record.method == run.method]
-    labels = run.card.get("labels") or {}
-    if run.dataset not in (labels.get("dataset"), labels.get("target")):
-        return []  # a folder that is merely called like a published test set
     found = [record for record in found if record.method == "classifier" and record.backbone == run.source.arch]
     # Of other sources only what their authors call the best of several is worth a look.
     return [
@@ -273,10 +269,9 @@ def _nearest(run: Run, records: Sequence[Record]) -> list[Record]:
 
 def _unlike(run: Run, record: Record) -> tuple[bool, ...]:
     """Whether a run is not known to be like what a record is of: in backbone, source, transfer and training."""
-    labels = run.card.get("labels") or {}
-    schedule = _SCHEDULE.search(str(labels.get("config") or ""))
-    trained = record.note in _NOT_OF_TRAINING or record.note == labels.get("training")
-    if schedule and record.schedule and schedule.group(1) != record.schedule:
+    schedule = label(run.card, "schedule")
+    trained = record.note in _NOT_OF_TRAINING or record.note == label(run.card, "training")
+    if schedule and record.schedule and record.schedule not in schedule.split():
         trained = False
     like = (run.source.arch == record.backbone, _source_like(run, record), record.transfer == run.transfer, trained)
     return tuple(not same for same in like)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 
 from rtx.corruptions import BENCHMARK, FAMILIES
 from rtx.reports.figures.breakdown import class_rows, size_rows
-from rtx.reports.figures.completeness import counts
 from rtx.reports.figures.families import drop, drop_interval, paired
 from rtx.reports.runs.groups import Group
 from rtx.reports.runs.intervals import Floats, Resamples, difference
@@ -17,6 +16,7 @@ from rtx.reports.runs.trend import none_of, residual, trend_of
 from rtx.reports.tables.table import Entry, Table, best_of, row
 from rtx.reports.text.wording import DASH, corruption_name, dataset_name, interval_text, metric_name, percent, signed
 from rtx.results.intervals import Ends
+from rtx.types import CLEAN, SEVERITIES, Condition
 
 PERCENT = "All numbers in percent."
 _QUANTITIES = ("P", "mPC", "rPC")
@@ -164,6 +164,15 @@ def every_metric(group: Group) -> Table:
 
 def _interval_of(run: Run, metric: str, name: str) -> Ends | None:
     return run.intervals.of(name) if metric == run.metric else run.intervals.of_other(metric, name)
+
+
+def counts(run: Run) -> list[tuple[str, int, int]]:
+    """(column, cells there, cells wanted): the clean images, then each corruption."""
+    grid = run.grid()
+    rows = [("clean", int(CLEAN in grid), 1)]
+    return rows + [
+        (name, sum(Condition(name, level) in grid for level in SEVERITIES), len(SEVERITIES)) for name in BENCHMARK
+    ]
 
 
 def completeness(group: Group) -> Table:

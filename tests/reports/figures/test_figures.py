@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from rtx.reports.figures import families
-from rtx.reports.page.views import EVERY, View
+from rtx.reports.page.charts import EVERY, Chart
 from rtx.reports.runs.groups import Group, group_runs
 from rtx.reports.runs.runs import load_runs
 from rtx.reports.runs.trend import fit, residual
@@ -37,7 +37,7 @@ def _group(root: Path, count: int) -> Group:
 
 
 @pytest.fixture(scope="module", params=[2, 5, 12], ids=lambda n: f"{n} models")
-def figures(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[tuple[View, Figure]]:
+def figures(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Chart, Figure]]:
     group = _group(tmp_path_factory.mktemp("figures"), request.param)
     drawn = [(view, figure) for view in EVERY if (figure := view.draw(group)) is not None]
     for _, figure in drawn:
@@ -54,13 +54,13 @@ def _texts(figure: Figure) -> list[Text]:
     return [text for text in texts if id(text) not in beyond]
 
 
-def test_no_text_is_smaller_than_print_allows(figures: list[tuple[View, Figure]]) -> None:
+def test_no_text_is_smaller_than_print_allows(figures: list[tuple[Chart, Figure]]) -> None:
     for view, figure in figures:
         small = [text.get_text() for text in _texts(figure) if text.get_fontsize() < SMALLEST]
         assert not small, (view.name, small)
 
 
-def test_no_text_leaves_the_figure(figures: list[tuple[View, Figure]]) -> None:
+def test_no_text_leaves_the_figure(figures: list[tuple[Chart, Figure]]) -> None:
     for view, figure in figures:
         page = figure.bbox
         for text in _texts(figure):
@@ -69,7 +69,7 @@ def test_no_text_leaves_the_figure(figures: list[tuple[View, Figure]]) -> None:
             assert inside, (view.name, text.get_text(), box.bounds, page.bounds)
 
 
-def test_the_point_of_a_figure_covers_no_axes(figures: list[tuple[View, Figure]]) -> None:
+def test_the_point_of_a_figure_covers_no_axes(figures: list[tuple[Chart, Figure]]) -> None:
     for view, figure in figures:
         point = figure.texts[-1].get_window_extent()
         others = [text.get_window_extent() for text in _texts(figure) if text is not figure.texts[-1]]
@@ -77,7 +77,7 @@ def test_the_point_of_a_figure_covers_no_axes(figures: list[tuple[View, Figure]]
             assert not point.overlaps(box), (view.name, box)
 
 
-def test_no_text_lies_on_another(figures: list[tuple[View, Figure]]) -> None:
+def test_no_text_lies_on_another(figures: list[tuple[Chart, Figure]]) -> None:
     for view, figure in figures:
         texts = _texts(figure)
         boxes = [text.get_window_extent().padded(1.2, -0.5) for text in texts]

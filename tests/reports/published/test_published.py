@@ -50,7 +50,7 @@ def test_the_trend_by_hand() -> None:
 
 
 def test_the_trend_is_of_the_same_test_set_only(tmp_path: Path) -> None:
-    runs = load_runs([make_run(tmp_path, "coco"), make_run(tmp_path, "own", n_images=26)])
+    runs = load_runs([make_run(tmp_path, "coco"), make_run(tmp_path, "own", n_images=26, labels={"data": "own"})])
     coco, own = group_runs(runs)
     assert residual(coco, runs[0]) is not None and residual(own, runs[1]) is None
     assert len(trend_points("coco_val2017", "bbox_mAP")) == 12
@@ -59,11 +59,9 @@ def test_the_trend_is_of_the_same_test_set_only(tmp_path: Path) -> None:
 def test_paper_against_yours_needs_set_method_and_metric(tmp_path: Path) -> None:
     match = make_run(tmp_path, "match", transfer="fixed")
     others = [
-        make_run(tmp_path, "set", n_images=26),
+        make_run(tmp_path, "set", n_images=26, labels={"data": "fruits", "method": "Mask R-CNN"}),
         make_run(tmp_path, "method", labels={"run": "method", "config": "retina_net_mine"}),
-        make_run(
-            tmp_path, "preview", limit=50, labels={"run": "p", "dataset": "coco_val2017", "config": "maskrcnn_r50"}
-        ),
+        make_run(tmp_path, "preview", limit=50, labels={"run": "p", "data": "coco_val2017", "config": "maskrcnn_r50"}),
     ]
     table, doubts = paper_against_yours(load_runs([match, *others]))
     assert table is not None and {row[0].text for row in table.rows} == {"match"}
@@ -89,7 +87,7 @@ def test_imported_results_are_the_printed_ones(real_data: Path) -> None:
             if r.paper == "michaelis2019"
             and (r.dataset, r.method, r.backbone, r.metric)
             == (
-                item.card["labels"]["dataset"],
+                item.card["labels"]["data"],
                 item.card["labels"]["method"],
                 item.card["freeze_map"]["backbone"]["arch"],
                 item.headline,

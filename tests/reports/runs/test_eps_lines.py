@@ -13,7 +13,7 @@ from rtx.reports.runs.eps_lines import eps_lines, eps_notes, eps_point, undrawn
 from rtx.reports.figures.transfer import axis_notes, axis_point, draw_axes, draw_eps, source_axis
 from rtx.reports.runs.groups import Group, group_runs
 from rtx.reports.runs.runs import Run, load_run, load_runs
-from tests.reports.made import make_run
+from tests.reports.made import as_its_leaf, make_run
 
 Made = tuple[str, str, str]
 
@@ -25,7 +25,7 @@ def _group(root: Path, rows: list[Made], robust: float | None = 0.2, **more: Any
         value = 0.1 + 0.05 * place if robust is None else robust
         if value not in made:
             made[value] = load_run(make_run(root, f"m{value}", robust=value, **more))
-        card = {**made[value].card, "source": f"resnet50_{source}", "labels": {"run": name, "config": config}}
+        card = {**made[value].card, "source": f"resnet50_{source}", "labels": as_its_leaf({"run": name, "config": config})}
         found.append(replace(made[value], name=name, card=card))
     (group,) = group_runs(found)
     return group

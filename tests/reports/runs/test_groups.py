@@ -20,7 +20,7 @@ SAME_LETTERS = [("水果", "坚果"), ("Set 1", "set-1"), ("a_b", "A  b")]
 
 def _two_sets(root: Path, names: tuple[str, str]) -> list[Path]:
     return [
-        make_run(root, f"m{n}", clean=0.5 - 0.3 * n, data_sha256=str(n) * 64, labels={"run": f"m{n}", "dataset": name})
+        make_run(root, f"m{n}", clean=0.5 - 0.3 * n, data_sha256=str(n) * 64, labels={"run": f"m{n}", "data": name})
         for n, name in enumerate(names)
     ]
 
@@ -48,7 +48,7 @@ def test_each_heading_has_the_numbers_of_its_own_test_set(tmp_path: Path) -> Non
 
 
 def test_a_preview_is_no_baseline_where_there_is_a_whole_run(tmp_path: Path) -> None:
-    quick = make_run(tmp_path, "std", limit=50, n_images=50, labels={"run": "std", "dataset": "coco_val2017"})
+    quick = make_run(tmp_path, "std", limit=50, n_images=50, labels={"run": "std", "data": "coco_val2017"})
     part = make_run(tmp_path, "part", conditions=tuple(load_runs([quick])[0].cells)[:9])
     whole = [make_run(tmp_path, f"eps{e}", source=f"resnet50_l2_eps{e}", robust=e / 10) for e in (1, 3)]
     (group,) = group_runs(load_runs([quick, part, *whole]))
@@ -67,17 +67,17 @@ def test_the_baseline_is_a_run_that_others_can_be_compared_with(tmp_path: Path) 
 def test_only_an_ending_that_the_report_itself_put_there_goes(tmp_path: Path) -> None:
     sets = ("fruits", "nuts")
     paths = [
-        make_run(tmp_path, "mask", folder=s, n_images=7 + len(s), labels={"run": "mask", "dataset": s}) for s in sets
+        make_run(tmp_path, "mask", folder=s, n_images=7 + len(s), labels={"run": "mask", "data": s}) for s in sets
     ]
     assert [g.runs[0].name for g in group_runs(load_runs(paths))] == ["mask", "mask"]
     given = ["trained on fruits", "trained on nuts"]
     assert [g.runs[0].name for g in group_runs(load_runs(paths, names=given))] == given
-    other = make_run(tmp_path, "mask fruits", n_images=99, labels={"run": "mask fruits", "dataset": "fruits"})
+    other = make_run(tmp_path, "mask fruits", n_images=99, labels={"run": "mask fruits", "data": "fruits"})
     assert [g.runs[0].name for g in group_runs(load_runs([other, paths[1]]))] == ["mask fruits", "mask"]
 
 
 def test_a_difference_is_said_once_and_in_words(tmp_path: Path) -> None:
-    labels = {"run": "p", "dataset": "coco_val2017"}
+    labels = {"run": "p", "data": "coco_val2017"}
     whole = make_run(tmp_path, "w")
     preview = make_run(tmp_path, "p", limit=50, n_images=50, subset="stratified/1", labels=labels)
     found = [b.title for b in banners(group_runs(load_runs([whole, preview]))) if b.title.startswith("Mixed")]

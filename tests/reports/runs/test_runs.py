@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from rtx.corruptions import BENCHMARK
 from rtx.errors import BadValue, RunConflict
+from rtx.reports.build import build
 from rtx.results.confidence import Known, read_confidences, table_bytes, write_confidences
 from rtx.results.evaluation import Evaluation
 from rtx.reports.text.banners import banners, merged
@@ -16,7 +18,7 @@ from rtx.results.examples import read_examples
 from rtx.reports.figures.transfer import eps_lines
 from rtx.reports.runs.groups import group_runs, unlike
 from rtx.reports.runs.intervals import Resamples, difference
-from rtx.reports.runs.naming import dataset_of, source_of, unique_names
+from rtx.reports.runs.naming import dataset_of, method_of, source_of, unique_names
 from rtx.reports.tables.run_tables import of_group
 from rtx.reports.runs.runs import load_run, load_runs
 from rtx.reports.strips.selection import choose, models_shown
@@ -130,7 +132,7 @@ def test_unlike_protocols_are_said_and_not_compared(tmp_path: Path, field: str, 
 
 def test_other_metrics_and_sets_do_not_share_a_group(tmp_path: Path) -> None:
     runs = load_runs(
-        [make_run(tmp_path, "a"), make_run(tmp_path, "b", metric="mIoU"), make_run(tmp_path, "c", n_images=7)]
+        [make_run(tmp_path, "a"), make_run(tmp_path, "b", metric="mIoU"), make_run(tmp_path, "c", labels={"data": "fruits"})]
     )
     assert len(group_runs(runs)) == 3
 
@@ -262,16 +264,25 @@ def test_strips_show_each_family_once(tmp_path: Path) -> None:
     assert {"median of noise", "median of blur", "median of weather", "median of digital"} <= {c.reason for c in chosen}
 
 
-def test_a_test_set_is_named_after_its_folder_only_where_nothing_better_names_it() -> None:
-    coco = {"metric": {"n_classes": 80, "scorer": "coco"}, "labels": {"data": "coco"}}
-    assert dataset_of(coco, 5000) == "coco_val2017"
-    assert dataset_of({"labels": {"data": "fruits", "dataset": "mine"}}, 3) == "mine"
-    assert dataset_of({"labels": {"data": "fruits"}}, 3) == "fruits"
+def test_data_and_method_are_what_the_labels_say_and_nothing_is_guessed() -> None:
+    coco = {"metric": {"n_classes": 80, "scorer": "coco"}, "n_images": 5000, "labels": {"config": "maskrcnn_r50_coco"}}
+    assert (dataset_of(coco), method_of(coco)) == ("unknown data", "unknown")
+    stated = {**coco, "labels": {"data": "coco_val2017", "method": "Mask R-CNN"}}
+    assert (dataset_of(stated), method_of(stated)) == ("coco_val2017", "Mask R-CNN")
 
 
-@pytest.mark.parametrize("folder", ["coco_val2017", "COCO val2017", "voc2007-test"])
-def test_a_folder_called_like_a_published_test_set_is_not_taken_for_it(folder: str) -> None:
-    assert dataset_of({"data_sha256": "abcdef0123", "labels": {"data": folder}}, 3) == "data-abcdef01"
+@pytest.mark.parametrize("name", ["\ufeffcat", "\x1b[31mred\r\n", "x" * 4000, "a b " * 1000, "水果" * 500, "\u202egnp"])
+def test_odd_names_neither_reach_a_reader_raw_nor_take_long(tmp_path: Path, name: str) -> None:
+    run = make_run(tmp_path, name, folder="odd", classes=(name, "b"))
+    make_examples(run, robust=0.3, classes=(name, "b"))
+    other = make_run(tmp_path, f"{name}2", folder="other", classes=(name, "b"))
+    started = time.process_time()
+    report = build(load_runs([run, other]), tmp_path / "out", formats=("svg",))
+    assert time.process_time() - started < 30
+    html = report.page.read_text(encoding="utf-8").partition('id="cards"')[0]
+    for text in (html, json.dumps(report.summary, ensure_ascii=False), report.summary["groups"][0]["models"][0]["name"]):
+        assert not [letter for letter in text if not letter.isprintable() and letter not in "\n\u00a0"]
+    assert max(len(model["name"]) for model in report.summary["groups"][0]["models"]) <= 210
 
 
 def test_runs_on_the_same_images_share_a_group_whatever_their_folder_is_called(tmp_path: Path) -> None:

@@ -91,8 +91,8 @@ def test_a_config_of_another_source_or_mode_is_the_same_model(tmp_path: Path) ->
     def model(**labels: str) -> Model:
         return model_of(replace(run, name=labels.get("run", "m"), card={**run.card, "labels": labels}))
 
-    names = ["maskrcnn_r50_coco", "maskrcnn_r50_eps3_coco", "maskrcnn_r50_l2_eps0.5_coco", "maskrcnn_r50_coco_full"]
-    others = ["maskrcnn_r50_prime_coco", "maskrcnn_r50_d2_3x_coco", "fasterrcnn_r50_coco"]
-    assert len({model(config=name) for name in names}) == 1
-    assert len({model(config=name) for name in [names[0], *others]}) == 1 + len(others)
-    assert model(run="a") != model(run="b")
+    mask = {"method": "Mask R-CNN", "schedule": "1x"}
+    assert model(**mask, config="maskrcnn_r50_coco") == model(**mask, config="maskrcnn_r50_eps3_coco")
+    others = [{**mask, "schedule": "3x"}, {**mask, "method": "Faster R-CNN"}, {**mask, "training": "stylised"}]
+    assert len({model(**labels) for labels in (mask, *others)}) == 4
+    assert model(run="a") != model(run="b"), "without a method, a run is like no other"

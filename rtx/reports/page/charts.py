@@ -1,4 +1,4 @@
-"""What a report draws of a group: each view says which cells it needs, and names what is missing."""
+"""What a report draws of a group: each chart says which cells it needs, and names what is missing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
-from rtx.reports.figures import breakdown, completeness, curve, families, heat, multiples, scatter, transfer
+from rtx.reports.figures import breakdown, curve, families, heat, multiples, scatter, transfer
 from rtx.reports.runs.groups import Group
 from rtx.reports.runs.runs import BENCHMARK_CELLS, Run
 from rtx.reports.text.wording import metric_name
@@ -15,7 +15,7 @@ from rtx.types import Condition
 
 
 @dataclass(frozen=True)
-class View:
+class Chart:
     """One figure of the report.
 
     Attributes:
@@ -26,7 +26,6 @@ class View:
         point: what the figure says, one sentence from the data.
         required: the cells that it needs of every run.
         absent: what to say where it cannot be drawn though every cell is there.
-        colours: how many colours its lines have, for the page to give them those of its theme.
     """
 
     name: str
@@ -36,10 +35,9 @@ class View:
     point: Callable[[Group], str]
     required: tuple[Condition, ...] = BENCHMARK_CELLS
     absent: Callable[[Group], str] = lambda group: ""
-    colours: Callable[[Group], int] = lambda group: len(group.runs)
 
     def missing(self, group: Group) -> list[tuple[Run, tuple[Condition, ...]]]:
-        """Runs that lack cells which this view needs, with those cells."""
+        """Runs that lack cells which this chart needs, with those cells."""
         found = [(run, tuple(c for c in self.required if c not in run.grid())) for run in group.runs]
         return [(run, cells) for run, cells in found if cells]
 
@@ -70,7 +68,7 @@ def _no_axis(group: Group) -> str:
     )
 
 
-CURVE = View(
+CURVE = Chart(
     "curve",
     "Severity curve",
     "Mean over the 15 corruptions at each severity; 0 is the clean images. "
@@ -79,21 +77,21 @@ CURVE = View(
     curve.draw,
     curve.point,
 )
-HEAT = View(
+HEAT = Chart(
     "heat",
     "What each corruption leaves",
     "Mean over severities 1 to 5 as a share of the model's own clean score, in percent. Dark is where it breaks.",
     heat.draw,
     heat.point,
 )
-MULTIPLES = View(
+MULTIPLES = Chart(
     "multiples",
     "Every corruption by severity",
     "One panel a corruption on one scale, titles in the colour of the family; dotted: the baseline's clean score.",
     multiples.draw,
     multiples.point,
 )
-FAMILY_VIEW = View(
+FAMILY_DROPS = Chart(
     "families",
     "Drop by family",
     "Drop = 1 − score / P. Right: difference to the baseline, paired over the same pixels; a hollow mark has no "  # noqa: RUF001
@@ -101,7 +99,7 @@ FAMILY_VIEW = View(
     families.draw,
     families.point,
 )
-SCATTER = View(
+SCATTER = Chart(
     "scatter",
     "Clean against corrupted",
     "Grey: published detectors on the same test set, corrupted in BGR, and the straight line through them. Dotted: how "
@@ -109,7 +107,7 @@ SCATTER = View(
     scatter.draw,
     scatter.point,
 )
-SIZES = View(
+SIZES = Chart(
     "sizes",
     "Drop by object size",
     "Drop of the score of small, medium and large objects, each against its own clean score.",
@@ -117,7 +115,7 @@ SIZES = View(
     breakdown.size_point,
     absent=_no_sizes,
 )
-CLASSES = View(
+CLASSES = Chart(
     "classes",
     "Drop by class",
     "Drop of each class against its own clean score, the baseline's largest first.",
@@ -125,7 +123,7 @@ CLASSES = View(
     breakdown.class_point,
     absent=_no_classes,
 )
-EPS = View(
+EPS = Chart(
     "eps",
     "Transfer: score against the source's eps",
     "Clean and corrupted score, and the drop, against the radius that the source was trained with (log axis; 0 is a "
@@ -133,9 +131,8 @@ EPS = View(
     transfer.draw_eps,
     transfer.eps_point,
     absent=_no_eps,
-    colours=transfer.eps_colours,
 )
-SOURCE_AXIS = View(
+SOURCE_AXIS = Chart(
     "source_axis",
     "Transfer: source axis against target axis",
     "How robust the source is on its own task (published accuracy on ImageNet-C, ResNet-50) against what is left on "
@@ -143,20 +140,11 @@ SOURCE_AXIS = View(
     transfer.draw_axes,
     transfer.axis_point,
     absent=_no_axis,
-    colours=transfer.axis_colours,
-)
-COMPLETENESS = View(
-    "completeness",
-    "Completeness",
-    "Cells that were evaluated, of one clean and five severities for each corruption.",
-    completeness.draw,
-    completeness.point,
-    required=(),
 )
 BEFORE_STRIPS = (CURVE,)
-AFTER_STRIPS = (HEAT, MULTIPLES, FAMILY_VIEW, SCATTER, SIZES, CLASSES)
+AFTER_STRIPS = (HEAT, MULTIPLES, FAMILY_DROPS, SCATTER, SIZES, CLASSES)
 TRANSFER = (EPS, SOURCE_AXIS)
-EVERY = (*BEFORE_STRIPS, *AFTER_STRIPS, *TRANSFER, COMPLETENESS)
+EVERY = (*BEFORE_STRIPS, *AFTER_STRIPS, *TRANSFER)
 
 
 def wants_transfer(group: Group) -> bool:

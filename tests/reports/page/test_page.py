@@ -10,9 +10,11 @@ from pathlib import Path
 import matplotlib as mpl
 import pytest
 
-from rtx.errors import BadValue, RunConflict
+from rtx.errors import RunConflict
 from rtx.reports import build as building
 from rtx.reports.build import build
+from rtx.reports.figures.style import not_drawn
+from rtx.reports.page import page as paging
 from rtx.reports.runs.runs import Run, load_runs
 from tests.reports.made import make_examples, make_run
 
@@ -34,32 +36,29 @@ def sections(html: str) -> dict[str, str]:
     return dict(zip(found, whole, strict=True))
 
 
-def test_a_page_too_large_leaves_strips_and_then_the_largest_charts_to_their_files(
+def test_what_has_no_place_in_the_page_is_a_file(
     two: list[Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = build(two, tmp_path / "whole", formats=QUICK).page.read_text()
-    parts = sections(whole)
-    rest = len(whole.encode()) - len(parts["strips"].encode())
-    files = sorted(p.name for p in (tmp_path / "whole" / "figures").iterdir())
-    for most, strips, charts in ((rest + 9_000, False, True), (rest - 30_000, False, False)):
-        monkeypatch.setattr(building, "SMALL_ENOUGH", most)
-        report = build(two, tmp_path / str(most), formats=QUICK)
-        page = report.page.read_text()
-        assert len(page.encode()) <= most
-        now = sections(page)
-        assert ("<image " in now["strips"]) == strips and "figures/ only" in now["strips"]
-        assert ("<figure>" in now["multiples"]) == charts  # the largest of them
-        assert "<figure>" in now["scatter"]
-        if not charts:
-            assert "Too large for this page" in now["multiples"] and 'href="figures/multiples.svg"' in now["multiples"]
-        assert sorted(p.name for p in (tmp_path / str(most) / "figures").iterdir()) == files
-    monkeypatch.setattr(building, "SMALL_ENOUGH", 1000)
-    with pytest.raises(BadValue, match="2 runs"):
-        build(two, tmp_path / "whole", formats=QUICK)
-    # What was made is no half report: no page of old numbers beside tables of new ones.
-    assert not (tmp_path / "whole" / "report.html").exists()
-    monkeypatch.undo()
-    assert build(two, tmp_path / "whole", formats=QUICK).page.read_text() == whole
+    assert "figures/ only" not in whole and "Too large" not in whole and whole.count("<img ") == 6
+    figures = tmp_path / "whole" / "figures"
+    monkeypatch.setattr(paging, "PICTURES", 1000)
+    monkeypatch.setattr(building, "CHARTS", (figures / "scatter.svg").stat().st_size + 10)
+    page = build(two, tmp_path / "small", formats=QUICK).page.read_text()
+    now = sections(page)
+    assert "<img " not in now["strips"] and "figures/ only" in now["strips"]
+    assert sum("<figure>" in part for part in now.values()) == 1, "the smallest chart has a place"
+    assert "Too large for this page" in now["multiples"] and 'href="figures/multiples.svg"' in now["multiples"]
+    names = [sorted(path.name for path in (tmp_path / name / "figures").iterdir()) for name in ("whole", "small")]
+    assert names[0] == names[1], "the files are all there"
+
+
+def test_letters_that_figures_cannot_show_are_named_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert not_drawn(["Größe, β ≤ 1, жар", "a\n"]) == ""
+    folder = make_run(tmp_path, "plain", classes=("水果", "坚果", "fig"))
+    build(load_runs([folder]), tmp_path / "report", formats=QUICK)
+    (said,) = (record.getMessage() for record in caplog.records if "boxes" in record.getMessage())
+    assert "坚果水" in said
 
 
 @pytest.mark.parametrize("name", ["results.csv", "tables/overall.tex", "figures/mine.pdf", "summary.json"])
