@@ -86,7 +86,7 @@ def _run(args: argparse.Namespace, sweep: Sweep) -> int:
     from rtx.datasets.openmmlab.checks import check_data
     from rtx.evaluation.evaluate import evaluate_corruptions, plan_evaluation
     from rtx.evaluation.models.load import check_device, load_model
-    from rtx.evaluation.sweep.sweep import share
+    from rtx.evaluation.sweep import share
 
     device = args.device or share.default_device(args.local_rank)
     check_device(device)

@@ -89,7 +89,7 @@ def _run(args: argparse.Namespace, sweep: Sweep) -> int:
     from rtx.evaluation.models.source_classifier import source_classifier
     from rtx.evaluation.pixels.stored import evaluate_stored
     from rtx.evaluation.pixels.stored_files import find_stored
-    from rtx.evaluation.sweep.sweep import share
+    from rtx.evaluation.sweep import share
 
     stored = find_stored(Path(args.root), Path(args.clean) if args.clean else None, _lines(args.classes))
     sweep.conditions = stored.wanted(args.corruptions, args.severities)

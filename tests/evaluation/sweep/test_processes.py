@@ -12,7 +12,7 @@ from tests.evaluation.worlds import table
 PROGRAM = """
 import sys
 from pathlib import Path
-from rtx.evaluation.sweep.sweep import share
+from rtx.evaluation.sweep import share
 from rtx.evaluation.evaluate import evaluate_corruptions
 from tests.evaluation.stand_in import PixelDetector, coco_config
 
