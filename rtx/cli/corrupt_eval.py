@@ -46,12 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--channels-last", action="store_true", help="weights in that memory format; named in the protocol card"
     )
-    parser.add_argument(
-        "--scoring",
-        choices=("auto", "process", "inline"),
-        default="auto",
-        help="where cells are scored: beside the forward passes in a process of its own, or between them",
-    )
+    parser.add_argument("--scoring", help=argparse.SUPPRESS)
     parser.add_argument("--scorer", help="COCO scorer: hotcoco (default), faster-coco-eval or pycocotools")
     parser.add_argument("--keep-predictions", action="store_true", help="write predictions/ too, for `rtx score`")
     parser.add_argument(
@@ -72,6 +67,8 @@ def run(args: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     conditions = grid(args.corruptions, args.severities)  # a wrong name fails before anything is loaded
     check_resamples(args.resamples)
+    if args.scoring:
+        raise BadValue(f"--scoring {args.scoring}: cells are always scored between the forward passes; leave it away")
     sweep = Sweep(conditions, overwrite=args.overwrite)
     return sweep.run(lambda: _run(args, sweep))
 
@@ -110,7 +107,6 @@ def _run(args: argparse.Namespace, sweep: Sweep) -> int:
         channel_order=args.channel_order,
         corruption_at=args.corruption_at,
         scorer=args.scorer,
-        scoring=args.scoring,
         keep_predictions=args.keep_predictions,
         checkpoint=checkpoint,
         labels={"run": checkpoint.parent.name, "config": Path(config_path).stem},

@@ -75,7 +75,6 @@ def plan_evaluation(
     corruption_at: str | None = None,
     scorer: str | None = None,
     keep_predictions: bool = False,
-    scoring: str = "auto",
     checkpoint: Path | None = None,
     labels: dict[str, Any] | None = None,
 ) -> Plan:
@@ -99,7 +98,6 @@ def plan_evaluation(
             when None.
         scorer: which COCO scorer counts, a key of `rtx.metrics.coco_backends.BACKENDS`; the default when None.
         keep_predictions: write each cell's predictions too.
-        scoring: where cells are scored: `inline`, `process` (beside the forward passes), or `auto`.
         checkpoint: the file the weights came from, for the card.
         labels: names shown in tables.
 
@@ -145,7 +143,6 @@ def plan_evaluation(
         amp=amp,
         channels_last=channels_last,
         keep_predictions=keep_predictions,
-        scoring=scoring,
     )
     return Plan(job, conditions)
 

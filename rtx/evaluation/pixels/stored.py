@@ -121,7 +121,7 @@ def evaluate_stored(
         on_cell: called after each cell with (cell, number done here, number to do in all).
         on_event: called with what happens, see `rtx.evaluation.sweep.events`.
         resamples: resamplings of the images for the intervals of the accuracy; 0 for none.
-        options: limit, seed, batch_size, workers, amp, keep_predictions, scoring, checkpoint and labels, as in
+        options: limit, seed, batch_size, workers, amp, keep_predictions, checkpoint and labels, as in
             `rtx.evaluation.evaluate.plan_evaluation`.
 
     Returns:

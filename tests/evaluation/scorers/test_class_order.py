@@ -27,7 +27,7 @@ from tests.evaluation.scorers.test_scorers import scored
 from tests.evaluation.stand_in import CLASSES, PixelDetector, coco_config
 from tests.makers import make_coco
 
-ONE = {"corruptions": ["contrast"], "severities": [1], "workers": 0, "scoring": "inline", "resamples": 0}
+ONE = {"corruptions": ["contrast"], "severities": [1], "workers": 0, "resamples": 0}
 
 
 @pytest.mark.parametrize("ids", [[2, 5, 8], [8, 5, 2], [5, 8, 2]], ids=str)

@@ -15,9 +15,7 @@ from rtx.errors import BadValue, RunConflict
 from rtx.evaluation.evaluate import evaluate_corruptions
 from rtx.evaluation.sweep.batches import loaders
 from rtx.evaluation.sweep.events import CellDone, CellStarted, Event
-from rtx.evaluation.sweep.scoring import Beside, Work
 from rtx.types import Condition
-from tests.evaluation.counting import Gated
 from tests.evaluation.stand_in import PixelDetector, coco_config
 
 FEW: dict[str, Any] = dict(corruptions=["gaussian_noise", "fog"], severities=[2], resamples=0)
@@ -80,19 +78,6 @@ def test_loaders_by_default_leave_a_small_cpu_to_the_model(
     assert loaders(asked, torch.nn.Linear(1, 1, device=device)) == workers
     with pytest.raises(BadValue, match="--workers -1"):
         loaders(-1, torch.nn.Linear(1, 1))
-
-
-def test_a_cell_is_scored_while_the_next_one_is_evaluated(tmp_path: Path) -> None:
-    """The scorer waits for a file, and whoever handed the cell over does not."""
-    gate = tmp_path / "gate"
-    place = Beside(Gated(gate))
-    try:
-        place.submit(Work(Condition("fog", 1), {"seen": [1.0]}, 1, "key", False, {}))
-        assert list(place.results()) == []
-        gate.touch()
-        assert [scored.metrics["sum"] for scored in place.results(wait=True)] == [11]
-    finally:
-        place.close()
 
 
 @pytest.mark.parametrize("amp", [False, True])
