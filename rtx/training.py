@@ -68,7 +68,7 @@ def train(cfg: Config, *, hooks: Sequence[Hook] = (), clean_score: bool = False)
 
     work_dir = Path(cfg.work_dir)
     check_run_folder(work_dir, cfg)
-    _check_checkpoint(cfg)
+    check_checkpoint(cfg)
     _forget_visualizers()
     if clean_score:
         from rtx.evaluation.clean_score import clean_score_hook
@@ -157,8 +157,13 @@ def environment() -> dict[str, Any]:
     }
 
 
-def _check_checkpoint(cfg: Config) -> None:
-    """Refuse a checkpoint that cannot be resumed, or that mmengine would read by running its code."""
+def check_checkpoint(cfg: Config) -> None:
+    """Refuse a checkpoint that cannot be resumed, or that mmengine would read by running its code.
+
+    Raises:
+        BadValue: it holds weights and no training state.
+        WeightsError: it is not there, or cannot be read safely.
+    """
     from rtx.evaluation.models.load import training_meta
 
     path = Path(cfg.load_from) if cfg.get("load_from") else None

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.dist import barrier
 from mmengine.hooks import EMAHook, Hook
 from mmengine.model import is_model_wrapper
 from mmengine.registry import DATASETS, init_default_scope
@@ -105,6 +106,7 @@ class CleanScoreHook(Hook):
         Raises:
             RtxError: the test set cannot be evaluated, or the folder not be written; the weights are saved by then.
         """
+        barrier()  # rank 0 has saved the weights by then, so that all ranks name the same checkpoint
         averaged = [hook for hook in runner.hooks if isinstance(hook, EMAHook)]
         for hook in averaged:
             hook.before_test_epoch(runner)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -87,3 +88,20 @@ def test_autocast_is_on_where_it_is_asked_for_and_the_card_names_it(made_coco: P
     assert ("amp" in summary["protocol"]["precision"]) is amp
     with pytest.raises(RunConflict, match="precision"):
         evaluate(made_coco, tmp_path, workers=0, amp=not amp)
+
+
+def test_too_little_shared_memory_for_the_loaders_is_said_and_images_load_here(
+    made_coco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Their batches would wait for room without end."""
+    asked: list[Path] = []
+
+    def disk_usage(path: Path) -> Any:
+        asked.append(path)
+        return SimpleNamespace(free=60_000)  # an image of 120 x 120 takes 43,200 bytes
+
+    monkeypatch.setattr("rtx.evaluation.sweep.batches.shutil.disk_usage", disk_usage)
+    model, *_ = evaluate(made_coco, tmp_path, workers=1)
+    assert asked == [Path("/dev/shm")]
+    assert set(model.loaders) == {os.getpid()}
+    assert "has 0 MB free; images are loaded in this process instead" in caplog.text
