@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rtx.errors import RtxError, RunConflict, WeightsError
+from rtx.errors import BadValue, RtxError, RunConflict, WeightsError
+from rtx.files import write_atomic
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -46,7 +47,7 @@ def missing(cfg: Config) -> list[str]:
     return problems
 
 
-def train(cfg: Config, *, hooks: Sequence[Hook] = ()) -> Runner:
+def train(cfg: Config, *, hooks: Sequence[Hook] = (), clean_score: bool = False) -> Runner:
     """Train in the config's run folder.
 
     The folder holds the expanded config, the log, scalars (JSON lines and TensorBoard), checkpoints and
@@ -55,9 +56,11 @@ def train(cfg: Config, *, hooks: Sequence[Hook] = ()) -> Runner:
     Args:
         cfg: an expanded config with `work_dir`.
         hooks: further hooks of the caller, no part of the config.
+        clean_score: score the final weights on the clean test set, see `rtx.evaluation.clean_score`.
 
     Raises:
         RunConflict: the folder holds checkpoints of another config and nothing asks to resume.
+        BadValue: the checkpoint to resume from holds weights and no training state.
         FrozenChanged: a frozen parameter or buffer moved.
     """
     from mmengine.dist import is_main_process
@@ -65,12 +68,15 @@ def train(cfg: Config, *, hooks: Sequence[Hook] = ()) -> Runner:
 
     work_dir = Path(cfg.work_dir)
     check_run_folder(work_dir, cfg)
-    _only_safe_checkpoints(cfg)
+    check_checkpoint(cfg)
     _forget_visualizers()
+    if clean_score:
+        from rtx.evaluation.clean_score import clean_score_hook
+
+        hook = clean_score_hook(cfg)
+        hooks = [*hooks, hook] if hook else hooks
     runner = Runner.from_cfg(cfg)
     if is_main_process():
-        from rtx.files import write_atomic
-
         write_atomic(work_dir / "environment.json", json.dumps(environment(), indent=1) + "\n")
         write_atomic(work_dir / "run.json", json.dumps(identity(cfg), indent=1) + "\n")
     for hook in hooks:
@@ -151,14 +157,39 @@ def environment() -> dict[str, Any]:
     }
 
 
-def _only_safe_checkpoints(cfg: Config) -> None:
-    """Refuse a checkpoint to start or go on from that mmengine would read by running its code."""
-    from mmengine.runner import find_latest_checkpoint
+def check_checkpoint(cfg: Config) -> None:
+    """Refuse a checkpoint that cannot be resumed, or that mmengine would read by running its code.
 
-    from rtx.evaluation.models.load import require_safe
+    Raises:
+        BadValue: it holds weights and no training state.
+        WeightsError: it is not there, or cannot be read safely.
+    """
+    from rtx.evaluation.models.load import training_meta
 
-    path = cfg.get("load_from")
-    if cfg.get("resume") and not path:
-        path = find_latest_checkpoint(cfg.work_dir) if Path(cfg.work_dir).is_dir() else None
-    if path and Path(path).is_file():
-        require_safe(Path(path))
+    path = Path(cfg.load_from) if cfg.get("load_from") else None
+    if cfg.get("resume") and path is None:
+        path = _own_last_checkpoint(Path(cfg.work_dir))
+    if path is None or not path.is_file():
+        return
+    meta = training_meta(path)
+    if cfg.get("resume") and not {"epoch", "iter"} <= set(meta):
+        raise BadValue(
+            f"checkpoint {str(path)!r} holds weights and no training state (epoch, iter), so nothing can be resumed; "
+            "to start from these weights: --cfg-options load_from=FILE without --resume, or --source FILE"
+        )
+
+
+def _own_last_checkpoint(work_dir: Path) -> Path | None:
+    """What `last_checkpoint` names, made to point into its own folder: in a copied one it still names the original."""
+    pointer = work_dir / "last_checkpoint"
+    if not pointer.is_file():
+        return None
+    named = Path(pointer.read_text(encoding="utf-8").strip())
+    beside = work_dir / named.name
+    if beside.is_file() and not (named.is_file() and beside.samefile(named)):
+        log.warning("%s names %s; this folder has its own %s and goes on from that", pointer, named, named.name)
+        write_atomic(pointer, str(beside.resolve()))
+        return beside
+    if not named.is_file():
+        raise WeightsError(f"{pointer} names {str(named)!r}, which does not exist; name the file: --resume FILE")
+    return named

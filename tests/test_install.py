@@ -327,6 +327,11 @@ def test_dist_train_hands_over_to_torchrun(tmp_path: Path) -> None:
     assert done.stdout.endswith("tools/train.py c.py --launcher pytorch --amp --work-dir a b\n")
 
 
+def test_dist_train_on_one_node_takes_a_free_port(tmp_path: Path) -> None:
+    done = run_launcher("dist_train.sh", "c.py", "2", tmp_path=tmp_path)
+    assert done.stdout.startswith("python -m torch.distributed.run --standalone --nproc_per_node=2 ")
+
+
 def test_slurm_train_hands_over_to_srun(tmp_path: Path) -> None:
     env = {"GPUS": "16", "SRUN_ARGS": "--time=1:00:00 --qos=low"}
     done = run_launcher("slurm_train.sh", "gpu", "job", "c.py", "--amp", tmp_path=tmp_path, **env)

@@ -26,10 +26,14 @@ if [ -z "${PYTHON:-}" ]; then
     if [ -z "${VIRTUAL_ENV:-}" ] && [ -x "$TOOLS/../.venv/bin/python" ]; then PYTHON=$TOOLS/../.venv/bin/python; fi
 fi
 
+# On one node the launcher finds a free port; several nodes must agree on one.
+if [ -z "${NNODES:-}${MASTER_ADDR:-}${PORT:-}" ]; then
+    MEETING=(--standalone)
+else
+    MEETING=(--nnodes="${NNODES:-1}" --node_rank="${NODE_RANK:-0}" --master_addr="${MASTER_ADDR:-127.0.0.1}" --master_port="${PORT:-29500}")
+fi
+
 exec "$PYTHON" -m torch.distributed.run \
-    --nnodes="${NNODES:-1}" \
-    --node_rank="${NODE_RANK:-0}" \
-    --master_addr="${MASTER_ADDR:-127.0.0.1}" \
-    --master_port="${PORT:-29500}" \
+    "${MEETING[@]}" \
     --nproc_per_node="$GPUS" \
     "$TOOLS/train.py" "$CONFIG" --launcher pytorch "$@"

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from rtx.errors import BadValue
@@ -104,5 +105,28 @@ def apply_config_arguments(cfg: Config, args: argparse.Namespace) -> Config:
         cfg = with_data(cfg, args.data_root)
     cfg = with_checked_images(cfg)
     if args.cfg_options:
-        cfg.merge_from_dict(args.cfg_options)
+        _merge(cfg, args.cfg_options)
     return cfg
+
+
+def _merge(cfg: Config, options: Mapping[str, Any]) -> None:
+    """Apply `--cfg-options`, with a warning where a key leads through a section that the config does not have.
+
+    Raises:
+        BadValue: the options do not fit the config.
+    """
+    for name in options:
+        node: Any = cfg._cfg_dict
+        for part in name.split(".")[:-1]:
+            if not isinstance(node, dict):
+                break
+            if part not in node:
+                near = get_close_matches(part, list(node), 1)
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                log.warning("--cfg-options %s: the config has no %r there, it is added%s", name, part, hint)
+            node = dict.get(node, part)
+    try:
+        cfg.merge_from_dict(options)
+    except (KeyError, TypeError, AssertionError, IndexError, AttributeError) as error:
+        words = ", ".join(f"{name}={value!r}" for name, value in options.items())
+        raise BadValue(f"--cfg-options {words}: do not fit the config ({type(error).__name__}: {error})") from error

@@ -41,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="score under corruption when training ends, and every N epochs (validations in a schedule of steps)",
     )
+    parser.add_argument("--no-clean-eval", action="store_true", help="do not score the final weights on clean images")
     add_config_arguments(parser)
 
 
@@ -58,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
         raise BadValue(
             f"{args.config}: {len(problems)} thing{'s are' if len(problems) > 1 else ' is'} missing:\n{lines}"
         )
-    train(cfg)
+    train(cfg, clean_score=not args.no_clean_eval)
     return 0
 
 
@@ -70,7 +71,9 @@ def prepare(args: argparse.Namespace) -> Config:
     """
     from rtx import config as configs
     from rtx.cli.options import apply_config_arguments
+    from rtx.evaluation.sweep.share import check_launcher
 
+    check_launcher(args.launcher)
     if not Path(args.config).is_file():
         raise BadValue(f"config {args.config!r} does not exist; configs/ holds rtx's own")
     cfg = apply_config_arguments(configs.load(args.config), args)

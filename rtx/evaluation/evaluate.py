@@ -60,8 +60,8 @@ def evaluate(
         annotations: for an adapter, a COCO annotation file, where the data have no layout that is known.
         classes: for an adapter, names of the classes that count, for COCO and VOC; all of the data's when None.
         checkpoint: the file the weights came from, for the protocol card.
-        labels: names shown in tables (run, config, method, data, schedule), beside those of the config and the name of the
-            data's folder; no part of the protocol's key.
+        labels: names shown in tables (run, config, method, data, schedule), beside those of the config and the name
+            of the data's folder; no part of the protocol's key.
         overwrite: evaluate everything again, even in a folder of another run; None to do so in such a folder alone.
         share: how ranks share the cells; the running torch.distributed job when None.
         on_cell: called after each cell with (cell, number done here, number to do in all).
@@ -87,7 +87,7 @@ def evaluate(
         checkpoint=checkpoint,
         labels=labels,
     )
-    overwrite = _belongs_to_another(job) if overwrite is None else overwrite
+    overwrite = belongs_to_another(job) if overwrite is None else overwrite
     share = share or default_share()
     pixels.check(job, overwrite=overwrite)
     summary: dict[str, Any] = {}
@@ -155,12 +155,11 @@ def prepare(
         amp=protocol.amp,
         channels_last=protocol.channels_last,
         keep_predictions=protocol.keep_predictions,
-        scoring=protocol.scoring,
         conditions=conditions,
     )
 
 
-def _belongs_to_another(job: Job) -> bool:
+def belongs_to_another(job: Job) -> bool:
     """Whether the folder holds cells of another protocol."""
     try:
         CellFolder(job.out, job.card)

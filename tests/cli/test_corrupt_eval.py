@@ -133,7 +133,7 @@ def test_an_error_midway_says_how_to_go_on_too(
     monkeypatch.setattr(Folder, "write", full)
     monkeypatch.setattr(sys, "orig_argv", [sys.executable, TOOL, "a b"])
     before = signal.getsignal(signal.SIGTERM)
-    assert cli.main(["corrupt_eval", *arguments(tmp_path, made_coco, "--scoring", "inline")]) == 2
+    assert cli.main(["corrupt_eval", *arguments(tmp_path, made_coco)]) == 2
     assert signal.getsignal(signal.SIGTERM) == before
     said = capsys.readouterr().err
     assert "OutputError: contrast_1.json cannot be written" in said and "Traceback" not in said

@@ -15,6 +15,7 @@ import torch
 from rtx import training
 from rtx.cli import corrupt_eval, train
 from rtx.errors import BadValue, RunConflict, UnknownName, WeightsError, WeightsMismatch
+from tests.evaluation.worlds import table
 
 PROJECT = Path(__file__).resolve().parents[2]
 LEAF = str(PROJECT / "configs" / "maskrcnn_r50_coco.py")
@@ -243,26 +244,27 @@ def test_a_file_that_would_run_code_is_not_resumed_from(made_coco: Path, tmp_pat
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_run_folder_can_be_evaluated_as_it_is(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = [
-        str(finished),
-        "--corruptions",
-        "fog",
-        "--severities",
-        "3",
-        "--limit",
-        "2",
-        "--workers",
-        "0",
-        "--device",
-        "cpu",
-    ]
-    assert corrupt_eval.run(parse(corrupt_eval, *arguments)) == 0
-    summary = json.loads((finished / "corruption_eval" / "summary.json").read_text())
+def test_training_ends_with_the_clean_cell_that_corrupt_eval_writes_and_finds_there(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = finished / "corruption_eval"
+    trained = table(out)
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["P"] is not None and summary["mPC"] is None
+    where = [str(finished), "--workers", "0", "--device", "cpu"]
+    assert corrupt_eval.run(parse(corrupt_eval, *where, "--severities", "0", "--out", str(tmp_path))) == 0
+    evaluated = table(tmp_path)
+    del evaluated["command.json"]  # a training has another one
+    assert trained == evaluated
+
+    cell = (out / "cells" / "clean.json").read_bytes()
+    assert corrupt_eval.run(parse(corrupt_eval, *where, "--corruptions", "fog", "--severities", "3")) == 0
+    assert (out / "cells" / "clean.json").read_bytes() == cell, "its timing too: it was not evaluated again"
+    summary = json.loads((out / "summary.json").read_text())
     assert set(summary["cells"]) == {"clean", "fog_3"}
     assert summary["metric"] == "bbox_mAP"
     assert summary["protocol"]["transfer"] is not None
-    assert "PREVIEW" in capsys.readouterr().out
+    assert "INCOMPLETE" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("kind", ["other architecture", "no checkpoint", "missing"])
@@ -303,3 +305,52 @@ def test_pixel_statistics_that_the_source_was_not_trained_with_are_refused(made_
     arguments = [LEAF, "--data-root", str(made_coco), "--cfg-options", "model.data_preprocessor.bgr_to_rgb=False"]
     with pytest.raises(BadValue, match="bgr_to_rgb is False, but source 'resnet50_in1k_v1'"):
         train.run(parse(train, *arguments))
+
+
+@pytest.mark.parametrize("content", [{"state_dict": {}}, {"state_dict": {}, "meta": {}}], ids=["bare", "empty meta"])
+def test_weights_without_training_state_are_not_resumed(tmp_path: Path, content: dict[str, Any]) -> None:
+    path = tmp_path / "published.pth"
+    torch.save(content, path)
+    cfg = train.prepare(parse(train, LEAF, "--work-dir", str(tmp_path / "w"), "--resume", str(path)))
+    with pytest.raises(BadValue, match=r"published.pth' holds weights and no training state.*load_from=FILE"):
+        training.train(cfg)
+
+
+def test_a_copied_run_folder_goes_on_from_its_own_checkpoint(tmp_path: Path) -> None:
+    first, second = tmp_path / "a", tmp_path / "b"
+    for folder in (first, second):
+        folder.mkdir()
+        torch.save({"state_dict": {}, "meta": {"epoch": 1, "iter": 1}}, folder / "epoch_1.pth")
+        (folder / "last_checkpoint").write_text(str(first / "epoch_1.pth"))
+    cfg = train.prepare(parse(train, LEAF, "--work-dir", str(second), "--resume"))
+    training.check_checkpoint(cfg)
+    assert (second / "last_checkpoint").read_text() == str(second / "epoch_1.pth")
+    (second / "last_checkpoint").write_text(str(tmp_path / "gone" / "epoch_9.pth"))
+    with pytest.raises(WeightsError, match=r"epoch_9.pth', which does not exist; name the file: --resume FILE"):
+        training.check_checkpoint(cfg)
+
+
+@pytest.mark.parametrize(
+    ("launcher", "said"), [("pytorch", "RANK.*torchrun"), ("slurm", "SLURM_PROCID.*srun"), ("mpi", "OMPI.*mpirun")]
+)
+def test_a_launcher_that_did_not_start_this_process_is_named(
+    launcher: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("RANK", "WORLD_SIZE", "SLURM_PROCID", "OMPI_COMM_WORLD_LOCAL_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(BadValue, match=f"--launcher {launcher}: {said}"):
+        train.prepare(parse(train, LEAF, "--launcher", launcher))
+
+
+@pytest.mark.parametrize("option", ["load_from.x=1", "param_scheduler.7.end=3", "model.type.x=1"])
+def test_an_option_that_does_not_fit_the_config_is_named(option: str) -> None:
+    with pytest.raises(BadValue, match=rf"--cfg-options {option.partition('=')[0]}=.: do not fit the config"):
+        train.prepare(parse(train, LEAF, "--cfg-options", option))
+
+
+def test_a_misspelt_option_is_said_with_the_nearest_name(caplog: pytest.LogCaptureFixture) -> None:
+    train.prepare(parse(train, LEAF, "--cfg-options", "train_dataloder.batch_size=1"))
+    assert "has no 'train_dataloder' there, it is added; did you mean 'train_dataloader'?" in caplog.text
+    caplog.clear()
+    train.prepare(parse(train, LEAF, "--cfg-options", "train_dataloader.batch_size=1", "randomness.seed=3"))
+    assert "train_dataloader" not in caplog.text

@@ -53,7 +53,7 @@ def test_pictures_in_memory_count_as_well() -> None:
 
 
 def test_cells_of_replaced_pictures_are_not_taken_for_those_of_the_new_ones(tmp_path: Path) -> None:
-    few: dict[str, Any] = dict(corruptions=["contrast"], severities=[0], workers=0, scoring="inline", resamples=0)
+    few: dict[str, Any] = dict(corruptions=["contrast"], severities=[0], workers=0, resamples=0)
     root = make_coco(tmp_path / "data")
     evaluate(PixelDetector(), coco_config(root), tmp_path / "out", **few)
     path = sorted((root / "val2017").iterdir())[0]

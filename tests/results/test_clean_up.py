@@ -19,7 +19,7 @@ from rtx.results.examples import read_examples
 from rtx.results.folder import REMOVED_FIRST, remove_results
 from tests.evaluation.stand_in import PixelDetector, coco_config
 
-FEW: dict[str, Any] = dict(corruptions=["contrast"], severities=[1], limit=3, workers=0, scoring="inline", resamples=20)
+FEW: dict[str, Any] = dict(corruptions=["contrast"], severities=[1], limit=3, workers=0, resamples=20)
 
 
 def other() -> PixelDetector:

@@ -23,7 +23,7 @@ pytest.importorskip("mmdet")
 from rtx.evaluation.evaluate import evaluate as evaluate_model
 from tests.evaluation.stand_in import PixelDetector, coco_config
 
-QUICK: dict[str, Any] = {"workers": 0, "scoring": "inline"}
+QUICK: dict[str, Any] = {"workers": 0}
 
 
 def evaluate(root: Path, out: Path, corruptions: list[str], severities: list[int], **options: Any) -> dict[str, Any]:

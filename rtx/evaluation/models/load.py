@@ -127,14 +127,25 @@ def require_safe(checkpoint: Path) -> None:
     Raises:
         WeightsError: it is no checkpoint, or names objects that are neither tensors nor mmengine's training state.
     """
+    training_meta(checkpoint)
+
+
+def training_meta(checkpoint: Path) -> Mapping[str, Any]:
+    """What a checkpoint says of its training (`epoch`, `iter`, `dataset_meta`); empty where it holds weights alone.
+
+    Raises:
+        WeightsError: as `require_safe`.
+    """
     from mmengine.runner.checkpoint import get_torch_safe_globals
 
     try:
         with torch.serialization.safe_globals(get_torch_safe_globals()):
-            torch.load(checkpoint, map_location="cpu", weights_only=True)
+            content = torch.load(checkpoint, map_location="cpu", weights_only=True)
     except Exception as error:
         raise WeightsError(
             f"checkpoint {str(checkpoint)!r} cannot be read without running code from it ({type(error).__name__}: "
             f"{str(error).splitlines()[0]}); resume only from a checkpoint that rtx or mmengine wrote; to start from "
             "weights alone, use --source FILE"
         ) from error
+    meta = content.get("meta") if isinstance(content, Mapping) else None
+    return meta if isinstance(meta, Mapping) else {}

@@ -6,9 +6,14 @@ be padded to one shape, so that the batch size moves a score by float rounding o
 
 from __future__ import annotations
 
+import io
+import logging
 import os
+import pickle
+import shutil
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from multiprocessing import ProcessError
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -20,8 +25,13 @@ from torch.utils.data import DataLoader, Dataset
 from rtx.errors import BadValue, DataError, RtxError
 from rtx.evaluation.pixels.corrupt import Corrupt, find_corrupt
 from rtx.evaluation.sweep.shapes import Size, padded, size_after
-from rtx.types import Condition
+from rtx.types import CLEAN, Condition
 
+log = logging.getLogger(__name__)
+
+SHARED_MEMORY = Path("/dev/shm")
+_PLENTY = 8 * 2**30  # bytes; no batches need as much
+_AHEAD = 2  # batches that each loader process prepares, PyTorch's default
 Request = tuple[Condition, int]
 
 
@@ -64,7 +74,7 @@ class CorruptedView(Dataset):  # type: ignore[type-arg]
             sample = self.dataset[index]
         except RtxError:
             raise
-        except Exception as error:
+        except Exception as error:  # steps of the config's own may raise anything
             path = image_path(self.dataset, index)
             raise DataError(
                 f"image {path!r} cannot be prepared under {condition.key} ({type(error).__name__}: {error}); "
@@ -195,6 +205,7 @@ def stream(
         DataError: an image cannot be prepared; the message is the worker's own, without its traceback.
         LoaderDied: a loader process was killed. PyTorch raises a RuntimeError of its own where it notices first.
     """
+    workers = workers if _shared_memory_suffices(view, batches, workers) else 0
     loader = DataLoader(
         view,
         batch_sampler=_Requests(conditions, batches),  # type: ignore[arg-type]
@@ -222,6 +233,47 @@ def stream(
         # Left to the garbage collector, the queues may go before the processes are told, and each is waited for 5 s.
         if workers:
             iterator._shutdown_workers()  # type: ignore[attr-defined]
+
+
+class _Tensors(pickle.Pickler):
+    """Counts the bytes of the tensors in what it pickles: they travel from a loader process in shared memory."""
+
+    total = 0
+
+    def persistent_id(self, item: Any) -> int | None:
+        if not isinstance(item, torch.Tensor):
+            return None
+        self.total += item.nbytes
+        return 0
+
+
+def _shared_memory_suffices(view: CorruptedView, batches: list[list[int]], workers: int) -> bool:
+    """Whether /dev/shm holds the batches that loader processes make ahead; where it does not, they wait without end."""
+    if not workers or not SHARED_MEMORY.is_dir():
+        return True
+    free = shutil.disk_usage(SHARED_MEMORY).free
+    if free > _PLENTY:
+        return True
+
+    def pixels(batch: list[int]) -> int:
+        width, height = _original_size(view.dataset.get_data_info(batch[0]))
+        return width * height * len(batch)
+
+    largest = max(batches, key=pixels)
+    tensors = _Tensors(io.BytesIO())
+    tensors.dump(view[(CLEAN, largest[0])][1])
+    need = tensors.total * len(largest) * (_AHEAD * workers + 1)
+    if need <= free:
+        return True
+    log.warning(
+        "--workers %d: their batches need about %d MB of shared memory, and %s has %d MB free; images are loaded in "
+        "this process instead (a container gets more with --shm-size)",
+        workers,
+        need // 10**6,
+        SHARED_MEMORY,
+        free // 10**6,
+    )
+    return False
 
 
 def _plain(error: RtxError) -> RtxError:

@@ -1,4 +1,4 @@
-"""The forward passes of a sweep: batches in, predictions to the scorer, and what to do when memory runs out."""
+"""The forward passes of a sweep: batches in, scored cells out, and what to do when memory runs out."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from torch import nn
 from rtx.errors import DeviceError
 from rtx.evaluation.sweep.batches import CorruptedView, LoaderDied, cut, shape_groups, stream
 from rtx.evaluation.sweep.events import OnEvent, Progress
-from rtx.evaluation.sweep.scoring import Scorer, Work, take
+from rtx.evaluation.sweep.scoring import ScoredCell, score
 from rtx.evaluation.sweep.shapes import padded
 from rtx.types import Condition
 
@@ -35,7 +35,7 @@ class Job:
     Attributes:
         model: a model with mmengine's `test_step`, on its device, weights loaded.
         dataset: the built test set with `Corrupt` in its pipeline.
-        scorer: the metric back end.
+        scorer: the metric back end, see `rtx.evaluation.scorers.base`.
         card: the protocol card.
         out: the output folder.
         indices: which images are evaluated.
@@ -45,13 +45,12 @@ class Job:
         channels_last: the model's weights in that memory format; named in the card as precision too.
         keep_predictions: write the predictions of each cell too, in `predictions/`, so that another metric needs no
             inference.
-        scoring: where cells are scored, see `rtx.evaluation.sweep.scoring.scoring_place`.
         conditions: the cells that are wanted, clean first.
     """
 
     model: Any
     dataset: Any
-    scorer: Scorer
+    scorer: Any
     card: dict[str, Any]
     out: Path
     indices: Sequence[int]
@@ -60,7 +59,6 @@ class Job:
     amp: bool = False
     keep_predictions: bool = False
     channels_last: bool = False
-    scoring: str = "auto"
     conditions: tuple[Condition, ...] = ()
 
 
@@ -87,7 +85,7 @@ def plan_batches(job: Job) -> list[list[int]]:
 
 def evaluate(
     job: Job, conditions: Iterable[Condition], batches: list[list[int]], key: str, tell: OnEvent
-) -> Generator[Work | None, None, None]:
+) -> Generator[ScoredCell, None, None]:
     """Put every image of every condition through the model.
 
     Args:
@@ -98,8 +96,7 @@ def evaluate(
         tell: gets `Progress`.
 
     Yields:
-        A cell when its last image is through; None after every other batch, so that the caller can look after other
-        things in between.
+        Each cell once its last image is through and it is scored.
 
     Raises:
         DataError: an image cannot be prepared.
@@ -122,21 +119,24 @@ def evaluate(
             if last or pace.due():
                 tell(Progress(condition, images, n_images, pace.images_per_second()))
             if not last:
-                yield None
                 continue
-            seconds = time.perf_counter() - started
-            timing: dict[str, Any] = {
-                "seconds": seconds,
-                "images_per_second": images / seconds,
-                "batch_size": job.batch_size,
-                "workers": job.workers,
-            }
+            timing = timing_of(images, time.perf_counter() - started, job.batch_size, job.workers)
             if forward.limit is not None:
                 timing["batch_size_after_out_of_memory"] = forward.limit
-            preview = job.card.get("limit") is not None
-            yield Work(condition, take(job.scorer), images, key, job.keep_predictions, timing, preview)
+            yield score(job.scorer, condition, images, job.card, key=key, keep=job.keep_predictions, timing=timing)
+            job.scorer.reset()
             forward.limit = None
             images, started = 0, time.perf_counter()
+
+
+def timing_of(images: int, seconds: float, batch_size: int, workers: int) -> dict[str, Any]:
+    """What the forward passes of a cell took, as its file says it."""
+    return {
+        "seconds": seconds,
+        "images_per_second": images / seconds,
+        "batch_size": batch_size,
+        "workers": workers,
+    }
 
 
 def loader_died(error: RuntimeError) -> bool:

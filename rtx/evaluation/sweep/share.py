@@ -1,40 +1,27 @@
-"""How the ranks of one torch.distributed job share the cells of a sweep: handed out one by one, no collective.
+"""The processes of one torch.distributed job, and the device of each.
 
-Ranks talk through the key-value store that torch.distributed already runs. A collective would have to be entered by all
-ranks within its time limit, and a cell can take longer than that; a counter in a store has none. The store only
-gives the order in which cells are tried: whose a cell is, the claims in the output folder say, so that processes of
-several jobs can share one folder and the cell of a rank that died comes back. See `rtx.evaluation.sweep.claims`.
+Ranks share the cells of a sweep as any other processes do, by claims in the output folder, see
+`rtx.evaluation.sweep.claims`. Only to replace what lies there (`--overwrite`) must rank 0 come first; the others then
+wait through the key-value store of the job. A collective would have to be entered by all within its time limit.
 """
 
 from __future__ import annotations
 
-import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from rtx.errors import BadValue, RunConflict
-from rtx.evaluation.sweep.claims import Holder, holders
-from rtx.types import Condition
-
-__all__ = ["Holder", "Share", "StoreShare", "default_device", "default_share", "holders", "start"]
-
-log = logging.getLogger(__name__)
 
 OPENING_SECONDS = 1800.0
 _SWEEPS = 0
 
 
 class Share:
-    """A single process, or one of several that know nothing of each other: it tries every cell."""
+    """A single process, or one of several that know nothing of each other."""
 
     rank = 0
-    world_size = 1
-
-    def claim(self, conditions: Iterable[Condition]) -> Iterator[Condition]:
-        """The cells this process tries to take, drawn one by one."""
-        yield from conditions
 
     def once(self, name: str, action: Callable[[], None]) -> None:
         """Let rank 0 do something; the others return when it is done."""
@@ -47,41 +34,19 @@ class StoreShare(Share):
     Args:
         store: the job's key-value store.
         rank: this process.
-        world_size: how many there are.
         name: distinguishes sweeps that use one store; the same on every rank.
         poll: seconds between looks.
         patience: seconds to wait for rank 0 in `once`.
     """
 
     def __init__(
-        self,
-        store: Any,
-        rank: int,
-        world_size: int,
-        *,
-        name: str,
-        poll: float = 0.2,
-        patience: float = OPENING_SECONDS,
+        self, store: Any, rank: int, *, name: str, poll: float = 0.2, patience: float = OPENING_SECONDS
     ) -> None:
         self.store = store
         self.rank = rank
-        self.world_size = world_size
         self.name = name
         self.poll = poll
         self.patience = patience
-
-    def claim(self, conditions: Iterable[Condition]) -> Iterator[Condition]:
-        """Draw the next cell that no rank has drawn, until none is left."""
-        cells = list(conditions)
-        for _ in range(len(cells)):
-            try:
-                index = self.store.add(f"{self.name}/next", 1) - 1
-            except RuntimeError as error:  # the rank that runs the store is gone
-                log.warning("no more cells from the job's store (%s); the output folder alone shares them now", error)
-                return
-            if index >= len(cells):
-                return
-            yield cells[index]
 
     def once(self, name: str, action: Callable[[], None]) -> None:
         """Let rank 0 do something; the others return when it is done.
@@ -127,7 +92,7 @@ def default_share() -> Share:
     global _SWEEPS
     _SWEEPS += 1
     store = dist.distributed_c10d._get_default_store()
-    return StoreShare(store, dist.get_rank(), dist.get_world_size(), name=f"rtx/sweep{_SWEEPS}")
+    return StoreShare(store, dist.get_rank(), name=f"rtx/sweep{_SWEEPS}")
 
 
 def default_device(local_rank: int = 0, *, environ: Mapping[str, str] | None = None) -> str:
@@ -164,16 +129,37 @@ def start(launcher: str, dist_cfg: Mapping[str, Any] | None = None) -> None:
 
     if launcher == "none" or dist.is_initialized():
         return
+    if launcher != "pytorch" and not torch.cuda.is_available():
+        raise BadValue(
+            f"--launcher {launcher}: there is no GPU; start with torchrun and --launcher pytorch, or leave --launcher "
+            "away: processes that are started side by side share the output folder by themselves"
+        )
+    check_launcher(launcher)
     if torch.cuda.is_available():
         from mmengine.dist import init_dist
 
         init_dist(launcher, **(dist_cfg or {"backend": "nccl"}))
         return
-    absent = [name for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
-    if launcher != "pytorch" or absent:
-        what = f"{', '.join(absent)} not set" if launcher == "pytorch" else "there is no GPU"
-        raise BadValue(
-            f"--launcher {launcher}: {what}; start with torchrun and --launcher pytorch, or leave --launcher away: "
-            "processes that are started side by side share the output folder by themselves"
-        )
     dist.init_process_group("gloo")
+
+
+_LAUNCHERS = {
+    "pytorch": ("torchrun", ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")),
+    "slurm": ("srun", ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_NODELIST")),
+    "mpi": ("mpirun", ("OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK")),
+}
+
+
+def check_launcher(launcher: str) -> None:
+    """Check that this process was started by the launcher that it is said to be started by.
+
+    Raises:
+        BadValue: variables that the launcher sets are missing.
+    """
+    program, names = _LAUNCHERS.get(launcher, ("", ()))
+    absent = [name for name in names if name not in os.environ]
+    if absent:
+        raise BadValue(
+            f"--launcher {launcher}: {', '.join(absent)} not set; start with {program}, or leave --launcher away for a "
+            "single process"
+        )

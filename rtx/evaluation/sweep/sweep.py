@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from rtx.errors import BadValue, DataError
@@ -14,7 +15,7 @@ from rtx.evaluation.sweep.batches import image_path
 from rtx.evaluation.sweep.claims import Claims
 from rtx.evaluation.sweep.events import CellDone, CellStarted, OnEvent, Planned, Waiting
 from rtx.evaluation.sweep.forward import Job, evaluate, loader_died, plan_batches
-from rtx.evaluation.sweep.scoring import Inline, Scored, Scorer, scoring_place
+from rtx.evaluation.sweep.scoring import ScoredCell
 from rtx.evaluation.sweep.share import Share
 from rtx.files import write_whole
 from rtx.results.cell import Cell
@@ -22,7 +23,7 @@ from rtx.results.evaluation import sound_cells
 from rtx.results.folder import PREDICTIONS, CellFolder, evidence_path, predictions_path, remove_halves
 from rtx.types import Condition
 
-__all__ = ["Job", "Scorer", "run"]
+__all__ = ["Job", "run"]
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +32,8 @@ _FIRST_POLL, _LAST_POLL = 0.1, 2.0
 _WAITING_SECONDS = 1.0
 
 OnCell = Callable[[Cell, int, int], None]
+Passes = Callable[[Job, Iterable[Condition], list[list[int]], str, OnEvent], Generator[ScoredCell, None, None]]
+"""What scores cells: `rtx.evaluation.sweep.forward.evaluate`, or something that has their predictions already."""
 
 
 def run(
@@ -43,6 +46,7 @@ def run(
     on_event: OnEvent | None = None,
     complete: Callable[[dict[Condition, Cell]], None] | None = None,
     claims: Claims | None = None,
+    passes: Passes = evaluate,
 ) -> dict[Condition, Cell]:
     """Evaluate the cells that are missing in `job.out`, together with whoever else works there, and return all of them.
 
@@ -56,6 +60,7 @@ def run(
         complete: called with all cells once they are there, by one process after the other, while each still counts as
             at work in the folder: the place to write what is made of them.
         claims: this process's claims in `job.out`; made when None.
+        passes: scores the cells that this process takes.
 
     Raises:
         RunConflict: the folder belongs to another protocol, or `overwrite` while another process works in it.
@@ -74,24 +79,19 @@ def run(
     if overwrite and share.rank != 0:
         share.once("opened", lambda: None)
     with claims or Claims(job.out) as claims:
-        state = _State(job, tuple(conditions), claims, on_event or (lambda event: None), on_cell)
+        sweep = _OneSweep(job, tuple(conditions), claims, on_event or (lambda event: None), on_cell)
         if overwrite and share.rank == 0:
-            share.once("opened", lambda: state.open(overwrite=True))
+            share.once("opened", lambda: sweep.open(overwrite=True))
         else:
-            state.open()
-        place = scoring_place(job.scoring, job.scorer, n_images=len(job.indices) * len(state.todo), workers=job.workers)
-        try:
-            cells = state.finish(share, batches, place)
-        finally:
-            place.close()
+            sweep.open()
+        cells = sweep.finish(batches, passes)
         # One after the other: what comes later keeps the intervals that are there instead of writing over them, and the
         # last one to leave sees that it is.
         with claims.lock("summary"):
             if complete:
                 complete(cells)
             claims.done()
-            if claims.alone():
-                remove_halves(job.out)
+            sweep.tidy()
         return cells
 
 
@@ -109,12 +109,11 @@ def _refuse_equal_names(job: Job) -> None:
 
 
 @dataclass
-class _State:
+class _OneSweep:
     """One process's part of a sweep.
 
     Attributes:
         todo: cells that were missing when it started.
-        handed: cells that are being scored.
         done: how many it has written.
     """
 
@@ -124,9 +123,7 @@ class _State:
     tell: OnEvent
     on_cell: OnCell | None
     todo: tuple[Condition, ...] = ()
-    handed: set[Condition] = field(default_factory=set)
     done: int = 0
-    _done_at_restart: int = -1
 
     def open(self, *, overwrite: bool = False) -> None:
         """Make the folder ready and list what is missing; one process at a time."""
@@ -135,24 +132,22 @@ class _State:
                 self.claims.refuse_others()
             self.folder = CellFolder(self.job.out, self.job.card, overwrite=overwrite)
             self.folder.open()
-            self.claims.tidy()
-            if self.claims.alone():
-                remove_halves(self.job.out)
+            self.tidy()
             cached = sound_cells(self.folder, self.conditions)
-            self._say_what_was_not_kept(cached)
+            self._warn_of_missing_predictions(cached)
             self.claims.run_now()
         self.todo = tuple(c for c in self.conditions if c not in cached)
-        n_images, total = len(self.job.indices), len(self.conditions)
-        log.info(
-            "%d of %d cells to evaluate on %d images, %d cached",
-            len(self.todo),
-            total,
-            n_images,
-            total - len(self.todo),
-        )
-        self.tell(Planned(len(self.todo), total - len(self.todo), total, n_images))
+        n_images, todo, total = len(self.job.indices), len(self.todo), len(self.conditions)
+        log.info("%d of %d cells to evaluate on %d images, %d cached", todo, total, n_images, total - todo)
+        self.tell(Planned(todo, total - todo, total, n_images))
 
-    def _say_what_was_not_kept(self, cached: Iterable[Condition]) -> None:
+    def tidy(self) -> None:
+        """Remove what processes that are gone have left behind; only in a lock."""
+        self.claims.tidy()
+        if self.claims.alone():
+            remove_halves(self.job.out)
+
+    def _warn_of_missing_predictions(self, cached: Iterable[Condition]) -> None:
         """Predictions exist only while a cell is evaluated, so those of finished cells cannot be written later."""
         bare = [c.key for c in cached if predictions_path(self.job.out, c) is None]
         if self.job.keep_predictions and bare:
@@ -163,39 +158,29 @@ class _State:
                 bare[0],
             )
 
-    def finish(self, share: Share, batches: list[list[int]], place: Inline) -> dict[Condition, Cell]:
+    def finish(self, batches: list[list[int]], passes: Passes) -> dict[Condition, Cell]:
         """Evaluate what can be taken until nothing is missing; what others hold is waited for, or taken over."""
-        # Ranks may have listed different cells as missing, so what is handed out are all of them.
-        order: Iterable[Condition] = share.claim(self.conditions)
-        restarts, poll, told = 0, _FIRST_POLL, 0.0
+        restarts, done_before, poll, told = 0, 0, _FIRST_POLL, 0.0
         died: RuntimeError | None = None
         while True:
             try:
-                if died:
-                    # Handled in here: one death can be noticed twice, by its socket and by its signal.
-                    restarts, died = self._restarted(restarts, died), None
-                self._drain(place)
-                taken = self._taken(order)
-                first = next(taken, None)
-                order = self.conditions
-                if first is not None:
+                if died is not None:
+                    # In here, since one death can be noticed twice, by its socket and by its signal.
+                    error, died = died, None
+                    restarts = restarts + 1 if self.done == done_before else 1
+                    done_before = self.done
+                    self._warn_of_restart(restarts, error)
+                if self._take_and_score(batches, passes):
                     poll = _FIRST_POLL
-                    self._pass(first, taken, batches, place)
-                    continue
+                missing = self._missing()
+                if not missing and len(cells := self._all_cells()) == len(self.conditions):
+                    return cells
+                if not missing:
+                    continue  # a damaged cell was moved aside just now
             except RuntimeError as error:
                 if not loader_died(error):
                     raise
                 died = error
-                continue
-            missing = tuple(c for c in self.conditions if not self.folder.path(c).is_file())
-            if not missing:
-                with self.claims.lock("opening"):
-                    cells = sound_cells(self.folder, self.conditions, with_evidence=False)
-                    self.claims.tidy()
-                    if self.claims.alone():
-                        remove_halves(self.job.out)
-                if len(cells) == len(self.conditions):
-                    return cells
                 continue
             if time.monotonic() - told >= _WAITING_SECONDS:
                 told = time.monotonic()
@@ -203,11 +188,31 @@ class _State:
             time.sleep(poll)
             poll = min(poll * 1.5, _LAST_POLL)
 
-    def _taken(self, conditions: Iterable[Condition]) -> Iterator[Condition]:
+    def _missing(self) -> tuple[Condition, ...]:
+        return tuple(c for c in self.conditions if not self.folder.path(c).is_file())
+
+    def _all_cells(self) -> dict[Condition, Cell]:
+        """What is there, once nothing is missing; fewer where a cell proves damaged."""
+        with self.claims.lock("opening"):
+            self.tidy()
+            return sound_cells(self.folder, self.conditions, with_evidence=False)
+
+    def _take_and_score(self, batches: list[list[int]], passes: Passes) -> bool:
+        """Evaluate and write every cell that can be taken, in one life of the loader; whether there was one."""
+        taken = self._taken()
+        first = next(taken, None)
+        if first is None:
+            return False
+        with closing(passes(self.job, chain([first], taken), batches, self.folder.key, self.tell)) as cells:
+            for scored in cells:
+                self._write(scored)
+        return True
+
+    def _taken(self) -> Iterator[Condition]:
         """The cells that are missing and nobody else's, each from the moment it is asked for."""
-        for condition in conditions:
+        for condition in self.conditions:
             path = self.folder.path(condition)
-            if condition in self.handed or path.is_file() or not self.claims.take(condition):
+            if path.is_file() or not self.claims.take(condition):
                 continue
             if path.is_file():  # its owner wrote it between the two looks
                 self.claims.release(condition)
@@ -215,57 +220,34 @@ class _State:
             self.tell(CellStarted(condition))
             yield condition
 
-    def _pass(self, first: Condition, more: Iterator[Condition], batches: list[list[int]], place: Inline) -> None:
-        """One life of the loader."""
+    def _warn_of_restart(self, restarts: int, error: RuntimeError) -> None:
+        """Say that the loader starts again.
 
-        def conditions() -> Iterator[Condition]:
-            yield first
-            yield from more
-
-        with closing(evaluate(self.job, conditions(), batches, self.folder.key, self.tell)) as works:
-            for work in works:
-                if work is not None:
-                    place.submit(work)
-                    self.handed.add(work.condition)
-                for scored in place.results():
-                    self._write(scored)
-        self._drain(place)
-
-    def _restarted(self, before: int, error: RuntimeError) -> int:
-        """Count restarts since the last cell that was written."""
-        restarts = before + 1 if self.done == self._done_at_restart else 1
-        self._done_at_restart = self.done
-        cell = next((c.key for c in self.conditions if not self.folder.path(c).is_file()), "sweep")
+        Raises:
+            DataError: it did too often since the last cell was written.
+        """
         if restarts > MAX_RESTARTS:
+            cell = next((c.key for c in self._missing()), "sweep")
             raise DataError(
                 f"{cell}: loader processes were killed {restarts} times in a row ({error}); that is usually the system "
                 "running out of memory: use fewer --workers, or 0"
             ) from error
         log.warning("a loader process was killed (%s); its cell starts again", str(error).strip())
-        return restarts
 
-    def _drain(self, place: Inline) -> None:
-        """Write every cell that was handed over; after an error, one that got lost on the way is nobody's again."""
-        for scored in place.results(wait=True):
-            self._write(scored)
-        self.handed.clear()
-
-    def _write(self, scored: Scored) -> None:
+    def _write(self, scored: ScoredCell) -> None:
         """Write a cell; it comes last: where it is, everything that belongs to it is."""
-        root, condition = self.job.out, scored.condition
+        root, condition = self.job.out, scored.cell.condition
         if scored.predictions:
             ending, content = scored.predictions
             write_whole(root / PREDICTIONS / f"{condition.key}{ending}", content)
         write_whole(evidence_path(root, condition), scored.evidence)
-        cell = Cell(condition, scored.metrics, scored.n_images, self.job.card, scored.flags, scored.timing)
-        self.folder.write(cell)
+        self.folder.write(scored.cell)
         self.claims.release(condition)
-        self.handed.discard(condition)
         self.done += 1
         if self.on_cell:
-            self.on_cell(cell, self.done, len(self.todo))
+            self.on_cell(scored.cell, self.done, len(self.todo))
         headline = self.job.scorer.headline
-        self.tell(CellDone(cell, self.done, len(self.todo), self._elsewhere(), headline, scored.ends))
+        self.tell(CellDone(scored.cell, self.done, len(self.todo), self._elsewhere(), headline, scored.ends))
 
     def _elsewhere(self) -> int:
         return sum(self.folder.path(condition).is_file() for condition in self.todo) - self.done

@@ -28,7 +28,7 @@ from tests.evaluation.stand_in import CLASSES, PixelDetector, coco_config
 from tests.makers import make_coco
 from tests.metrics.scores import coco_ap
 
-ONE = {"corruptions": ["contrast"], "severities": [1], "workers": 0, "scoring": "inline", "resamples": 0}
+ONE = {"corruptions": ["contrast"], "severities": [1], "workers": 0, "resamples": 0}
 
 
 @pytest.mark.parametrize("ids", [[2, 5, 8], [8, 5, 2], [5, 8, 2]], ids=str)

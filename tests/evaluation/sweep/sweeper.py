@@ -1,4 +1,4 @@
-"""A process that runs one sweep by itself and then forks one for each line it reads, to be killed or left alone.
+"""A process that runs one sweep by itself and forks one for each line it reads, to be killed or left alone.
 
 Line in: JSON with `root` (data), `out`, `log`, `starts` (how many sweeps at once), options of the evaluation, and
 what is done to the first sweep: `kill_after` (seconds until it is killed, or null), `kill_at` (how many cells are taken
@@ -175,14 +175,12 @@ def main() -> None:
         order = json.loads(line)
         started = time.monotonic()
         if number == 0:
-            # The first sweep compiles kernels and imports everything; those that are forked inherit it. It must not
-            # score by itself: the threads of a scorer do not live on in a fork, and it would wait for them.
-            assert order["options"]["scoring"] == "process"
-            sweep(order)
+            # The first sweep compiles kernels and imports everything; those that are forked inherit it. It scores with
+            # pycocotools: the threads of the default scorer do not live on in a fork, which would wait for them.
+            options = {**order["options"], "scorer": "pycocotools"}
+            sweep({**order, "out": f"{order['out']}-first", "options": options, "log": os.devnull})
             gc.collect()
             gc.freeze()
-            print(json.dumps({"status": [0], "seconds": time.monotonic() - started}), flush=True)
-            continue
         status = starts_of(order)
         print(json.dumps({"status": status, "seconds": time.monotonic() - started}), flush=True)
 

@@ -276,7 +276,7 @@ def _children(pid: int) -> list[int]:
 
 
 def _is_loader(pid: int) -> bool:
-    # Loaders are forks and keep the command line; the scoring process has its own.
+    # Loaders are forks and keep the command line.
     return Path(f"/proc/{pid}/cmdline").read_bytes() == Path("/proc/self/cmdline").read_bytes()
 
 
@@ -352,11 +352,8 @@ def test_events_tell_the_whole_story(made_coco: Path, tmp_path: Path) -> None:
     assert (done.headline, done.ends) == ("bbox_mAP", None)
 
 
-@pytest.mark.parametrize("scoring", ["inline", "process"])
-def test_each_cell_of_a_preview_is_told_with_the_interval_that_it_ends_with(
-    made_coco: Path, tmp_path: Path, scoring: str
-) -> None:
+def test_each_cell_of_a_preview_is_told_with_the_interval_that_it_ends_with(made_coco: Path, tmp_path: Path) -> None:
     watch = Watch()
-    summary = evaluate(made_coco, tmp_path, limit=3, resamples=1000, scoring=scoring, on_event=watch)
+    summary = evaluate(made_coco, tmp_path, limit=3, resamples=1000, on_event=watch)
     told = {e.cell.condition.key: list(e.ends) for e in watch.events if isinstance(e, CellDone) and e.ends}
     assert told == summary["intervals"]["cells"] and set(told) == set(KEYS)

@@ -26,7 +26,7 @@ def sweeper() -> Iterator[Sweeper]:
 def whole(sweeper: Sweeper, made_coco: Path, tmp_path_factory: pytest.TempPathFactory) -> Table:
     """The files of an undisturbed sweep."""
     out = tmp_path_factory.mktemp("whole")
-    sweeper.sweep(made_coco, out, workers=0, scoring="process", **GRID)
+    sweeper.sweep(made_coco, out, workers=0, **GRID)
     return table(out)
 
 
@@ -34,7 +34,7 @@ def whole(sweeper: Sweeper, made_coco: Path, tmp_path_factory: pytest.TempPathFa
 def test_killed_at_any_moment_it_goes_on_and_ends_with_the_same_table(
     sweeper: Sweeper, whole: Table, made_coco: Path, tmp_path: Path, kills: int
 ) -> None:
-    calm = sweeper.sweep(made_coco, tmp_path / "calm", workers=1, scoring="inline", **GRID)
+    calm = sweeper.sweep(made_coco, tmp_path / "calm", workers=1, **GRID)
     assert calm["status"] == [0]
     assert len(calm["taken"]) == 19
     assert table(tmp_path / "calm") == whole
@@ -43,7 +43,7 @@ def test_killed_at_any_moment_it_goes_on_and_ends_with_the_same_table(
     while done < kills or rounds == 0:
         out = tmp_path / f"round{rounds}"
         while True:
-            options = dict(workers=rng.choice([0, 0, 1, 2]), scoring="process" if rng.random() < 0.1 else "inline")
+            options = dict(workers=rng.choice([0, 0, 1, 2]))
             there = {path.stem for path in (out / "cells").glob("*.json")}
             moment = rng.uniform(0, 1.2 * calm["seconds"]) if done < kills else None
             end = sweeper.sweep(made_coco, out, kill_after=moment, **GRID, **options)
@@ -62,7 +62,7 @@ def test_three_starts_at_once_share_the_cells_whoever_dies(
     sweeper: Sweeper, whole: Table, made_coco: Path, tmp_path: Path, kill_at: int | None
 ) -> None:
     out = tmp_path / "out"
-    end = sweeper.sweep(made_coco, out, starts=3, kill_at=kill_at, workers=0, scoring="inline", **GRID)
+    end = sweeper.sweep(made_coco, out, starts=3, kill_at=kill_at, workers=0, **GRID)
     assert end["status"][1:] == [0, 0]
     assert end["status"][0] in ((0, -9) if kill_at else (0,)), "on a busy machine it may be through before"
     assert set(end["taken"]) == {path.stem for path in (out / "cells").glob("*.json")}
@@ -76,7 +76,7 @@ def test_a_start_that_waits_for_the_last_cell_takes_it_over_when_its_owner_is_ki
 ) -> None:
     """The first start holds a cell until the second has taken all others, and dies then."""
     out = tmp_path / "out"
-    end = sweeper.sweep(made_coco, out, starts=2, hold=True, kill_at=19, workers=0, scoring="inline", **GRID)
+    end = sweeper.sweep(made_coco, out, starts=2, hold=True, kill_at=19, workers=0, **GRID)
     assert end["status"] == [-9, 0]
     held, *others = end["taken"]
     assert sorted(others) == sorted(path.stem for path in (out / "cells").glob("*.json")) and others[-1] == held
@@ -87,7 +87,7 @@ def test_a_start_that_waits_for_the_last_cell_takes_it_over_when_its_owner_is_ki
 def test_data_on_a_read_only_mount_are_enough(
     sweeper: Sweeper, whole: Table, made_coco: Path, tmp_path: Path, workers: int
 ) -> None:
-    end = sweeper.sweep(made_coco, tmp_path / "out", read_only=True, workers=workers, scoring="inline", **GRID)
+    end = sweeper.sweep(made_coco, tmp_path / "out", read_only=True, workers=workers, **GRID)
     if end["status"] == [NOT_PERMITTED]:
         pytest.skip("this machine lets no process have mounts of its own")
     assert end["status"] == [0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,9 +16,7 @@ from rtx.errors import BadValue, RunConflict
 from rtx.evaluation.evaluate import evaluate as evaluate_model
 from rtx.evaluation.sweep.batches import loaders
 from rtx.evaluation.sweep.events import CellDone, CellStarted, Event
-from rtx.evaluation.sweep.scoring import Beside, Work
 from rtx.types import Condition
-from tests.evaluation.counting import Gated
 from tests.evaluation.stand_in import PixelDetector, coco_config
 
 FEW: dict[str, Any] = dict(corruptions=["gaussian_noise", "fog"], severities=[2], resamples=0)
@@ -82,19 +81,6 @@ def test_loaders_by_default_leave_a_small_cpu_to_the_model(
         loaders(-1, torch.nn.Linear(1, 1))
 
 
-def test_a_cell_is_scored_while_the_next_one_is_evaluated(tmp_path: Path) -> None:
-    """The scorer waits for a file, and whoever handed the cell over does not."""
-    gate = tmp_path / "gate"
-    place = Beside(Gated(gate))
-    try:
-        place.submit(Work(Condition("fog", 1), {"seen": [1.0]}, 1, "key", False, {}))
-        assert list(place.results()) == []
-        gate.touch()
-        assert [scored.metrics["sum"] for scored in place.results(wait=True)] == [11]
-    finally:
-        place.close()
-
-
 @pytest.mark.parametrize("amp", [False, True])
 def test_autocast_is_on_where_it_is_asked_for_and_the_card_names_it(made_coco: Path, tmp_path: Path, amp: bool) -> None:
     model, summary, _ = evaluate(made_coco, tmp_path, workers=0, amp=amp)
@@ -102,3 +88,20 @@ def test_autocast_is_on_where_it_is_asked_for_and_the_card_names_it(made_coco: P
     assert ("amp" in summary["protocol"]["precision"]) is amp
     with pytest.raises(RunConflict, match="precision"):
         evaluate(made_coco, tmp_path, workers=0, amp=not amp)
+
+
+def test_too_little_shared_memory_for_the_loaders_is_said_and_images_load_here(
+    made_coco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Their batches would wait for room without end."""
+    asked: list[Path] = []
+
+    def disk_usage(path: Path) -> Any:
+        asked.append(path)
+        return SimpleNamespace(free=60_000)  # an image of 120 x 120 takes 43,200 bytes
+
+    monkeypatch.setattr("rtx.evaluation.sweep.batches.shutil.disk_usage", disk_usage)
+    model, *_ = evaluate(made_coco, tmp_path, workers=1)
+    assert asked == [Path("/dev/shm")]
+    assert set(model.loaders) == {os.getpid()}
+    assert "has 0 MB free; images are loaded in this process instead" in caplog.text

@@ -1,4 +1,4 @@
-"""Ranks share cells: every cell once, whoever is slow."""
+"""The ranks of one job: rank 0 comes first where it must, and each takes the device of its place."""
 
 from __future__ import annotations
 
@@ -9,10 +9,7 @@ from typing import Any
 import pytest
 
 from rtx.errors import BadValue, RunConflict
-from rtx.evaluation.sweep.share import Share, StoreShare, default_device, start
-from rtx.types import Condition
-
-CELLS = [Condition("fog", s) for s in range(1, 6)] + [Condition("snow", s) for s in range(1, 6)]
+from rtx.evaluation.sweep.share import StoreShare, default_device, start
 
 
 def _store() -> Any:
@@ -23,33 +20,12 @@ def _store() -> Any:
     return store
 
 
-def test_a_single_process_takes_everything_in_order() -> None:
-    assert list(Share().claim(CELLS)) == CELLS
-
-
-@pytest.mark.parametrize("world_size", [2, 5, 13])
-def test_every_cell_is_taken_exactly_once(world_size: int) -> None:
-    store = _store()
-    taken: list[list[Condition]] = [[] for _ in range(world_size)]
-
-    def work(rank: int) -> None:
-        share = StoreShare(store, rank, world_size, name="s", poll=0.01)
-        taken[rank].extend(share.claim(CELLS))
-
-    threads = [threading.Thread(target=work, args=(rank,)) for rank in range(world_size)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=30)
-    assert sorted(cell for cells in taken for cell in cells) == sorted(CELLS)
-
-
 def test_what_rank_0_does_is_done_once_and_before_the_others_go_on() -> None:
     store = _store()
     order: list[str] = []
 
     def work(rank: int) -> None:
-        StoreShare(store, rank, 3, name="s", poll=0.01).once("open", lambda: order.append("opened"))
+        StoreShare(store, rank, name="s", poll=0.01).once("open", lambda: order.append("opened"))
         order.append("on")
 
     threads = [threading.Thread(target=work, args=(rank,)) for rank in (2, 1, 0)]
@@ -67,22 +43,14 @@ def test_what_fails_on_rank_0_fails_everywhere() -> None:
         raise BadValue("no")
 
     with pytest.raises(BadValue):
-        StoreShare(store, 0, 2, name="s").once("open", fail)
+        StoreShare(store, 0, name="s").once("open", fail)
     with pytest.raises(RunConflict, match="rank 0"):
-        StoreShare(store, 1, 2, name="s").once("open", fail)
+        StoreShare(store, 1, name="s").once("open", fail)
 
 
 def test_a_rank_0_that_never_comes_is_not_waited_for_without_end() -> None:
     with pytest.raises(RunConflict, match=r"rank 0 has not .* 0\.1 s"):
-        StoreShare(_store(), 1, 2, name="s", poll=0.01, patience=0.1).once("open", lambda: None)
-
-
-def test_without_the_store_the_rest_is_left_to_the_folder() -> None:
-    class Gone:
-        def add(self, key: str, amount: int) -> int:
-            raise RuntimeError("connection reset")
-
-    assert list(StoreShare(Gone(), 1, 2, name="s").claim(CELLS)) == []
+        StoreShare(_store(), 1, name="s", poll=0.01, patience=0.1).once("open", lambda: None)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,6 @@ from rtx.errors import RunConflict
 from rtx.evaluation.evaluate import prepare
 from rtx.evaluation.sweep.claims import Claims
 from rtx.evaluation.sweep.events import Waiting
-from rtx.evaluation.sweep.share import StoreShare
 from rtx.evaluation.sweep.sweep import run
 from rtx.types import Condition
 from tests.evaluation.stand_in import PixelDetector, coco_config
@@ -89,17 +88,6 @@ def test_the_cell_of_a_start_that_died_is_taken_over_while_others_wait_for_it(
     assert waits[0] == Waiting((Condition("fog", 2),), done=2, todo=3, elsewhere=0)
     assert {k: v for k, v in table(tmp_path).items() if k.startswith("cells/")}.items() <= whole.items()
     dead.__exit__()
-
-
-def test_cells_that_a_dead_rank_had_drawn_come_back(made_coco: Path, tmp_path: Path, whole: dict[str, object]) -> None:
-    import torch.distributed as dist
-
-    store = dist.HashStore()
-    store.add("s/next", 2)  # drawn by rank 1, which then died
-    watch = Watch()
-    evaluate(made_coco, tmp_path, share=StoreShare(store, 0, 2, name="s"), on_event=watch)
-    assert watch.started == ["fog_2", "clean", "gaussian_noise_2"]
-    assert table(tmp_path) == whole
 
 
 def test_overwriting_under_a_running_sweep_is_refused_and_disturbs_nothing(

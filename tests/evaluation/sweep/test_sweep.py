@@ -75,7 +75,7 @@ def test_two_ranks_give_the_cells_of_one(made_coco: Path, tmp_path: Path, first:
     summaries: list[dict[str, Any]] = []
 
     def rank(number: int) -> None:
-        share = StoreShare(store, number, 2, name="t", poll=0.01)
+        share = StoreShare(store, number, name="t", poll=0.01)
         note = seen[number].append
         summaries.append(evaluate(made_coco, tmp_path, share=share, on_cell=lambda cell, *_: note(cell.condition.key)))
 
