@@ -39,5 +39,5 @@ def test_editors_and_mypy_are_told_the_homes_that_are_used() -> None:
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(AttributeError, match="'evaluat'; it offers .*evaluate"):
+    with pytest.raises(AttributeError, match=r"'evaluat'; it offers .*evaluate"):
         rtx.evaluat  # noqa: B018

@@ -7,28 +7,12 @@ from typing import Any
 
 import pytest
 
+from tests.small_configs import shrink
+
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 LEAVES = sorted(path.name for path in CONFIGS.glob("*.py"))
 # One of each detector family and data layout; the others differ from them in numbers. All of them with -m slow.
 QUICK = ("fasterrcnn_r50_d2_voc.py", "maskrcnn_r50_lr04_coco.py", "upernet_r50_ade20k.py")
-SMALL = (128, 96)
-
-
-def shrink(node: Any) -> None:
-    """Make images small, wherever a pipeline has a size."""
-    if isinstance(node, dict):
-        kind = node.get("type")
-        if kind in ("Resize", "RandomResize"):
-            node["scale"] = SMALL
-        if kind == "RandomChoiceResize":
-            node["scales"] = [SMALL]
-        if kind == "RandomCrop":
-            node["crop_size"] = (64, 64)
-        for value in node.values():
-            shrink(value)
-    elif isinstance(node, (list, tuple)):
-        for value in node:
-            shrink(value)
 
 
 def small_config(name: str, data: Path) -> Any:

@@ -12,7 +12,7 @@ from rtx.backbones.spec import spec_of
 from rtx.sources.catalog.rows import find
 from rtx.sources.made_up import make_source, random_state
 from rtx.transfer.freeze_map import freeze_map
-from tests.test_leaves_run import shrink
+from tests.small_configs import shrink
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 # Leaf, made data, real data (folders of shared/data).

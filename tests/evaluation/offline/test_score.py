@@ -17,8 +17,7 @@ from rtx.metrics.coco_truth import read_truth
 from rtx.results.confidence import compare_runs, read_run, run_confidence, same_pixels
 from rtx.results.predictions import detections_to_bytes, encode_map, maps_to_bytes
 from rtx.types import CLEAN, Condition
-from tests.metrics.coco_worlds import CATEGORIES, world, write_annotations
-from tests.results.test_predictions import results
+from tests.metrics.coco_worlds import CATEGORIES, results, world, write_annotations
 
 FOG = Condition("fog", 3)
 

@@ -23,8 +23,7 @@ from rtx.metrics.voc import voc_ap
 from rtx.results.predictions import detections_to_bytes, encode_map, read_coco_results
 from rtx.types import Condition
 from tests.makers import VOC_NAMES
-from tests.metrics.coco_worlds import CATEGORIES, world, write_annotations
-from tests.results.test_predictions import results
+from tests.metrics.coco_worlds import CATEGORIES, results, world, write_annotations
 
 CLEAN_AND_FOG = ("clean", "fog_1")
 
