@@ -55,8 +55,7 @@ def test_the_default_equals_the_reference(seed: int) -> None:
     assert differences(DEFAULT, read_truth(content, quiet=True), found, CATEGORIES) == [], family
 
 
-@pytest.mark.slow
-@pytest.mark.ci
+@pytest.mark.slow  # the default run has one data set of each family
 @pytest.mark.parametrize("backend", FAST)
 @pytest.mark.parametrize("family", range(len(FAMILIES)), ids=FAMILIES)
 def test_every_fast_scorer_equals_the_reference_on_520_data_sets(backend: str, family: int) -> None:
