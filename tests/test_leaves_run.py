@@ -7,28 +7,14 @@ from typing import Any
 
 import pytest
 
+from tests.small_configs import shrink
+
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 LEAVES = sorted(path.name for path in CONFIGS.glob("*.py"))
-# One of each detector family and data layout; the others differ from them in numbers. All of them with -m slow.
+# One of each detector family and data layout, in CI also PRIME and Swin; the others
+# differ from these in numbers. All of them with -m slow.
 QUICK = ("fasterrcnn_r50_d2_voc.py", "maskrcnn_r50_lr04_coco.py", "upernet_r50_ade20k.py")
-SMALL = (128, 96)
-
-
-def shrink(node: Any) -> None:
-    """Make images small, wherever a pipeline has a size."""
-    if isinstance(node, dict):
-        kind = node.get("type")
-        if kind in ("Resize", "RandomResize"):
-            node["scale"] = SMALL
-        if kind == "RandomChoiceResize":
-            node["scales"] = [SMALL]
-        if kind == "RandomCrop":
-            node["crop_size"] = (64, 64)
-        for value in node.values():
-            shrink(value)
-    elif isinstance(node, (list, tuple)):
-        for value in node:
-            shrink(value)
+IN_CI = ("maskrcnn_r50_prime_coco.py", "maskrcnn_swin_t_1x_coco.py", "upernet_swin_t_prime_ade20k.py")
 
 
 def small_config(name: str, data: Path) -> Any:
@@ -53,9 +39,11 @@ def data_of(name: str, request: pytest.FixtureRequest) -> Path:
     return root
 
 
-@pytest.mark.parametrize(
-    "name", [name if name in QUICK else pytest.param(name, marks=[pytest.mark.slow, pytest.mark.ci]) for name in LEAVES]
-)
+def marks(name: str) -> list[pytest.MarkDecorator]:
+    return [] if name in QUICK else [pytest.mark.slow, *([pytest.mark.ci] if name in IN_CI else [])]
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=marks(name)) for name in LEAVES])
 def test_a_leaf_trains_one_step_and_predicts(name: str, request: pytest.FixtureRequest) -> None:
     import torch
     from mmengine.dataset import pseudo_collate

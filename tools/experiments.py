@@ -3,4 +3,5 @@
 
 from rtx.cli.main import entry
 
-entry("experiments")
+if __name__ == "__main__":
+    entry("experiments")

@@ -3,4 +3,5 @@
 
 from rtx.cli.main import entry
 
-entry("imagenet_c")
+if __name__ == "__main__":
+    entry("imagenet_c")

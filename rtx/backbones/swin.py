@@ -53,6 +53,7 @@ class SourceSwin(SourceBackbone):
         BadValue: a norm layer other than layer norm, or more trainable blocks than there are.
 
     Example:
+        >>> import torch
         >>> backbone = SourceSwin("swin_t", frozen_stages=4)
         >>> [tuple(f.shape) for f in backbone(torch.zeros(1, 3, 64, 64))]
         [(1, 96, 16, 16), (1, 192, 8, 8), (1, 384, 4, 4), (1, 768, 2, 2)]

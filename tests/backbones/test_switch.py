@@ -11,8 +11,8 @@ import torch
 from rtx.backbones.spec import spec_of
 from rtx.sources.catalog.rows import find
 from rtx.transfer.freeze_map import freeze_map
+from tests.small_configs import shrink
 from tests.sources.made_up import make_source, random_state
-from tests.test_leaves_run import shrink
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 # Leaf, made data, real data (folders of shared/data).
@@ -36,10 +36,10 @@ QUICK = (("fasterrcnn_r50_voc.py", "mobilenet_v2_l2_eps3"), ("upernet_r50_ade20k
 
 
 def marks(family, source):
-    """CI has the three families with a WRN, a VGG and a Swin, and each family with one of the others."""
+    """CI has one family with a WRN, one with a VGG and one with a Swin."""
     if (family, source) in QUICK:
         return []
-    some = SOURCES.index(source) < 3 or SOURCES.index(source) % 3 == list(FAMILIES).index(family)
+    some = SOURCES.index(source) == list(FAMILIES).index(family)
     return [pytest.mark.slow, *([pytest.mark.ci] if some else [])]
 
 

@@ -53,8 +53,7 @@ def test_small_images_of_all_kinds_at_all_severities(name: str, size: str) -> No
             expect_parity(image, name, severity, seed=severity, what=f"{kind} {size}")
 
 
-@pytest.mark.slow
-@pytest.mark.ci
+@pytest.mark.slow  # test_golden.py holds the pixels in the default run
 @pytest.mark.parametrize("size", LARGE)
 @pytest.mark.parametrize("name", CORRUPTIONS)
 def test_large_images_of_all_kinds_at_all_severities(name: str, size: str) -> None:
@@ -77,7 +76,6 @@ def test_nearly_every_value_is_the_same(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.ci
 @pytest.mark.realdata
 @pytest.mark.parametrize("name", CORRUPTIONS)
 def test_real_photo(name: str, real_data) -> None:  # type: ignore[no-untyped-def]

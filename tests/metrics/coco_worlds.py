@@ -135,3 +135,18 @@ def write_annotations(path: Path, content: dict[str, Any]) -> Path:
             shape["counts"] = shape["counts"].decode()
     path.write_text(json.dumps(content))
     return path
+
+
+def results(found: list[Detections], **more: Any) -> list[dict[str, Any]]:
+    """The same detections as a COCO result file has them."""
+    rows = []
+    for d in found:
+        assert d.masks is not None
+        for box, score, label, mask in zip(
+            d.boxes.tolist(), d.scores.tolist(), d.labels.tolist(), d.masks, strict=True
+        ):
+            left, top, right, bottom = box
+            row = {"image_id": d.image_id, "category_id": CATEGORIES[label], "score": score}
+            code = {"size": list(mask["size"]), "counts": mask["counts"].decode()}
+            rows.append({**row, "bbox": [left, top, right - left, bottom - top], "segmentation": code, **more})
+    return rows

@@ -66,8 +66,7 @@ def test_rtx_equals_the_packages_to_the_last_bit_on_520_data_sets(family: int) -
         assert unequal(read_truth(content, quiet=True), found, CATEGORIES) == [], seed
 
 
-@pytest.mark.slow
-@pytest.mark.ci
+@pytest.mark.slow  # the default run has one data set of each family
 @pytest.mark.parametrize("backend", FAST)
 @pytest.mark.parametrize("family", range(len(FAMILIES)), ids=FAMILIES)
 def test_every_fast_scorer_equals_the_reference_on_520_data_sets(backend: str, family: int) -> None:

@@ -27,7 +27,7 @@ from rtx.results.resample import COCO_POINTS, VOC_POINTS, draw, scores
 from rtx.results.resample_ap import class_sums
 from rtx.results.summary import write_summary
 from rtx.types import CLEAN, Condition
-from tests.results.test_intervals import pixel_world
+from tests.results.pixel_worlds import pixel_world
 
 FOG, SNOW, SPATTER = Condition("fog", 3), Condition("snow", 2), Condition("spatter", 1)
 CARD = {"n_images": 9, "data_sha256": "d" * 64, "limit": None, "labels": {"run": "r"}}

@@ -20,6 +20,7 @@ from rtx.results.resample import draw, scores
 from rtx.types import CLEAN, Condition
 from tests.metrics.coco_worlds import CATEGORIES, FAMILIES, world
 from tests.metrics.scores import coco_ap, coco_evidence, voc_ap, voc_evidence
+from tests.results.pixel_worlds import pixel_world
 
 FOG, SNOW = Condition("fog", 3), Condition("snow", 2)
 KINDS = ("bbox", "segm")
@@ -84,20 +85,6 @@ def test_every_voc_definition_equals_scoring_the_duplicated_images(seed: int) ->
         assert set(theirs) == set(mine)
         for metric, values in mine.items():
             assert values[n] == pytest.approx(theirs[metric], abs=1e-12, nan_ok=True), metric
-
-
-def pixel_world(seed: int, n_images: int = 9) -> list[tuple[str, miou.PixelCounts]]:
-    rng = np.random.default_rng(seed)
-    rows = []
-    for image in range(n_images):
-        label = rng.integers(0, 5, (12, 17))
-        guess = np.where(rng.random(label.shape) < 0.6, label, rng.integers(0, 5, label.shape))
-        label[rng.random(label.shape) < 0.1] = 255
-        if image % 3 == 0:
-            label[label == 4] = 0
-            guess[guess == 4] = 0
-        rows.append((f"{image}", miou.count(guess, label, 7)))
-    return rows
 
 
 def test_pixel_counts_reweighted_equal_the_duplicated_images() -> None:

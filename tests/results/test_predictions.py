@@ -20,25 +20,10 @@ from rtx.results.predictions import (
     read_detections,
     read_maps,
 )
-from tests.metrics.coco_worlds import CATEGORIES, FAMILIES, uncompressed, world
+from tests.metrics.coco_worlds import CATEGORIES, FAMILIES, results, uncompressed, world
 from tests.metrics.scores import coco_ap
 
 KINDS = ("bbox", "segm")
-
-
-def results(found: list[Detections], **more: Any) -> list[dict[str, Any]]:
-    """The same detections as a COCO result file has them."""
-    rows = []
-    for d in found:
-        assert d.masks is not None
-        for box, score, label, mask in zip(
-            d.boxes.tolist(), d.scores.tolist(), d.labels.tolist(), d.masks, strict=True
-        ):
-            left, top, right, bottom = box
-            row = {"image_id": d.image_id, "category_id": CATEGORIES[label], "score": score}
-            code = {"size": list(mask["size"]), "counts": mask["counts"].decode()}
-            rows.append({**row, "bbox": [left, top, right - left, bottom - top], "segmentation": code, **more})
-    return rows
 
 
 @pytest.mark.parametrize("seed", range(len(FAMILIES)))

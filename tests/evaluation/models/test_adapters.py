@@ -28,27 +28,11 @@ from rtx.metrics import miou  # noqa: E402
 from rtx.rng import image_rng  # noqa: E402
 from rtx.types import Condition  # noqa: E402
 from tests.evaluation.class_folders import MEAN, NAMES, STD, make_folders, train  # noqa: E402
+from tests.evaluation.models.plain_functions import by_colour, nearest_colour  # noqa: E402
 from tests.evaluation.stand_in import CLASSES, PixelDetector, coco_config  # noqa: E402
-from tests.makers import ADE_NAMES, COLOURS, VOC_NAMES  # noqa: E402
+from tests.makers import ADE_NAMES, VOC_NAMES  # noqa: E402
 
 FEW: dict[str, Any] = dict(corruptions=["frost"], severities=[3], workers=0)
-
-
-class Sample:
-    """As much of a data sample as the stand-in fills."""
-
-    pred_instances: Any
-
-
-def by_colour(images: list[np.ndarray]) -> list[dict[str, Any]]:
-    """The stand-in's boxes, from RGB arrays; the stand-in reads BGR tensors."""
-    found = []
-    for image in images:
-        assert image.dtype == np.uint8 and image.flags.c_contiguous and image.shape[2] == 3
-        pred = PixelDetector()._predict(torch.from_numpy(image[..., ::-1].copy()).permute(2, 0, 1), Sample())  # type: ignore[arg-type]
-        rows = pred.pred_instances
-        found.append(dict(boxes=rows.bboxes, scores=rows.scores, labels=rows.labels))
-    return found
 
 
 def test_a_function_gets_the_scores_of_the_same_model_in_openmmlabs_form(made_coco: Path, tmp_path: Path) -> None:
@@ -159,11 +143,6 @@ def test_faults_of_the_whole_answer_and_of_the_set_up(made_coco: Path, made_ade:
         Detector(by_colour, ["a", "a"], name="a")
     with pytest.raises(UnknownName, match="'tensors' is not in"):
         Detector(by_colour, CLASSES, name="a", inputs="tensors")
-
-
-def nearest_colour(images: list[np.ndarray]) -> list[np.ndarray]:
-    table = np.array([(55, 55, 55), *COLOURS[: len(ADE_NAMES) - 1]])
-    return [np.abs(image[..., None, :].astype(int) - table).sum(-1).argmin(-1) for image in images]
 
 
 def test_label_maps_and_class_scores_of_a_segmenter(made_ade: Path, tmp_path: Path) -> None:

@@ -22,9 +22,8 @@ from rtx.results.intervals import confidence
 from rtx.results.predictions import detections_to_bytes, encode_map, maps_to_bytes
 from rtx.results.protocol import same_pixels
 from rtx.types import Condition
-from tests.metrics.coco_worlds import CATEGORIES, world, write_annotations
+from tests.metrics.coco_worlds import CATEGORIES, results, world, write_annotations
 from tests.metrics.scores import coco_ap
-from tests.results.test_predictions import results
 
 FOG = Condition("fog", 3)
 

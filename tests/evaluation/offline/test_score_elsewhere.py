@@ -27,7 +27,7 @@ from rtx.results.evaluation import Evaluation  # noqa: E402
 from rtx.results.intervals import confidence  # noqa: E402
 from rtx.results.predictions import encode_map  # noqa: E402
 from rtx.types import Condition  # noqa: E402
-from tests.evaluation.models.test_adapters import by_colour, nearest_colour  # noqa: E402
+from tests.evaluation.models.plain_functions import by_colour, nearest_colour  # noqa: E402
 from tests.evaluation.stand_in import CLASSES  # noqa: E402
 from tests.makers import ADE_NAMES, VOC_NAMES  # noqa: E402
 

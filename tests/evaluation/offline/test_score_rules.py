@@ -22,9 +22,8 @@ from rtx.metrics.coco_truth import read_truth
 from rtx.results.predictions import detections_to_bytes, encode_map, read_coco_results
 from rtx.types import Condition
 from tests.makers import VOC_NAMES
-from tests.metrics.coco_worlds import CATEGORIES, world, write_annotations
+from tests.metrics.coco_worlds import CATEGORIES, results, world, write_annotations
 from tests.metrics.scores import voc_ap
-from tests.results.test_predictions import results
 
 CLEAN_AND_FOG = ("clean", "fog_1")
 

@@ -23,7 +23,7 @@ from rtx.metrics.coco_truth import category_ids, read_truth
 from rtx.reports.runs.runs import load_run
 from rtx.results.predictions import read_detections
 from rtx.types import CLEAN
-from tests.evaluation.scorers.test_scorers import scored
+from tests.evaluation.scorers.samples import scored
 from tests.evaluation.stand_in import CLASSES, PixelDetector, coco_config
 from tests.makers import make_coco
 from tests.metrics.scores import coco_ap

@@ -19,21 +19,17 @@ from rtx.evaluation.evaluate import evaluate  # noqa: E402
 from rtx.evaluation.scorers.build import build_scorer  # noqa: E402
 from rtx.metrics import miou  # noqa: E402
 from rtx.results.predictions import lost_detections, read_detections, read_maps  # noqa: E402
-from tests.evaluation.scorers.test_scorers import (  # noqa: E402
+from tests.evaluation.scorers.samples import (  # noqa: E402
     COCO,
     IOU,
     VOC,
     LabelledSet,
     coco_samples,
-    coco_set,
     scored,
     seg_samples,
     voc_samples,
-    voc_set,
 )
 from tests.evaluation.stand_in import PixelDetector, coco_config  # noqa: E402
-
-__all__ = ["coco_set", "voc_set"]  # fixtures
 
 
 def spoil(samples: list[Any], value: float, places: list[tuple[int, int, str]]) -> list[Any]:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +15,7 @@ from mmdet.evaluation import CocoMetric, VOCMetric  # noqa: E402
 from mmdet.structures import DetDataSample  # noqa: E402
 from mmengine.config import ConfigDict  # noqa: E402
 from mmengine.registry import init_default_scope  # noqa: E402
-from mmengine.structures import InstanceData, PixelData  # noqa: E402
+from mmengine.structures import InstanceData  # noqa: E402
 from mmseg.evaluation import IoUMetric  # noqa: E402
 from mmseg.structures import SegDataSample  # noqa: E402
 
@@ -26,76 +25,18 @@ from rtx.metrics.coco import ITEMS  # noqa: E402
 from rtx.metrics.voc import DEFINITIONS  # noqa: E402
 from rtx.results.predictions import read_detections, read_maps  # noqa: E402
 from rtx.results.resample import scores as resampled  # noqa: E402
-from tests.makers import ADE_NAMES, COCO_NAMES, VOC_NAMES  # noqa: E402
-
-COCO = {"type": "CocoMetric", "metric": ["bbox", "segm"]}
-VOC = {"type": "VOCMetric", "metric": "mAP", "eval_mode": "11points"}
-IOU = {"type": "IoUMetric", "iou_metrics": ["mIoU"]}
-PIPELINE = [
-    {"type": "LoadImageFromFile"},
-    {"type": "LoadAnnotations", "with_bbox": True},
-    {"type": "PackDetInputs", "meta_keys": ("img_id", "img_path", "ori_shape")},
-]
-
-
-@pytest.fixture(scope="module")
-def coco_set(made_coco: Path) -> CocoDataset:
-    init_default_scope("mmdet")
-    names = {"classes": COCO_NAMES}
-    where = {"ann_file": "annotations/instances_val2017.json", "data_prefix": {"img": "val2017/"}}
-    return CocoDataset(data_root=str(made_coco), metainfo=names, test_mode=True, pipeline=[], **where)
-
-
-@pytest.fixture(scope="module")
-def voc_set(made_voc: Path) -> VOCDataset:
-    init_default_scope("mmdet")
-    where = {"ann_file": "VOC2007/ImageSets/Main/test.txt", "data_prefix": {"sub_data_root": "VOC2007/"}}
-    names = {"classes": (*VOC_NAMES, "cat")}  # one class without objects
-    root = str(made_voc / "VOCdevkit")
-    return VOCDataset(data_root=root, metainfo=names, test_mode=True, pipeline=PIPELINE, **where)
-
-
-def guesses(info: dict[str, Any], n_classes: int, seed: int, *, masks: bool = False) -> InstanceData:
-    """Every object found about right, two thirds under its name, and one box from nowhere."""
-    rng = np.random.default_rng(seed)
-    rows = [(row["bbox"], row["bbox_label"]) for row in info["instances"]] + [([5, 5, 30, 30], 0)]
-    boxes = np.array([box for box, _ in rows], np.float32) + rng.normal(size=(len(rows), 4)).astype(np.float32)
-    labels = [label if rng.random() < 0.67 else int(rng.integers(n_classes)) for _, label in rows]
-    pred = InstanceData(
-        bboxes=torch.from_numpy(boxes),
-        labels=torch.tensor(labels),
-        scores=torch.from_numpy(rng.random(len(rows)).astype(np.float32)),
-    )
-    if masks:
-        pred.masks = torch.zeros(len(rows), info["height"], info["width"], dtype=torch.bool)
-        for n, (left, top, right, bottom) in enumerate(boxes.round().astype(int).clip(0)):
-            pred.masks[n, top:bottom, left:right] = True
-    return pred
-
-
-def coco_samples(dataset: CocoDataset, seed: int = 0) -> list[DetDataSample]:
-    samples = []
-    for n in range(len(dataset)):
-        info = dataset.get_data_info(n)
-        shape = (info["height"], info["width"])
-        sample = DetDataSample(metainfo={"img_id": info["img_id"], "img_path": info["img_path"], "ori_shape": shape})
-        sample.pred_instances = guesses(info, len(COCO_NAMES), 10 * seed + n, masks=True)
-        samples.append(sample)
-    return samples
-
-
-def without_predictions(samples: list[Any]) -> list[Any]:
-    emptied = [sample.clone() for sample in samples]
-    for sample in emptied:
-        sample.pred_instances = sample.pred_instances[:0]
-    return emptied
-
-
-def scored(scorer: Any, samples: list[Any]) -> dict[str, float]:
-    scorer.reset()
-    for sample in samples:
-        scorer.process([sample])
-    return scorer.compute()
+from tests.evaluation.scorers.samples import (  # noqa: E402
+    COCO,
+    IOU,
+    VOC,
+    LabelledSet,
+    coco_samples,
+    scored,
+    seg_samples,
+    voc_samples,
+    without_predictions,
+)
+from tests.makers import ADE_NAMES, COCO_NAMES  # noqa: E402
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -167,18 +108,6 @@ def test_coco_takes_masks_as_arrays_or_run_lengths_and_boxes_of_any_precision(co
     assert all(isinstance(mask, dict) for row in scorer._images.values() for mask in row["segm"].masks)
 
 
-def voc_samples(dataset: VOCDataset, seed: int = 0) -> list[DetDataSample]:
-    samples = []
-    for n in range(len(dataset)):
-        sample = dataset[n]["data_samples"]
-        sample.pred_instances = guesses(dataset.get_data_info(n), len(VOC_NAMES), 10 * seed + n)
-        for name in ("gt_instances", "ignored_instances"):
-            boxes = sample.get(name)
-            boxes.bboxes = getattr(boxes.bboxes, "tensor", boxes.bboxes)
-        samples.append(sample)
-    return samples
-
-
 @pytest.mark.parametrize(("mode", "name"), [("11points", "AP50_07"), ("area", "AP50_area")])
 def test_voc_equals_mmdet_to_its_three_decimals(voc_set: VOCDataset, mode: str, name: str) -> None:
     scorer = build_scorer({**VOC, "eval_mode": mode}, voc_set)
@@ -223,26 +152,6 @@ def test_voc_subset_flags_and_strangers(voc_set: VOCDataset, caplog: pytest.LogC
     stranger.set_metainfo({"img_id": "2007_999999"})
     with pytest.raises(BadValue, match="2007_999999"):
         scorer.process([stranger])
-
-
-class LabelledSet:
-    """As much of a segmentation data set as a scorer asks for."""
-
-    metainfo = {"classes": ADE_NAMES}  # noqa: RUF012
-
-
-def seg_samples(n_classes: int, seed: int = 0) -> list[SegDataSample]:
-    rng = np.random.default_rng(seed)
-    samples = []
-    for n in range(4):
-        label = np.kron(rng.integers(0, n_classes - 1, (3, 4)), np.ones((8, 8), int))
-        prediction = np.where(rng.random(label.shape) < 0.7, label, rng.integers(0, n_classes - 1, label.shape))
-        label[:2] = 255
-        sample = SegDataSample(metainfo={"img_path": f"data/{n}.jpg"})
-        sample.pred_sem_seg = PixelData(data=torch.from_numpy(prediction)[None])
-        sample.gt_sem_seg = PixelData(data=torch.from_numpy(label)[None])
-        samples.append(sample)
-    return samples
 
 
 def test_miou_equals_mmseg_to_its_two_decimals() -> None:

@@ -19,44 +19,14 @@ import torch
 
 from rtx import files
 from rtx.errors import DataError, DeviceError, OutputError
-from rtx.evaluation.evaluate import evaluate as evaluate_model
 from rtx.evaluation.evaluate import prepare
-from rtx.evaluation.sweep.events import CellDone, CellStarted, Event, Planned, Progress
+from rtx.evaluation.sweep.events import CellDone, Planned, Progress
 from rtx.evaluation.sweep.interrupt import Terminated, exit_status, sigterm_raises
 from rtx.results.evaluation import sound_cells
 from rtx.results.folder import CellFolder
 from tests.evaluation.stand_in import PixelDetector, coco_config
+from tests.evaluation.sweep.small_sweep import FEW, KEYS, Watch, evaluate
 from tests.evaluation.worlds import table
-
-FEW = dict(corruptions=["gaussian_noise", "fog"], severities=[2], workers=0)
-KEYS = ["clean", "gaussian_noise_2", "fog_2"]
-
-
-def evaluate(root: Path, out: Path, model: PixelDetector | None = None, **options: Any) -> dict[str, Any]:
-    return evaluate_model(model or PixelDetector(), coco_config(root), out, **{**FEW, "resamples": 20, **options})
-
-
-class Watch:
-    """Keeps the events of a sweep."""
-
-    def __init__(self) -> None:
-        self.events: list[Event] = []
-
-    def __call__(self, event: Event) -> None:
-        self.events.append(event)
-
-    @property
-    def started(self) -> list[str]:
-        return [event.condition.key for event in self.events if isinstance(event, CellStarted)]
-
-
-@pytest.fixture(scope="module")
-def whole(made_coco: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
-    """The files of an undisturbed sweep."""
-    out = tmp_path_factory.mktemp("whole")
-    evaluate(made_coco, out)
-    return table(out)
-
 
 # A full disk
 

@@ -30,7 +30,7 @@ def whole(sweeper: Sweeper, made_coco: Path, tmp_path_factory: pytest.TempPathFa
     return table(out)
 
 
-@pytest.mark.parametrize("kills", [6, pytest.param(100, marks=[pytest.mark.slow, pytest.mark.ci])])
+@pytest.mark.parametrize("kills", [6, pytest.param(100, marks=pytest.mark.slow)])
 def test_killed_at_any_moment_it_goes_on_and_ends_with_the_same_table(
     sweeper: Sweeper, whole: Table, made_coco: Path, tmp_path: Path, kills: int
 ) -> None:

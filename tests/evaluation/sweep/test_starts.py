@@ -16,10 +16,8 @@ from rtx.evaluation.sweep.events import Waiting
 from rtx.evaluation.sweep.sweep import run
 from rtx.types import Condition
 from tests.evaluation.stand_in import PixelDetector, coco_config
-from tests.evaluation.sweep.test_faults import FEW, KEYS, Watch, evaluate, whole
+from tests.evaluation.sweep.small_sweep import FEW, KEYS, Watch, evaluate
 from tests.evaluation.worlds import table
-
-__all__ = ["whole"]  # a fixture
 
 
 def test_two_starts_at_once_share_the_cells_and_write_one_table(
