@@ -116,7 +116,7 @@ def named(found: Iterable[Imported]) -> dict[str, Imported]:
     """
     folders: dict[str, Imported] = {}
     for one in found:
-        name = f"{one.card['labels']['dataset']}_{one.name.removesuffix('_results')}"
+        name = f"{one.card['labels']['data']}_{one.name.removesuffix('_results')}"
         if name in folders:
             raise BadValue(
                 f"{folders[name].path} and {one.path} would both be written to {name!r}; "
