@@ -228,12 +228,12 @@ def _evaluated(root: Path, split: str | None) -> DataFolder:
     for path in files_in(folder, folder):
         images.get(path.with_suffix("").as_posix(), images.get(path.stem, [])).append(path)
     # A listed image that is not there stays in the list, for whoever reads it to name.
-    files = (folder / path for stem, there in images.items() for path in there or [Path(f"{stem}.jpg")])
-    labels = [part.listing, *(path for path in part.labels() if path.is_file())]
+    files = tuple(folder / path for stem, there in images.items() for path in there or [Path(f"{stem}.jpg")])
+    labels = (part.listing, *(path for path in part.labels() if path.is_file()))
     others = ", ".join(home.name for home in homes if home != part.home)
     notes = (f"only {part.listing.stem} of {part.home.name}; {others} not",) if others else ()
-    inside = [tuple(path.relative_to(root) for path in paths) for paths in (files, labels)]
-    return DataFolder(root, "voc", *inside, notes)
+    images_in, labels_in = (tuple(path.relative_to(root) for path in paths) for paths in (files, labels))
+    return DataFolder(root, "voc", images_in, labels_in, notes)
 
 
 LAYOUT = Layout("voc", "VOC (VOCdevkit/VOC2007/{JPEGImages,Annotations,ImageSets})", _recognised, _evaluated)

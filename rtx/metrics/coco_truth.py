@@ -83,7 +83,7 @@ def category_ids(truth: CocoTruth, classes: Iterable[str]) -> tuple[int, ...]:
     return label_ids(truth.categories, classes, truth.place)
 
 
-def label_ids(categories: Mapping[ImageId, str], classes: Iterable[str], place: str) -> tuple[int, ...]:
+def label_ids(categories: Mapping[Any, str], classes: Iterable[str], place: str) -> tuple[Any, ...]:
     """The same from categories (id -> name, in the order of the file); `place` is what messages call the file."""
     wanted = list(classes)
     ids = tuple(i for i, name in categories.items() if name in set(wanted))

@@ -9,6 +9,7 @@ from mmengine.config import Config
 
 from rtx.datasets.ade import (
     IGNORED,
+    LAYOUT,
     SPLIT_NAMES,
     LabelTable,
     find_home,
@@ -151,7 +152,8 @@ def check_ade(node: Any, split: str, found: Findings) -> None:
         found.warnings.append(warning)
 
 
-LAYOUT = ConfigLayout(
+ROW = ConfigLayout(
+    LAYOUT,
     types=("ADE20KDataset", "BaseSegDataset", "MappedSegDataset"),
     adapt=adapt_ade,
     check=check_ade,

@@ -7,7 +7,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from rtx.datasets.coco import SPLIT_NAMES, category_names, find_file, image_folder, listed_names
+from rtx.datasets.coco import LAYOUT, SPLIT_NAMES, category_names, find_file, image_folder, listed_names
 from rtx.datasets.layout import some
 from rtx.datasets.openmmlab.nodes import (
     ConfigLayout,
@@ -124,7 +124,8 @@ def check_coco(node: Any, split: str, found: Findings) -> None:
     label_ids(categories, classes, str(path))
 
 
-LAYOUT = ConfigLayout(
+ROW = ConfigLayout(
+    LAYOUT,
     types=("CocoDataset",),
     adapt=adapt_coco,
     check=check_coco,

@@ -12,7 +12,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from rtx.datasets.layout import some
+from rtx.datasets.layout import Layout, some
 
 SPLIT_LOADERS = {"train": ("train_dataloader",), "val": ("val_dataloader", "test_dataloader")}
 EVALUATORS = ("val_evaluator", "test_evaluator")
@@ -52,6 +52,7 @@ class ConfigLayout:
     """A data layout in configs; a new one is a file with its row, and a line in `rtx.datasets.openmmlab.with_data`.
 
     Attributes:
+        layout: how it lies on disk.
         types: data set classes that read it.
         adapt: point a config at a folder, in place; returns one note for each adaptation.
         check: look at the files of a data set config of a split ("train" or "val") and add to the findings; a
@@ -59,6 +60,7 @@ class ConfigLayout:
         wanted: what to get where nothing is there.
     """
 
+    layout: Layout
     types: tuple[str, ...]
     adapt: Callable[[Config, Path], list[str]]
     check: Callable[[Any, str, Findings], None]

@@ -18,6 +18,7 @@ from rtx.datasets.openmmlab.nodes import (
 )
 from rtx.datasets.voc import (
     EVAL_SPLITS,
+    LAYOUT,
     NAMES,
     TRAIN_SPLITS,
     YEARS,
@@ -127,7 +128,8 @@ def check_voc(node: Any, split: str, found: Findings) -> None:
     found.no_area(empty, split, "they are ignored, as all under bbox_min_size")
 
 
-LAYOUT = ConfigLayout(
+ROW = ConfigLayout(
+    LAYOUT,
     types=("VOCDataset", "XMLDataset", "ListedXMLDataset"),
     adapt=adapt_voc,
     check=check_voc,

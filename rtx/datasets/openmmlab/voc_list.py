@@ -19,6 +19,8 @@ class ListedXMLDataset(XMLDataset):
     mmdet takes every line of a list as a name.
     """
 
+    ann_file: str
+
     def load_data_list(self) -> list[dict[str, Any]]:
         """One entry for each name of the list."""
         given = self.ann_file

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from rtx.datasets.layouts import LAYOUTS as FORMS
 from rtx.datasets.layouts import layout_of
 from rtx.datasets.openmmlab import ade, coco, voc
 from rtx.datasets.openmmlab.nodes import ConfigLayout, split_data_sets, type_name
@@ -16,8 +15,8 @@ from rtx.errors import DataError
 
 log = logging.getLogger(__name__)
 
-LAYOUTS: dict[str, ConfigLayout] = {"coco": coco.LAYOUT, "voc": voc.LAYOUT, "ade": ade.LAYOUT}
-"""The same names as in `rtx.datasets.layouts`."""
+LAYOUTS: dict[str, ConfigLayout] = {row.layout.name: row for row in (coco.ROW, voc.ROW, ade.ROW)}
+"""One line for a new layout."""
 FAMILIES = {kind: name for name, row in LAYOUTS.items() for kind in row.types}
 
 
@@ -44,7 +43,8 @@ def with_data(cfg: Config, data_root: str | Path) -> Config:
     there = layout_of(root)
     if there is not None and there != family:
         raise DataError(
-            f"data folder {str(root)!r} has the layout {FORMS[there].form}, but the config reads {FORMS[family].form}; "
+            f"data folder {str(root)!r} has the layout {LAYOUTS[there].layout.form}, but the config reads "
+            f"{LAYOUTS[family].layout.form}; "
             "choose a config of the same kind as the data, or another --data-root"
         )
     out: Config = copy.deepcopy(cfg)
