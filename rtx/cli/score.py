@@ -7,7 +7,9 @@ with --voc, VOC's own result files (comp4_det_test_car.txt, boxes from 1), rtx's
 image_id, category (a name), bbox (left, top, width, height from 0) and score; with --class-folders, rtx's own (.npz)
 and .csv files of image (its class folder and name), then the classes from the most likely one on.
 
-With --exported, every file of the exported set is compared with its manifest first, and must cover the ground truth.
+Predictions that lie in the evaluation that kept them (RUN/predictions) are scored under its protocol card, where the
+ground truth is that of the evaluation; of others the card says "unstated". With --exported, every file of the exported
+set is compared with its manifest first, and must cover the ground truth.
 """
 
 from __future__ import annotations
@@ -38,7 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="with --coco, --voc: the classes that count; with --class-folders: all classes of the model",
     )
-    parser.add_argument("--scorer", metavar="NAME", help="with --coco, --voc: pycocotools, faster-coco-eval or hotcoco")
+    parser.add_argument(
+        "--scorer", metavar="NAME", help="with --coco, --voc: pycocotools, faster-coco-eval or hotcoco, not rtx"
+    )
     parser.add_argument("--split", metavar="NAME", help="with --voc: name of the split file; test, else val")
     parser.add_argument("--headline", metavar="NAME", help="with --voc: AP50_07 (default), AP50_area, AP_d2, AP_coco")
     parser.add_argument("--max-detections", type=int, default=100, help="with --coco: of a class in an image")

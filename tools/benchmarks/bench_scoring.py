@@ -19,7 +19,7 @@ import os
 import platform
 import time
 from collections.abc import Callable
-from importlib.metadata import version
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from rtx.metrics.coco import CocoAP, Detections
 from rtx.metrics.coco_backends import BACKENDS, OWN, REFERENCE
+from rtx.metrics.coco_backends import version as scorer_version
 from rtx.metrics.coco_truth import CocoTruth, encode_mask, read_truth
 from rtx.metrics.per_image import DetectionEvidence
 from rtx.results.evidence_file import to_bytes
@@ -131,7 +132,10 @@ def main() -> None:
             "cores": os.cpu_count(),
             "python": platform.python_version(),
         },
-        "versions": {name: version(name) for name in (*args.backends, "numpy", "numba")},
+        "versions": {
+            **{n: scorer_version(n) for n in args.backends},
+            **{n: metadata.version(n) for n in ("numpy", "numba")},
+        },
         "kinds": {},
     }
     for kind in args.kinds:
