@@ -46,8 +46,9 @@ def test_a_preview_is_no_other_test_set(tmp_path: Path) -> None:
 
 
 def test_other_images_are_another_test_set(tmp_path: Path) -> None:
-    text = refused(tmp_path, {"n_images": 7}, {"n_images": 7, "data_sha256": "3" * 64})
-    assert "their test sets are data-" in text and "data-33333333" in text and "data hash" in text
+    other = {"n_images": 7, "data_sha256": "3" * 64, "labels": {"data": "fruits"}}
+    text = refused(tmp_path, {"n_images": 7}, other)
+    assert "their test sets are coco_val2017 and fruits" in text and "data hash" in text
 
 
 def test_what_is_said_is_what_differs(tmp_path: Path) -> None:

@@ -131,9 +131,8 @@ def test_unlike_protocols_are_said_and_not_compared(tmp_path: Path, field: str, 
 
 
 def test_other_metrics_and_sets_do_not_share_a_group(tmp_path: Path) -> None:
-    runs = load_runs(
-        [make_run(tmp_path, "a"), make_run(tmp_path, "b", metric="mIoU"), make_run(tmp_path, "c", labels={"data": "fruits"})]
-    )
+    other = make_run(tmp_path, "c", labels={"data": "fruits"}, data_sha256="f" * 64)
+    runs = load_runs([make_run(tmp_path, "a"), make_run(tmp_path, "b", metric="mIoU"), other])
     assert len(group_runs(runs)) == 3
 
 
