@@ -18,7 +18,7 @@ class Boxes(NamedTuple):
     """For each cell of a shrunk axis: first source, number of sources, weight of each (all the same in a box)."""
 
     first: Index
-    count: Index
+    number: Index
     weight: Index
 
 
@@ -82,7 +82,7 @@ def _pixelate(image: Image, rows: Boxes, columns: Boxes, row_of: Index, column_o
     y = 0
     for i in range(rows.first.size):
         sums[:] = 0
-        for k in range(rows.count[i]):
+        for k in range(rows.number[i]):
             _shrink_row(image[rows.first[i] + k], columns, sums)
         weight = rows.weight[i]
         for x in range(narrow):
@@ -104,7 +104,7 @@ def _pixelate(image: Image, rows: Boxes, columns: Boxes, row_of: Index, column_o
 @compiled
 def _shrink_row(row: Image, boxes: Boxes, sums: Index) -> None:
     """Add the boxes of one row; a box has `least` sources or one more, which a mask adds without a branch."""
-    first, count, weight = boxes.first, boxes.count, boxes.weight
+    first, count, weight = boxes.first, boxes.number, boxes.weight
     # Unsigned indices spare a check for negative ones at each access.
     one, two, three = np.uintp(1), np.uintp(2), np.uintp(3)
     half = np.uint32(1 << (_BITS - 1))
