@@ -74,7 +74,7 @@ def with_source(cfg: Config, spec: str) -> Config:
         BadValue: the config has no backbone, or a stock one with strides or layers that no source has.
     """
     parsed = parse_spec(spec)
-    new = _copy(cfg)
+    new = copy.deepcopy(cfg)
     backbone = _backbone(new)
     architecture = spec_of(parsed.arch or arch_of(backbone))
     changed = {**_taken_over(backbone, architecture.config, new), "source": spec, "init_cfg": None}
@@ -125,7 +125,7 @@ def with_transfer(cfg: Config, mode: TransferMode | str, norm: NormPolicy | None
         UnknownName: no such mode or policy, or a backbone that is not rtx's.
         BadValue: a malformed block count, or a framework rtx does not know.
     """
-    new = _copy(cfg)
+    new = copy.deepcopy(cfg)
     parsed = TransferMode.parse(mode) if isinstance(mode, str) else mode
     new.model.backbone = ConfigDict(apply_transfer(_backbone(new), parsed, norm, framework_of(new)))
     hooks = [hook for hook in new.get("custom_hooks") or [] if hook.get("type") != GUARD]
@@ -170,11 +170,6 @@ def _close(have: Any, need: list[float]) -> bool:
         and len(have) == len(need)
         and all(abs(a - b) < 0.05 for a, b in zip(have, need, strict=True))
     )
-
-
-def _copy(cfg: Config) -> Config:
-    # Config.__deepcopy__ keeps the file name and the text, which the dump in the run folder needs.
-    return copy.deepcopy(cfg)
 
 
 def _backbone(cfg: Config) -> ConfigDict:

@@ -125,7 +125,8 @@ class SourceSwin(SourceBackbone):
         x = self.patch_embed(x)
         outputs = []
         last = max(self.out_indices)
-        for i, stage in enumerate(self.stages()):
+        stages: list[Any] = list(self.layers)
+        for i, stage in enumerate(stages):
             for block in stage.blocks:
                 x = self.run_block(block, x)
             if i in self.out_indices:
@@ -135,10 +136,6 @@ class SourceSwin(SourceBackbone):
                 break
             x = stage.downsample(x)
         return tuple(outputs)
-
-    def stages(self) -> list[Any]:
-        """The four stages."""
-        return list(self.layers)
 
     def source_shapes(self) -> dict[str, tuple[int, ...]]:
         """Everything but the output norms; the final norm where it is asked for."""

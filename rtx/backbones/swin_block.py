@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from rtx.sources.keys.swin import position_index
+
 MASKED = -100.0
 
 
@@ -56,11 +58,8 @@ class WindowAttention(nn.Module):
         self.qkv = nn.Linear(width, 3 * width)
         self.proj = nn.Linear(width, width)
         self.relative_position_bias_table = nn.Parameter(torch.zeros((2 * window - 1) ** 2, heads))
-        where = torch.stack(torch.meshgrid(torch.arange(window), torch.arange(window), indexing="ij")).flatten(1)
-        offset = where[:, :, None] - where[:, None, :] + window - 1
-        index = offset[0] * (2 * window - 1) + offset[1]
         # Follows from the window alone, so it is not saved.
-        self.register_buffer("relative_position_index", index, persistent=False)
+        self.register_buffer("relative_position_index", position_index(window), persistent=False)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """Attend inside each window.

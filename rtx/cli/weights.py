@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--to", required=True, metavar="TARGET", help="mmdet, mmseg, mmpretrain, torchvision or detectron2"
     )
     turning.add_argument("--out", type=Path, help="default: FILE with the target in its name; .safetensors works too")
-    turning.add_argument("--arch", help="architecture, where the keys do not tell it")
+    turning.add_argument("--arch", help="architecture, where the keys do not show it")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -42,7 +42,7 @@ def convert(path: Path, target: str, out: Path, *, arch: str | None = None) -> d
         path: any file that rtx can read.
         target: one of `TARGETS`.
         out: the file to write; its suffix decides the container.
-        arch: the architecture, where it cannot be told from the keys.
+        arch: the architecture, where the keys do not show it.
 
     Returns:
         The metadata written: origin, sha256, architecture, layout, pixel statistics.

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rtx.errors import WeightsError
-from rtx.files import file_sha256
+from rtx.files import file_sha256, write_atomic
 from rtx.sources.catalog.record import Source
 from rtx.sources.load import RECORD, check_published, check_recorded, weights_folders
 from rtx.sources.reading.sniff import READABLE, sniff
@@ -144,7 +144,5 @@ def record(path: Path, digest: str) -> None:
         known = json.loads(store.read_text())
     if known.get(path.name) != digest:
         known[path.name] = digest
-        new = store.with_name(store.name + ".new")
-        new.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")
-        new.replace(store)
+        write_atomic(store, json.dumps(known, indent=1, sort_keys=True) + "\n")
         log.info("%s: sha256 %s recorded in %s", path.name, digest, store)

@@ -74,19 +74,12 @@ def locate(spec: str) -> Path:
     for place in places:
         if place.is_file():
             return place
-    raise WeightsError(missing_message(parsed.source, places))
-
-
-def missing_message(source: Source, places: list[Path]) -> str:
-    """What is missing, where it was looked for, and what to do, on one line."""
-    looked = ", ".join(str(place.absolute()) for place in places)
-    if source.urls:
-        remedy = f"run `rtx weights fetch {source.name}`, or download {source.urls[0]} and save it as {places[-1]}"
-    else:
-        remedy = f"save the file as {places[-1]}"
-    return (
-        f"weights of source {source.name!r} not found; looked for {looked}; {remedy} "
-        "(or set RTX_WEIGHTS to the folder that has it, or give --source FILE or --source random)"
+    name, urls = parsed.source.name, parsed.source.urls
+    fetching = f"run `rtx weights fetch {name}`, or download {urls[0]} and save it" if urls else "save the file"
+    raise WeightsError(
+        f"weights of source {name!r} not found; looked for {', '.join(str(place.absolute()) for place in places)}; "
+        f"{fetching} as {places[-1]} (or set RTX_WEIGHTS to the folder that has it, or give --source FILE or "
+        "--source random)"
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from rtx.backbones.freezing import check_norm_policy
 from rtx.backbones.spec import spec_of
@@ -98,15 +98,3 @@ def transfer_name(backbone: Mapping[str, Any], framework: str) -> str:
     if framework in FRAMEWORK_DEFAULTS and frozen == default_of(framework, backbone).frozen_stages:
         return "full"
     return {4: "fixed", -1: "full_strict"}.get(frozen, f"frozen_stages={frozen}")
-
-
-def as_norm_policy(text: str | None) -> NormPolicy | None:
-    """A policy name from the command line, checked; None stays None.
-
-    Raises:
-        UnknownName: no such policy.
-    """
-    if text is None:
-        return None
-    check_norm_policy(text)
-    return cast(NormPolicy, text)

@@ -10,8 +10,8 @@ from rtx.backbones import SourceSwin
 from rtx.backbones.spec import spec_of
 from rtx.errors import BadValue
 from rtx.sources.catalog.archs import ARCHS, reference_shapes
-from rtx.sources.keys.swin import SWIN_SHAPES, to_openmmlab, to_original, to_timm
-from tests.sources.made_up import make_weights, random_state
+from rtx.sources.keys.swin import SWIN_SHAPES, to_openmmlab, to_original
+from tests.sources.made_up import make_weights, random_state, to_timm
 
 SIZES = [(64, 96), (97, 150)]
 

@@ -6,6 +6,8 @@ with them says nothing about robustness.
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from rtx.errors import WeightsError, unknown_name
 from rtx.sources.catalog.archs import full_shapes
 from rtx.sources.catalog.record import IMAGENET_MEAN, IMAGENET_STD, Source
 from rtx.sources.keys.detectron2 import to_detectron2
-from rtx.sources.keys.swin import SWIN_SHAPES, to_openmmlab, to_timm, to_torchvision
+from rtx.sources.keys.swin import SWIN_SHAPES, to_openmmlab, to_torchvision
 
 State = Mapping[str, Tensor]
 
@@ -96,6 +98,22 @@ def write_weights(path: Path, state: State, layout: str, *, arch: str, legacy: b
         raise unknown_name("layout", layout, place="tests/sources/made_up.py", choices=WRITERS)
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.save(WRITERS[layout](state, arch), path, _use_new_zipfile_serialization=not legacy)
+
+
+def to_timm(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """From original names to timm's since version 0.9."""
+    renamed = {}
+    for key, value in state.items():
+        new = re.sub(r"^layers\.(\d)\.downsample", lambda m: f"layers.{int(m[1]) + 1}.downsample", key)
+        renamed[re.sub(r"^head\.(weight|bias)$", r"head.fc.\1", new)] = value
+    return renamed
+
+
+def metadata_of(path: Path) -> dict[str, str]:
+    """The metadata of a safetensors file."""
+    data = path.read_bytes()
+    found: dict[str, str] = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
+    return found
 
 
 def _statistics(shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:

@@ -16,8 +16,7 @@ from rtx.sources.describe import as_text, describe
 from rtx.sources.keys.openmmlab import stock_backbone
 from rtx.sources.load import load_source
 from rtx.sources.reading.read import read_checkpoint
-from rtx.sources.reading.safetensors_file import read_metadata
-from tests.sources.made_up import WRITERS, make_source, make_weights, random_state, small_shape
+from tests.sources.made_up import WRITERS, make_source, make_weights, metadata_of, random_state, small_shape
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +50,7 @@ def test_a_resnet_goes_there_and_back(r18, tmp_path, target, suffix):
     if suffix == ".pth":
         torch.load(out, weights_only=True)  # what the frameworks do by default
     if suffix == ".safetensors":
-        assert read_metadata(out)["origin_sha256"] == meta["origin_sha256"]
+        assert metadata_of(out)["origin_sha256"] == meta["origin_sha256"]
     assert str(out) in hint(target, "resnet18", out)
 
 

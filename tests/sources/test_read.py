@@ -14,9 +14,10 @@ import torch
 
 from rtx.errors import WeightsError
 from rtx.sources.reading.read import read_checkpoint, read_content
-from rtx.sources.reading.safetensors_file import read_metadata, read_safetensors, write_safetensors
+from rtx.sources.reading.safetensors_file import read_safetensors, write_safetensors
 from rtx.sources.reading.unpickle import Inert
 from tests.sources.hostile import good_state
+from tests.sources.made_up import metadata_of
 
 
 @pytest.fixture
@@ -184,7 +185,7 @@ def test_safetensors_round_trip_is_bit_equal_and_deterministic(tmp_path):
     assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
     found = read_safetensors(tmp_path / "a.safetensors")
     assert set(found) == set(state) and all(torch.equal(found[key], state[key]) for key in state)
-    assert read_metadata(tmp_path / "a.safetensors") == {"a": "1", "b": "2"}
+    assert metadata_of(tmp_path / "a.safetensors") == {"a": "1", "b": "2"}
     assert read_content(tmp_path / "a.safetensors").kind.name == "safetensors"
 
 

@@ -12,11 +12,10 @@ from rtx.compiled import compiled
 from rtx.corruptions.arithmetic.bits import Field, uniforms
 from rtx.corruptions.arithmetic.vector import put_bilinear
 from rtx.corruptions.kernels.gauss import gaussian_weights
-from rtx.corruptions.kernels.zoom import narrow, widen
+from rtx.corruptions.kernels.zoom import narrow, widened
 from rtx.corruptions.registry import Image, corruption
 
 Vector = NDArray[np.float32]
-_STRIP = 64
 
 
 class ElasticLevel(NamedTuple):
@@ -119,59 +118,24 @@ def _mirror(index: Any, size: int) -> Any:
 
 
 @compiled
-def _move(
-    image: Image,
-    moves: Vector,
-    weights_y: Vector,
-    weights_x: Vector,
-    reach: np.float32,
-    out: Image,
-) -> None:
+def _move(image: Image, moves: Vector, weights_y: Vector, weights_x: Vector, reach: np.float32, out: Image) -> None:
     height, width = image.shape[:2]
-    radius = weights_x.size - 1
-    # One smoothed row, each half with room for its mirrored ends.
-    line_x, line_y = np.empty(width + 2 * radius, np.float32), np.empty(width + 2 * radius, np.float32)
+    source = widened(image).reshape(-1)
     along = np.empty(2 * width, np.float32)
-    dx, dy = np.empty((_STRIP, width), np.float32), np.empty((_STRIP, width), np.float32)
-    row = np.empty(4 * width, np.float32)
-    # The rows of the image that a strip looks at, as floats: all of them at once would be five images of memory.
-    wide = np.zeros((_STRIP, 4 * width), np.float32)
-    for top in range(0, height, _STRIP):
-        bottom = min(top + _STRIP, height)
-        low, high = bottom - 1, top
-        for y in range(top, bottom):
-            _smooth_rows(moves, weights_y, y, along)
-            _smooth_line(along[:width], line_x, weights_x, reach, dx[y - top])
-            _smooth_line(along[width:], line_y, weights_x, reach, dy[y - top])
-            above, below = _rows_seen(dy[y - top], y, height)
-            low, high = min(low, above), max(high, below)
-        if high - low >= wide.shape[0]:
-            wide = np.zeros((high - low + 1, 4 * width), np.float32)
-        widen(image[low : high + 1], wide)
-        source = wide.reshape(-1)
-        for y in range(top, bottom):
-            _look(source, y, low, height, dx[y - top], dy[y - top], row)
-            narrow(row, out[y])
+    # A row to smooth, with room for its mirrored ends.
+    line = np.empty(width + 2 * (weights_x.size - 1), np.float32)
+    dx, dy, row = np.empty(width, np.float32), np.empty(width, np.float32), np.empty(4 * width, np.float32)
+    for y in range(height):
+        _smooth_rows(moves, weights_y, y, along)
+        _smooth_line(along[:width], line, weights_x, reach, dx)
+        _smooth_line(along[width:], line, weights_x, reach, dy)
+        _look(source, y, height, dx, dy, row)
+        narrow(row, out[y])
 
 
 @compiled
-def _rows_seen(dy: Vector, y: int, height: int) -> tuple[Any, Any]:
-    """The first and the last row of the image that row y of the result looks at."""
-    low, high = y + np.int64(np.floor(dy.min())), y + np.int64(np.floor(dy.max())) + 1
-    if low < -height or high >= 2 * height:
-        return 0, height - 1
-    # Positions beyond an edge are mirrored into the image.
-    first, last = max(low, 0), min(high, height - 1)
-    if low < 0:
-        first, last = 0, max(last, -low - 1)
-    if high >= height:
-        first, last = min(first, 2 * height - 1 - high), height - 1
-    return first, last
-
-
-@compiled
-def _look(source: Vector, y: int, low: int, height: int, dx: Vector, dy: Vector, row: Vector) -> None:
-    """One row of the result; `source` begins with row `low` of the image."""
+def _look(source: Vector, y: int, height: int, dx: Vector, dy: Vector, row: Vector) -> None:
+    """One row of the result, from the image as `widened` gives it."""
     width = dx.size
     for x in range(width):
         floor_x, floor_y = np.floor(dx[x]), np.floor(dy[x])
@@ -181,7 +145,7 @@ def _look(source: Vector, y: int, low: int, height: int, dx: Vector, dy: Vector,
             left, right = _mirror(left, width), _mirror(right, width)
         if top < 0 or bottom >= height:
             top, bottom = _mirror(top, height), _mirror(bottom, height)
-        above, below = (top - low) * width, (bottom - low) * width
+        above, below = top * width, bottom * width
         put_bilinear(
             row,
             np.int64(4 * x),

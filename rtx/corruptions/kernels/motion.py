@@ -100,21 +100,11 @@ def drag(layer: NDArray[np.float32], shifts: NDArray[np.int64], weights: NDArray
 
 @compiled
 def _drag_bytes(padded: Image, starts: NDArray[np.int64], weights: NDArray[np.float32], out: Image) -> None:
-    n = out.shape[1]
-    total = np.empty(n, np.float32)
+    total = np.empty(out.shape[1], np.float32)
     for y in range(out.shape[0]):
-        total[:] = 0
-        for k in range(0, weights.size, 4):
-            _add_four(
-                total,
-                padded[starts[k, 0] + y, starts[k, 1] : starts[k, 1] + n],
-                padded[starts[k + 1, 0] + y, starts[k + 1, 1] : starts[k + 1, 1] + n],
-                padded[starts[k + 2, 0] + y, starts[k + 2, 1] : starts[k + 2, 1] + n],
-                padded[starts[k + 3, 0] + y, starts[k + 3, 1] : starts[k + 3, 1] + n],
-                weights[k : k + 4],
-            )
+        _drag_row(padded, starts, weights, y, total)
         row = out[y]
-        for i in range(n):
+        for i in range(row.size):
             row[i] = np.uint8(np.int32(min(total[i], np.float32(255))))
 
 
@@ -122,19 +112,25 @@ def _drag_bytes(padded: Image, starts: NDArray[np.int64], weights: NDArray[np.fl
 def _drag_floats(
     padded: NDArray[np.float32], starts: NDArray[np.int64], weights: NDArray[np.float32], out: NDArray[np.float32]
 ) -> None:
-    n = out.shape[1]
     for y in range(out.shape[0]):
-        total = out[y]
-        total[:] = 0
-        for k in range(0, weights.size, 4):
-            _add_four(
-                total,
-                padded[starts[k, 0] + y, starts[k, 1] : starts[k, 1] + n],
-                padded[starts[k + 1, 0] + y, starts[k + 1, 1] : starts[k + 1, 1] + n],
-                padded[starts[k + 2, 0] + y, starts[k + 2, 1] : starts[k + 2, 1] + n],
-                padded[starts[k + 3, 0] + y, starts[k + 3, 1] : starts[k + 3, 1] + n],
-                weights[k : k + 4],
-            )
+        _drag_row(padded, starts, weights, y, out[y])
+
+
+@compiled
+def _drag_row(
+    padded: Any, starts: NDArray[np.int64], weights: NDArray[np.float32], y: int, total: NDArray[np.float32]
+) -> None:
+    n = total.size
+    total[:] = 0
+    for k in range(0, weights.size, 4):
+        _add_four(
+            total,
+            padded[starts[k, 0] + y, starts[k, 1] : starts[k, 1] + n],
+            padded[starts[k + 1, 0] + y, starts[k + 1, 1] : starts[k + 1, 1] + n],
+            padded[starts[k + 2, 0] + y, starts[k + 2, 1] : starts[k + 2, 1] + n],
+            padded[starts[k + 3, 0] + y, starts[k + 3, 1] : starts[k + 3, 1] + n],
+            weights[k : k + 4],
+        )
 
 
 @compiled

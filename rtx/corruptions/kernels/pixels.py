@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,16 @@ from rtx.compiled import compiled
 from rtx.corruptions.registry import Image, corruption
 
 Index = NDArray[np.int32]
+
+
+class Boxes(NamedTuple):
+    """For each cell of a shrunk axis: first source, number of sources, weight of each (all the same in a box)."""
+
+    first: Index
+    number: Index
+    weight: Index
+
+
 # Pillow's fixed-point weights: 22 bits after the point.
 _BITS = 22
 
@@ -29,8 +40,8 @@ def pixelate(image: Image, scale: float, rng: np.random.Generator) -> Image:
     out = np.empty_like(image)
     _pixelate(
         image.reshape(height, -1),
-        *_boxes(height, small[0]),
-        *_boxes(width, small[1]),
+        _boxes(height, small[0]),
+        _boxes(width, small[1]),
         _nearest(small[0], height),
         _nearest(small[1], width),
         out.reshape(height, -1),
@@ -39,8 +50,7 @@ def pixelate(image: Image, scale: float, rng: np.random.Generator) -> Image:
 
 
 @lru_cache(maxsize=64)
-def _boxes(size: int, small: int) -> tuple[Index, Index, Index]:
-    """For each cell of the shrunk axis: first source, number of sources, weight of each (all the same in a box)."""
+def _boxes(size: int, small: int) -> Boxes:
     scale = size / small
     support = 0.5 * max(scale, 1.0)
     first, count = np.empty(small, np.int32), np.empty(small, np.int32)
@@ -51,7 +61,7 @@ def _boxes(size: int, small: int) -> tuple[Index, Index, Index]:
         within = np.flatnonzero((offsets > -0.5) & (offsets <= 0.5))
         first[i], count[i] = low + within[0], len(within)
     weight = (0.5 + (1.0 / count) * (1 << _BITS)).astype(np.int32)
-    return first, count, weight
+    return Boxes(first, count, weight)
 
 
 @lru_cache(maxsize=64)
@@ -63,29 +73,18 @@ def _nearest(small: int, size: int) -> Index:
 
 
 @compiled
-def _pixelate(
-    image: Image,
-    row_first: Index,
-    row_count: Index,
-    row_weight: Index,
-    column_first: Index,
-    column_count: Index,
-    column_weight: Index,
-    row_of: Index,
-    column_of: Index,
-    out: Image,
-) -> None:
-    narrow = 3 * column_first.size
+def _pixelate(image: Image, rows: Boxes, columns: Boxes, row_of: Index, column_of: Index, out: Image) -> None:
+    narrow = 3 * columns.first.size
     width = column_of.size
     sums = np.empty(narrow, np.int32)
     line = np.empty(narrow, np.uint8)
     half = np.int32(1 << (_BITS - 1))
     y = 0
-    for i in range(row_first.size):
+    for i in range(rows.first.size):
         sums[:] = 0
-        for k in range(row_count[i]):
-            _shrink_row(image[row_first[i] + k], column_first, column_count, column_weight, sums)
-        weight = row_weight[i]
+        for k in range(rows.number[i]):
+            _shrink_row(image[rows.first[i] + k], columns, sums)
+        weight = rows.weight[i]
         for x in range(narrow):
             line[x] = np.uint8(min((half + sums[x] * weight) >> np.int32(_BITS), 255))
         first = y
@@ -103,8 +102,9 @@ def _pixelate(
 
 
 @compiled
-def _shrink_row(row: Image, first: Index, count: Index, weight: Index, sums: Index) -> None:
+def _shrink_row(row: Image, boxes: Boxes, sums: Index) -> None:
     """Add the boxes of one row; a box has `least` sources or one more, which a mask adds without a branch."""
+    first, count, weight = boxes.first, boxes.number, boxes.weight
     # Unsigned indices spare a check for negative ones at each access.
     one, two, three = np.uintp(1), np.uintp(2), np.uintp(3)
     half = np.uint32(1 << (_BITS - 1))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from rtx.compiled import compiled
 from rtx.corruptions.arithmetic.bits import Field, normals
 from rtx.corruptions.kernels.motion import drag, trail
-from rtx.corruptions.kernels.zoom import zoomed_axis
+from rtx.corruptions.kernels.zoom import Axis, zoomed_axis
 from rtx.corruptions.registry import Image, corruption
 
 
@@ -74,7 +74,7 @@ def snow(image: Image, level: SnowLevel, field: SnowField) -> Image:
     height, width = image.shape[:2]
     rows, columns = zoomed_axis(height, level.zoom)[2], zoomed_axis(width, level.zoom)[2]
     flakes = np.empty((len(rows.first), len(columns.first)), np.float32)
-    _enlarge(field.noise, *rows, *columns, level.mean, level.spread, level.threshold, flakes)
+    _enlarge(field.noise, rows, columns, level.mean, level.spread, level.threshold, flakes)
     shifts, weights = trail(level.radius, level.sigma, angle=field.angle, height=flakes.shape[0], width=flakes.shape[1])
     blown = drag(flakes, shifts, weights)[:height, :width]
     out = np.empty_like(image)
@@ -84,32 +84,20 @@ def snow(image: Image, level: SnowLevel, field: SnowField) -> Image:
 
 @compiled
 def _enlarge(
-    noise: NDArray[Any],
-    row_first: NDArray[np.int64],
-    row_second: NDArray[np.int64],
-    row_weight: NDArray[np.float64],
-    row_inside: NDArray[np.float64],
-    column_first: NDArray[np.int64],
-    column_second: NDArray[np.int64],
-    column_weight: NDArray[np.float64],
-    column_inside: NDArray[np.float64],
-    mean: float,
-    spread: float,
-    threshold: float,
-    out: Field,
+    noise: NDArray[Any], rows: Axis, columns: Axis, mean: float, spread: float, threshold: float, out: Field
 ) -> None:
     """Linear interpolation, then only what exceeds the threshold, cut to 1."""
     mixed = np.empty(noise.shape[1], np.float64)
     for y in range(out.shape[0]):
-        one, other = noise[row_first[y]], noise[row_second[y]]
-        high = row_weight[y]
+        one, other = noise[rows.first[y]], noise[rows.second[y]]
+        high = rows.weight[y]
         for x in range(mixed.size):
             mixed[x] = mean + spread * (one[x] * (1 - high) + other[x] * high)
         row = out[y]
         for x in range(row.size):
-            w = column_weight[x]
-            value = mixed[np.uintp(column_first[x])] * (1 - w) + mixed[np.uintp(column_second[x])] * w
-            value *= row_inside[y] * column_inside[x]
+            w = columns.weight[x]
+            value = mixed[np.uintp(columns.first[x])] * (1 - w) + mixed[np.uintp(columns.second[x])] * w
+            value *= rows.inside[y] * columns.inside[x]
             row[x] = np.float32(min(value, 1.0) if value >= threshold else 0.0)
 
 

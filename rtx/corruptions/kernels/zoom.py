@@ -68,15 +68,21 @@ def zoom_blur(image: Image, level: ZoomLevel, rng: np.random.Generator) -> Image
     height, width = image.shape[:2]
     rows, columns, layers = _layers(height, width, level)
     out = np.empty_like(image)
-    _blur(image, *rows, *columns, layers, out)
+    _blur(image, rows, columns, layers, out)
     return out
 
 
-Tables = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]
+class ZoomTables(NamedTuple):
+    """As `Axis`, a row for each enlargement, in half the memory."""
+
+    first: NDArray[np.int32]
+    second: NDArray[np.int32]
+    weight: NDArray[np.float32]
+    inside: NDArray[np.float32]
 
 
 @lru_cache(maxsize=8)
-def _layers(height: int, width: int, level: ZoomLevel) -> tuple[Tables, Tables, int]:
+def _layers(height: int, width: int, level: ZoomLevel) -> tuple[ZoomTables, ZoomTables, int]:
     """First, second, weight and inside of all enlargements but the first, which is the image, and their number."""
     factors = np.arange(1, level[0], level[1])
     tables = []
@@ -87,22 +93,17 @@ def _layers(height: int, width: int, level: ZoomLevel) -> tuple[Tables, Tables, 
             axes.append((axis.first[:size] + start, axis.second[:size] + start, axis.weight[:size], axis.inside[:size]))
         first, second, weight, inside = (np.array(column) for column in zip(*axes, strict=True))
         tables.append(
-            (first.astype(np.int32), second.astype(np.int32), weight.astype(np.float32), inside.astype(np.float32))
+            ZoomTables(
+                first.astype(np.int32), second.astype(np.int32), weight.astype(np.float32), inside.astype(np.float32)
+            )
         )
     return tables[0], tables[1], len(factors)
 
 
 @compiled
 def widened(image: Image) -> NDArray[np.float32]:
-    """Four floats a pixel, (H, 4 W): the channels as fractions of 255, and one idle, to fill a vector register."""
+    """Four floats a pixel, (H, 4 W): the channels as fractions of 255, and one unused, to fill a vector register."""
     wide = np.zeros((image.shape[0], 4 * image.shape[1]), np.float32)
-    widen(image, wide)
-    return wide
-
-
-@compiled
-def widen(image: Image, wide: NDArray[np.float32]) -> None:
-    """Fill the first rows of `wide`, see `widened`; what is idle stays as it is."""
     table = np.empty(256, np.float32)
     for v in range(256):
         table[v] = np.float32(v / 255.0)
@@ -112,6 +113,7 @@ def widen(image: Image, wide: NDArray[np.float32]) -> None:
             into[4 * x] = table[row[3 * x]]
             into[4 * x + 1] = table[row[3 * x + 1]]
             into[4 * x + 2] = table[row[3 * x + 2]]
+    return wide
 
 
 @compiled
@@ -125,19 +127,7 @@ def narrow(wide: NDArray[np.float32], out: Image) -> None:
 
 
 @compiled
-def _blur(
-    image: Image,
-    row_first: NDArray[np.int32],
-    row_second: NDArray[np.int32],
-    row_weight: NDArray[np.float32],
-    row_inside: NDArray[np.float32],
-    column_first: NDArray[np.int32],
-    column_second: NDArray[np.int32],
-    column_weight: NDArray[np.float32],
-    column_inside: NDArray[np.float32],
-    layers: int,
-    out: Image,
-) -> None:
+def _blur(image: Image, rows: ZoomTables, columns: ZoomTables, layers: int, out: Image) -> None:
     height, width = image.shape[:2]
     wide = widened(image)
     between = np.empty(4 * width, np.float32)
@@ -146,13 +136,12 @@ def _blur(
         # Sums in the reference's order: the enlargement by 1 first, the image itself last.
         total[:] = wide[y]
         for k in range(layers - 1):
-            if row_inside[k, y] == np.float32(0):
+            if rows.inside[k, y] == np.float32(0):
                 continue
-            low, high = 4 * column_first[k, 0], 4 * column_second[k, width - 1] + 4
-            _mix_rows(
-                wide[row_first[k, y], low:high], wide[row_second[k, y], low:high], row_weight[k, y], between[low:high]
-            )
-            _add_columns(between, column_first[k], column_second[k], column_weight[k], column_inside[k], total)
+            low, high = 4 * columns.first[k, 0], 4 * columns.second[k, width - 1] + 4
+            one, other = wide[rows.first[k, y], low:high], wide[rows.second[k, y], low:high]
+            _mix_rows(one, other, rows.weight[k, y], between[low:high])
+            _add_columns(between, columns.first[k], columns.second[k], columns.weight[k], columns.inside[k], total)
         for i in range(total.size):
             total[i] = (wide[y, i] + total[i]) / np.float32(layers + 1)
         narrow(total, out[y])

@@ -33,7 +33,6 @@ class Source:
         mean: per channel, on the [0, 1] scale, in `channel_order`.
         std: as `mean`.
         channel_order: order of the channels the network was trained on.
-        input_range: range of the pixels before normalisation.
         ignored_keys: key patterns (fnmatch) of the file that are dropped beyond the architecture's classifier.
         unverified: names of the fields above that rest on memory, inference or a third party.
         note: what a user should know, one sentence.
@@ -56,7 +55,6 @@ class Source:
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
     channel_order: Literal["rgb", "bgr"] = "rgb"
-    input_range: tuple[float, float] = (0.0, 1.0)
     ignored_keys: tuple[str, ...] = ()
     unverified: tuple[str, ...] = field(default=())
     note: str = ""

@@ -8,157 +8,107 @@ this list was written.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
 
 from rtx.errors import BadValue, unknown_name
-from rtx.sources.catalog.record import Source
+from rtx.sources.catalog.record import Source, Threat
 from rtx.sources.catalog.salman import salman_sources
 
 DRIVE = "https://drive.usercontent.google.com/download?export=download&confirm=t&id="
 
 
-def _fraction(percent: float | None) -> float | None:
-    return None if percent is None else round(percent / 100, 5)
+def _source(name: str, arch: str, filename: str, *urls: str, top1: float | None = None, **facts: Any) -> Source:
+    """A record; `top1` in percent, as publishers write it."""
+    accuracy = None if top1 is None else round(top1 / 100, 5)
+    facts = {"recipe": name.removeprefix(f"{arch}_"), "clean_top1": accuracy, **facts}
+    return Source(name=name, arch=arch, filename=filename, urls=urls, **facts)
 
 
 def _torchvision(arch: str, filename: str, top1: float) -> Source:
     """One of torchvision's first-generation (V1) classification weights; the file name carries 8 digits of sha256."""
-    return Source(
-        name=f"{arch}_in1k_v1",
-        arch=arch,
-        recipe="in1k_v1",
-        filename=filename,
-        urls=("https://download.pytorch.org/models/" + filename,),
-        layout="torchvision",
-        licence="BSD-3-Clause (torchvision)",
-        paper="He et al., CVPR 2016, arXiv:1512.03385",
-        clean_top1=_fraction(top1),
+    return _source(
+        f"{arch}_in1k_v1", arch, filename, "https://download.pytorch.org/models/" + filename, top1=top1,
+        layout="torchvision", licence="BSD-3-Clause (torchvision)", paper="He et al., CVPR 2016, arXiv:1512.03385",
         sha256_prefix=filename.removesuffix(".pth").rpartition("-")[2],
         note="torchvision IMAGENET1K_V1; the V2 weights of the same name are another recipe",
-    )
-
-
-def _madry(threat: str, eps: str, filename: str, share: str, top1: float) -> Source:
-    """One of MadryLab's robustness library, trained before and otherwise than Salman's."""
-    return Source(
-        name=f"resnet50_madry_{threat}_eps{eps}",
-        arch="resnet50",
-        recipe=f"madry_{threat}",
-        threat="linf" if threat == "linf" else "l2",
-        eps=float(eps) / 255 if threat == "linf" else float(eps),
-        filename=filename,
-        urls=(f"https://www.dropbox.com/s/{share}/{filename}?dl=1",),
-        layout="robustness",
-        licence="MIT",
-        paper="Engstrom et al., robustness (Python library), 2019",
-        clean_top1=_fraction(top1),
-        note="legacy file pickled with dill; the recipe differs from resnet50_l2_eps3 and its like",
-    )
-
-
-def _ant(recipe: str, filename: str, top1: float) -> Source:
-    return Source(
-        name=f"resnet50_{recipe}",
-        arch="resnet50",
-        recipe=recipe,
-        filename=filename,
-        urls=(f"https://github.com/bethgelab/game-of-noise/releases/download/v1.0/{filename}",),
-        layout="torchvision",
-        licence="MIT (repository)",
-        paper="Rusak et al., ECCV 2020, arXiv:2001.06057",
-        clean_top1=_fraction(top1),
-    )
-
-
-def _sin(recipe: str, commit: str, filename: str, top1: float, drive: str) -> Source:
-    return Source(
-        name=f"resnet50_{recipe}",
-        arch="resnet50",
-        recipe=recipe,
-        filename=filename,
-        urls=(
-            f"https://bitbucket.org/robert_geirhos/texture-vs-shape-pretrained-models/raw/{commit}/{filename}",
-            DRIVE + drive,
-        ),
-        layout="ddp",
-        licence="not stated",
-        paper="Geirhos et al., ICLR 2019, arXiv:1811.12231",
-        clean_top1=_fraction(top1),
-        sha256_prefix=filename.removesuffix(".pth.tar").rpartition("-")[2],
-        unverified=("sha256_prefix",),
-        note="the second address is RobustBench's copy, whose bytes may differ",
-    )
-
-
-def _other(name: str, arch: str, filename: str, urls: tuple[str, ...], **facts: Any) -> Source:
-    return Source(name=name, arch=arch, recipe=name.removeprefix(f"{arch}_"), filename=filename, urls=urls, **facts)
-
-
-def _swin(name: str, arch: str, stem: str, top1: float | None, note: str = "") -> Source:
-    filename = f"{stem}.pth"
-    return _other(
-        name, arch, filename,
-        (f"https://github.com/SwinTransformer/storage/releases/download/v1.0.0/{filename}",),
-        layout="swin", licence="MIT", paper="Liu et al., ICCV 2021, arXiv:2103.14030",
-        clean_top1=_fraction(top1), note=note,
     )  # fmt: skip
 
 
-def _swin_at(name: str, arch: str, filename: str, url: str, top1: float, paper: str, **facts: Any) -> Source:
-    return replace(
-        _other(name, arch, filename, (url,), layout="swin_timm", paper=paper, clean_top1=_fraction(top1), **facts),
-        threat="linf", eps=4 / 255, unverified=("layout",),
+def _madry(threat: Threat, eps: str, filename: str, share: str, top1: float) -> Source:
+    """One of MadryLab's robustness library, trained before and otherwise than Salman's."""
+    return _source(
+        f"resnet50_madry_{threat}_eps{eps}", "resnet50", filename,
+        f"https://www.dropbox.com/s/{share}/{filename}?dl=1", top1=top1, recipe=f"madry_{threat}", threat=threat,
+        eps=float(eps) / 255 if threat == "linf" else float(eps), layout="robustness", licence="MIT",
+        paper="Engstrom et al., robustness (Python library), 2019",
+        note="legacy file pickled with dill; the recipe differs from resnet50_l2_eps3 and its like",
+    )  # fmt: skip
+
+
+def _ant(recipe: str, filename: str, top1: float) -> Source:
+    return _source(
+        f"resnet50_{recipe}", "resnet50", filename,
+        f"https://github.com/bethgelab/game-of-noise/releases/download/v1.0/{filename}", top1=top1,
+        layout="torchvision", licence="MIT (repository)", paper="Rusak et al., ECCV 2020, arXiv:2001.06057",
+    )  # fmt: skip
+
+
+def _sin(recipe: str, commit: str, filename: str, top1: float, drive: str) -> Source:
+    return _source(
+        f"resnet50_{recipe}", "resnet50", filename,
+        f"https://bitbucket.org/robert_geirhos/texture-vs-shape-pretrained-models/raw/{commit}/{filename}",
+        DRIVE + drive, top1=top1, layout="ddp", licence="not stated",
+        paper="Geirhos et al., ICLR 2019, arXiv:1811.12231",
+        sha256_prefix=filename.removesuffix(".pth.tar").rpartition("-")[2], unverified=("sha256_prefix",),
+        note="the second address is RobustBench's copy, whose bytes may differ",
+    )  # fmt: skip
+
+
+def _swin(name: str, arch: str, stem: str, top1: float | None, note: str = "") -> Source:
+    return _source(
+        name, arch, f"{stem}.pth",
+        f"https://github.com/SwinTransformer/storage/releases/download/v1.0.0/{stem}.pth", top1=top1,
+        layout="swin", licence="MIT", paper="Liu et al., ICCV 2021, arXiv:2103.14030", note=note,
     )  # fmt: skip
 
 
 def _deepaugment() -> Iterable[Source]:
-    paper = "Hendrycks et al., ICCV 2021, arXiv:2006.16241"
     facts: dict[str, Any] = {
-        "layout": "ddp",
-        "licence": "MIT (repository)",
-        "paper": paper,
-        "unverified": ("layout", "filename"),
-    }
-    yield _other(
-        "resnet50_deepaug", "resnet50", "deepaugment.pth.tar", (DRIVE + "1DPRElQnBG66nd7GUphVm1t-5NroL7t7k",),
-        clean_top1=0.767, **facts,
+        "layout": "ddp", "licence": "MIT (repository)", "paper": "Hendrycks et al., ICCV 2021, arXiv:2006.16241",
+    }  # fmt: skip
+    yield _source(
+        "resnet50_deepaug", "resnet50", "deepaugment.pth.tar", DRIVE + "1DPRElQnBG66nd7GUphVm1t-5NroL7t7k",
+        top1=76.7, unverified=("layout", "filename"), **facts,
     )  # fmt: skip
-    facts["unverified"] = ("layout",)
-    yield _other(
+    yield _source(
         "resnet50_deepaug_augmix", "resnet50", "deepaugment_and_augmix.pth.tar",
-        (DRIVE + "1QKmc_p6-qDkh51WvsaS9HKFv8bX5jLnP", DRIVE + "1kylueoLtYtxkpVzoOA1B6tqdbRl2xt9X"),
-        clean_top1=0.758, note="the second address is RobustBench's copy, whose bytes may differ", **facts,
+        DRIVE + "1QKmc_p6-qDkh51WvsaS9HKFv8bX5jLnP", DRIVE + "1kylueoLtYtxkpVzoOA1B6tqdbRl2xt9X", top1=75.8,
+        unverified=("layout",), note="the second address is RobustBench's copy, whose bytes may differ", **facts,
     )  # fmt: skip
-    facts["unverified"] = ("layout", "filename")
-    yield _other(
+    yield _source(
         "resnext101_32x8d_deepaug_augmix", "resnext101_32x8d", "deepaugment_and_augmix_resnext101.pth.tar",
-        (DRIVE + "1U71SoHQjAkOOte4Uc0A4nh1JzRf9Ec8C",), **facts,
+        DRIVE + "1U71SoHQjAkOOte4Uc0A4nh1JzRf9Ec8C", unverified=("layout", "filename"), **facts,
     )  # fmt: skip
-    yield _other(
-        "resnet50_augmix", "resnet50", "augmix.pth.tar", (DRIVE + "1xRMj1GlO93tLoCMm0e5wEvZwqhIjxhoJ",),
-        layout="ddp", licence="not stated", paper="Hendrycks et al., ICLR 2020, arXiv:1912.02781", clean_top1=0.775,
+    yield _source(
+        "resnet50_augmix", "resnet50", "augmix.pth.tar", DRIVE + "1xRMj1GlO93tLoCMm0e5wEvZwqhIjxhoJ", top1=77.5,
+        layout="ddp", licence="not stated", paper="Hendrycks et al., ICLR 2020, arXiv:1912.02781",
         unverified=("layout", "filename"), note="RobustBench's copy",
     )  # fmt: skip
 
 
 def _prime() -> Iterable[Source]:
-    facts: dict[str, Any] = {
-        "layout": "ddp", "licence": "not stated", "paper": "Modas et al., ECCV 2022, arXiv:2112.13547",
-    }  # fmt: skip
     zenodo = "https://zenodo.org/record/5801872/files/"
-    yield _other(
-        "resnet50_prime", "resnet50", "ResNet50_ImageNet_PRIME_JSD.ckpt",
-        (zenodo + "ResNet50_ImageNet_PRIME_JSD.ckpt?download=1",), clean_top1=0.753,
-        unverified=("filename", "urls", "layout"),
-        note="with the JSD loss; the name of the file on Zenodo is a guess", **facts,
-    )  # fmt: skip
-    yield _other(
-        "resnet50_prime_nojsd", "resnet50", "ResNet50_ImageNet_PRIME_noJSD.ckpt",
-        (zenodo + "ResNet50_ImageNet_PRIME_noJSD.ckpt?download=1",), clean_top1=0.770,
-        unverified=("urls", "layout"),
-        note="without the JSD loss; the address is one that third-party code uses", **facts,
-    )  # fmt: skip
+    for recipe, word, top1, unverified, note in (
+        ("prime", "JSD", 75.3, ("filename", "urls", "layout"),
+         "with the JSD loss; the name of the file on Zenodo is a guess"),
+        ("prime_nojsd", "noJSD", 77.0, ("urls", "layout"),
+         "without the JSD loss; the address is one that third-party code uses"),
+    ):  # fmt: skip
+        filename = f"ResNet50_ImageNet_PRIME_{word}.ckpt"
+        yield _source(
+            f"resnet50_{recipe}", "resnet50", filename, f"{zenodo}{filename}?download=1", top1=top1, layout="ddp",
+            licence="not stated", paper="Modas et al., ECCV 2022, arXiv:2112.13547", unverified=unverified, note=note,
+        )  # fmt: skip
 
 
 def _swins() -> Iterable[Source]:
@@ -171,23 +121,23 @@ def _swins() -> Iterable[Source]:
         "swin_b_w12_in22k", "swin_b_w12", "swin_base_patch4_window12_384_22k", None, f"at 384, window 12; {head}"
     )
     yield _swin("swin_b_w12_in1k", "swin_b_w12", "swin_base_patch4_window12_384", 84.5, "at 384, window 12")
-    ares = "https://ml.cs.tsinghua.edu.cn/~xiaoyang/aresbench/ckpt-imagenet/"
+    robust: dict[str, Any] = {"layout": "swin_timm", "threat": "linf", "eps": 4 / 255}
     for arch, word in (("swin_s", "small"), ("swin_b", "base")):
         filename = f"ARES_Swin_{word}_patch4_window7_224_AT.pth"
-        yield _swin_at(
-            f"{arch}_ares_linf_eps4", arch, filename, ares + filename, 76.6,
-            "Liu et al., arXiv:2302.14301", licence="Apache-2.0 (repository)", note="accuracy on 1,000 images",
+        yield _source(
+            f"{arch}_ares_linf_eps4", arch, filename,
+            "https://ml.cs.tsinghua.edu.cn/~xiaoyang/aresbench/ckpt-imagenet/" + filename, top1=76.6,
+            paper="Liu et al., arXiv:2302.14301", licence="Apache-2.0 (repository)", unverified=("layout",),
+            note="accuracy on 1,000 images", **robust,
         )  # fmt: skip
     for recipe, top1, share, paper in (
         ("mo2022", 74.66, "1-SXi4Z2X6Zo_j8EO4slJcBMXNej8fKUd", "Mo et al., NeurIPS 2022, arXiv:2210.07540"),
         ("rodriguezmunoz2024", 77.76, "1-BSUjoFXx3PP-TfeE5fjbofO2lLyUf56", "Rodriguez-Munoz et al., arXiv:2409.20139"),
     ):
-        yield replace(
-            _swin_at(
-                f"swin_b_{recipe}_linf_eps4", "swin_b", f"swin_b_{recipe}_linf_eps4.pt", DRIVE + share, top1, paper,
-                licence="not stated", note="RobustBench's copy; the accuracy is RobustBench's",
-            ),
-            unverified=("layout", "filename"),
+        name = f"swin_b_{recipe}_linf_eps4"
+        yield _source(
+            name, "swin_b", f"{name}.pt", DRIVE + share, top1=top1, paper=paper, licence="not stated",
+            unverified=("layout", "filename"), note="RobustBench's copy; the accuracy is RobustBench's", **robust,
         )  # fmt: skip
 
 
@@ -253,8 +203,8 @@ def add_source(source: Source) -> None:
         SHORT_NAMES.setdefault(short if recipe == "in1k_v1" else f"{short}_{recipe}", source.name)
 
 
-for _source in _build():
-    add_source(_source)
+for _record in _build():
+    add_source(_record)
 
 
 def find(name: str) -> Source:

@@ -1,7 +1,7 @@
 """From a checkpoint's layout to plain torchvision keys.
 
-A layout is told by its keys alone: which container entry holds the weights, which wrapper prefix they carry, whether a
-second copy and a normaliser lie beside them.
+A layout is recognised by its keys alone: which container entry holds the weights, which wrapper prefix they carry,
+whether a second copy and a normaliser lie beside them.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ _ALL = (
     Layout("wrapped", "model.", text="network as attribute `model`"),
     Layout("torchvision", "", text="plain torchvision keys"),
 )
-# Networks whose keys differ between publishers; told after the wrapping is off.
+# Networks whose keys differ between publishers; recognised after the wrapping is off.
 _DIALECTS = (
     Layout("swin", "", text="original Swin keys"),
     Layout("swin_timm", "", text="Swin with the keys of timm 0.9 and later"),

@@ -91,7 +91,7 @@ def to_openmmlab(state: Mapping[str, Tensor], arch: str, framework: str) -> dict
 
 
 def from_openmmlab(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The inverse of `to_openmmlab`, told by the keys; keys of anything else stay as they are."""
+    """The inverse of `to_openmmlab`, where the keys are of one of its forms; other keys are unchanged."""
     for (arch, _), (rename, mark) in _FORMS.items():
         if mark in state:
             known = [key for key in full_shapes(arch) if not key.startswith("classifier") and not key.startswith("fc")]

@@ -120,15 +120,6 @@ def position_index(window: int) -> Tensor:
     return apart[..., 0] * (2 * window - 1) + apart[..., 1]
 
 
-def to_timm(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """From original names to timm's since version 0.9."""
-    renamed = {}
-    for key, value in state.items():
-        new = re.sub(r"^layers\.(\d)\.downsample", lambda m: f"layers.{int(m[1]) + 1}.downsample", key)
-        renamed[re.sub(r"^head\.(weight|bias)$", r"head.fc.\1", new)] = value
-    return renamed
-
-
 def _from_timm(key: str) -> str:
     key = re.sub(r"^layers\.(\d)\.downsample", lambda m: f"layers.{int(m[1]) - 1}.downsample", key)
     return key.replace("head.fc.", "head.")

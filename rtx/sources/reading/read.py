@@ -25,7 +25,7 @@ _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 
 
 @dataclass(frozen=True)
-class Content:
+class CheckpointContent:
     """What a checkpoint file holds, as tensors and plain containers.
 
     Attributes:
@@ -44,7 +44,7 @@ def read_checkpoint(path: str | Path) -> Any:
     return read_content(path).value
 
 
-def read_content(path: str | Path) -> Content:
+def read_content(path: str | Path) -> CheckpointContent:
     """Read a PyTorch (zip or legacy), plain pickle or safetensors file.
 
     Foreign objects become inert stubs. All tensors end on the CPU, whatever device they were saved on.
@@ -64,12 +64,12 @@ def read_content(path: str | Path) -> Content:
         raise WeightsError(f"{path}: this is {kind.text}, not a checkpoint; {kind.remedy}")
     try:
         if kind.name == "safetensors":
-            return Content(read_safetensors(path), kind, ())
+            return CheckpointContent(read_safetensors(path), kind, ())
         read = {"torch_zip": _read_zip, "torch_legacy": _read_legacy, "pickle": _read_pickle}[kind.name]
         value, foreign = read(path)
         if foreign:
             log.info("%s: %d foreign globals left unread (%s)", path.name, len(foreign), printable(foreign[:5]))
-        return Content(_plain(value), kind, tuple(foreign))
+        return CheckpointContent(_plain(value), kind, tuple(foreign))
     except WeightsError as error:
         raise WeightsError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
     except Exception as error:  # a broken or hostile file can raise anything; none of it may look like our own fault

@@ -53,12 +53,6 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def read_metadata(path: Path) -> dict[str, str]:
-    """The string metadata of a safetensors file."""
-    found = _header(path)[0].get("__metadata__", {})
-    return {str(key): str(value) for key, value in found.items()} if isinstance(found, dict) else {}
-
-
 def _header(path: Path) -> tuple[dict[str, Any], int]:
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
