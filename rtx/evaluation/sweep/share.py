@@ -1,98 +1,57 @@
-"""The processes of one torch.distributed job, and the device of each.
+"""The ranks of one torch.distributed job, and the device of each.
 
 Ranks share the cells of a sweep as any other processes do, by claims in the output folder, see
-`rtx.evaluation.sweep.claims`. Only to replace what lies there (`--overwrite`) must rank 0 come first; the others then
-wait through the key-value store of the job. A collective would have to be entered by all within its time limit.
+`rtx.evaluation.sweep.claims`. Only to replace what lies there (`--overwrite`) must rank 0 come first.
 """
 
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from rtx.errors import BadValue, RunConflict
 
-OPENING_SECONDS = 1800.0
-_SWEEPS = 0
 
-
+@dataclass(frozen=True)
 class Share:
-    """A single process, or one of several that know nothing of each other."""
+    """A single process, or one of a torch.distributed job.
 
-    rank = 0
-
-    def once(self, name: str, action: Callable[[], None]) -> None:
-        """Let rank 0 do something; the others return when it is done."""
-        action()
-
-
-class StoreShare(Share):
-    """Ranks of one torch.distributed job.
-
-    Args:
-        store: the job's key-value store.
-        rank: this process.
-        name: distinguishes sweeps that use one store; the same on every rank.
-        poll: seconds between looks.
-        patience: seconds to wait for rank 0 in `once`.
+    Attributes:
+        rank: of this process.
     """
 
-    def __init__(
-        self, store: Any, rank: int, *, name: str, poll: float = 0.2, patience: float = OPENING_SECONDS
-    ) -> None:
-        self.store = store
-        self.rank = rank
-        self.name = name
-        self.poll = poll
-        self.patience = patience
+    rank: int = 0
 
-    def once(self, name: str, action: Callable[[], None]) -> None:
-        """Let rank 0 do something; the others return when it is done.
+    def first(self, action: Callable[[], None]) -> None:
+        """Let rank 0 do something; the others return when it is done. All ranks must call it.
 
         Raises:
-            RunConflict: rank 0 failed, or did not come.
+            RunConflict: rank 0 failed.
         """
-        done, failed = f"{self.name}/{name}/done", f"{self.name}/{name}/failed"
-        if self.rank == 0:
-            try:
+        from mmengine.dist import barrier, broadcast_object_list
+
+        barrier()  # nothing changes before all have decided that they want it
+        fault: list[str | None] = ["stopped"]
+        try:
+            if self.rank == 0:
                 action()
-            except BaseException:
-                self.store.add(failed, 1)
-                raise
-            self.store.add(done, 1)
-            return
-        started = time.monotonic()
-        while True:
-            try:
-                if self.store.add(done, 0):
-                    return
-                if self.store.add(failed, 0):
-                    raise RunConflict("rank 0 could not make the output folder ready, see its message")
-            except RuntimeError as error:
-                raise RunConflict(
-                    f"rank 0 is gone before the output folder was ready ({error}); start again"
-                ) from error
-            if time.monotonic() - started > self.patience:
-                raise RunConflict(
-                    f"rank 0 has not made the output folder ready within {self.patience:g} s; it hangs or is gone: "
-                    "start again"
-                )
-            time.sleep(self.poll)
+                fault = [None]
+        except BaseException as error:
+            fault = [str(error)]
+            raise
+        finally:
+            broadcast_object_list(fault)
+        if fault[0] is not None:
+            raise RunConflict(f"rank 0 could not make the output folder ready: {fault[0]}")
 
 
 def default_share() -> Share:
     """The share of the running torch.distributed job, or of a single process where none is initialised."""
-    import torch.distributed as dist
+    from mmengine.dist import get_rank
 
-    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
-        return Share()
-    # All ranks run the same sweeps in the same order, so a counter names them alike.
-    global _SWEEPS
-    _SWEEPS += 1
-    store = dist.distributed_c10d._get_default_store()
-    return StoreShare(store, dist.get_rank(), name=f"rtx/sweep{_SWEEPS}")
+    return Share(get_rank())
 
 
 def default_device(local_rank: int = 0, *, environ: Mapping[str, str] | None = None) -> str:

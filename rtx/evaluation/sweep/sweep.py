@@ -77,11 +77,11 @@ def run(
     batches = plan_batches(job)
     CellFolder(job.out, job.card, overwrite=overwrite)  # a conflict shows before anything is written
     if overwrite and share.rank != 0:
-        share.once("opened", lambda: None)
+        share.first(lambda: None)
     with claims or Claims(job.out) as claims:
         sweep = _OneSweep(job, tuple(conditions), claims, on_event or (lambda event: None), on_cell)
         if overwrite and share.rank == 0:
-            share.once("opened", lambda: sweep.open(overwrite=True))
+            share.first(lambda: sweep.open(overwrite=True))
         else:
             sweep.open()
         cells = sweep.finish(batches, passes)

@@ -18,9 +18,8 @@ from tests.evaluation.stand_in import PixelDetector, coco_config
 
 share.start(sys.argv[1])
 root, out = map(Path, sys.argv[2:])
-summary = evaluate(
-    PixelDetector(), coco_config(root), out, corruptions=["frost", "fog"], severities=[1, 2, 3], workers=1
-)
+options = dict(corruptions=["frost", "fog"], severities=[1, 2, 3], workers=1, overwrite=None)
+summary = evaluate(PixelDetector(), coco_config(root), out, **options)
 print("DONE", share.default_share().rank, len(summary["cells"]))
 """
 PROJECT = Path(__file__).resolve().parents[3]
@@ -37,8 +36,10 @@ def start(tmp_path: Path, command: list[str], *arguments: str) -> str:
     return done.stdout
 
 
-def test_two_processes_write_the_cells_of_one(made_coco: Path, tmp_path: Path) -> None:
+def test_two_processes_write_the_cells_of_one_and_replace_what_was_there(made_coco: Path, tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
+    two.mkdir()
+    (two / "protocol.json").write_text('{"seed": 7}')
     start(tmp_path, [sys.executable], "none", str(made_coco), str(one))
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     text = start(tmp_path, torchrun, "pytorch", str(made_coco), str(two))

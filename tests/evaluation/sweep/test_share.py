@@ -2,55 +2,35 @@
 
 from __future__ import annotations
 
-import threading
-from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from rtx.errors import BadValue, RunConflict
-from rtx.evaluation.sweep.share import StoreShare, default_device, start
+from rtx.evaluation.sweep.share import Share, default_device, start
 
 
-def _store() -> Any:
-    import torch.distributed as dist
+def test_what_fails_on_rank_0_is_raised_there_as_it_is_and_named_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[Any] = []
 
-    store = dist.HashStore()
-    store.set_timeout(timedelta(seconds=20))
-    return store
+    def broadcast(fault: list[Any]) -> None:
+        sent[:] = sent or fault  # what rank 0 sends is what the others receive
+        fault[:] = sent
 
-
-def test_what_rank_0_does_is_done_once_and_before_the_others_go_on() -> None:
-    store = _store()
-    order: list[str] = []
-
-    def work(rank: int) -> None:
-        StoreShare(store, rank, name="s", poll=0.01).once("open", lambda: order.append("opened"))
-        order.append("on")
-
-    threads = [threading.Thread(target=work, args=(rank,)) for rank in (2, 1, 0)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=30)
-    assert order == ["opened", "on", "on", "on"]
-
-
-def test_what_fails_on_rank_0_fails_everywhere() -> None:
-    store = _store()
+    monkeypatch.setattr("mmengine.dist.broadcast_object_list", broadcast)
 
     def fail() -> None:
-        raise BadValue("no")
+        raise BadValue("no room")
 
-    with pytest.raises(BadValue):
-        StoreShare(store, 0, name="s").once("open", fail)
-    with pytest.raises(RunConflict, match="rank 0"):
-        StoreShare(store, 1, name="s").once("open", fail)
-
-
-def test_a_rank_0_that_never_comes_is_not_waited_for_without_end() -> None:
-    with pytest.raises(RunConflict, match=r"rank 0 has not .* 0\.1 s"):
-        StoreShare(_store(), 1, name="s", poll=0.01, patience=0.1).once("open", lambda: None)
+    with pytest.raises(BadValue, match=r"^no room$"):
+        Share(0).first(fail)
+    with pytest.raises(RunConflict, match=r"rank 0 could not .*: no room"):
+        Share(1).first(fail)
+    sent.clear()
+    done: list[int] = []
+    for rank in (0, 1):
+        Share(rank).first(lambda rank=rank: done.append(rank))  # type: ignore[misc]
+    assert done == [0]
 
 
 @pytest.mark.parametrize(

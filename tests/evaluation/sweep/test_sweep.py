@@ -7,7 +7,6 @@ import math
 import multiprocessing
 import shutil
 import threading
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from PIL import Image
 
 from rtx.errors import BadValue, DataError, RunConflict
 from rtx.evaluation.evaluate import evaluate as evaluate_model
-from rtx.evaluation.sweep.share import StoreShare
+from rtx.evaluation.sweep.share import Share
 from rtx.types import CLEAN, Condition
 from tests.evaluation.stand_in import PixelDetector, coco_config
 
@@ -67,17 +66,14 @@ def test_the_order_of_corruptions_changes_nothing(made_coco: Path, tmp_path: Pat
 
 
 def test_two_ranks_give_the_cells_of_one(made_coco: Path, tmp_path: Path, first: tuple[Path, Any]) -> None:
-    import torch.distributed as dist
-
-    store = dist.HashStore()
-    store.set_timeout(timedelta(seconds=60))
     seen: list[list[str]] = [[], []]
     summaries: list[dict[str, Any]] = []
 
     def rank(number: int) -> None:
-        share = StoreShare(store, number, name="t", poll=0.01)
         note = seen[number].append
-        summaries.append(evaluate(made_coco, tmp_path, share=share, on_cell=lambda cell, *_: note(cell.condition.key)))
+        summaries.append(
+            evaluate(made_coco, tmp_path, share=Share(number), on_cell=lambda cell, *_: note(cell.condition.key))
+        )
 
     threads = [threading.Thread(target=rank, args=(n,)) for n in range(2)]
     for thread in threads:
