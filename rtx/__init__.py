@@ -16,7 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rtx.evaluation.models.adapter_config import evaluate
+    from rtx.evaluation.evaluate import evaluate
     from rtx.evaluation.models.adapters import Classifier, Detector, Segmenter
     from rtx.sources.load import load_source
 
@@ -27,7 +27,7 @@ _HOMES = {
     "Classifier": "rtx.evaluation.models.adapters",
     "Detector": "rtx.evaluation.models.adapters",
     "Segmenter": "rtx.evaluation.models.adapters",
-    "evaluate": "rtx.evaluation.models.adapter_config",
+    "evaluate": "rtx.evaluation.evaluate",
     "load_source": "rtx.sources.load",
 }
 
