@@ -80,7 +80,7 @@ def kept_arguments(backbone: Mapping[str, Any], spec: BackboneSpec) -> dict[str,
         >>> kept_arguments({"type": "SourceResNet", "depth": 50, "norm_cfg": {}, "with_cp": True}, spec_of("swin_t"))
         {'with_cp': True}
     """
-    foreign = frozenset().union(*_OWN_ARGUMENTS.values()) - _OWN_ARGUMENTS.get(str(spec.config["type"]), frozenset())
+    foreign = frozenset().union(*_OWN_ARGUMENTS.values()) - _OWN_ARGUMENTS[str(spec.config["type"])]
     return {key: value for key, value in backbone.items() if key not in ARCH_ARGUMENTS | foreign | {"type"}}
 
 

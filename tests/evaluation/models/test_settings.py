@@ -15,13 +15,36 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("mmdet")
 
+from torch import nn  # noqa: E402
 
 from rtx.errors import RunConflict  # noqa: E402
 from rtx.evaluation.models.adapter_config import evaluate  # noqa: E402
 from rtx.evaluation.models.adapters import Detector  # noqa: E402
 from rtx.evaluation.models.settings import settings_sha256  # noqa: E402
-from tests.evaluation.models.net_with_settings import Net  # noqa: E402
 from tests.evaluation.stand_in import CLASSES  # noqa: E402
+
+
+class Coder:
+    """A helper that is no module, as torchvision's box coder."""
+
+    def __init__(self, weight: float) -> None:
+        self.weights = (weight, 1.0)
+        self.owner = self
+
+
+class Net(nn.Module):
+    def __init__(self, **options: Any) -> None:
+        super().__init__()
+        self.w = nn.Parameter(torch.zeros(1))
+        self.inner = nn.ModuleDict({"head": nn.Identity()})
+        self.coder = Coder(options.pop("coder", 10.0))
+        self._hidden = options.pop("hidden", 1)
+        self.where = options.pop("where", "cuda:0")
+        self.inner["head"].options = {"thr": 0.5, "sides": [800], "names": {"a", "b"}, "mean": torch.ones(2), **options}
+
+    def forward(self, images: Any) -> Any:
+        return [dict(boxes=[], scores=[], labels=[]) for _ in images]
+
 
 CHANGES: list[dict[str, Any]] = [
     dict(thr=0.7),
@@ -61,10 +84,7 @@ def test_what_changes_no_answer_or_is_hashed_elsewhere_does_not_count(touch: Cal
 
 
 def test_every_process_finds_the_same() -> None:
-    code = (
-        "import torch; from rtx.evaluation.models.settings import settings_sha256; "
-        "from tests.evaluation.models.net_with_settings import Net; print(settings_sha256(Net(act=torch.relu)))"
-    )
+    code = "from tests.evaluation.models.test_settings import *; print(settings_sha256(Net(act=torch.relu)))"
     found = {
         subprocess.run(
             [sys.executable, "-W", "ignore", "-c", code],
