@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rtx.evaluation.evaluate import evaluate_corruptions
+from rtx.evaluation.evaluate import evaluate as evaluate_model
 from rtx.evaluation.sweep.events import CellStarted, Event
 from tests.evaluation.stand_in import PixelDetector, coco_config
 
@@ -16,7 +16,7 @@ KEYS = ["clean", "gaussian_noise_2", "fog_2"]
 
 
 def evaluate(root: Path, out: Path, model: PixelDetector | None = None, **options: Any) -> dict[str, Any]:
-    return evaluate_corruptions(coco_config(root), model or PixelDetector(), out, **{**FEW, "resamples": 20, **options})
+    return evaluate_model(model or PixelDetector(), coco_config(root), out, **{**FEW, "resamples": 20, **options})
 
 
 class Watch:
