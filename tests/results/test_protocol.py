@@ -19,7 +19,7 @@ from rtx.evaluation.pixels.stored import Stored
 from rtx.evaluation.pixels.stored_files import find_stored
 from rtx.results.protocol import CONTEXT, FIELDS, MODEL, PIXELS, differing, protocol_key, same_pixels
 from rtx.results.published_files import import_file
-from tests.evaluation.pixels.test_stored import make_stored, shade_model
+from tests.evaluation.pixels.stored_world import make_stored, shade_model
 from tests.evaluation.stand_in import CLASSES, PixelDetector, coco_config
 
 SWEPT: dict[str, Any] = {"corruption_engine": "rtx", "corruption_seed": 0, "data_sha256": "x", "metric": {}}

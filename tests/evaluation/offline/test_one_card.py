@@ -23,7 +23,7 @@ from rtx.evaluation.models.adapters import Detector, Segmenter  # noqa: E402
 from rtx.results.evaluation import Evaluation  # noqa: E402
 from rtx.results.predictions import read_detections  # noqa: E402
 from tests.evaluation.class_folders import class_config, make_folders, train  # noqa: E402
-from tests.evaluation.models.test_adapters import by_colour, nearest_colour  # noqa: E402
+from tests.evaluation.models.plain_functions import by_colour, nearest_colour  # noqa: E402
 from tests.evaluation.stand_in import PixelDetector, coco_config  # noqa: E402
 from tests.makers import ADE_NAMES, VOC_NAMES, make_ade, make_coco, make_voc  # noqa: E402
 
