@@ -82,7 +82,7 @@ def test_a_read_only_installation_is_cached_in_the_users_folder_or_not_at_all(
     copied_package: Path, tmp_path: Path
 ) -> None:
     # A file where the folder should be stands for a folder that cannot be written; it also works for root.
-    (copied_package / "rtx" / "corruptions" / "__pycache__").write_text("")
+    (copied_package / "rtx" / "corruptions" / "arithmetic" / "__pycache__").write_text("")
     home = tmp_path / "home"
     home.mkdir()
     environment = {"HOME": str(home), "XDG_CACHE_HOME": str(home / "cache")}

@@ -26,7 +26,7 @@ def test_frost_is_scaled_to_images_larger_than_its_textures(shape: tuple[int, in
         width, height = scaled_size(texture, *shape, None)
         assert height > shape[0] and width > shape[1]
         last = FrostField(texture, height - shape[0] - 1, width - shape[1] - 1)
-        assert kernel.apply(image, kernel.levels[2], last, False).shape == image.shape
+        assert kernel.apply(image, kernel.levels[2], last).shape == image.shape
 
 
 def frost_over(seed: int = 0) -> None:
