@@ -15,6 +15,7 @@ README = HERE / "README.md"
 # The lower bounds are what the code needs, the upper ones what is known to break. The OpenMMLab packages ask for OpenCV
 # by both of its names; tools/install.sh sees to it that the headless files are the ones there.
 CORE = [
+    "filelock>=4.1",
     "jinja2>=3.1",
     "matplotlib>=3.7",
     "numba>=0.59",

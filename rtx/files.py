@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import tempfile
-import uuid
-from contextlib import suppress
 from pathlib import Path
 
 from rtx.errors import OutputError
@@ -51,54 +48,6 @@ def write_atomic(path: Path, text: str) -> None:
         OutputError: it cannot be written; the old file, if any, is still there.
     """
     write_whole(path, text.encode("utf-8"))
-
-
-def create_new(path: Path, content: bytes) -> bool:
-    """Make a file whole, unless it is there already; of all processes that try, one makes it.
-
-    Returns:
-        Whether this call made it.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
-    temporary = path.with_name(f".{uuid.uuid4().hex}")
-    for attempt in range(5):
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_bytes(content)
-            return _link(temporary, path, content)
-        except FileNotFoundError as error:  # somebody removed the folder in between
-            if attempt == 4:
-                raise cannot_write(path, error) from error
-        except OSError as error:
-            raise cannot_write(path, error) from error
-        finally:
-            with suppress(OSError):
-                temporary.unlink()
-    return False
-
-
-def _link(temporary: Path, path: Path, content: bytes) -> bool:
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        return False
-    except OSError as error:
-        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS):
-            raise
-        return _create_plainly(path, content)  # a file system without hard links
-    return True
-
-
-def _create_plainly(path: Path, content: bytes) -> bool:
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-    except FileExistsError:
-        return False
-    with os.fdopen(handle, "wb") as stream:
-        stream.write(content)
-    return True
 
 
 def cannot_write(path: Path, error: OSError) -> OutputError:

@@ -6,6 +6,7 @@ import argparse
 import logging
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ HELP = "score a trained model on clean and corrupted images (P, mPC, rPC)"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    from rtx.cli.options import add_config_arguments, add_protocol_arguments
+    from rtx.cli.options import SHARD_HELP, add_config_arguments, add_protocol_arguments
 
     parser.add_argument("config", help="config file, or the folder of a training run")
     parser.add_argument("checkpoint", nargs="?", help="checkpoint file; with a run folder, its last one when left out")
@@ -29,16 +30,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--overwrite", action="store_true", help="evaluate again, and replace what another run left in --out"
     )
+    parser.add_argument("--shard", metavar="I/N", help=SHARD_HELP)
     add_config_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate and print the table."""
-    from rtx.cli.options import protocol_of
+    from rtx.cli.options import protocol_of, shard_of
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     protocol = protocol_of(args)  # a wrong name fails before anything is loaded
-    sweep = Sweep(protocol.conditions(), overwrite=args.overwrite)
+    sweep = Sweep(protocol.conditions(), overwrite=args.overwrite, shard=shard_of(args))
     return sweep.run(lambda: _run(args, protocol, sweep))
 
 
@@ -67,10 +69,11 @@ def _run(args: argparse.Namespace, protocol: Protocol, sweep: Sweep) -> int:
         from rtx.evaluation.evaluate import prepare
 
         job = prepare(model, cfg, sweep.out, protocol, checkpoint=checkpoint, labels=labels)
+        job = replace(job, conditions=share.part(job.conditions, sweep.shard))
         print(forecast(job, overwrite=args.overwrite))
         return 0
     summary = sweep.evaluate(model, cfg, protocol, checkpoint=checkpoint, labels=labels)
-    if sweep.rank == 0:
+    if sweep.rank == 0 and sweep.is_over(summary):
         show_result(sweep.out, summary, print)
     return 0
 

@@ -28,7 +28,7 @@ OPTIONS = tuple("corruptions severities limit seed batch_size workers amp keep_p
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    from rtx.cli.options import add_launcher_arguments, add_protocol_arguments
+    from rtx.cli.options import SHARD_HELP, add_launcher_arguments, add_protocol_arguments
 
     parser.add_argument("root", metavar="ROOT", help="holds <corruption>/<severity>/<class>/<image>")
     parser.add_argument("--clean", metavar="DIR", help="class folders of the clean images, for P, rPC and relative mCE")
@@ -48,18 +48,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ...; default: a GPU where there is one")
     parser.add_argument("--overwrite", action="store_true", help="evaluate again, and replace what --out holds")
     parser.add_argument("--source", metavar="NAME|ARCH:FILE", help="a published classifier of `rtx weights`")
+    parser.add_argument("--shard", metavar="I/N", help=SHARD_HELP)
     add_launcher_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate, and print the errors."""
-    from rtx.cli.options import protocol_of
+    from rtx.cli.options import protocol_of, shard_of
 
     if bool(args.config) == bool(args.source) or bool(args.config) != bool(args.checkpoint):
         raise BadValue("name the classifier: --source NAME, or --config FILE and --checkpoint FILE")
     protocol = protocol_of(args)  # a wrong name fails before anything is loaded
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    sweep = Sweep(overwrite=args.overwrite)
+    sweep = Sweep(overwrite=args.overwrite, shard=shard_of(args))
     return sweep.run(lambda: _run(args, protocol, sweep))
 
 
@@ -90,7 +91,7 @@ def _run(args: argparse.Namespace, protocol: Protocol, sweep: Sweep) -> int:
     labels = {"run": args.source if checkpoint is None else checkpoint.parent.name}
     sweep.out, sweep.rank = Path(args.out), get_rank()
     summary = sweep.evaluate(model, data, protocol, pixels=pixels, checkpoint=checkpoint, labels=labels)
-    if sweep.rank == 0:
+    if sweep.rank == 0 and sweep.is_over(summary):
         print(table(summary))
         out = sweep.out
         print(f"errors: {out / 'imagenet_c.json'}   summary: {out / 'summary.json'}   cells: {out / 'cells.csv'}")

@@ -135,7 +135,7 @@ class Display:
             text = f"{event.cell.condition.key:<22} {self.score(event)}  {', '.join(words)}{flags}"
             print(f"cell {ready}/{total}  {text}", file=self.stream, flush=True)
         elif isinstance(event, Waiting) and self._seldom(WAITING_SECONDS):
-            print(f"waiting for {named(event.conditions)}, which other processes hold", file=self.stream, flush=True)
+            print(f"waiting for {named(event.conditions)} of other processes", file=self.stream, flush=True)
 
     def _draw(self, event: Event) -> None:
         """Draw the line anew, ten times a second at most while images pass."""

@@ -38,7 +38,7 @@ COMMANDS: dict[str, Command] = {
         "rtx.cli.corrupt_eval",
         ("corrupt-eval",),
     ),
-    "status": Command("how far evaluations are, who works on them, what finishes them", "rtx.cli.status"),
+    "status": Command("how far evaluations are, and what finishes them", "rtx.cli.status"),
     "score": Command("P, mPC, rPC of predictions made elsewhere (COCO results, label maps)", "rtx.cli.score"),
     "imagenet_c": Command(
         "error, mCE, rPC of a classifier on ImageNet-C-style folders", "rtx.cli.imagenet_c", ("imagenet-c",)

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from mmengine.config import Config
 
 
+SHARD_HELP = "evaluate part I of N of the cells, I from 1; a task of a Slurm array takes its own"
+
+
 def add_protocol_arguments(parser: argparse.ArgumentParser, names: Sequence[str] = (), **defaults: Any) -> None:
     """Declare a flag for each option of an evaluation.
 
@@ -44,6 +47,33 @@ def protocol_of(args: argparse.Namespace) -> Protocol:
         UnknownName, BadValue: see `Protocol`.
     """
     return Protocol(**{option.name: getattr(args, option.name) for option in fields(Protocol) if option.name in args})
+
+
+def shard_of(args: argparse.Namespace, environ: Mapping[str, str] | None = None) -> tuple[int, int] | None:
+    """The part of the cells that `--shard I/N` asks for, else the task's own in a Slurm array; None for all of them.
+
+    Args:
+        args: the arguments; with a launcher, an array is not looked at.
+        environ: where Slurm says which task this is; this process's environment when None.
+
+    Raises:
+        BadValue: no such shard, or the array's numbers are not evenly spaced.
+    """
+    environ = os.environ if environ is None else environ
+    if args.shard is not None:
+        words = args.shard.split("/")
+        if len(words) != 2 or not all(word.isdecimal() for word in words) or not 1 <= int(words[0]) <= int(words[1]):
+            raise BadValue(f"--shard {args.shard}: must be I/N, from 1/N to N/N, e.g. 1/4")
+        return int(words[0]), int(words[1])
+    names = ("TASK_ID", "TASK_MIN", "TASK_COUNT")
+    if args.launcher != "none" or any(f"SLURM_ARRAY_{name}" not in environ for name in names):
+        return None
+    task, least, count = (int(environ[f"SLURM_ARRAY_{name}"]) for name in names)
+    place, rest = divmod(task - least, int(environ.get("SLURM_ARRAY_TASK_STEP", 1)))
+    if rest or not place < count:
+        raise BadValue(f"task {task} of a Slurm array of {count} with gaps: give --shard I/N (1/1 for all cells)")
+    log.info("task %d of a Slurm array: --shard %d/%d (give --shard 1/1 for all cells)", task, place + 1, count)
+    return place + 1, count
 
 
 def add_launcher_arguments(parser: argparse.ArgumentParser) -> None:

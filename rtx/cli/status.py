@@ -1,4 +1,4 @@
-"""`rtx status RUN [RUN ...]`: how far evaluations are, who works on what, and the command that finishes them.
+"""`rtx status RUN [RUN ...]`: how far evaluations are, and the command that finishes them.
 
 Reads the folder only, so it works while the evaluation runs and from any machine that sees the folder. RUN is an
 evaluation folder, a run folder, or a folder of either. Exit status: 0 where everything that was asked for is there,
@@ -52,7 +52,6 @@ def as_json(state: Any) -> dict[str, Any]:
         "missing": [c.key for c in state.missing],
         "damaged": {c.key: reason for c, reason in state.damaged.items()},
         "without_evidence": [c.key for c in state.without_evidence],
-        "held": {c.key: {"host": h.host, "pid": h.pid, "state": h.state} for c, h in state.held.items()},
         "n_images": state.card.get("n_images"),
         "cell_seconds": state.cell_seconds,
         "images_per_second": state.images_per_second,
@@ -82,7 +81,7 @@ def as_text(state: Any) -> str:
         lines.append(f"  damaged   {condition.key}: {reason}")
     if state.without_evidence:
         lines.append(f"  evidence  none beside {_keys(state.without_evidence)}: no intervals")
-    lines += _work_lines(state, STALLED_SECONDS)
+    lines += _pace_lines(state, STALLED_SECONDS) if state.missing else []
     line = protocol_line(state.card, state.key).replace("`", "")
     lines.append(f"  protocol  {state.card.get('n_images')} images. {line}")
     if not state.complete:
@@ -95,22 +94,13 @@ def as_text(state: Any) -> str:
     return "\n".join("".join(c if c.isprintable() else "\ufffd" for c in line) for line in lines)
 
 
-def _work_lines(state: Any, stalled: float) -> list[str]:
+def _pace_lines(state: Any, stalled: float) -> list[str]:
     lines = []
-    note = {"alive": "", "unknown": ", on another machine", "dead": ", which is gone: the cell is free"}
-    for condition, holder in list(state.held.items())[:_SHOWN]:
-        lines.append(f"  at work   {condition.key}: process {holder.pid} on {holder.host}{note[holder.state]}")
-    if len(state.held) > _SHOWN:
-        lines.append(f"  at work   ... and {len(state.held) - _SHOWN} more")
-    if not state.missing:
-        return lines
     each, left, pace = state.cell_seconds, state.seconds_left, state.images_per_second
     if each is None:
         lines.append("  pace      not known before the first cell is there")
     else:
-        by = len({(holder.host, holder.pid) for holder in state.workers.values()})
-        who = f"{by} at work" if by else "nobody at work, with one process"
-        lines.append(f"  pace      {duration(each)} a cell, {pace:.1f} img/s a process; {duration(left)} left ({who})")
+        lines.append(f"  pace      {duration(each)} a cell, {pace:.1f} img/s; {duration(left)} left with one process")
     if state.newest is not None and state.newest > max(stalled, 3 * (each or 0.0)):
         lines.append(f"  last      cell written {duration(state.newest)} ago")
     return lines

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +27,15 @@ class Sweep:
         rank: of this process; the first one speaks.
         begun: cells are being evaluated.
         overwrite: the command was told to.
+        shard: the part of the cells that this process evaluates; None for all.
         typed: the words of the command.
     """
 
-    def __init__(self, conditions: Sequence[Condition] = (), *, overwrite: bool = False) -> None:
+    def __init__(
+        self, conditions: Sequence[Condition] = (), *, overwrite: bool = False, shard: tuple[int, int] | None = None
+    ) -> None:
         self.conditions = tuple(conditions)
-        self.overwrite = overwrite
+        self.overwrite, self.shard = overwrite, shard
         self.rank = 0
         self.out: Path | None = None
         self.begun = False
@@ -58,8 +61,15 @@ class Sweep:
                 self.note(event)
                 shown(event)
 
-            options |= {"overwrite": self.overwrite, "on_event": on_event}
+            options |= {"overwrite": self.overwrite, "shard": self.shard, "on_event": on_event}
             return evaluate(model, data, self.out, protocol, **options)
+
+    def is_over(self, summary: Mapping[str, Any]) -> bool:
+        """Whether all cells are there; says so where other shards still have some to do."""
+        there = sum(condition.key in summary["cells"] for condition in self.conditions)
+        if there < len(self.conditions):
+            print(f"{self.out}: {there} of {len(self.conditions)} cells are there; the rest is other shards' work")
+        return there == len(self.conditions)
 
     def run(self, work: Callable[[], int]) -> int:
         """Do the work, and say how to go on where it does not come to its end.

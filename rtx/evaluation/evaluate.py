@@ -22,10 +22,13 @@ from rtx.evaluation.protocol import Protocol
 from rtx.evaluation.scorers.build import build_scorer
 from rtx.evaluation.sweep.batches import loaders
 from rtx.evaluation.sweep.events import OnEvent
+from rtx.evaluation.sweep.locks import Shard
 from rtx.evaluation.sweep.share import Share, default_share
 from rtx.evaluation.sweep.sweep import Job, OnCell, run
 from rtx.results.cell import Cell
+from rtx.results.evaluation import Evaluation
 from rtx.results.folder import CellFolder
+from rtx.results.summary import build_summary
 from rtx.types import Condition
 
 
@@ -42,6 +45,7 @@ def evaluate(
     labels: Mapping[str, Any] | None = None,
     overwrite: bool | None = False,
     share: Share | None = None,
+    shard: Shard | None = None,
     on_cell: OnCell | None = None,
     on_event: OnEvent | None = None,
     **options: Any,
@@ -64,13 +68,15 @@ def evaluate(
             of the data's folder; no part of the protocol's key.
         overwrite: evaluate everything again, even in a folder of another run; None to do so in such a folder alone.
         share: how ranks share the cells; the running torch.distributed job when None.
+        shard: (i, n): evaluate part i of n, counted from 1, and leave the others to other processes.
         on_cell: called after each cell with (cell, number done here, number to do in all).
         on_event: called with what happens, see `rtx.evaluation.sweep.events`.
         options: fields of `Protocol` (corruptions, severities, limit, batch_size, workers ...), instead of those of
             `protocol`.
 
     Returns:
-        The summary, as in `summary.json`; with stored pixels, ImageNet-C's errors under `imagenet_c`.
+        The summary, as in `summary.json`; with stored pixels, ImageNet-C's errors under `imagenet_c`. A shard that ends
+        while cells of others are missing gives a summary of what is there, and writes none.
 
     Raises:
         RtxError: options, data or predictions that do not fit; the message names value, place and remedy.
@@ -96,8 +102,17 @@ def evaluate(
         summary.update(complete(job, cells, rank=share.rank, resamples=protocol.resamples))
         summary.update(pixels.finish(summary, job.out))
 
-    run(job, job.conditions, overwrite=overwrite, share=share, on_cell=on_cell, on_event=on_event, complete=finish)
-    return summary
+    cells = run(
+        job,
+        job.conditions,
+        overwrite=overwrite,
+        share=share,
+        shard=shard,
+        on_cell=on_cell,
+        on_event=on_event,
+        complete=finish,
+    )
+    return summary or build_summary(Evaluation(job.out, job.card, cells), job.scorer.headline)
 
 
 def prepare(

@@ -127,15 +127,12 @@ class Evaluation:
         return set(conditions) <= set(self.cells) and content.get("made_from") == self.made_from(content, conditions)
 
 
-def sound_cells(
-    folder: CellFolder, conditions: Iterable[Condition], *, with_evidence: bool = True, aside: bool = True
-) -> dict[Condition, Cell]:
+def sound_cells(folder: CellFolder, conditions: Iterable[Condition], *, aside: bool = True) -> dict[Condition, Cell]:
     """The cells that are there and whole; others are renamed to `<name>.damaged`, with their evidence.
 
     Args:
         folder: the output folder.
         conditions: which cells.
-        with_evidence: look into the evidence files too.
         aside: rename what is damaged, so that it is evaluated again; else it is only left out.
 
     Raises:
@@ -146,7 +143,7 @@ def sound_cells(
         beside = evidence_path(folder.root, condition)
         try:
             found = folder.read([condition])
-            if found and with_evidence:
+            if found:
                 load(beside, key=folder.key)
             cells.update(found)
         except BadValue as error:

@@ -10,7 +10,7 @@
     by_class.json                scores by class                                   rtx.results.by_class
     imagenet_c.json              errors of a classifier on stored images           rtx.evaluation.pixels.stored
     command.json                 who asked for which cells                         rtx.results.command
-    claims/                      which process works on which cell                 rtx.evaluation.sweep.claims
+    .*.lock                      held by the process that evaluates                rtx.evaluation.sweep.locks
 
 A file that is computed from cells states what it was made from, and counts only beside those cells: see
 `rtx.results.evaluation`.
@@ -42,9 +42,7 @@ CONFIDENCE, RESAMPLED = "confidence.json", "resamples.npz"
 BY_CLASS = "by_class.json"
 IMAGENET_C = "imagenet_c.json"
 COMMAND = "command.json"
-CELLS, PREDICTIONS, EXAMPLES, CLAIMS = "cells", "predictions", "examples", "claims"
-ALIVE = "alive"
-"""Inside `claims/`."""
+CELLS, PREDICTIONS, EXAMPLES = "cells", "predictions", "examples"
 INDEX = "index.json"
 """Inside `examples/`."""
 INSIDE_RUN = "corruption_eval"
@@ -261,9 +259,6 @@ def remove_halves(root: Path) -> None:
         for ending in ("json", "npz", "zip", "md", "csv"):
             for path in part.glob(f".*.{ending}.*"):
                 path.unlink(missing_ok=True)
-    for part in (root / CLAIMS, root / CLAIMS / ALIVE):
-        for path in part.glob(".*"):
-            path.unlink(missing_ok=True)
 
 
 def _remove(folder: Path, files: Iterable[Path]) -> None:

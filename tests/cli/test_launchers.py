@@ -1,4 +1,4 @@
-"""The command as launchers start it: two processes under torchrun and Slurm, and one of them killed midway."""
+"""The command as launchers start it: two ranks of torchrun, one of them killed midway, and two tasks of an array."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from rtx.cli import main as cli
-from rtx.evaluation.sweep.claims import holders
 from tests.cli.sweep_world import PROJECT, environment, write_world
 from tests.evaluation.worlds import table
 
@@ -54,6 +53,10 @@ def begin(command: list[str], **environ: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, env=environment(**environ), text=True, **pipes)
 
 
+def children(pid: int) -> set[int]:
+    return {int(p) for task in Path(f"/proc/{pid}/task").iterdir() for p in (task / "children").read_text().split()}
+
+
 def test_a_rank_that_is_killed_under_torchrun_costs_its_job_the_cells_in_flight(
     made_coco: Path, tmp_path: Path, whole: dict[str, object]
 ) -> None:
@@ -62,7 +65,7 @@ def test_a_rank_that_is_killed_under_torchrun_costs_its_job_the_cells_in_flight(
     job = begin(command, MADE_MODEL_DELAY="0.5")  # both have begun long before one is through
     deadline = time.monotonic() + 300
     while True:
-        ranks = {holder.pid for holder in holders(out).values()}
+        ranks = children(job.pid)
         if len(ranks) == 2 and len(list((out / "cells").glob("*.json"))) >= 2:
             break
         assert job.poll() is None and time.monotonic() < deadline
@@ -79,26 +82,22 @@ def test_a_rank_that_is_killed_under_torchrun_costs_its_job_the_cells_in_flight(
     assert files(out) == whole
     assert all((out / "cells" / name).read_bytes() == content for name, content in before.items()), "timing included"
     assert sorted(lines(said)) == sorted(set(json.loads(whole["summary.json"])["cells"]) - {n[:-5] for n in before})
-    assert not (out / "claims").exists()
+    assert not list(out.glob(".*"))
 
 
-@pytest.mark.parametrize(
-    "tasks",
-    [
-        [{"SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": str(n), "SLURM_PROCID": "0"} for n in range(2)],
-        [{"SLURM_STEP_ID": "0", "SLURM_PROCID": str(n), "SLURM_LOCALID": str(n)} for n in range(2)],
-    ],
-    ids=["array", "srun"],
-)
-def test_tasks_of_slurm_share_the_folder_without_a_launcher(
-    made_coco: Path, tmp_path: Path, whole: dict[str, object], tasks: list[dict[str, str]]
+def test_tasks_of_a_slurm_array_are_shards_and_the_last_shows_the_table(
+    made_coco: Path, tmp_path: Path, whole: dict[str, object]
 ) -> None:
     command = [*TOOL, *words(tmp_path, made_coco, "tasks")]
-    more = {"SLURM_JOB_ID": "9", "SLURM_NTASKS": "2", "SLURM_NODELIST": "node[1-2]"}
-    jobs = [begin(command, **task, **more, MADE_MODEL_DELAY="0.1") for task in tasks]
+    array = {"SLURM_JOB_ID": "9", "SLURM_ARRAY_TASK_MIN": "3", "SLURM_ARRAY_TASK_COUNT": "2", "SLURM_PROCID": "0"}
+    jobs = [begin(command, **array, SLURM_ARRAY_TASK_ID=str(n), MADE_MODEL_DELAY="0.1") for n in (3, 4)]
     ends = [job.communicate(timeout=300) for job in jobs]
     assert [job.returncode for job in jobs] == [0, 0], ends[0][1][-2000:]
     said = [lines(error) for _, error in ends]
+    assert [len(cells) for cells in said] == [5, 5]
     assert sorted(said[0] + said[1]) == sorted(json.loads(whole["summary.json"])["cells"]), "each cell once"
+    assert "task 4 of a Slurm array: --shard 2/2 (give --shard 1/1 for all cells)" in ends[1][1]
     assert files(tmp_path / "tasks") == whole
-    assert all("INCOMPLETE grid" in shown for shown, _ in ends), "each shows the table"
+    shown = [text for text, _ in ends]
+    assert any("INCOMPLETE grid" in text for text in shown), "whoever is last"
+    assert all("INCOMPLETE grid" in text or "of 10 cells are there; the rest is other" in text for text in shown)

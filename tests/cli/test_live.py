@@ -61,7 +61,7 @@ def test_without_a_terminal_there_is_a_line_a_cell_and_no_control_character() ->
         "cell 22/24  fog_3                  bbox_mAP  25.00  50.0 s, 2.0 img/s, ETA 50 s, 1 by other processes  "
         "[no predictions]",
         "cell 23/24  snow_1                 bbox_mAP  25.00  50.0 s, 2.0 img/s, ETA 25 s, 1 by other processes",
-        "waiting for 1 cell (clean), which other processes hold",
+        "waiting for 1 cell (clean) of other processes",
     ]
     assert not re.search(r"[\r\x1b]", stream.getvalue())
 

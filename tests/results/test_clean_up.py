@@ -45,7 +45,7 @@ def test_nothing_of_the_overwritten_run_stays_even_if_the_new_one_dies(made_coco
         (tmp_path / name).write_text("a person's own file")
     with pytest.raises(Died):
         evaluate(other(), coco_config(made_coco), tmp_path, overwrite=True, on_cell=dies, **FEW)
-    assert {name for name in files(tmp_path) if not name.startswith("claims/")} == {
+    assert files(tmp_path) == {
         *("protocol.json", "cells/clean.json", "cells/clean.npz"),
         *("notes.md", "examples/mine.txt", "predictions/mine.json"),
     }
@@ -66,7 +66,7 @@ def test_every_file_at_the_top_is_known_to_what_overwrites(made_coco: Path, tmp_
     evaluate(PixelDetector(), coco_config(made_coco), tmp_path, **FEW)
     assert {p.name for p in tmp_path.iterdir() if p.is_file()} - {"protocol.json"} <= set(REMOVED_FIRST)
     remove_results(tmp_path)
-    assert {p.name for p in tmp_path.iterdir()} <= {"protocol.json", "claims"}
+    assert {p.name for p in tmp_path.iterdir()} <= {"protocol.json"}
 
 
 def test_examples_of_another_protocol_are_left_out_and_old_ones_without_a_key_are_read(

@@ -22,7 +22,7 @@ from rtx.evaluation.finish import complete
 from rtx.reports.runs.runs import load_run
 from rtx.results.by_class import read_classes
 from rtx.results.confidence import Known, read_confidences
-from rtx.results.evaluation import Evaluation, sound_cells
+from rtx.results.evaluation import Evaluation
 from rtx.results.folder import CellFolder, evidence_path, stored_conditions
 from rtx.types import CLEAN, Condition
 from tests.reports.made import make_evidence_run
@@ -55,7 +55,7 @@ def end_of_sweep(folder: CellFolder) -> dict[str, Any]:
     scorer = SimpleNamespace(headline="mIoU", class_names=("sky", "road"))
     conditions = stored_conditions(out)
     job: Any = SimpleNamespace(out=out, scorer=scorer, keep_predictions=False, conditions=conditions)
-    cells = sound_cells(folder, conditions, with_evidence=False)
+    cells = folder.read(conditions)
     return complete(job, cells, resamples=20)
 
 

@@ -175,7 +175,7 @@ def _start_worker(_: int) -> None:
 
 
 class _Requests:
-    """Batch sampler over cells; a cell is claimed only when its first batch is drawn."""
+    """Batch sampler over cells; a cell is begun when its first batch is drawn."""
 
     def __init__(self, conditions: Iterable[Condition], batches: list[list[int]]) -> None:
         self.conditions = conditions
@@ -194,7 +194,7 @@ def stream(
 
     Args:
         view: the data set.
-        conditions: the cells, consumed lazily: whoever shares them between processes hands them out one by one.
+        conditions: the cells, consumed lazily.
         batches: the same batches of indices for every cell.
         workers: loader processes; 0 loads in this process.
 

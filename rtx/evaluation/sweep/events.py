@@ -14,9 +14,9 @@ class Planned:
     """Sent once, before the first image.
 
     Attributes:
-        todo: cells that were missing when this process looked.
+        todo: cells that were missing when the sweep began.
         cached: cells that are there.
-        total: cells that are wanted.
+        total: cells that are wanted, of a shard its own.
         n_images: images of each cell.
     """
 
@@ -28,7 +28,7 @@ class Planned:
 
 @dataclass(frozen=True)
 class CellStarted:
-    """This process has taken a cell; its images are being loaded, maybe while the cell before is still evaluated."""
+    """This process has begun a cell; its images are being loaded, maybe while the cell before is still evaluated."""
 
     condition: Condition
 
@@ -58,7 +58,7 @@ class CellDone:
         cell: what was written.
         done: cells that this process has written.
         todo: cells that were missing when it started.
-        elsewhere: cells of `todo` that other processes have written since.
+        elsewhere: cells of `todo` that other ranks have written since.
         headline: the metric that P, mPC and rPC are made of.
         ends: of its interval, where the cell is a preview's: such a number is not shown without.
     """
@@ -73,13 +73,13 @@ class CellDone:
 
 @dataclass(frozen=True)
 class Waiting:
-    """This process has nothing left to take and waits for cells that others hold; about once a second.
+    """This process has nothing left to evaluate and waits for the cells of other ranks; about once a second.
 
     Attributes:
         conditions: the cells it waits for.
         done: cells that this process has written.
         todo: cells that were missing when it started.
-        elsewhere: cells of `todo` that other processes have written since.
+        elsewhere: cells of `todo` that other ranks have written since.
     """
 
     conditions: tuple[Condition, ...]

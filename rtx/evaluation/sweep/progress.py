@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from rtx.errors import BadValue, RtxError
-from rtx.evaluation.sweep.claims import Holder, holders
 from rtx.results.cell import Cell
 from rtx.results.command import Command, read_commands
 from rtx.results.conditions import grid
@@ -37,7 +36,6 @@ class RunProgress:
         done: finished cells.
         damaged: cell files that cannot be used, and why.
         without_evidence: finished cells that intervals cannot be computed for.
-        held: cells that processes are at work on.
         commands: how the evaluation was started, the latest last.
         newest: seconds since the last cell was written, None without any.
     """
@@ -50,7 +48,6 @@ class RunProgress:
     done: dict[Condition, Cell]
     damaged: dict[Condition, str]
     without_evidence: tuple[Condition, ...]
-    held: dict[Condition, Holder]
     commands: list[Command] = field(default_factory=list)
     newest: float | None = None
 
@@ -70,11 +67,6 @@ class RunProgress:
         return set(WHOLE) <= set(self.wanted)
 
     @property
-    def workers(self) -> dict[Condition, Holder]:
-        """The claims of processes that are not known to be gone."""
-        return {condition: holder for condition, holder in self.held.items() if holder.state != "dead"}
-
-    @property
     def cell_seconds(self) -> float | None:
         """What a cell takes one process, by the cells written last."""
         timed = [cell.timing["seconds"] for cell in self.done.values() if cell.timing.get("seconds")]
@@ -88,12 +80,10 @@ class RunProgress:
 
     @property
     def seconds_left(self) -> float | None:
-        """Until all wanted cells are there, with as many processes as are at work, or with one where none is."""
+        """Until all wanted cells are there, with one process."""
         if not self.missing:
             return 0.0
-        each = self.cell_seconds
-        at_work = len({(holder.host, holder.pid) for holder in self.workers.values()})
-        return None if each is None else each * len(self.missing) / max(at_work, 1)
+        return None if self.cell_seconds is None else self.cell_seconds * len(self.missing)
 
     def finishing(self) -> list[Command]:
         """The commands that still have something to do, the latest first."""
@@ -127,8 +117,7 @@ def read_progress(folder: Path) -> RunProgress:
     wanted, guessed = _wanted(folder, commands, done)
     bare = tuple(c for c in done if not evidence_path(folder, c).is_file())
     newest = max(0.0, time.time() - max(stamp for stamp, _ in files)) if files else None
-    held = {condition: holder for condition, holder in holders(folder).items() if condition not in done}
-    return RunProgress(folder, stored.card, stored.key, wanted, guessed, done, damaged, bare, held, commands, newest)
+    return RunProgress(folder, stored.card, stored.key, wanted, guessed, done, damaged, bare, commands, newest)
 
 
 def _wanted(

@@ -1,17 +1,20 @@
 """The ranks of one torch.distributed job, and the device of each.
 
-Ranks share the cells of a sweep as any other processes do, by claims in the output folder, see
-`rtx.evaluation.sweep.claims`. Only to replace what lies there (`--overwrite`) must rank 0 come first.
+Together they are one driver of a sweep: rank 0 opens the folder and lists what is missing, and rank r of n evaluates
+every n-th of that list, from r on.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from rtx.errors import BadValue, RunConflict
+from rtx.types import Condition
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -20,12 +23,14 @@ class Share:
 
     Attributes:
         rank: of this process.
+        size: how many there are.
     """
 
     rank: int = 0
+    size: int = 1
 
-    def first(self, action: Callable[[], None]) -> None:
-        """Let rank 0 do something; the others return when it is done. All ranks must call it.
+    def first(self, action: Callable[[], T]) -> T:
+        """Let rank 0 do something, and return on all ranks what came out of it. All ranks must call it.
 
         Raises:
             RunConflict: rank 0 failed.
@@ -33,25 +38,42 @@ class Share:
         from mmengine.dist import barrier, broadcast_object_list
 
         barrier()  # nothing changes before all have decided that they want it
-        fault: list[str | None] = ["stopped"]
+        sent: list[Any] = ["stopped", None]
         try:
             if self.rank == 0:
-                action()
-                fault = [None]
+                sent = [None, action()]
         except BaseException as error:
-            fault = [str(error)]
+            sent = [str(error), None]
             raise
         finally:
-            broadcast_object_list(fault)
-        if fault[0] is not None:
-            raise RunConflict(f"rank 0 could not make the output folder ready: {fault[0]}")
+            broadcast_object_list(sent)
+        fault, found = sent
+        if fault is not None:
+            raise RunConflict(f"rank 0 could not make the output folder ready: {fault}")
+        return found  # type: ignore[no-any-return]
+
+
+def part(conditions: Sequence[Condition], shard: tuple[int, int] | None) -> tuple[Condition, ...]:
+    """The cells of shard (i, n): every n-th, from the i-th on; all where it is None.
+
+    Raises:
+        BadValue: there is no such shard.
+
+    Example:
+        >>> [c.severity for c in part([Condition("fog", s) for s in (1, 2, 3, 4, 5)], (2, 3))]
+        [2, 5]
+    """
+    index, count = shard or (1, 1)
+    if not 1 <= index <= count:
+        raise BadValue(f"--shard {index}/{count}: must be 1/{max(count, 1)} to {max(count, 1)}/{max(count, 1)}")
+    return tuple(conditions[index - 1 :: count])
 
 
 def default_share() -> Share:
     """The share of the running torch.distributed job, or of a single process where none is initialised."""
-    from mmengine.dist import get_rank
+    from mmengine.dist import get_rank, get_world_size
 
-    return Share(get_rank())
+    return Share(get_rank(), get_world_size())
 
 
 def default_device(local_rank: int = 0, *, environ: Mapping[str, str] | None = None) -> str:
@@ -91,7 +113,7 @@ def start(launcher: str, dist_cfg: Mapping[str, Any] | None = None) -> None:
     if launcher != "pytorch" and not torch.cuda.is_available():
         raise BadValue(
             f"--launcher {launcher}: there is no GPU; start with torchrun and --launcher pytorch, or leave --launcher "
-            "away: processes that are started side by side share the output folder by themselves"
+            "away and give each process its own --shard I/N"
         )
     check_launcher(launcher)
     if torch.cuda.is_available():

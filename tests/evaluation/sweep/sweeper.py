@@ -1,10 +1,9 @@
 """A process that runs one sweep by itself and forks one for each line it reads, to be killed or left alone.
 
-Line in: JSON with `root` (data), `out`, `log`, `starts` (how many sweeps at once), options of the evaluation, and
-what is done to the first sweep: `kill_after` (seconds until it is killed, or null), `kill_at` (how many cells are taken
-when it is killed, or null), `hold` (it stops for good at its first cell, the others start then); `read_only` mounts
-the data so for all. Line out: JSON with `status` (exit statuses, -9 when killed, `NOT_PERMITTED` where nothing may be
-mounted) and `seconds`. Each sweep is a process group of its own; the log gets one line for each cell that is taken.
+Line in: JSON with `root` (data), `out`, `log`, options of the evaluation, `kill_after` (seconds until it is killed, or
+null) and `read_only` (whether the data are mounted so). Line out: JSON with `status` (the exit status, -9 when killed,
+`NOT_PERMITTED` where nothing may be mounted) and `seconds`. Each sweep is a process group of its own; the log gets one
+line for each cell that is begun.
 """
 
 from __future__ import annotations
@@ -47,23 +46,21 @@ class Sweeper:
         out: Path,
         *,
         kill_after: float | None = None,
-        kill_at: int | None = None,
-        hold: bool = False,
         read_only: bool = False,
-        starts: int = 1,
         **options: Any,
     ) -> dict[str, Any]:
-        """Run sweeps and say how they ended and which cells they took."""
+        """Run a sweep and say how it ended and which cells it began."""
         log = out.parent / f"{out.name}.log"
         log.write_text("")
-        order = dict(root=str(root), out=str(out), log=str(log), kill_after=kill_after, starts=starts, options=options)
-        order |= dict(kill_at=kill_at, hold=hold, read_only=read_only)
+        order = dict(
+            root=str(root), out=str(out), log=str(log), kill_after=kill_after, options=options, read_only=read_only
+        )
         assert self.process.stdin and self.process.stdout
         self.process.stdin.write(json.dumps(order) + "\n")
         self.process.stdin.flush()
         while not (line := self.process.stdout.readline()).startswith("{"):
             assert line, "the sweeper is gone"
-        return {**json.loads(line), "taken": log.read_text().split()}
+        return {**json.loads(line), "begun": log.read_text().split()}
 
     def close(self) -> None:
         assert self.process.stdin
@@ -71,7 +68,7 @@ class Sweeper:
         self.process.wait(30)
 
 
-def sweep(order: dict[str, Any], number: int = 0) -> None:
+def sweep(order: dict[str, Any]) -> None:
     """One evaluation, in a process group of its own."""
     from rtx.evaluation.evaluate import evaluate
     from rtx.evaluation.sweep.events import CellStarted
@@ -82,8 +79,6 @@ def sweep(order: dict[str, Any], number: int = 0) -> None:
     def note(event: Any) -> None:
         if isinstance(event, CellStarted):
             os.write(log, f"{event.condition.key}\n".encode())
-            while order["hold"] and number == 0:
-                time.sleep(1)
 
     evaluate(PixelDetector(), coco_config(Path(order["root"])), Path(order["out"]), on_event=note, **order["options"])
 
@@ -109,7 +104,7 @@ def mount_read_only(root: str) -> bool:
     raise AssertionError("the folder can still be written")
 
 
-def start(order: dict[str, Any], number: int) -> int:
+def start(order: dict[str, Any]) -> int:
     """Fork a sweep and return its process id."""
     pid = os.fork()
     if pid == 0:
@@ -120,7 +115,7 @@ def start(order: dict[str, Any], number: int) -> int:
             if order["read_only"] and not mount_read_only(order["root"]):
                 status = NOT_PERMITTED
             else:
-                sweep(order, number)
+                sweep(order)
                 status = 0
         except BaseException:
             traceback.print_exc()
@@ -131,35 +126,17 @@ def start(order: dict[str, Any], number: int) -> int:
     return pid
 
 
-def wait(pid: int, due: Callable[[], bool] | None) -> int:
-    """Exit status of a child, killed with its group when it is due."""
+def wait(pid: int, seconds: float | None) -> int:
+    """Exit status of a child, killed with its group after so many seconds."""
+    due = None if seconds is None else time.monotonic() + seconds
     while True:
-        done, status = os.waitpid(pid, os.WNOHANG if due else 0)
+        done, status = os.waitpid(pid, 0 if due is None else os.WNOHANG)
         if done:
             return os.waitstatus_to_exitcode(status)
-        if due is not None and due():
+        if due is not None and time.monotonic() >= due:
             os.killpg(pid, signal.SIGKILL)
             return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         time.sleep(0.002)
-
-
-def starts_of(order: dict[str, Any]) -> list[int]:
-    """Run what is ordered; the exit statuses."""
-    begun = time.monotonic()
-
-    def taken() -> int:
-        return len(Path(order["log"]).read_text().split())
-
-    pids = [start(order, 0)]
-    due: Callable[[], bool] | None = None
-    while order["hold"] and not taken():
-        time.sleep(0.002)
-    if order["kill_at"] is not None:
-        due = lambda: taken() >= order["kill_at"]  # noqa: E731
-    elif order["kill_after"] is not None:
-        due = lambda: time.monotonic() - begun >= order["kill_after"]  # noqa: E731
-    pids += [start(order, number) for number in range(1, order["starts"])]
-    return [wait(pid, None if number else due) for number, pid in enumerate(pids)]
 
 
 def main() -> None:
@@ -181,7 +158,7 @@ def main() -> None:
             sweep({**order, "out": f"{order['out']}-first", "options": options, "log": os.devnull})
             gc.collect()
             gc.freeze()
-        status = starts_of(order)
+        status = wait(start(order), order["kill_after"])
         print(json.dumps({"status": status, "seconds": time.monotonic() - started}), flush=True)
 
 

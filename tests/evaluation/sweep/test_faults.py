@@ -1,4 +1,4 @@
-"""What a sweep survives: a full disk, damaged files, killed loaders, too little memory, stops, a second start."""
+"""What a sweep survives: a full disk, damaged files, killed loaders, too little memory, stops."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ def test_an_image_that_disappears_midway_is_named_and_what_is_finished_stays(
     with pytest.raises(DataError, match=victim.name):
         evaluate(root, out, on_cell=remove)
     assert [path.stem for path in (out / "cells").glob("*.json")] == ["clean"]
-    assert not (out / "claims").exists()
+    assert not list(out.glob(".*"))
     victim.write_bytes(content)
     evaluate(root, out)
     assert table(out).keys() == whole.keys()
@@ -281,22 +281,20 @@ def test_a_loader_that_is_killed_again_and_again_ends_the_sweep(
     monkeypatch.setattr("rtx.evaluation.sweep.forward.stream", fail)
     with pytest.raises(DataError, match=r"clean: loader processes were killed 4 times.*fewer --workers"):
         evaluate(made_coco, tmp_path)
-    assert not (tmp_path / "claims").exists()
+    assert not list(tmp_path.glob(".*"))
 
 
 # Stops
 
 
-def test_sigterm_is_an_exception_that_gives_claims_back(
-    made_coco: Path, tmp_path: Path, whole: dict[str, object]
-) -> None:
+def test_sigterm_is_an_exception_that_leaves_no_lock(made_coco: Path, tmp_path: Path, whole: dict[str, object]) -> None:
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(Terminated) as caught, sigterm_raises():
         evaluate(made_coco, tmp_path, on_cell=lambda *_: os.kill(os.getpid(), signal.SIGTERM))
     assert exit_status(caught.value) == 143
     assert exit_status(KeyboardInterrupt()) == 130
     assert signal.getsignal(signal.SIGTERM) is before
-    assert not (tmp_path / "claims").exists()
+    assert not list(tmp_path.glob(".*"))
     assert [path.stem for path in (tmp_path / "cells").glob("*.json")] == ["clean"]
     evaluate(made_coco, tmp_path)
     assert table(tmp_path) == whole

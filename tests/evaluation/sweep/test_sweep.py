@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import multiprocessing
+import queue
 import shutil
 import threading
 from pathlib import Path
@@ -65,23 +66,34 @@ def test_the_order_of_corruptions_changes_nothing(made_coco: Path, tmp_path: Pat
     assert cells_of(tmp_path) == cells_of(first[0])
 
 
-def test_two_ranks_give_the_cells_of_one(made_coco: Path, tmp_path: Path, first: tuple[Path, Any]) -> None:
+def test_two_ranks_give_the_cells_of_one(
+    made_coco: Path, tmp_path: Path, first: tuple[Path, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: list[list[str]] = [[], []]
     summaries: list[dict[str, Any]] = []
+    sent: queue.Queue[list[Any]] = queue.Queue()
+
+    def broadcast(row: list[Any]) -> None:
+        if threading.current_thread().name == "0":
+            sent.put(list(row))
+        else:
+            row[:] = sent.get(timeout=60)
+
+    monkeypatch.setattr("mmengine.dist.broadcast_object_list", broadcast)
 
     def rank(number: int) -> None:
         note = seen[number].append
         summaries.append(
-            evaluate(made_coco, tmp_path, share=Share(number), on_cell=lambda cell, *_: note(cell.condition.key))
+            evaluate(made_coco, tmp_path, share=Share(number, 2), on_cell=lambda cell, *_: note(cell.condition.key))
         )
 
-    threads = [threading.Thread(target=rank, args=(n,)) for n in range(2)]
+    threads = [threading.Thread(target=rank, args=(n,), name=str(n)) for n in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(timeout=120)
     assert cells_of(tmp_path) == cells_of(first[0])
-    assert len(seen[0]) + len(seen[1]) == 7, "no cell twice"
+    assert [len(cells) for cells in seen] == [4, 3] and len({*seen[0], *seen[1]}) == 7, "no cell twice"
     assert summaries[0] == summaries[1] == first[1]
 
 
