@@ -102,7 +102,7 @@ class RestrictedUnpickler(pickle._Unpickler):  # type: ignore[misc,name-defined,
         """
         # Text of Python 2 pickles is taken as latin-1, which cannot fail.
         super().__init__(file, encoding="latin1")
-        self.find_storage = find_storage
+        self.persistent_load = find_storage
         self.left = copied
         self.foreign: list[str] = []
 
@@ -115,10 +115,6 @@ class RestrictedUnpickler(pickle._Unpickler):  # type: ignore[misc,name-defined,
         self.left -= size
         if self.left < 0:
             raise WeightsError("copies its data again and again, which no checkpoint does; this looks like a bomb")
-
-    def persistent_load(self, pid: Any) -> object:
-        """A storage, or a stub for a stored module class."""
-        return self.find_storage(pid)
 
     def find_class(self, module: str, name: str) -> object:
         """A function of `KNOWN`, the element type of a storage, or a stub.
@@ -322,14 +318,6 @@ def _from_type(
     return reader.call(func, args)
 
 
-def _new_array(reader: RestrictedUnpickler, *_: object) -> Array:
-    return Array()
-
-
-def _new_dtype(reader: RestrictedUnpickler, code: object = "", *_: object) -> Dtype:
-    return Dtype(code)
-
-
 _NUMPY = ("numpy.core", "numpy._core")
 _BUILTINS = ("builtins", "__builtin__")
 KNOWN: Mapping[tuple[str, str], Callable[..., object]] = {
@@ -344,8 +332,8 @@ KNOWN: Mapping[tuple[str, str], Callable[..., object]] = {
     ("torch._utils", "_rebuild_tensor_v2"): _tensor,
     ("torch._tensor", "_rebuild_from_type_v2"): _from_type,
     ("_codecs", "encode"): _encode,
-    ("numpy", "dtype"): _new_dtype,
-    **{(f"{module}.multiarray", "_reconstruct"): _new_array for module in _NUMPY},
+    ("numpy", "dtype"): lambda reader, code="", *_: Dtype(code),
+    **{(f"{module}.multiarray", "_reconstruct"): lambda reader, *_: Array() for module in _NUMPY},
     **{(f"{module}.numeric", "_frombuffer"): _array for module in _NUMPY},
 }
 """(module, name) of a global -> what is called in its place, with the reader and the file's arguments."""
