@@ -18,7 +18,6 @@ from numba.core import event
 
 log = logging.getLogger(__name__)
 F = TypeVar("F", bound=Callable[..., Any])
-_said = False
 
 
 class _SayOnce(event.Listener):  # type: ignore[misc,unused-ignore]
@@ -52,7 +51,7 @@ def compiled(function: F) -> F:
         _renew_with_the_package(kernel)
         return cast(F, kernel)
     except (RuntimeError, OSError, AttributeError) as error:  # the last where a numba keeps its cache otherwise
-        _say_once(error)
+        _warn_uncached(str(error))
         return cast(F, njit(**options)(function))
 
 
@@ -82,9 +81,7 @@ def source_hash() -> str:
     return digest.hexdigest()
 
 
-def _say_once(error: Exception) -> None:
-    """One line, whatever the number of kernels."""
-    global _said
-    if not _said:
-        log.warning("compiled corruption kernels are not cached (%s); set NUMBA_CACHE_DIR to a writable folder", error)
-        _said = True
+@lru_cache(maxsize=1)
+def _warn_uncached(reason: str) -> None:
+    """One line, not one for each kernel."""
+    log.warning("compiled corruption kernels are not cached (%s); set NUMBA_CACHE_DIR to a writable folder", reason)

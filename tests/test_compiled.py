@@ -23,7 +23,7 @@ def test_kernels_compile_where_no_cache_can_be_written(monkeypatch: pytest.Monke
         return real(**options)
 
     monkeypatch.setattr(compiled, "njit", refuse)
-    monkeypatch.setattr(compiled, "_said", False)
+    compiled._warn_uncached.cache_clear()
 
     @compiled.compiled
     def double(x: int) -> int:

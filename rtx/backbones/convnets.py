@@ -143,7 +143,7 @@ class SourceConvNet(SourceBackbone):
                 self.add_module(name, initialised(module))
         apply_norm_cfg(self, norm_cfg)
         self.steps = LAYOUTS[arch]
-        self.finish(list(_parts(self, self.steps)))
+        self.finish(_parts(self.steps))
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Stage outputs at strides 4, 8, 16, 32 as far as `out_indices` asks for them."""
@@ -163,14 +163,12 @@ class SourceConvNet(SourceBackbone):
         return tuple(outputs)
 
 
-def _parts(net: nn.Module, steps: Sequence[Step]) -> list[Part]:
-    parts = []
-    for step in steps:
-        if step.inner:
-            parts += [Part(f"{step.name}.{name}", step.stage, True) for name in step.inner]
-        else:
-            parts.append(Part(step.name, step.stage, step.block))
-    return parts
+def _parts(steps: Sequence[Step]) -> list[Part]:
+    return [
+        Part(f"{step.name}.{name}" if name else step.name, step.stage, step.block or bool(name))
+        for step in steps
+        for name in step.inner or ("",)
+    ]
 
 
 def initialised(module: nn.Module) -> nn.Module:

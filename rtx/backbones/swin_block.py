@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -80,38 +82,6 @@ class WindowAttention(nn.Module):
         return projected
 
 
-class Mlp(nn.Module):
-    """Two layers with a GELU between them."""
-
-    def __init__(self, width: int) -> None:
-        """Build the layers."""
-        super().__init__()
-        self.fc1 = nn.Linear(width, 4 * width)
-        self.fc2 = nn.Linear(4 * width, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Position by position."""
-        out: Tensor = self.fc2(functional.gelu(self.fc1(x)))
-        return out
-
-
-class DropPath(nn.Module):
-    """Leave a branch out for a random part of the images while training; the rest is scaled up to make up for it."""
-
-    def __init__(self, rate: float) -> None:
-        """Keep the rate."""
-        super().__init__()
-        self.rate = rate
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The branch, zero for the images that miss it."""
-        if not self.training or self.rate == 0:
-            return x
-        keep = 1 - self.rate
-        shape = (x.shape[0],) + (1,) * (x.ndim - 1)
-        return x * torch.empty(shape, dtype=x.dtype, device=x.device).bernoulli_(keep) / keep
-
-
 class SwinBlock(nn.Module):
     """(Shifted) window attention and an MLP, each behind a norm and around a skip."""
 
@@ -120,14 +90,17 @@ class SwinBlock(nn.Module):
     ) -> None:
         """Build the layers; `shift_single`: shift the windows of a map that is no larger than one of them too."""
         super().__init__()
+        from torchvision.ops import StochasticDepth
+
         self.window = window
         self.shift_single = shift_single
         self.shift = window // 2 if shifted else 0
         self.norm1 = nn.LayerNorm(width)
         self.attn = WindowAttention(width, heads, window)
         self.norm2 = nn.LayerNorm(width)
-        self.mlp = Mlp(width)
-        self.drop_path = DropPath(drop_path)
+        layers = {"fc1": nn.Linear(width, 4 * width), "gelu": nn.GELU(), "fc2": nn.Linear(4 * width, width)}
+        self.mlp = nn.Sequential(OrderedDict(layers))
+        self.drop_path = StochasticDepth(drop_path, mode="row")
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, H, W, C) to the same."""

@@ -6,44 +6,22 @@ from collections.abc import Iterable
 
 from rtx.errors import BadValue, unknown_name
 
-CORRUPTIONS: dict[str, str] = {
-    "gaussian_noise": "noise",
-    "shot_noise": "noise",
-    "impulse_noise": "noise",
-    "defocus_blur": "blur",
-    "glass_blur": "blur",
-    "motion_blur": "blur",
-    "zoom_blur": "blur",
-    "snow": "weather",
-    "frost": "weather",
-    "fog": "weather",
-    "brightness": "weather",
-    "contrast": "digital",
-    "elastic_transform": "digital",
-    "pixelate": "digital",
-    "jpeg_compression": "digital",
-    "speckle_noise": "held_out",
-    "gaussian_blur": "held_out",
-    "spatter": "held_out",
-    "saturate": "held_out",
+FAMILIES = ("noise", "blur", "weather", "digital")
+_MEMBERS: dict[str, tuple[str, ...]] = {
+    "noise": ("gaussian_noise", "shot_noise", "impulse_noise"),
+    "blur": ("defocus_blur", "glass_blur", "motion_blur", "zoom_blur"),
+    "weather": ("snow", "frost", "fog", "brightness"),
+    "digital": ("contrast", "elastic_transform", "pixelate", "jpeg_compression"),
+    "held_out": ("speckle_noise", "gaussian_blur", "spatter", "saturate"),
 }
+CORRUPTIONS: dict[str, str] = {name: family for family, names in _MEMBERS.items() for name in names}
 """Corruption -> family, in the order of ImageNet-C; `@corruption` adds those of other packages."""
 
-FAMILIES = ("noise", "blur", "weather", "digital")
-BENCHMARK = (
-    "gaussian_noise", "shot_noise", "impulse_noise", "defocus_blur", "glass_blur", "motion_blur", "zoom_blur", "snow",
-    "frost", "fog", "brightness", "contrast", "elastic_transform", "pixelate", "jpeg_compression",
-)  # fmt: skip
+BENCHMARK = tuple(name for family in FAMILIES for name in _MEMBERS[family])
 """The corruptions that P, mPC, rPC and mCE are about; no other is ever part of them, whatever its family."""
 
-
-HELD_OUT = tuple(name for name, family in CORRUPTIONS.items() if family == "held_out")
-GROUPS: dict[str, tuple[str, ...]] = {
-    "benchmark": BENCHMARK,
-    **{family: tuple(name for name in BENCHMARK if CORRUPTIONS[name] == family) for family in FAMILIES},
-    "held_out": HELD_OUT,
-    "all": tuple(CORRUPTIONS),
-}
+HELD_OUT = _MEMBERS["held_out"]
+GROUPS: dict[str, tuple[str, ...]] = {"benchmark": BENCHMARK, **_MEMBERS, "all": tuple(CORRUPTIONS)}
 
 
 def add_name(name: str, family: str) -> None:

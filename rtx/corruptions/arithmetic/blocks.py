@@ -22,7 +22,8 @@ _MANY_SHORTS = ir.VectorType(ir.IntType(16), _PIXELS)
 _NEXT_ROW = ir.Constant(_LONG, LANES)
 
 
-def _pointer(context: Any, builder: Any, kind: Any, array: Any, index: Any, vector: Any) -> Any:
+def pointer(context: Any, builder: Any, kind: Any, array: Any, index: Any, vector: Any) -> Any:
+    """To the `vector` that begins at `index` of an array of Numba's type `kind`."""
     data = context.make_array(kind)(context, builder, array).data
     return builder.bitcast(builder.gep(data, [index]), vector.as_pointer())
 
@@ -31,17 +32,19 @@ def _pointers(context: Any, builder: Any, kind: Any, place: list[Any], vector: A
     """Of the eight rows of a block; its place is an array, the index of its first number, and from row to row."""
     array, index, stride = place
     steps = [builder.mul(stride, ir.Constant(_LONG, k)) for k in range(_SIDE)]
-    return [_pointer(context, builder, kind, array, builder.add(index, step), vector) for step in steps]
+    return [pointer(context, builder, kind, array, builder.add(index, step), vector) for step in steps]
 
 
-def _load(builder: Any, pointer: Any) -> Any:
-    value = builder.load(pointer)
+def load(builder: Any, place: Any) -> Any:
+    """The vector at a pointer of `pointer`, wherever it lies in memory."""
+    value = builder.load(place)
     value.align = 1
     return value
 
 
-def _store(builder: Any, value: Any, pointer: Any) -> None:
-    builder.store(value, pointer).align = 1
+def store(builder: Any, value: Any, place: Any) -> None:
+    """The reverse of `load`."""
+    builder.store(value, place).align = 1
 
 
 def _pick(builder: Any, one: Any, other: Any, places: list[int]) -> Any:
@@ -75,9 +78,9 @@ def turn_block(typing_context: Any, buffer: Any, lane: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         rows = _pointers(context, builder, signature.args[0], [*arguments, _NEXT_ROW], _ROW)
-        turned = _turned(builder, [_load(builder, row) for row in rows])
+        turned = _turned(builder, [load(builder, row) for row in rows])
         for value, row in zip(turned, rows, strict=True):
-            _store(builder, value, row)
+            store(builder, value, row)
         return context.get_dummy_value()
 
     return types.none(buffer, lane), generate
@@ -92,9 +95,9 @@ def read_block(typing_context: Any, plane: Any, index: Any, stride: Any, buffer:
         source = _pointers(context, builder, kinds[0], arguments[:3], _BYTES)
         target = _pointers(context, builder, kinds[3], [*arguments[3:], _NEXT_ROW], _ROW)
         middle = ir.Constant(_ROW, [128] * _SIDE)
-        rows = [builder.sub(builder.zext(_load(builder, row), _ROW), middle) for row in source]
+        rows = [builder.sub(builder.zext(load(builder, row), _ROW), middle) for row in source]
         for value, row in zip(_turned(builder, rows), target, strict=True):
-            _store(builder, value, row)
+            store(builder, value, row)
         return context.get_dummy_value()
 
     return types.none(plane, index, stride, buffer, lane), generate
@@ -109,8 +112,8 @@ def write_block(typing_context: Any, buffer: Any, lane: Any, plane: Any, index: 
         source = _pointers(context, builder, kinds[0], [*arguments[:2], _NEXT_ROW], _ROW)
         target = _pointers(context, builder, kinds[2], arguments[2:], _BYTES)
         middle = ir.Constant(_ROW, [128] * _SIDE)
-        for value, row in zip(_turned(builder, [_load(builder, row) for row in source]), target, strict=True):
-            _store(builder, _clamped(builder, builder.add(value, middle), _ROW, _BYTES), row)
+        for value, row in zip(_turned(builder, [load(builder, row) for row in source]), target, strict=True):
+            store(builder, _clamped(builder, builder.add(value, middle), _ROW, _BYTES), row)
         return context.get_dummy_value()
 
     return types.none(buffer, lane, plane, index, stride), generate
@@ -136,9 +139,9 @@ def put_rgb(typing_context: Any, luma: Any, blue: Any, red: Any, index: Any, out
                 total = builder.add(total, builder.mul(values, constant(weight)))
             return _clamped(builder, builder.add(y, builder.ashr(total, constant(16))), _MANY, _MANY_BYTES)
 
-        y = builder.zext(_load(builder, _pointer(context, builder, kinds[0], arguments[0], at, _MANY_BYTES)), _MANY)
+        y = builder.zext(load(builder, pointer(context, builder, kinds[0], arguments[0], at, _MANY_BYTES)), _MANY)
         cb, cr = (
-            builder.sext(_load(builder, _pointer(context, builder, kinds[k], arguments[k], at, _MANY_SHORTS)), _MANY)
+            builder.sext(load(builder, pointer(context, builder, kinds[k], arguments[k], at, _MANY_SHORTS)), _MANY)
             for k in (1, 2)
         )
         r, g, b = channel((cr, 91881)), channel((cb, -22554), (cr, -46802)), channel((cb, 116130))
@@ -148,7 +151,7 @@ def put_rgb(typing_context: Any, luma: Any, blue: Any, red: Any, index: Any, out
             places = [i // 3 + (0, 16, 32)[i % 3] for i in range(16 * k, 16 * k + 16)]
             value = _pick(builder, red_green, twice_blue, places)
             into = builder.add(first, ir.Constant(_LONG, 16 * k))
-            _store(builder, value, _pointer(context, builder, kinds[4], arguments[4], into, _MANY_BYTES))
+            store(builder, value, pointer(context, builder, kinds[4], arguments[4], into, _MANY_BYTES))
         return context.get_dummy_value()
 
     return types.none(luma, blue, red, index, out), generate

@@ -14,23 +14,10 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from rtx.corruptions.arithmetic.blocks import load, pointer, store
+
 _FOUR = ir.VectorType(ir.FloatType(), 4)
 _INDEX = ir.IntType(32)
-
-
-def _address(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
-    data = context.make_array(array_type)(context, builder, array).data
-    return builder.bitcast(builder.gep(data, [index]), _FOUR.as_pointer())
-
-
-def _load(builder: Any, pointer: Any) -> Any:
-    value = builder.load(pointer)
-    value.align = 4
-    return value
-
-
-def _store(builder: Any, value: Any, pointer: Any) -> None:
-    builder.store(value, pointer).align = 4
 
 
 def _spread(builder: Any, number: Any) -> Any:
@@ -51,11 +38,11 @@ def add_between(typing_context: Any, total: Any, into: Any, row: Any, one: Any, 
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         kinds = signature.args
-        target = _address(context, builder, kinds[0], arguments[0], arguments[1])
-        a = _load(builder, _address(context, builder, kinds[2], arguments[2], arguments[3]))
-        b = _load(builder, _address(context, builder, kinds[2], arguments[2], arguments[4]))
+        target = pointer(context, builder, kinds[0], arguments[0], arguments[1], _FOUR)
+        a = load(builder, pointer(context, builder, kinds[2], arguments[2], arguments[3], _FOUR))
+        b = load(builder, pointer(context, builder, kinds[2], arguments[2], arguments[4], _FOUR))
         mixed = _between(builder, a, b, _spread(builder, arguments[5]))
-        _store(builder, builder.fadd(_load(builder, target), mixed), target)
+        store(builder, builder.fadd(load(builder, target), mixed), target)
         return context.get_dummy_value()
 
     return types.none(total, into, row, one, other, weight), generate
@@ -79,13 +66,13 @@ def put_bilinear(
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         kinds = signature.args
         corners = [
-            _load(builder, _address(context, builder, kinds[2], arguments[2], arguments[k])) for k in (3, 4, 5, 6)
+            load(builder, pointer(context, builder, kinds[2], arguments[2], arguments[k], _FOUR)) for k in (3, 4, 5, 6)
         ]
         along_x, along_y = _spread(builder, arguments[7]), _spread(builder, arguments[8])
         top = _between(builder, corners[0], corners[1], along_x)
         bottom = _between(builder, corners[2], corners[3], along_x)
-        target = _address(context, builder, kinds[0], arguments[0], arguments[1])
-        _store(builder, _between(builder, top, bottom, along_y), target)
+        target = pointer(context, builder, kinds[0], arguments[0], arguments[1], _FOUR)
+        store(builder, _between(builder, top, bottom, along_y), target)
         return context.get_dummy_value()
 
     signature = types.none(out, into, source, top_left, top_right, bottom_left, bottom_right, weight_x, weight_y)

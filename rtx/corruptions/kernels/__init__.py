@@ -1,5 +1,8 @@
 """All corruptions of rtx's own engine, by name: one file each, or each family. Importing this module imports numba.
 
+Each takes `image`, RGB uint8 (H, W, 3), the constants of a severity, and the field that its `draw` returns; where it
+has no `draw`, that third argument is `rng`, and unused. Each returns a new image of the same shape.
+
 Fractions of grey levels are cut off everywhere, as the reference does by casting to uint8.
 """
 

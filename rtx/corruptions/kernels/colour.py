@@ -18,12 +18,8 @@ def brightness(image: Image, added: float, rng: np.random.Generator) -> Image:
     """Raise the value of HSV: daylight.
 
     Hue and saturation stay, so that the channels of a pixel are scaled by the same factor, new value / old value. The
-    result depends on the channel and on the largest of the three only: a table of 256 x 256.
-
-    Args:
-        image: RGB uint8 (H, W, 3).
-        added: what is added to the value, as a fraction of the pixel range.
-        rng: unused.
+    result depends on the channel and on the largest of the three only: a table of 256 x 256. `added` is a fraction of
+    the pixel range.
     """
     out = np.empty_like(image)
     _scale_to(image.reshape(-1), _brighter(added), out.reshape(-1))
@@ -54,13 +50,7 @@ def _scale_to(image: Image, table: Table, out: Image) -> None:
 
 @corruption("digital", levels=(0.4, 0.3, 0.2, 0.1, 0.05), cifar10c=(0.75, 0.5, 0.4, 0.3, 0.15))
 def contrast(image: Image, scale: float, rng: np.random.Generator) -> Image:
-    """Pull every pixel towards the mean colour of its image.
-
-    Args:
-        image: RGB uint8 (H, W, 3).
-        scale: remaining contrast, 1 leaves the image as it is.
-        rng: unused.
-    """
+    """Pull every pixel towards the mean colour of its image; at a `scale` of 1 the image stays as it is."""
     sums = np.zeros(3, np.int64)
     _sum_channels(image.reshape(image.shape[0], -1), sums)
     means = sums / (255.0 * image.shape[0] * image.shape[1])
@@ -102,10 +92,7 @@ def _look_up_channels(image: Image, table: Table, out: Image) -> None:
 def saturate(image: Image, level: tuple[float, float], rng: np.random.Generator) -> Image:
     """Change the saturation of HSV. Grey pixels have hue 0, so that an added saturation makes them red.
 
-    Args:
-        image: RGB uint8 (H, W, 3).
-        level: (factor of the saturation, what is added to it then).
-        rng: unused.
+    `level` is (factor of the saturation, what is added to it then).
     """
     out = np.empty_like(image)
     _saturate(image.reshape(-1), np.float32(level[0]), np.float32(level[1]), out.reshape(-1))

@@ -23,10 +23,7 @@ Taps = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32], np.float
 def defocus_blur(image: Image, level: DefocusLevel, rng: np.random.Generator) -> Image:
     """Average over a disk, as a lens out of focus does.
 
-    Args:
-        image: RGB uint8 (H, W, 3).
-        level: (radius of the disk, standard deviation of the smoothing of its edge), both in pixels.
-        rng: unused.
+    `level` is (radius of the disk, standard deviation of the smoothing of its edge), both in pixels.
     """
     runs, quads, weights, plateau, reach = _decompose(*level)
     height, width, channels = image.shape

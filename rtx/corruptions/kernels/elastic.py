@@ -74,15 +74,7 @@ def _spread_out(numbers: Vector) -> None:
     draw=_draw_moves,
 )
 def elastic_transform(image: Image, level: ElasticLevel, field: ElasticField) -> Image:
-    """Look through moving water.
-
-    The displacement along x is in proportion to the height, too, as in the reference.
-
-    Args:
-        image: RGB uint8 (H, W, 3).
-        level: see `ElasticLevel`.
-        field: see `ElasticField`.
-    """
+    """Look through moving water; the displacement along x is in proportion to the height, too, as in the reference."""
     height, width = image.shape[:2]
     if level.affine:
         image = _affine(image, level.affine * height * field.anchors)

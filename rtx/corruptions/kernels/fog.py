@@ -30,11 +30,8 @@ def fog(image: Image, level: FogLevel, field: Field) -> Image:
     """Add a cloud, and scale back so that the brightest pixel cannot grow brighter.
 
     The cloud is scaled to 0 ... 1 over the whole square it is made on, also over the part that lies outside the image.
-
-    Args:
-        image: RGB uint8 (H, W, 3).
-        level: (thickness, factor by which each halving of the squares calms the cloud).
-        field: uniform on [0, 1), one for each cell of the cloud but the first, in the order the cells are filled.
+    `level` is (thickness, factor by which the random numbers shrink at each halving of the squares), `field` is uniform
+    on [0, 1), one for each cell of the cloud but the first, in the order the cells are filled.
     """
     thickness, decay = level
     height, width = image.shape[:2]

@@ -40,10 +40,7 @@ class FrostField(NamedTuple):
 
 
 def _draw_crop(image: Image, level: FrostLevel, rng: np.random.Generator) -> FrostField:
-    if level.scale is not None:
-        texture = int(rng.integers(CIFAR10C_TEXTURES))
-    else:
-        texture = int(rng.integers(len(FILES)))
+    texture = int(rng.integers(len(FILES) if level.scale is None else CIFAR10C_TEXTURES))
     width, height = scaled_size(texture, image.shape[0], image.shape[1], level.scale)
     # As in the reference, which never takes the last possible crop.
     top = int(rng.integers(height - image.shape[0]))
@@ -53,30 +50,14 @@ def _draw_crop(image: Image, level: FrostLevel, rng: np.random.Generator) -> Fro
 
 @corruption(
     "weather",
-    levels=(
-        FrostLevel(1, 0.4),
-        FrostLevel(0.8, 0.6),
-        FrostLevel(0.7, 0.7),
-        FrostLevel(0.65, 0.7),
-        FrostLevel(0.6, 0.75),
-    ),
-    cifar10c=(
-        FrostLevel(1, 0.2, CIFAR10C_SCALE),
-        FrostLevel(1, 0.3, CIFAR10C_SCALE),
-        FrostLevel(0.9, 0.4, CIFAR10C_SCALE),
-        FrostLevel(0.85, 0.4, CIFAR10C_SCALE),
-        FrostLevel(0.75, 0.45, CIFAR10C_SCALE),
+    levels=tuple(FrostLevel(*row) for row in ((1, 0.4), (0.8, 0.6), (0.7, 0.7), (0.65, 0.7), (0.6, 0.75))),
+    cifar10c=tuple(
+        FrostLevel(*row, CIFAR10C_SCALE) for row in ((1, 0.2), (1, 0.3), (0.9, 0.4), (0.85, 0.4), (0.75, 0.45))
     ),
     draw=_draw_crop,
 )
 def frost(image: Image, level: FrostLevel, field: FrostField) -> Image:
-    """Add the image and a crop of a frost texture, each with its weight.
-
-    Args:
-        image: RGB uint8 (H, W, 3).
-        level: see `FrostLevel`.
-        field: see `FrostField`.
-    """
+    """Add the image and a crop of a frost texture, each with its weight."""
     height, width = image.shape[:2]
     ice = _scaled(field.texture, scaled_size(field.texture, height, width, level.scale))
     assert field.top + height <= ice.shape[0] and field.left + width <= ice.shape[1]

@@ -37,12 +37,8 @@ def glass_blur(image: Image, level: GlassLevel, offsets: Offsets) -> Image:
     """Look through a pane of frosted glass.
 
     The reference means to swap two pixels, but both names are views of one array, so that the second assignment copies
-    what the first one wrote: pixels are duplicated. That is kept.
-
-    Args:
-        image: RGB uint8 (H, W, 3).
-        level: (standard deviation of both smoothings in pixels, largest offset, number of iterations).
-        offsets: int8 (iterations, H - 2 reach, W - 2 reach, 2), where each pixel looks, x first, in scan order.
+    what the first one wrote: pixels are duplicated, here as well. `level` is (standard deviation of both smoothings in
+    pixels, largest offset, number of iterations); `offsets` say where each pixel looks, see `_draw_offsets`.
     """
     sigma, reach, _ = level
     shuffled = smooth(image, sigma)

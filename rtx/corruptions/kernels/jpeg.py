@@ -48,13 +48,7 @@ _MIDDLE = np.int32((128 << 16) + 32767)
 
 @corruption("digital", levels=(25, 18, 15, 10, 7), cifar10c=(80, 65, 58, 50, 40))
 def jpeg_compression(image: Image, quality: int, rng: np.random.Generator) -> Image:
-    """Compress and decompress with libjpeg's default settings (colour at half the resolution).
-
-    Args:
-        image: RGB uint8 (H, W, 3).
-        quality: of libjpeg, 1 to 100.
-        rng: unused.
-    """
+    """Compress and decompress with libjpeg's default settings, at a `quality` of 1 to 100."""
     height, width = image.shape[:2]
     rows, columns = (height + 1) // 2, (width + 1) // 2
     luma = np.empty((_up(height, 16), _up(width, LANES)), np.uint8)

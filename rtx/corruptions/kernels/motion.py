@@ -29,12 +29,8 @@ def motion_blur(image: Image, level: MotionLevel, angle: float) -> Image:
     """Move the camera along a straight line while the shutter is open.
 
     The weights are half a Gaussian, heaviest at the pixel itself. In the reference a trail longer than a side of the
-    image ends early without its weights being scaled up, which darkens images of less than 41 pixels; kept.
-
-    Args:
-        image: RGB uint8 (H, W, 3).
-        level: (radius, standard deviation); the trail has 2 * radius + 1 steps of a pixel.
-        angle: direction in degrees.
+    image ends early without its weights being scaled up, which darkens images of less than 41 pixels, here as well.
+    `level` is (radius, standard deviation) of a trail of 2 * radius + 1 steps of a pixel, `angle` is in degrees.
     """
     height, width, channels = image.shape
     shifts, weights = trail(*level, angle=angle, height=height, width=width)

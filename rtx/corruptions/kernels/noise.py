@@ -22,10 +22,7 @@ def _draw_normal(image: Image, level: float, rng: np.random.Generator) -> Field:
 def gaussian_noise(image: Image, scale: float, field: Field) -> Image:
     """Add normal noise: sensor noise in low light.
 
-    Args:
-        image: RGB uint8 (H, W, 3).
-        scale: standard deviation, as a fraction of the pixel range.
-        field: standard normal numbers, of the image's shape.
+    `scale` is the standard deviation, as a fraction of the pixel range; `field` is standard normal, (H, W, 3).
     """
     out = np.empty_like(image)
     _add(image.ravel(), field.ravel(), np.float32(255 * scale), np.float32(0), out.ravel())
@@ -34,7 +31,7 @@ def gaussian_noise(image: Image, scale: float, field: Field) -> Image:
 
 @corruption("held_out", levels=(0.15, 0.2, 0.35, 0.45, 0.6), cifar10c=(0.06, 0.1, 0.12, 0.16, 0.2), draw=_draw_normal)
 def speckle_noise(image: Image, scale: float, field: Field) -> Image:
-    """Add normal noise in proportion to the pixel; arguments as of `gaussian_noise`."""
+    """Add normal noise in proportion to the pixel."""
     out = np.empty_like(image)
     _add(image.ravel(), field.ravel(), np.float32(0), np.float32(scale), out.ravel())
     return out
@@ -60,10 +57,7 @@ def _draw_counts(image: Image, photons: float, rng: np.random.Generator) -> NDAr
 def shot_noise(image: Image, photons: float, counts: NDArray[np.int16]) -> Image:
     """Count photons instead of measuring light.
 
-    Args:
-        image: RGB uint8 (H, W, 3); it enters through the counts.
-        photons: expected count of a white pixel.
-        counts: Poisson counts, of the image's shape.
+    `photons` is the expected count of a white pixel; the image enters through the Poisson `counts`, (H, W, 3).
     """
     values = np.arange(int(counts.max()) + 1) / float(photons)
     table = (np.clip(values, 0, 1) * 255).astype(np.uint8)
@@ -129,10 +123,8 @@ def _draw_impulses(image: Image, amount: float, rng: np.random.Generator) -> NDA
 def impulse_noise(image: Image, amount: float, field: NDArray[np.uint8]) -> Image:
     """Set values to black or white, evenly: dead and hot sensor cells.
 
-    Args:
-        image: RGB uint8 (H, W, 3).
-        amount: share of the values that are hit; it enters through the field.
-        field: uint8 of the image's shape: 0 where the value stays, 1 for pepper (black), 255 for salt (white).
+    `amount` is the share of the values that are hit; it enters through `field`, uint8 (H, W, 3): 0 where the value
+    stays, 1 for pepper (black), 255 for salt (white).
     """
     out = np.empty_like(image)
     _hit(image.ravel(), field.ravel(), out.ravel())

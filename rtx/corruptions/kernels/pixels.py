@@ -28,13 +28,7 @@ _BITS = 22
 
 @corruption("digital", levels=(0.6, 0.5, 0.4, 0.3, 0.25), cifar10c=(0.95, 0.9, 0.85, 0.75, 0.65))
 def pixelate(image: Image, scale: float, rng: np.random.Generator) -> Image:
-    """Shrink with a box filter, enlarge by repeating pixels, with the fixed-point arithmetic of Pillow.
-
-    Args:
-        image: RGB uint8 (H, W, 3).
-        scale: of the small image.
-        rng: unused.
-    """
+    """Shrink by `scale` with a box filter, enlarge by repeating pixels, with the fixed-point arithmetic of Pillow."""
     height, width = image.shape[:2]
     small = (int(height * scale), int(width * scale))
     out = np.empty_like(image)

@@ -64,13 +64,7 @@ def _draw_snow(image: Image, level: SnowLevel, rng: np.random.Generator) -> Snow
     draw=_draw_snow,
 )
 def snow(image: Image, level: SnowLevel, field: SnowField) -> Image:
-    """Let it snow: the layer of flakes is added twice, as it is and turned by 180 degrees.
-
-    Args:
-        image: RGB uint8 (H, W, 3).
-        level: see `SnowLevel`.
-        field: see `SnowField`.
-    """
+    """Let it snow: the layer of flakes is added twice, as it is and turned by 180 degrees."""
     height, width = image.shape[:2]
     rows, columns = zoomed_axis(height, level.zoom)[2], zoomed_axis(width, level.zoom)[2]
     flakes = np.empty((len(rows.first), len(columns.first)), np.float32)

@@ -55,12 +55,7 @@ def spatter(image: Image, level: SpatterLevel, field: NDArray[np.floating]) -> I
     """Splash water or mud on the lens.
 
     Where no noise exceeds the threshold there is no drop, and the image stays as it is; the reference divides by zero
-    there (it happens on images of a few dozen pixels).
-
-    Args:
-        image: RGB uint8 (H, W, 3).
-        level: see `SpatterLevel`.
-        field: standard normal numbers (H, W).
+    there (it happens on images of a few dozen pixels). `field` is standard normal, (H, W).
     """
     liquid = field.astype(np.float64)
     liquid *= level.spread

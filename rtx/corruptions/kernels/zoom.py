@@ -58,12 +58,8 @@ def zoom_blur(image: Image, level: ZoomLevel, rng: np.random.Generator) -> Image
     """Move towards the scene while the shutter is open.
 
     Each enlargement is a few pixels larger than the image, of which the reference keeps the top left; so the centre of
-    the zoom wanders by up to half a pixel from one enlargement to the next. Kept.
-
-    Args:
-        image: RGB uint8 (H, W, 3).
-        level: (end, step) of the enlargements 1, 1 + step, ... below end.
-        rng: unused.
+    the zoom wanders by up to half a pixel from one enlargement to the next, here as well. `level` is (end, step) of the
+    enlargements 1, 1 + step, ... below end.
     """
     height, width = image.shape[:2]
     rows, columns, layers = _layers(height, width, level)

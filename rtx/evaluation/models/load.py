@@ -15,7 +15,8 @@ from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
 from rtx.errors import BadValue, DeviceError, WeightsError, WeightsMismatch
-from rtx.sources.reading.read import read_checkpoint
+from rtx.sources.reading.read import read_checkpoint, read_content
+from rtx.sources.reading.unpickle import ODD_KEY
 
 log = logging.getLogger(__name__)
 _SHOWN = 6
@@ -118,27 +119,22 @@ def check_classes(cfg: Config, content: Mapping[str, Any], checkpoint: Path) -> 
     )
 
 
-def require_safe(checkpoint: Path) -> None:
-    """Refuse a training checkpoint that can only be read by running code that the file names.
+def training_meta(checkpoint: Path) -> Mapping[str, Any]:
+    """What a checkpoint says of its training (`epoch`, `iter`, `dataset_meta`); empty where it holds weights alone.
 
     mmengine reads its own training state without running code, but falls back to unsafe unpickling, with a warning,
-    for a file where that fails; such a file must not get that far.
+    for a file where that fails; such a file must not get that far. rtx's reader goes first: torch's would hang on
+    dictionary keys that take forever to hash, and allocate whatever a file claims.
 
     Raises:
         WeightsError: it is no checkpoint, or names objects that are neither tensors nor mmengine's training state.
     """
-    training_meta(checkpoint)
-
-
-def training_meta(checkpoint: Path) -> Mapping[str, Any]:
-    """What a checkpoint says of its training (`epoch`, `iter`, `dataset_meta`); empty where it holds weights alone.
-
-    Raises:
-        WeightsError: as `require_safe`.
-    """
     from mmengine.runner.checkpoint import get_torch_safe_globals
 
     try:
+        odd = [name for name in read_content(checkpoint).foreign if name.startswith(ODD_KEY)]
+        if odd:
+            raise WeightsError(f"{odd[0]}, which training never writes")
         with torch.serialization.safe_globals(get_torch_safe_globals()):
             content = torch.load(checkpoint, map_location="cpu", weights_only=True)
     except Exception as error:

@@ -173,19 +173,10 @@ SHORT_NAMES: dict[str, str] = {}
 """Short forms as config file names use them: `r50` is the standard net, `r50_eps3` the L2 one, `r50_ant` and so on."""
 
 _SHORT_ARCHS = {
-    "resnet18": "r18",
-    "resnet34": "r34",
-    "resnet50": "r50",
-    "resnet101": "r101",
-    "wide_resnet50_2": "wrn50_2",
-    "wide_resnet50_4": "wrn50_4",
-    "resnext50_32x4d": "resnext50",
-    "densenet161": "densenet",
-    "mnasnet1_0": "mnasnet",
-    "mobilenet_v2": "mobilenet",
-    "shufflenet_v2_x1_0": "shufflenet",
-    "vgg16_bn": "vgg16",
-}
+    "resnet18": "r18", "resnet34": "r34", "resnet50": "r50", "resnet101": "r101", "wide_resnet50_2": "wrn50_2",
+    "wide_resnet50_4": "wrn50_4", "resnext50_32x4d": "resnext50", "densenet161": "densenet", "mnasnet1_0": "mnasnet",
+    "mobilenet_v2": "mobilenet", "shufflenet_v2_x1_0": "shufflenet", "vgg16_bn": "vgg16",
+}  # fmt: skip
 
 
 def add_source(source: Source) -> None:

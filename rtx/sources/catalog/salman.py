@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from rtx.sources.catalog.record import Source
+from rtx.sources.catalog.record import Source, Threat
 
 MIRROR = "https://huggingface.co/madrylab/robust-imagenet-models/resolve/main/"
 
@@ -37,11 +37,9 @@ _EXTRA_TOP1 = {
 _SEEN_ON_MIRROR = {f"resnet50_l2_eps{eps}" for eps in _L2_EPS} | {"resnet50_linf_eps4"}
 
 
-def _salman(arch: str, threat: str, eps: str, top1: float, stem: str | None = None) -> Source:
+def _salman(arch: str, threat: Threat, eps: str, top1: float, stem: str | None = None) -> Source:
     """One file of Salman et al. (2020); file names write eps as the README does (Linf with one decimal)."""
-    filename = (
-        f"{stem or arch}_{threat}_eps{float(eps):.1f}.ckpt" if threat == "linf" else f"{stem or arch}_l2_eps{eps}.ckpt"
-    )
+    filename = f"{stem or arch}_{threat}_eps{f'{float(eps):.1f}' if threat == 'linf' else eps}.ckpt"
     name = f"{arch}_{threat}_eps{eps}"
     standard = eps == "0"
     # Their training code wraps these networks once more; no file was at hand to confirm it.
@@ -50,7 +48,7 @@ def _salman(arch: str, threat: str, eps: str, top1: float, stem: str | None = No
         name=name,
         arch=arch,
         recipe=threat,
-        threat="none" if standard else ("linf" if threat == "linf" else "l2"),
+        threat="none" if standard else threat,
         eps=float(eps) / 255 if threat == "linf" else float(eps),
         filename=filename,
         urls=(MIRROR + filename,),

@@ -34,29 +34,29 @@ def swin_shapes(arch: str, classes: int) -> dict[str, tuple[int, ...]]:
     """Keys and shapes in the original names, classifier and final norm included."""
     shape = SWIN_SHAPES[arch]
     shapes: dict[str, tuple[int, ...]] = {"patch_embed.proj.weight": (shape.width, 3, 4, 4)}
+
+    def pair(name: str, width: int, *inputs: int) -> None:
+        shapes.update({f"{name}.weight": (width, *inputs), f"{name}.bias": (width,)})
+
     shapes["patch_embed.proj.bias"] = (shape.width,)
-    shapes |= {f"patch_embed.norm.{name}": (shape.width,) for name in ("weight", "bias")}
+    pair("patch_embed.norm", shape.width)
     for i, depth in enumerate(shape.depths):
         c = shape.width * 2**i
         for j in range(depth):
-            block: dict[str, tuple[int, ...]] = {"norm1.weight": (c,), "norm1.bias": (c,)}
-            block["attn.relative_position_bias_table"] = ((2 * shape.window - 1) ** 2, shape.heads[i])
-            for name, out, into in (("attn.qkv", 3 * c, c), ("attn.proj", c, c)):
-                block |= {f"{name}.weight": (out, into), f"{name}.bias": (out,)}
-            block |= {"norm2.weight": (c,), "norm2.bias": (c,)}
-            for name, out, into in (("mlp.fc1", 4 * c, c), ("mlp.fc2", c, 4 * c)):
-                block |= {f"{name}.weight": (out, into), f"{name}.bias": (out,)}
-            shapes |= {f"layers.{i}.blocks.{j}.{key}": value for key, value in block.items()}
+            block = f"layers.{i}.blocks.{j}."
+            pair(block + "norm1", c)
+            shapes[block + "attn.relative_position_bias_table"] = ((2 * shape.window - 1) ** 2, shape.heads[i])
+            pair(block + "attn.qkv", 3 * c, c)
+            pair(block + "attn.proj", c, c)
+            pair(block + "norm2", c)
+            pair(block + "mlp.fc1", 4 * c, c)
+            pair(block + "mlp.fc2", c, 4 * c)
         if i < 3:
             shapes[f"layers.{i}.downsample.reduction.weight"] = (2 * c, 4 * c)
-            shapes |= {f"layers.{i}.downsample.norm.{name}": (4 * c,) for name in ("weight", "bias")}
-    last = 8 * shape.width
-    return shapes | {
-        "norm.weight": (last,),
-        "norm.bias": (last,),
-        "head.weight": (classes, last),
-        "head.bias": (classes,),
-    }
+            pair(f"layers.{i}.downsample.norm", 4 * c)
+    pair("norm", 8 * shape.width)
+    pair("head", classes, 8 * shape.width)
+    return shapes
 
 
 def dialect_of(state: Mapping[str, Tensor]) -> str | None:
@@ -76,10 +76,11 @@ def to_original(state: Mapping[str, Tensor], dialect: str) -> tuple[dict[str, Te
     kept = {key: value for key, value in state.items() if key not in derived}
     if dialect == "swin_timm":
         kept = {_from_timm(key): value for key, value in kept.items()}
-    elif dialect == "swin_openmmlab":
-        kept = {_from_openmmlab(key): _merging_order(key, value, inverse=True) for key, value in kept.items()}
-    elif dialect == "swin_torchvision":
-        kept = {_from_torchvision(key): value for key, value in kept.items()}
+    elif dialect != "swin":
+        back = _back(_to_openmmlab if dialect == "swin_openmmlab" else _to_torchvision)
+        kept = {back.get(key, key): value for key, value in kept.items()}
+    if dialect == "swin_openmmlab":
+        kept = {key: _merging_order(key, value, inverse=True) for key, value in kept.items()}
     # mmpretrain keeps the final norm as the output norm of the last stage.
     if "norm.weight" not in kept and "norm3.weight" in kept:
         for name in ("weight", "bias"):
@@ -138,35 +139,16 @@ def _to_openmmlab(key: str) -> str:
     return key.replace("layers.", "stages.", 1)
 
 
-def _from_openmmlab(key: str) -> str:
-    if key.startswith("patch_embed.projection."):
-        return key.replace("projection", "proj", 1)
-    if not key.startswith("stages."):
-        return key
-    for ours, theirs in _RENAMES:
-        key = key.replace(theirs, ours, 1)
-    return key.replace("stages.", "layers.", 1)
-
-
-_TORCHVISION = (("patch_embed.proj.", "features.0.0."), ("patch_embed.norm.", "features.0.2."))
-
-
 def _to_torchvision(key: str) -> str:
-    for ours, theirs in _TORCHVISION:
-        if key.startswith(ours):
-            return key.replace(ours, theirs, 1)
+    key = key.replace("patch_embed.proj.", "features.0.0.").replace("patch_embed.norm.", "features.0.2.")
     key = re.sub(r"^layers\.(\d)\.blocks", lambda m: f"features.{2 * int(m[1]) + 1}", key)
     key = re.sub(r"^layers\.(\d)\.downsample", lambda m: f"features.{2 * int(m[1]) + 2}", key)
     return key.replace(".mlp.fc1.", ".mlp.0.").replace(".mlp.fc2.", ".mlp.3.")
 
 
-def _from_torchvision(key: str) -> str:
-    for ours, theirs in _TORCHVISION:
-        if key.startswith(theirs):
-            return key.replace(theirs, ours, 1)
-    key = re.sub(r"^features\.([1357])\.", lambda m: f"layers.{int(m[1]) // 2}.blocks.", key)
-    key = re.sub(r"^features\.([246])\.", lambda m: f"layers.{int(m[1]) // 2 - 1}.downsample.", key)
-    return key.replace(".mlp.0.", ".mlp.fc1.").replace(".mlp.3.", ".mlp.fc2.")
+def _back(rename: Callable[[str], str]) -> dict[str, str]:
+    """Renamed keys -> original ones; Swin-B has every key of the others."""
+    return {rename(key): key for key in swin_shapes("swin_b", 1)}
 
 
 def _merging_order(key: str, value: Tensor, *, inverse: bool) -> Tensor:

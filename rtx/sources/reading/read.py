@@ -31,7 +31,7 @@ class CheckpointContent:
     Attributes:
         value: the object; everything else in the file is an `Inert` stub.
         kind: the container.
-        foreign: globals of the file that were replaced by stubs, "module.name".
+        foreign: what the file has beside them, see `RestrictedUnpickler`.
     """
 
     value: Any

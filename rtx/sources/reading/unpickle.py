@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import pickle
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -22,18 +22,11 @@ from torch import Tensor
 from rtx.errors import WeightsError
 
 TORCH_DTYPES: Mapping[str, torch.dtype] = {
-    "DoubleStorage": torch.float64,
-    "FloatStorage": torch.float32,
-    "HalfStorage": torch.float16,
-    "BFloat16Storage": torch.bfloat16,
-    "LongStorage": torch.int64,
-    "IntStorage": torch.int32,
-    "ShortStorage": torch.int16,
-    "CharStorage": torch.int8,
-    "ByteStorage": torch.uint8,
-    "BoolStorage": torch.bool,
+    "DoubleStorage": torch.float64, "FloatStorage": torch.float32, "HalfStorage": torch.float16,
+    "BFloat16Storage": torch.bfloat16, "LongStorage": torch.int64, "IntStorage": torch.int32,
+    "ShortStorage": torch.int16, "CharStorage": torch.int8, "ByteStorage": torch.uint8, "BoolStorage": torch.bool,
     "UntypedStorage": torch.uint8,
-}
+}  # fmt: skip
 _NUMPY_DTYPES: Mapping[str, torch.dtype] = {
     "f8": torch.float64, "f4": torch.float32, "f2": torch.float16, "i8": torch.int64, "i4": torch.int32,
     "i2": torch.int16, "i1": torch.int8, "u1": torch.uint8, "b1": torch.bool,
@@ -52,6 +45,8 @@ _DANGEROUS = frozenset(
 
 # Other dictionary keys never name a weight, and nested tuples can take exponential time to hash.
 KEY_TYPES = (str, int, float, bool, bytes)
+ODD_KEY = "key or set member of type "
+"""How `RestrictedUnpickler.foreign` names the keys that were left out; their type follows."""
 
 
 @dataclass(frozen=True)
@@ -87,13 +82,13 @@ class RestrictedUnpickler(pickle._Unpickler):  # type: ignore[misc,name-defined,
     """Reads one pickle.
 
     Attributes:
-        foreign: the globals that were replaced by stubs, "module.name", in the order seen.
+        foreign: the globals that were replaced by stubs, "module.name", and the types of the dictionary keys that were
+            left out, in the order seen.
     """
 
     dispatch: ClassVar[dict[int, Callable[[Any], None]]] = dict(pickle._Unpickler.dispatch)  # type: ignore[attr-defined]
     stack: list[Any]
     read: Callable[[int], bytes]
-    readline: Callable[[], bytes]
     append: Callable[[Any], None]
     pop_mark: Callable[[], list[Any]]
 
@@ -107,7 +102,7 @@ class RestrictedUnpickler(pickle._Unpickler):  # type: ignore[misc,name-defined,
         """
         # Text of Python 2 pickles is taken as latin-1, which cannot fail.
         super().__init__(file, encoding="latin1")
-        self.find_storage = find_storage
+        self.persistent_load = find_storage
         self.left = copied
         self.foreign: list[str] = []
 
@@ -120,10 +115,6 @@ class RestrictedUnpickler(pickle._Unpickler):  # type: ignore[misc,name-defined,
         self.left -= size
         if self.left < 0:
             raise WeightsError("copies its data again and again, which no checkpoint does; this looks like a bomb")
-
-    def persistent_load(self, pid: Any) -> object:
-        """A storage, or a stub for a stored module class."""
-        return self.find_storage(pid)
 
     def find_class(self, module: str, name: str) -> object:
         """A function of `KNOWN`, the element type of a storage, or a stub.
@@ -138,9 +129,23 @@ class RestrictedUnpickler(pickle._Unpickler):  # type: ignore[misc,name-defined,
         origin = f"{module}.{name}"[:200]
         if module.split(".")[0] in _DANGEROUS_MODULES or (module, name) in _DANGEROUS:
             raise WeightsError(f"names {origin!r}, which no checkpoint needs and which could run code; nothing was run")
-        if origin not in self.foreign:
-            self.foreign.append(origin)
+        self.leave_out(origin)
         return Inert(origin)
+
+    def leave_out(self, name: str) -> None:
+        """Add a name to `foreign`."""
+        if name not in self.foreign:
+            self.foreign.append(name)
+
+    def plain_pairs(self, pairs: Iterable[Sequence[object]]) -> dict[object, object]:
+        """The pairs whose key is of one of `KEY_TYPES`."""
+        plain = {}
+        for key, value in pairs:
+            if isinstance(key, KEY_TYPES):
+                plain[key] = value
+            else:
+                self.leave_out(ODD_KEY + type(key).__name__)
+        return plain
 
     def get_extension(self, code: int) -> None:
         """Extension codes stand for globals registered in this process; no checkpoint needs them."""
@@ -164,16 +169,9 @@ class RestrictedUnpickler(pickle._Unpickler):  # type: ignore[misc,name-defined,
         self.stack.pop()
         self.load_reduce()
 
-    def load_inst(self) -> None:
-        """INST: a call in protocol 0."""
-        module, name = (self.readline()[:-1].decode("ascii", "replace") for _ in range(2))
-        args = tuple(self.pop_mark())
-        self.append(self.call(self.find_class(module, name), args))
-
-    def load_obj(self) -> None:
-        """OBJ: a call in protocol 1."""
-        func, *args = self.pop_mark()
-        self.append(self.call(func, tuple(args)))
+    def load_old(self) -> None:
+        """INST and OBJ: how protocols 0 and 1 made instances; no checkpoint is that old."""
+        raise WeightsError("makes objects the way Python 1 did, which no checkpoint does; nothing was run")
 
     def load_build(self) -> None:
         """BUILD: state is for numpy arrays and dtypes only; all other state is dropped."""
@@ -188,24 +186,22 @@ class RestrictedUnpickler(pickle._Unpickler):  # type: ignore[misc,name-defined,
 
     def load_setitem(self) -> None:
         """SETITEM: plain keys into plain dictionaries; others are left out."""
-        items = [self.stack.pop(), self.stack.pop()]
-        self._set(self.stack[-1], items[::-1])
+        value, key = self.stack.pop(), self.stack.pop()
+        self._set([key, value])
 
     def load_setitems(self) -> None:
         """SETITEMS: as SETITEM."""
-        items = self.pop_mark()
-        self._set(self.stack[-1], items)
+        self._set(self.pop_mark())
 
     def load_dict(self) -> None:
         """DICT: as SETITEMS into a new dictionary."""
         items = self.pop_mark()
         self.append({})
-        self._set(self.stack[-1], items)
+        self._set(items)
 
-    def _set(self, target: object, items: list[object]) -> None:
-        if isinstance(target, dict):
-            pairs = zip(items[::2], items[1::2], strict=True)
-            target.update((key, value) for key, value in pairs if isinstance(key, KEY_TYPES))
+    def _set(self, items: list[object]) -> None:
+        if isinstance(self.stack[-1], dict):
+            self.stack[-1].update(self.plain_pairs(zip(items[::2], items[1::2], strict=True)))
 
     def load_append(self) -> None:
         """APPEND: to plain lists."""
@@ -226,7 +222,7 @@ class RestrictedUnpickler(pickle._Unpickler):  # type: ignore[misc,name-defined,
 
     def load_frozenset(self) -> None:
         """FROZENSET: a list."""
-        items = self.pop_mark()
+        items = self.pop_mark()  # before `append`, which it replaces
         self.append(items)
 
     def load_bytearray8(self) -> None:
@@ -235,7 +231,7 @@ class RestrictedUnpickler(pickle._Unpickler):  # type: ignore[misc,name-defined,
 
     for _opcode, _method in (
         (pickle.REDUCE, load_reduce), (pickle.NEWOBJ, load_reduce), (pickle.NEWOBJ_EX, load_newobj_ex),
-        (pickle.INST, load_inst), (pickle.OBJ, load_obj), (pickle.BUILD, load_build), (pickle.SETITEM, load_setitem),
+        (pickle.INST, load_old), (pickle.OBJ, load_old), (pickle.BUILD, load_build), (pickle.SETITEM, load_setitem),
         (pickle.SETITEMS, load_setitems), (pickle.DICT, load_dict), (pickle.APPEND, load_append),
         (pickle.APPENDS, load_appends), (pickle.ADDITEMS, load_appends), (pickle.EMPTY_SET, load_empty_set),
         (pickle.FROZENSET, load_frozenset), (pickle.BYTEARRAY8, load_bytearray8),
@@ -302,15 +298,16 @@ def _mapping(reader: RestrictedUnpickler, *args: object) -> dict[object, object]
     items = args[0] if args else ()
     pairs = list(items.items()) if isinstance(items, dict) else items if isinstance(items, (list, tuple)) else ()
     reader.take(100 * len(pairs))
-    return {
-        pair[0]: pair[1]
-        for pair in pairs
-        if isinstance(pair, (list, tuple)) and len(pair) == 2 and isinstance(pair[0], KEY_TYPES)
-    }
+    return reader.plain_pairs(p if isinstance(p, (list, tuple)) and len(p) == 2 else (p, None) for p in pairs)
+
+
+def _members(reader: RestrictedUnpickler, values: object = (), *_: object) -> object:
+    """The members of a set, as a list."""
+    return list(reader.plain_pairs((value, None) for value in values)) if isinstance(values, (list, tuple)) else []
 
 
 def _first(reader: RestrictedUnpickler, value: object = (), *_: object) -> object:
-    """The tensor of a parameter, or the items of a set, a tuple or a torch.Size."""
+    """The tensor of a parameter, or the items of a list, a tuple or a torch.Size."""
     return value
 
 
@@ -321,20 +318,13 @@ def _from_type(
     return reader.call(func, args)
 
 
-def _new_array(reader: RestrictedUnpickler, *_: object) -> Array:
-    return Array()
-
-
-def _new_dtype(reader: RestrictedUnpickler, code: object = "", *_: object) -> Dtype:
-    return Dtype(code)
-
-
 _NUMPY = ("numpy.core", "numpy._core")
 _BUILTINS = ("builtins", "__builtin__")
 KNOWN: Mapping[tuple[str, str], Callable[..., object]] = {
     **{("collections", name): _mapping for name in ("OrderedDict", "defaultdict", "Counter")},
     **{(module, "dict"): _mapping for module in _BUILTINS},
-    **{(module, name): _first for module in _BUILTINS for name in ("set", "frozenset", "list", "tuple")},
+    **{(module, name): _first for module in _BUILTINS for name in ("list", "tuple")},
+    **{(module, name): _members for module in _BUILTINS for name in ("set", "frozenset")},
     ("torch", "Size"): _first,
     ("torch._utils", "_rebuild_parameter"): _first,
     ("torch._utils", "_rebuild_parameter_with_state"): _first,
@@ -342,8 +332,8 @@ KNOWN: Mapping[tuple[str, str], Callable[..., object]] = {
     ("torch._utils", "_rebuild_tensor_v2"): _tensor,
     ("torch._tensor", "_rebuild_from_type_v2"): _from_type,
     ("_codecs", "encode"): _encode,
-    ("numpy", "dtype"): _new_dtype,
-    **{(f"{module}.multiarray", "_reconstruct"): _new_array for module in _NUMPY},
+    ("numpy", "dtype"): lambda reader, code="", *_: Dtype(code),
+    **{(f"{module}.multiarray", "_reconstruct"): lambda reader, *_: Array() for module in _NUMPY},
     **{(f"{module}.numeric", "_frombuffer"): _array for module in _NUMPY},
 }
 """(module, name) of a global -> what is called in its place, with the reader and the file's arguments."""
