@@ -1,4 +1,4 @@
-"""Judge what `rtx.environment` found: one row a package or a fact of the machine, with one line that mends a red one.
+"""Judge what `rtx.environment` found: one row a package or a fact of the machine, with one line that fixes a bad one.
 
 Every check is a function of the facts alone, so each clash can be made up in a test.
 """
@@ -7,42 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from functools import partial
+from typing import Literal
 
-from rtx.environment import Environment
+from rtx.environment import OPENCV, PACKAGES, Environment
 
 Status = Literal["ok", "note", "bad"]
 
 MM_EXTRA = 'pip install --no-build-isolation "rtx-robustness[mm]", or `make install` in the project folder'
 DOES_NOT_WORK = "does not work"
-RIVALS = {
-    "onedl-mmcv": ("mmcv", "mmcv-full", "mmcv-lite"),
-    "onedl-mmengine": ("mmengine", "mmengine-lite"),
-    "onedl-mmdetection": ("mmdet",),
-    "onedl-mmsegmentation": ("mmsegmentation",),
-    "onedl-mmpretrain": ("mmpretrain", "mmcls"),
-    "imagecorruptions-imaug": ("imagecorruptions",),
-}
-"""Packages that install into the same folder: the one rtx wants, and those that overwrite it."""
-NEEDS = {
-    "onedl-mmcv": ("numpy", "torch", "opencv", "onedl-mmengine"),
-    "onedl-mmdetection": ("numpy", "torch", "torchvision", "opencv", "onedl-mmengine", "onedl-mmcv", "pycocotools"),
-    "onedl-mmsegmentation": ("numpy", "torch", "torchvision", "opencv", "onedl-mmengine", "onedl-mmcv"),
-    "onedl-mmpretrain": ("numpy", "torch", "torchvision", "opencv", "onedl-mmengine", "onedl-mmcv"),
-    "onedl-mmengine": ("numpy", "torch", "opencv"),
-    "imagecorruptions-imaug": ("numpy", "numba", "opencv"),
-    "numba": ("numpy",),
-    "torchvision": ("numpy", "torch"),
-    "tensorboard": ("numpy", "torch"),
-    "CUDA": ("torch",),
-}
-"""Rows that a row cannot be green without: what they break is not mended where it shows."""
-OPENCV = ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row of the table; `bad` is red and has a remedy, `note` is something to know."""
+    """One row of the table; `bad` has a remedy, `note` is something to know."""
 
     name: str
     found: str
@@ -50,9 +28,26 @@ class Row:
     remedy: str = ""
 
 
-def _works(name: str, trial: str = "", **more: Any) -> Callable[[Environment], Row]:
-    """The check of a package about which there is nothing else to know."""
-    return lambda env: _package(env, name, trial, **more)
+def _package(env: Environment, name: str) -> Row:
+    """The row that every package has: present, alone in its folder, in range, working."""
+    package, version = PACKAGES[name], env.packages.get(name)
+    rivals = [rival for rival in package.rivals if rival in env.packages]
+    again = f"{_install(env, name)} --force-reinstall --no-deps"
+    if rivals:
+        # Uninstalling one removes files of the other, so the wanted one is put back in any case.
+        found = " and ".join(f"{n} {env.packages[n]}" for n in (*rivals, *([name] if version else [])))
+        found += " share one folder: one overwrote the other" if version else f": rtx needs {name} in its place"
+        again = _compile_ops(env) if name == "onedl-mmcv" else again
+        return Row(name, found, "bad", f"pip uninstall -y {' '.join(rivals)} && {again}")
+    if version is None:
+        absent = MM_EXTRA if name.startswith("onedl-") and not package.core else _install(env, name)
+        return Row(name, f"absent; needed for {package.needed_for}", "bad" if package.core else "note", absent)
+    if fault := env.faults.get(package.module or name):
+        return Row(name, f"{version} {DOES_NOT_WORK}: {fault}", "bad", again)
+    wanted = env.wanted.get(name, "")
+    if wanted and not _in_range(version, wanted):
+        return Row(name, f"{version}, rtx asks for {wanted}", "bad", _install(env, name))
+    return Row(name, version)
 
 
 def python(env: Environment) -> Row:
@@ -73,7 +68,7 @@ def setuptools(env: Environment) -> Row:
 
 def numpy(env: Environment) -> Row:
     """NumPy imports, and torch was built against this generation of its binary interface."""
-    row = _package(env, "numpy", needed_for="everything", core=True)
+    row = _package(env, "numpy")
     fault = env.faults.get("torch-numpy", "")
     if row.status == "ok" and fault and not env.faults.get("torch"):
         return Row("numpy", f"{row.found}, but torch cannot use it: {fault}", "bad", _install(env, "torch", "numpy"))
@@ -82,7 +77,7 @@ def numpy(env: Environment) -> Row:
 
 def torchvision(env: Environment) -> Row:
     """Torchvision's compiled operators load, which they do only beside the torch they were built for."""
-    row = _package(env, "torchvision", needed_for="mmdet and mmpretrain")
+    row = _package(env, "torchvision")
     version = env.packages.get("torch", "")
     if row.status == "bad" and version.startswith("2."):
         # torch 2.n goes with torchvision 0.(n + 15).
@@ -93,7 +88,7 @@ def torchvision(env: Environment) -> Row:
 
 def mmcv(env: Environment) -> Row:
     """There is one mmcv, with compiled operators that fit the torch beside it."""
-    row = _package(env, "onedl-mmcv", "mmcv", needed_for="train and corrupt_eval", absent=MM_EXTRA)
+    row = _package(env, "onedl-mmcv")
     if row.status == "bad" or "onedl-mmcv" not in env.packages:
         return row
     fault = env.faults.get("mmcv._ext") or env.faults.get("mmcv.ops")
@@ -170,22 +165,13 @@ def shared_memory(env: Environment) -> Row:
     return Row("/dev/shm", f"{env.shm_gb:.0f} GB")
 
 
-CHECKS: tuple[Callable[[Environment], Row], ...] = (
+Check = Callable[[Environment], Row]
+_SPECIAL: dict[str, Check] = {"numpy": numpy, "torchvision": torchvision, "onedl-mmcv": mmcv}
+CHECKS: tuple[Check, ...] = (
     python,
     setuptools,
-    numpy,
-    _works("numba", needed_for="corruptions and scores", core=True),
-    _works("torch", needed_for="everything but corruptions and metrics", core=True),
-    torchvision,
+    *(_SPECIAL.get(name, partial(_package, name=name)) for name in PACKAGES),
     opencv,
-    _works("onedl-mmengine", "mmengine", needed_for="configs and everything that runs a model", core=True),
-    mmcv,
-    _works("onedl-mmdetection", "mmdet", needed_for="detection", absent=MM_EXTRA),
-    _works("onedl-mmsegmentation", "mmseg", needed_for="segmentation", absent=MM_EXTRA),
-    _works("onedl-mmpretrain", "mmpretrain", needed_for="classification", absent=MM_EXTRA),
-    _works("imagecorruptions-imaug", "imagecorruptions", needed_for="the corrupted pixels"),
-    _works("pycocotools", needed_for="COCO box and mask AP"),
-    _works("tensorboard", needed_for="TensorBoard files; the scalars are in JSON anyway"),
     cuda,
     disk,
     shared_memory,
@@ -198,36 +184,11 @@ def diagnose(env: Environment) -> list[Row]:
     bad = {row.name for row in rows if row.status == "bad"}
     told = []
     for row in rows:
-        causes = [name for name in NEEDS.get(row.name, ()) if name in bad]
+        causes = [name for name in PACKAGES[row.name].needs if name in bad] if row.name in PACKAGES else []
         if causes and row.status == "bad" and DOES_NOT_WORK in row.found:
-            row = replace(row, remedy=f"mend {' and '.join(causes)} first, then run `rtx doctor` again")
+            row = replace(row, remedy=f"fix {' and '.join(causes)} first, then run `rtx doctor` again")
         told.append(row)
     return told
-
-
-def _package(
-    env: Environment, name: str, trial: str = "", *, needed_for: str, core: bool = False, absent: str = ""
-) -> Row:
-    """The row that every package has: present, alone in its folder, in range, working."""
-    version = env.packages.get(name)
-    rivals = [rival for rival in RIVALS.get(name, ()) if rival in env.packages]
-    if rivals:
-        # Uninstalling one removes files of the other, so the wanted one is put back in any case.
-        found = " and ".join(f"{n} {env.packages[n]}" for n in (*rivals, *([name] if version else [])))
-        found += " share one folder: one overwrote the other" if version else f": rtx needs {name} in its place"
-        again = _compile_ops(env) if name == "onedl-mmcv" else f"{_install(env, name)} --force-reinstall --no-deps"
-        return Row(name, found, "bad", f"pip uninstall -y {' '.join(rivals)} && {again}")
-    if version is None:
-        return Row(name, f"absent; needed for {needed_for}", "bad" if core else "note", absent or _install(env, name))
-    fault = env.faults.get(trial or name)
-    if fault:
-        return Row(
-            name, f"{version} {DOES_NOT_WORK}: {fault}", "bad", f"{_install(env, name)} --force-reinstall --no-deps"
-        )
-    wanted = env.wanted.get(name, "")
-    if wanted and not _in_range(version, wanted):
-        return Row(name, f"{version}, rtx asks for {wanted}", "bad", _install(env, name))
-    return Row(name, version)
 
 
 def _compile_ops(env: Environment) -> str:
@@ -246,7 +207,7 @@ def _in_range(version: str, wanted: str) -> bool:
     try:
         from packaging.specifiers import SpecifierSet
     except ImportError:
-        return True  # mmengine needs packaging, so its own row is red
+        return True  # mmengine needs packaging, so its own row is bad
     return SpecifierSet(wanted).contains(version, prereleases=True)
 
 

@@ -18,6 +18,48 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 
+
+@dataclass(frozen=True)
+class Package:
+    """A package that rtx uses.
+
+    Attributes:
+        name: of the distribution, normalised.
+        needed_for: what does not run without it.
+        module: its trial in `TRIALS`; "" where that has the same name.
+        rivals: other distributions that install into the same folder and overwrite it.
+        needs: what it cannot work without: a fault of these is fixed there, not here.
+        core: whether its absence is a fault.
+    """
+
+    name: str
+    needed_for: str
+    module: str = ""
+    rivals: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    core: bool = False
+
+
+_MM = ("numpy", "torch", "opencv", "onedl-mmengine")
+_MM_OPS = (*_MM, "onedl-mmcv", "torchvision")
+_IC = "imagecorruptions"
+_ROWS = (
+    Package("numpy", "everything", core=True),
+    Package("numba", "corruptions and scores", core=True, needs=("numpy",)),
+    Package("torch", "everything but corruptions and metrics", core=True),
+    Package("torchvision", "mmdet and mmpretrain", needs=("numpy", "torch")),
+    Package("onedl-mmengine", "everything that runs a model", "mmengine", ("mmengine", "mmengine-lite"), _MM[:3], True),
+    Package("onedl-mmcv", "train and corrupt_eval", "mmcv", ("mmcv", "mmcv-full", "mmcv-lite"), _MM),
+    Package("onedl-mmdetection", "detection", "mmdet", ("mmdet",), (*_MM_OPS, "pycocotools")),
+    Package("onedl-mmsegmentation", "segmentation", "mmseg", ("mmsegmentation",), _MM_OPS),
+    Package("onedl-mmpretrain", "classification", "mmpretrain", ("mmpretrain", "mmcls"), _MM_OPS),
+    Package("imagecorruptions-imaug", "the corrupted pixels", _IC, (_IC,), ("numpy", "numba", "opencv")),
+    Package("pycocotools", "COCO box and mask AP"),
+    Package("tensorboard", "TensorBoard files; the scalars are in JSON anyway", needs=("numpy", "torch")),
+)
+PACKAGES: dict[str, Package] = {row.name: row for row in _ROWS}
+OPENCV = ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")
+
 TRIALS: dict[str, str] = {
     "numpy": "import numpy",
     "numba": "import numba; numba.njit(lambda a: a + 1)(1)",
@@ -91,7 +133,6 @@ class Environment:
         driver: the GPUs' driver answers (a GPU is in the machine, whatever PyTorch thinks).
         free_gb: free disk space where the command runs.
         shm_gb: size of /dev/shm, through which data loader workers pass images; None where there is none.
-        cores: processor cores this process may use.
     """
 
     python: tuple[int, ...]
@@ -102,7 +143,6 @@ class Environment:
     driver: bool = False
     free_gb: float = 0.0
     shm_gb: float | None = None
-    cores: int = 1
 
 
 def installed() -> dict[str, str]:
@@ -185,19 +225,11 @@ def look() -> Environment:
     Trials are made only for what is installed under one of its names: what is absent needs no trial.
     """
     packages = installed()
-    owners = {
-        "cv2": ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless"),
-        "mmengine": ("onedl-mmengine", "mmengine", "mmengine-lite"),
-        "mmcv": ("onedl-mmcv", "mmcv", "mmcv-lite", "mmcv-full"),
-        "mmdet": ("onedl-mmdetection", "mmdet"),
-        "mmseg": ("onedl-mmsegmentation", "mmsegmentation"),
-        "mmpretrain": ("onedl-mmpretrain", "mmpretrain"),
-        "imagecorruptions": ("imagecorruptions-imaug", "imagecorruptions"),
-    }
+    owners = {"cv2": OPENCV} | {row.module or row.name: (row.name, *row.rivals) for row in PACKAGES.values()}
 
     def present(trial: str) -> bool:
         root = re.split(r"[.-]", trial)[0]
-        return any(name in packages for name in owners.get(root, (root,)))
+        return any(name in packages for name in owners[root])
 
     cuda = ask_cuda() if "torch" in packages else None
     trials = TRIALS | (CUDA_TRIALS if cuda and cuda.devices else {})
@@ -211,5 +243,4 @@ def look() -> Environment:
         driver=Path("/proc/driver/nvidia/version").exists(),
         free_gb=shutil.disk_usage(".").free / 1e9,
         shm_gb=shutil.disk_usage(shm).total / 1e9 if shm.is_dir() else None,
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
     )

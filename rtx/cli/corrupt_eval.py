@@ -14,8 +14,6 @@ from rtx.cli.sweeping import Sweep
 from rtx.errors import BadValue
 from rtx.evaluation.protocol import Protocol
 
-HELP = "score a trained model on clean and corrupted images (P, mPC, rPC)"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""

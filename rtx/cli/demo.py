@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-HELP = "the whole story in a few minutes on rendered scenes, no download, no GPU"
 METRICS = {"bbox_mAP": "box AP", "segm_mAP": "mask AP"}
 LEARNT = 0.2
 """An AP that a detector without knowledge does not reach on these scenes; untrained heads score 0.006 and 0 (mask)."""
@@ -40,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     from rtx.datasets.sheet import write_sheet
     from rtx.demo.plan import FULL, PREVIEW
     from rtx.demo.scenes import render_scene
-    from rtx.demo.scenes_layouts import scene_name
+    from rtx.demo.scenes_coco import scene_name
     from rtx.demo.screen import Screen
     from rtx.demo.steps import STEPS, Demo
     from rtx.types import SEVERITIES
@@ -146,7 +145,7 @@ def ending(out: Path) -> str:
         out / "gallery.png": "one scene under the 15 corruptions, at each severity",
         out / "fixed" / "corruption_eval" / "table.md": "every cell of a transfer; also cells.csv, summary.json",
         out / "full": "a run folder: config, log, scalars, checkpoint, environment",
-        out / "data": "the scenes in COCO, VOC and ADE20K layout",
+        out / "data": "the scenes in COCO layout",
         out / "source" / "source_r18.pth": "the source weights",
     }
     width = max(len(str(path)) for path in files)

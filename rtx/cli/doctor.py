@@ -1,4 +1,4 @@
-"""Show what is installed, what clashes, and one line that mends each red row; exit 1 if any row is red."""
+"""Show what is installed, what clashes, and one line that fixes each bad row; exit 1 if any row is bad."""
 
 from __future__ import annotations
 
@@ -28,28 +28,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def show(rows: list[Row]) -> None:
-    """Print the table, then each remedy on a line of its own that can be copied."""
-    try:
-        from rich.console import Console
-        from rich.table import Table
-    except ImportError:
-        for row in rows:
-            print(f"{row.status:<4}  {row.name:<22}  {row.found}")
-    else:
-        table = Table("", "what", "found", title="rtx doctor", title_justify="left")
-        colours = {"ok": "green", "note": "yellow", "bad": "bold red"}
-        for row in rows:
-            table.add_row(f"[{colours[row.status]}]{row.status}[/]", row.name, _plain(row.found))
-        Console().print(table)
-    remedies = [row for row in rows if row.remedy]
-    for row in remedies:
-        print(f"{row.name}: {row.remedy}")
+    """Print the rows, then each remedy on a line of its own that can be copied."""
+    for row in rows:
+        print(f"{row.status:<4}  {row.name:<22}  {row.found}")
+    for row in rows:
+        if row.remedy:
+            print(f"{row.name}: {row.remedy}")
     bad = sum(row.status == "bad" for row in rows)
-    print(f"{bad} of {len(rows)} rows are red" if bad else f"no red row among {len(rows)}")
-
-
-def _plain(text: str) -> str:
-    """An error text may hold brackets, which rich would read as markup."""
-    from rich.markup import escape
-
-    return escape(text)
+    print(f"{bad} of {len(rows)} rows are bad" if bad else f"no bad row among {len(rows)}")

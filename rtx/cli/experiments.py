@@ -22,7 +22,6 @@ from rtx.experiments import (
 )
 from rtx.experiments.numbers import paper_of, short, together
 
-HELP = "the papers' experiments as lists of runs, and the commands that repeat them"
 WIDTH = 120
 
 

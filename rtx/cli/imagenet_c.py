@@ -20,9 +20,6 @@ from rtx.cli.sweeping import Sweep
 from rtx.errors import BadValue
 from rtx.evaluation.protocol import Protocol
 
-HELP = "error, mCE and rPC of a classifier on ImageNet-C-style folders"
-
-
 OPTIONS = tuple("corruptions severities limit seed batch_size workers amp keep_predictions resamples".split())
 
 

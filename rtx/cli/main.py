@@ -15,45 +15,27 @@ import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from types import ModuleType
 
 from rtx import __version__
 from rtx.errors import MissingDependency, RtxError, unknown_name
 
-
-@dataclass(frozen=True)
-class Command:
-    """One line of `rtx --help`."""
-
-    summary: str
-    module: str
-    aliases: tuple[str, ...] = ()
-
-
-COMMANDS: dict[str, Command] = {
-    "train": Command("train a detector or segmenter from a source backbone", "rtx.cli.train"),
-    "corrupt_eval": Command(
-        "evaluate a checkpoint clean and under the 15 corruptions: P, mPC, rPC",
-        "rtx.cli.corrupt_eval",
-        ("corrupt-eval",),
-    ),
-    "status": Command("how far evaluations are, and what finishes them", "rtx.cli.status"),
-    "score": Command("P, mPC, rPC of predictions made elsewhere (COCO results, label maps)", "rtx.cli.score"),
-    "imagenet_c": Command(
-        "error, mCE, rPC of a classifier on ImageNet-C-style folders", "rtx.cli.imagenet_c", ("imagenet-c",)
-    ),
-    "corrupt": Command("corrupt an image or a data folder, into files or a contact sheet", "rtx.cli.corrupt"),
-    "weights": Command("source weights: list, fetch, inspect, convert", "rtx.cli.weights"),
-    "experiments": Command("the papers' experiments: their runs, and what to type for each", "rtx.cli.experiments"),
-    "report": Command("one page, figures and tables over finished evaluations", "rtx.cli.report"),
-    "compare": Command("two evaluations, paired: where they differ and by how much", "rtx.cli.compare"),
-    "import_published": Command(
-        "published result files as evaluations of our own format", "rtx.cli.import_published", ("import-published",)
-    ),
-    "demo": Command("the whole story in a few minutes on rendered scenes, no download, no GPU", "rtx.cli.demo"),
-    "doctor": Command("what is installed, what clashes, and how to mend it", "rtx.cli.doctor"),
+COMMANDS: dict[str, str] = {
+    "train": "train a detector or segmenter from a source backbone",
+    "corrupt_eval": "evaluate a checkpoint clean and under the 15 corruptions: P, mPC, rPC",
+    "status": "how far evaluations are, and what finishes them",
+    "score": "P, mPC, rPC of predictions made elsewhere (COCO results, label maps)",
+    "imagenet_c": "error, mCE, rPC of a classifier on ImageNet-C-style folders",
+    "corrupt": "corrupt an image or a data folder, into files or a contact sheet",
+    "weights": "source weights: list, fetch, inspect, convert",
+    "experiments": "the papers' experiments: their runs, and what to type for each",
+    "report": "one page, figures and tables over finished evaluations",
+    "compare": "two evaluations, paired: where they differ and by how much",
+    "import_published": "published result files as evaluations of our own format",
+    "demo": "the whole story in a few minutes on rendered scenes, no download, no GPU",
+    "doctor": "what is installed, what clashes, and how to fix it",
 }
+"""What `rtx --help` says of each command; its module is `rtx.cli.NAME`."""
 
 INTERRUPTED = 130
 BAD_INPUT = 2
@@ -64,19 +46,16 @@ CLOSED_PIPE = 141  # as a shell counts SIGPIPE
 _PLAIN = {"−": "-", "–": "-", "→": "->", "…": "...", "↳": ">", "“": '"', "”": '"', "×": "x", "\u00a0": " "}  # noqa: RUF001
 
 
-def find(name: str) -> tuple[str, Command]:
-    """Look a command up by its name or an alias.
-
-    Returns:
-        The name it is listed under, and the command.
+def find(name: str) -> str:
+    """The name that a command is listed under; `corrupt-eval` is `corrupt_eval`.
 
     Raises:
         UnknownName: there is no such command; the nearest ones are shown.
     """
-    for listed, command in COMMANDS.items():
-        if name == listed or name in command.aliases:
-            return listed, command
-    raise unknown_name("command", name, place="rtx", choices=COMMANDS)
+    listed = name.replace("-", "_")
+    if listed not in COMMANDS:
+        raise unknown_name("command", name, place="rtx", choices=COMMANDS)
+    return listed
 
 
 def overview() -> str:
@@ -87,9 +66,9 @@ def overview() -> str:
             "usage: rtx COMMAND [arguments]      rtx COMMAND --help      rtx --version",
             "",
             "commands:",
-            *(f"  {name:<{width}}  {command.summary}" for name, command in COMMANDS.items()),
+            *(f"  {name:<{width}}  {summary}" for name, summary in COMMANDS.items()),
             "",
-            "Exit status: 0, or what the command's own help says; 2 for an error that you can mend, 3 for a fault of",
+            "Exit status: 0, or what the command's own help says; 2 for an error that you can fix, 3 for a fault of",
             "rtx's own, 130 after Ctrl-C.",
             "RTX_DEBUG=1 shows the traceback of an error that is otherwise only its message.",
         ]
@@ -125,10 +104,10 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _run(name: str, arguments: Sequence[str]) -> int:
-    listed, command = find(name)
+    listed = find(name)
     try:
-        module = _import(command.module)
-        parser = argparse.ArgumentParser(prog=f"rtx {listed}", description=module.__doc__ or command.summary)
+        module = _import(f"rtx.cli.{listed}")
+        parser = argparse.ArgumentParser(prog=f"rtx {listed}", description=module.__doc__ or COMMANDS[listed])
         parser.formatter_class = argparse.RawDescriptionHelpFormatter
         module.add_arguments(parser)
         status = module.run(parser.parse_args(arguments))

@@ -20,8 +20,6 @@ from pathlib import Path
 from rtx.errors import BadValue
 from rtx.types import Condition
 
-HELP = "score predictions made elsewhere on corrupted images (COCO results, label maps)"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""

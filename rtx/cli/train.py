@@ -15,8 +15,6 @@ from rtx.errors import BadValue
 if TYPE_CHECKING:
     from mmengine.config import Config
 
-HELP = "train a detector or segmenter from a source backbone"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments, named as OpenMMLab's own training tools name them."""

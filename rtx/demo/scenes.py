@@ -1,4 +1,4 @@
-"""Rendered scenes with exact boxes, masks and label maps: data for the demo and the tests, made from a seed.
+"""Rendered scenes with exact boxes and masks: data for the demo, made from a seed.
 
 An object has a shape and a texture, and both are needed to name it: a striped and a dotted disc are two classes. The
 colours, sizes and angles are random, and look-alike clutter of other shapes lies between the objects. So a detector has
@@ -27,15 +27,10 @@ CLASSES: dict[str, tuple[str, str]] = {
     "dotted_star": ("star", "dotted"),
     "checked_ring": ("ring", "checked"),
 }
-"""Class -> (shape, texture); the order is the order of the labels in every layout."""
+"""Class -> (shape, texture), in the order of the labels."""
 
 SOURCE_CLASSES: tuple[tuple[str, str], ...] = tuple((s, t) for s in ("disc", "box", "star", "ring") for t in TEXTURES)
 """What the demo's source classifier tells apart: more kinds than the scenes hold, as ImageNet holds more than COCO."""
-
-STUFF = ("wall", "floor")
-"""The two kinds of background, labels 1 and 2 of a label map; the objects follow, and 0 is clutter (unlabelled)."""
-
-LABEL_MAP_CLASSES: tuple[str, ...] = (*STUFF, *CLASSES)
 
 SIZE = (128, 160)
 RADIUS = (13.0, 25.0)
@@ -68,12 +63,10 @@ class Scene:
     Attributes:
         image: RGB uint8 (H, W, 3).
         things: the objects, back to front.
-        label_map: uint8 (H, W); 0 unlabelled, else 1 + index into `LABEL_MAP_CLASSES`.
     """
 
     image: NDArray[np.uint8]
     things: tuple[Thing, ...]
-    label_map: NDArray[np.uint8]
 
 
 def render_scene(seed: int, split: str, index: int, *, size: tuple[int, int] = SIZE) -> Scene:
@@ -97,16 +90,13 @@ def render_scene(seed: int, split: str, index: int, *, size: tuple[int, int] = S
     if min(size) < 96:
         raise BadValue(f"scene size {height}x{width}: scenes need at least 96 pixels on each side")
     rng = _generator(seed, "scene", split, index)
-    canvas, stuff = draw_background(rng, size)
-    label_map = (stuff + 1).astype(np.uint8)
+    canvas = draw_background(rng, size)
     things: list[tuple[int, NDArray[np.bool_], int]] = []
 
     for _ in range(int(rng.integers(1, 4))):
         shape = CLUTTER_SHAPES[int(rng.integers(len(CLUTTER_SHAPES)))]
         texture = list(TEXTURES)[int(rng.integers(len(TEXTURES)))]
-        stamp = _draw(rng, shape, texture, size, radius=float(rng.uniform(6, 12)))
-        stamp.paint(canvas)
-        label_map[stamp.mask(size)] = 0
+        _draw(rng, shape, texture, size, radius=float(rng.uniform(6, 12))).paint(canvas)
 
     looks = list(CLASSES.values())
     wanted = int(rng.integers(2, 6))
@@ -120,10 +110,8 @@ def render_scene(seed: int, split: str, index: int, *, size: tuple[int, int] = S
             continue
         things = [(other, seen & ~mask, whole) for other, seen, whole in things] + [(label, mask, int(mask.sum()))]
         stamp.paint(canvas)
-        label_map[mask] = 1 + len(STUFF) + label
-
     image = _expose(rng, canvas)
-    return Scene(image, tuple(Thing(label, mask, tight_box(mask)) for label, mask, _ in things), label_map)
+    return Scene(image, tuple(Thing(label, mask, tight_box(mask)) for label, mask, _ in things))
 
 
 def render_crop(seed: int, index: int, *, side: int = 48) -> tuple[NDArray[np.uint8], int]:
@@ -138,7 +126,7 @@ def render_crop(seed: int, index: int, *, side: int = 48) -> tuple[NDArray[np.ui
         RGB uint8 (side, side, 3) and the index into `SOURCE_CLASSES`.
     """
     rng = _generator(seed, "crop", "", index)
-    canvas, _ = draw_background(rng, (side, side))
+    canvas = draw_background(rng, (side, side))
     label = int(rng.integers(len(SOURCE_CLASSES)))
     centre = (side / 2 + float(rng.uniform(-5, 5)), side / 2 + float(rng.uniform(-5, 5)))
     stamp = _draw(rng, *SOURCE_CLASSES[label], (side, side), radius=float(rng.uniform(*RADIUS)), centre=centre)

@@ -7,6 +7,7 @@ both are functions of object coordinates `u, v` in pixels, so that they turn wit
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from numpy.random import Generator
@@ -27,18 +28,6 @@ def _ring(u: Plane, v: Plane, radius: float) -> Plane:
 
 def _box(u: Plane, v: Plane, radius: float) -> Plane:
     return np.maximum(np.abs(u) - 0.92 * radius, np.abs(v) - 0.72 * radius)
-
-
-def _star(u: Plane, v: Plane, radius: float) -> Plane:
-    return _polygon(u, v, radius, corners=5, waist=0.5)
-
-
-def _triangle(u: Plane, v: Plane, radius: float) -> Plane:
-    return _polygon(u, v, radius, corners=3, waist=0.5)
-
-
-def _cross(u: Plane, v: Plane, radius: float) -> Plane:
-    return _polygon(u, v, radius, corners=4, waist=0.35)
 
 
 def _polygon(u: Plane, v: Plane, radius: float, *, corners: int, waist: float) -> Plane:
@@ -71,23 +60,19 @@ def _dotted(u: Plane, v: Plane, period: float) -> Plane:
     return _soft(np.cos(2 * np.pi * u / period) + np.cos(2 * np.pi * v / period) - 0.7, 1.5)
 
 
-def _plain(u: Plane, v: Plane, period: float) -> Plane:
-    return np.ones_like(u)
-
-
 SHAPES: dict[str, Callable[[Plane, Plane, float], Plane]] = {
     "disc": _disc,
     "box": _box,
-    "star": _star,
+    "star": partial(_polygon, corners=5, waist=0.5),
     "ring": _ring,
-    "triangle": _triangle,
-    "cross": _cross,
+    "triangle": partial(_polygon, corners=3, waist=0.5),
+    "cross": partial(_polygon, corners=4, waist=0.35),
 }
 TEXTURES: dict[str, Callable[[Plane, Plane, float], Plane]] = {
     "striped": _striped,
     "dotted": _dotted,
     "checked": _checked,
-    "plain": _plain,
+    "plain": lambda u, v, period: np.ones_like(u),
 }
 
 
@@ -97,18 +82,14 @@ def two_colours(rng: Generator) -> tuple[Colour, Colour]:
     return (dark, bright) if rng.random() < 0.5 else (bright, dark)
 
 
-def draw_background(rng: Generator, size: tuple[int, int]) -> tuple[Colour, NDArray[np.uint8]]:
-    """A wall above a floor, each with its own mottling; sometimes one of the two alone.
-
-    Returns:
-        RGB float (H, W, 3) in 0..255, and uint8 (H, W) with 0 for wall and 1 for floor.
-    """
+def draw_background(rng: Generator, size: tuple[int, int]) -> Colour:
+    """A wall above a floor, or one of the two alone, each with its own mottling: RGB float (H, W, 3) in 0..255."""
     height, width = size
     horizon = height * float(rng.uniform(-0.2, 1.2)) + np.arange(width) * float(rng.uniform(-0.15, 0.15))
-    stuff = (np.arange(height)[:, None] >= horizon[None, :]).astype(np.uint8)
+    is_floor = np.arange(height)[:, None] >= horizon[None, :]
     wall = _mottled(rng, size, cell=max(4, height // 6))
     floor = _mottled(rng, size, cell=max(4, height // 24))
-    return np.where(stuff[..., None] == 1, floor, wall), stuff
+    return np.where(is_floor[..., None], floor, wall)
 
 
 def _mottled(rng: Generator, size: tuple[int, int], *, cell: int) -> Colour:

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import rtx
 from rtx.demo import plan as demo_plan
-from rtx.demo import scenes, scenes_layouts, scenes_looks, source_task
+from rtx.demo import scenes, scenes_coco, scenes_looks, source_task
 from rtx.demo.plan import MODES, DemoSettings, demo_config
 from rtx.demo.screen import Report, Screen
 from rtx.errors import RunConflict
 
-log = logging.getLogger(__name__)
-
-STAMP = "demo_step.json"
+STAMP = "demo_step.txt"
 BATCH = 8
 STEPS = 3 + 2 * len(MODES)
 
@@ -43,100 +40,65 @@ class Demo:
     @property
     def data_root(self) -> Path:
         """The scenes in COCO layout."""
-        return self.out / "data" / "coco"
+        return self.out / "data"
 
     @property
     def source(self) -> Path:
         """The source classifier's weights."""
         return self.out / "source" / "source_r18.pth"
 
-    @cached_property
-    def base_key(self) -> str:
-        """What all steps depend on: the seed, and the code that draws, trains and sets the amounts."""
-        digest = hashlib.sha256(f"{rtx.__version__} {self.seed}".encode())
-        for module in (scenes, scenes_looks, scenes_layouts, source_task, demo_plan):
-            digest.update(Path(str(module.__file__)).read_bytes())
-        return digest.hexdigest()
-
     def claim(self, *, fresh: bool) -> None:
-        """Make the folder, or empty it.
+        """Make the folder; empty it where a demo with another seed, other amounts or other code filled it.
 
         Raises:
             RunConflict: the folder holds something that no demo wrote.
         """
+        digest = hashlib.sha256()
+        for module in (scenes, scenes_looks, scenes_coco, source_task, demo_plan):
+            digest.update(Path(str(module.__file__)).read_bytes())
+        made_by = {"rtx": rtx.__version__, "code": digest.hexdigest()[:16], "seed": self.seed, **asdict(self.plan)}
+        text = json.dumps(made_by, indent=1) + "\n"
         mark = self.out / "demo.json"
         if self.out.exists() and (not self.out.is_dir() or (any(self.out.iterdir()) and not mark.is_file())):
             raise RunConflict(f"demo folder {str(self.out)!r} holds something else; give another --out, or empty it")
-        if fresh and mark.is_file():
+        if mark.is_file() and (fresh or mark.read_text(encoding="utf-8") != text):
             shutil.rmtree(self.out)
         self.out.mkdir(parents=True, exist_ok=True)
-        mark.write_text(json.dumps({"rtx": rtx.__version__, "seed": self.seed, **asdict(self.plan)}, indent=1) + "\n")
+        mark.write_text(text, encoding="utf-8")
 
     def run(self, screen: Screen) -> dict[str, dict[str, Any]]:
         """All steps; transfer mode -> summary of its evaluation."""
-        plan = self.plan
-        data_key = self._step(
-            screen,
-            self.out / "data",
-            {"train": plan.train_scenes, "val": plan.val_scenes},
-            ("scenes in COCO, VOC and ADE20K layout", "rendered"),
-            self._render,
-        )
-        source_key = self._step(
-            screen,
-            self.out / "source",
-            {"crops": plan.crops, "epochs": plan.epochs},
-            ("source classifier (ResNet-18 on single objects)", "steps"),
-            self._train_source,
-        )
+        self._step(screen, "data", "scenes in COCO layout", "rendered", self._render)
+        self._step(screen, "source", "source classifier (ResNet-18 on single objects)", "steps", self._train_source)
         summaries = {}
         for mode in MODES:
-            settings = {"data": data_key, "source": source_key, "mode": mode, "plan": asdict(plan)}
-            self._step(
-                screen,
-                self.out / mode,
-                settings,
-                (f"Mask R-CNN, {mode} transfer", "steps"),
-                lambda folder, report, mode=mode: self._transfer(mode, report),  # type: ignore[misc]
-            )
+            self._step(screen, mode, f"Mask R-CNN, {mode} transfer", "steps", partial(self._transfer, mode))
             summaries[mode] = self._evaluate(screen, mode)
         return summaries
 
-    def _step(
-        self,
-        screen: Screen,
-        folder: Path,
-        settings: dict[str, Any],
-        names: tuple[str, str],
-        work: Callable[[Path, Report], str],
-    ) -> str:
-        """Do a step unless its stamp says that it is done with these settings; return the key of its result."""
-        title, unit = names
-        text = json.dumps({"base": self.base_key, "step": folder.name, **settings}, sort_keys=True)
-        key = hashlib.sha256(text.encode()).hexdigest()[:16]
-        stamp = folder / STAMP
-        found = json.loads(stamp.read_text(encoding="utf-8")) if stamp.is_file() else {}
-        if found.get("key") == key:
-            screen.skip(title, f"{found['result']}, kept from an earlier run")
-            return key
-        # What lies there is half done, or was made with other settings.
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
+    def _step(self, screen: Screen, folder: str, title: str, unit: str, work: Callable[[Report], str]) -> None:
+        """Do a step, unless its stamp says that it is done; without a stamp, what lies there is half done."""
+        stamp = self.out / folder / STAMP
+        if stamp.is_file():
+            screen.skip(title, f"{stamp.read_text(encoding='utf-8')}, kept from an earlier run")
+            return
+        shutil.rmtree(stamp.parent, ignore_errors=True)
+        stamp.parent.mkdir(parents=True)
         with screen.step(title, unit) as (report, result):
-            result.append(work(folder, report))
-        stamp.write_text(json.dumps({"key": key, "result": result[-1]}, indent=1) + "\n", encoding="utf-8")
-        return key
+            result.append(work(report))
+        stamp.write_text(result[-1], encoding="utf-8")
 
-    def _render(self, folder: Path, report: Report) -> str:
+    def _render(self, report: Report) -> str:
         counts = {"train": self.plan.train_scenes, "val": self.plan.val_scenes}
-        scenes_layouts.write_scenes(folder, counts, seed=self.seed, progress=report)
+        scenes_coco.write_scenes(self.data_root, counts, seed=self.seed, progress=report)
         return f"{counts['train']} to train on, {counts['val']} to evaluate on"
 
-    def _train_source(self, folder: Path, report: Report) -> str:
-        score = source_task.train_source(
+    def _train_source(self, report: Report) -> str:
+        accuracy = source_task.train_source(
             self.source, seed=self.seed, crops=self.plan.crops, epochs=self.plan.epochs, progress=report
         )
-        return f"names {100 * score.accuracy:.0f} % of held-out objects right (chance {100 * score.chance:.0f} %)"
+        chance = 1 / len(scenes.SOURCE_CLASSES)
+        return f"names {100 * accuracy:.0f} % of held-out objects right (chance {100 * chance:.0f} %)"
 
     def _config(self, mode: str) -> Any:
         work_dir = self.out / mode

@@ -8,7 +8,7 @@ import pytest
 from rtx import diagnosis
 from rtx.cli import doctor
 from rtx.cli.main import main
-from rtx.environment import TRIALS, Cuda, Environment, attempt, installed, wanted
+from rtx.environment import PACKAGES, TRIALS, Cuda, Environment, attempt, installed, wanted
 
 GOOD = Environment(
     python=(3, 12, 1),
@@ -35,7 +35,6 @@ GOOD = Environment(
     driver=True,
     free_gb=100.0,
     shm_gb=8.0,
-    cores=2,
 )
 
 
@@ -48,12 +47,12 @@ def failing(**faults: str) -> Environment:
     return replace(GOOD, faults=GOOD.faults | {name.replace("__", "."): text for name, text in faults.items()})
 
 
-def red(env: Environment) -> dict[str, diagnosis.Row]:
+def bad_rows(env: Environment) -> dict[str, diagnosis.Row]:
     return {row.name: row for row in diagnosis.diagnose(env) if row.status == "bad"}
 
 
-def test_nothing_is_red_where_all_is_well() -> None:
-    assert red(GOOD) == {}
+def test_nothing_is_bad_where_all_is_well() -> None:
+    assert bad_rows(GOOD) == {}
     assert all(row.status == "ok" for row in diagnosis.diagnose(GOOD))
 
 
@@ -112,38 +111,38 @@ CLASHES = [
 
 
 @pytest.mark.parametrize(("env", "name", "found", "remedy"), CLASHES)
-def test_each_clash_is_one_red_row_with_its_remedy(env: Environment, name: str, found: str, remedy: str) -> None:
-    rows = red(env)
+def test_each_clash_is_one_bad_row_with_its_remedy(env: Environment, name: str, found: str, remedy: str) -> None:
+    rows = bad_rows(env)
     assert set(rows) == {name}
     assert found in rows[name].found
     assert remedy in rows[name].remedy and "\n" not in rows[name].remedy
 
 
 def test_what_a_broken_package_breaks_is_mended_there() -> None:
-    rows = red(failing(mmcv="ImportError: boom", mmdet="ImportError: boom", mmseg="KeyError: 'x'"))
+    rows = bad_rows(failing(mmcv="ImportError: boom", mmdet="ImportError: boom", mmseg="KeyError: 'x'"))
     assert set(rows) == {"onedl-mmcv", "onedl-mmdetection", "onedl-mmsegmentation"}
     assert rows["onedl-mmcv"].remedy.startswith("pip install")
-    assert rows["onedl-mmdetection"].remedy == "mend onedl-mmcv first, then run `rtx doctor` again"
-    alone = red(failing(mmdet="ImportError: boom"))
+    assert rows["onedl-mmdetection"].remedy == "fix onedl-mmcv first, then run `rtx doctor` again"
+    alone = bad_rows(failing(mmdet="ImportError: boom"))
     assert "pip install" in alone["onedl-mmdetection"].remedy
 
 
 def test_what_is_optional_may_be_absent() -> None:
-    optional = {*diagnosis.RIVALS, "torchvision", "pycocotools", "tensorboard"} - {"onedl-mmengine"}
+    optional = {name for name, package in PACKAGES.items() if not package.core}
     env = having(without=tuple(optional))
-    assert red(env) == {}
+    assert bad_rows(env) == {}
     absent = {row.name for row in diagnosis.diagnose(env) if row.found.startswith("absent")}
     assert absent == optional
 
 
 @pytest.mark.parametrize("name", ["numpy", "numba", "torch", "onedl-mmengine"])
 def test_what_is_not_optional_may_not(name: str) -> None:
-    assert set(red(having(without=(name,)))) == {name}
+    assert set(bad_rows(having(without=(name,)))) == {name}
 
 
 def test_a_machine_without_gpu_is_no_fault() -> None:
     env = replace(GOOD, driver=False, cuda=Cuda("13.0"))
-    assert red(env) == {}
+    assert bad_rows(env) == {}
 
 
 @pytest.mark.parametrize(
@@ -197,7 +196,7 @@ def test_names_are_normalised() -> None:
 def test_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(doctor, "look", lambda: GOOD)
     assert main(["doctor"]) == 0
-    assert "no red row" in capsys.readouterr().out
+    assert "no bad row" in capsys.readouterr().out
     monkeypatch.setattr(doctor, "look", lambda: failing(torchvision="[bold]broken"))
     assert main(["doctor"]) == 1
     out = capsys.readouterr().out

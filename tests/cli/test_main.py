@@ -26,7 +26,7 @@ def command(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[argparse.Nam
         module = types.ModuleType("probe")
         module.add_arguments = lambda parser: parser.add_argument("n", type=int)
         module.run = run
-        monkeypatch.setitem(cli.COMMANDS, "probe", cli.Command("a probe", "rtx.cli.probe", ("pr-obe",)))
+        monkeypatch.setitem(cli.COMMANDS, "probe", "a probe")
         monkeypatch.setattr(cli, "_import", lambda name: module)
 
     return install
@@ -40,8 +40,8 @@ def raises(error: BaseException) -> Callable[[argparse.Namespace], int]:
 
 
 def test_every_listed_command_has_its_module_and_its_tool() -> None:
-    for name, command in cli.COMMANDS.items():
-        assert importlib.util.find_spec(command.module), command.module
+    for name in cli.COMMANDS:
+        assert importlib.util.find_spec(f"rtx.cli.{name}"), name
         assert (ROOT / "tools" / f"{name}.py").is_file(), f"tools/{name}.py"
 
 
@@ -60,7 +60,7 @@ def test_an_unknown_command_shows_the_nearest(capsys: pytest.CaptureFixture[str]
 
 
 def test_aliases_lead_to_the_listed_name() -> None:
-    assert cli.find("corrupt-eval") == cli.find("corrupt_eval")
+    assert cli.find("corrupt-eval") == cli.find("corrupt_eval") == "corrupt_eval"
 
 
 def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -76,7 +76,6 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_command_gets_its_arguments_and_gives_its_status(command: Callable[..., None]) -> None:
     command(lambda args: args.n)
     assert cli.main(["probe", "7"]) == 7
-    assert cli.main(["pr-obe", "0"]) == 0
     command(lambda args: None)
     assert cli.main(["probe", "7"]) == 0
 

@@ -15,8 +15,8 @@ source_task = pytest.importorskip("rtx.demo.source_task")
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path: Path = tmp_path_factory.mktemp("source") / "deep" / "source.pth"
-    score = source_task.train_source(path, seed=1, crops=64, epochs=1, held_out=32)
-    assert 0 <= score.accuracy <= 1 and score.chance == 1 / len(SOURCE_CLASSES) and score.crops == 64
+    accuracy = source_task.train_source(path, seed=1, crops=64, epochs=1, held_out=32)
+    assert 0 <= accuracy <= 1
     return path
 
 
@@ -25,7 +25,7 @@ def test_state_dict_is_torchvisions(saved: Path) -> None:
     state = torch.load(saved, weights_only=True)
     expected = models.resnet18(num_classes=len(SOURCE_CLASSES)).state_dict()
     assert {k: v.shape for k, v in state.items()} == {k: v.shape for k, v in expected.items()}
-    assert not list(saved.parent.glob("*.part"))
+    assert list(saved.parent.iterdir()) == [saved]
 
 
 def test_it_goes_in_through_the_source_loader(saved: Path) -> None:
@@ -60,5 +60,4 @@ def test_same_seed_same_weights_and_the_global_state_is_left_alone(saved: Path, 
 
 @pytest.mark.slow
 def test_it_learns(tmp_path: Path) -> None:
-    score = source_task.train_source(tmp_path / "s.pth", crops=1536, epochs=3)
-    assert score.accuracy > 0.5
+    assert source_task.train_source(tmp_path / "s.pth", crops=1536, epochs=3) > 0.5

@@ -79,9 +79,10 @@ def start(config: Path, checkpoint: Path, out: Path, how: str, args: argparse.Na
 
 def measure(args: argparse.Namespace, work: Path) -> dict[str, Any]:
     """Run every way of starting on the same data and weights."""
-    from rtx.demo.scenes_layouts import write_scenes
+    from rtx.demo.scenes_coco import write_scenes
 
-    root = write_scenes(work / "scenes", {"train": 1, "val": args.images}, size=(480, 640), layouts=("coco",))["coco"]
+    root = work / "scenes"
+    write_scenes(root, {"train": 1, "val": args.images}, size=(480, 640))
     cfg = build_config(args, root, work)
     config, checkpoint = work / "config.py", work / "weights.pth"
     cfg.dump(config)

@@ -178,15 +178,13 @@ def measure(args: argparse.Namespace, work: Path) -> dict[str, Any]:
     """Run the three in turn and return the table."""
     import torch
 
-    from rtx.demo.scenes_layouts import write_scenes
+    from rtx.demo.scenes_coco import write_scenes
     from rtx.results.conditions import grid
 
     data_root = args.data_root
     if data_root is None:
-        size = (480, 640)
-        data_root = write_scenes(work / "scenes", {"train": 1, "val": args.images}, size=size, layouts=("coco",))[
-            "coco"
-        ]
+        data_root = work / "scenes"
+        write_scenes(data_root, {"train": 1, "val": args.images}, size=(480, 640))
     cfg = build_config(args, data_root, work / "stock")
     checkpoint = work / "weights.pth"
     save_weights(cfg, checkpoint)
