@@ -199,8 +199,8 @@ def _strips(content: PageContent, group: Group, chapter: str) -> Section:
     about = (
         "One image under one corruption, severity 0 to 5 from left to right, one row a model. "
         "Green, solid: hits. Orange, dotted: false alarms. White, dashed: missed objects. Label maps: wrong pixels are "
-        f"striped. Predictions with a score of 0.3 and above. {pool}Images are chosen by the drop of their quality, not "
-        "by hand."
+        f"striped. Predictions with a score of 0.3 and above. {pool}Images are chosen by the drop of their quality, "
+        "not by hand."
     )
     hidden = len(group.runs) - len(there) - len(lacking)
     if hidden:
