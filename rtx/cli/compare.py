@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 EXCEEDED = 1
 UNJUDGED = 2
+LIMITS = {"mpc": "mPC", "rpc": "rPC", "clean": "P"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,9 +26,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("a", help="evaluation folder: the reference")
     parser.add_argument("b", help="evaluation folder: what is compared with it")
     parser.add_argument("--names", nargs=2, default=[], metavar=("A", "B"), help="what to call the two")
-    parser.add_argument("--fail-if-mpc-drops", type=_points, metavar="POINTS", help="exit with 1 if mPC falls by more")
-    parser.add_argument("--fail-if-rpc-drops", type=_points, metavar="POINTS", help="exit with 1 if rPC falls by more")
-    parser.add_argument("--fail-if-clean-drops", type=_points, metavar="POINTS", help="exit with 1 if P falls by more")
+    for option, name in LIMITS.items():
+        parser.add_argument(
+            f"--fail-if-{option}-drops", type=_points, metavar="POINTS", help=f"exit with 1 if {name} falls by more"
+        )
     parser.add_argument(
         "--only-if-sure",
         action="store_true",
@@ -46,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     from rtx.files import write_atomic
     from rtx.reports.runs import compare as comparing
     from rtx.reports.runs.runs import load_runs
-    from rtx.reports.tables.table import markdown, text_in_markdown
+    from rtx.reports.tables.table import markdown, plain, text_in_markdown
 
     runs = load_runs([Path(args.a), Path(args.b)], names=args.names)
     if len(runs) != 2:
@@ -59,20 +61,15 @@ def run(args: argparse.Namespace) -> int:
     if args.markdown == "-":
         print(text)
     else:
-        print(_terminal(comparing.sentence(comparison), table))
+        print(f"{comparing.sentence(comparison)}.\n\n{plain(table)}")
         if args.markdown:
             write_atomic(Path(args.markdown), text)
     if args.json:
         write_atomic(Path(args.json), json.dumps(comparing.to_dict(comparison), indent=1) + "\n")
     limits = (
-        ("mPC", "mpc", args.fail_if_mpc_drops),
-        ("rPC", "rpc", args.fail_if_rpc_drops),
-        ("P", "clean", args.fail_if_clean_drops),
+        (comparison.line(name), option, getattr(args, f"fail_if_{option}_drops")) for option, name in LIMITS.items()
     )
-    return max(
-        (_judge(comparison.line(name), option, points, args) for name, option, points in limits if points is not None),
-        default=0,
-    )
+    return max((_judge(line, option, points, args) for line, option, points in limits if points is not None), default=0)
 
 
 def _judge(line: Difference, option: str, points: float, args: argparse.Namespace) -> int:
@@ -103,19 +100,3 @@ def _points(text: str) -> float:
     if not math.isfinite(value) or value < 0:
         raise argparse.ArgumentTypeError(f"{text!r}: a fall in points, 0 or more, e.g. 0.5")
     return value
-
-
-def _terminal(sentence: str, table: object) -> str:
-    from rtx.reports.tables.table import Table
-
-    assert isinstance(table, Table)
-    rows = [[f"{e.text} {e.below}".strip() for e in entries] for entries in table.rows]
-    widths = [max(len(r[i]) for r in [list(table.head), *rows]) for i in range(len(table.head))]
-    lines = [sentence + ".", ""]
-    for cells in [list(table.head), *rows]:
-        padded = [
-            cell.ljust(width) if i < table.words or i == len(widths) - 1 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
-        ]
-        lines.append("  ".join(padded).rstrip())
-    return "\n".join([*lines, "", *table.notes])

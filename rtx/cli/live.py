@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from rtx.cli.words import duration, named
+from rtx.cli.words import bar, duration, named
 from rtx.evaluation.sweep.events import CellDone, CellStarted, Event, Planned, Progress, Waiting
 from rtx.results.summary import interval_text
 from rtx.types import Condition
@@ -59,7 +59,7 @@ class Display:
         self.terminal = console.is_terminal and not console.is_dumb_terminal
         # Drawn by events alone: a thread of its own would be copied into forked data loaders.
         self._live = Live(console=console, auto_refresh=False, transient=True)
-        self._bar = "#." if console.options.ascii_only else "█░"
+        self._ascii_only = console.options.ascii_only
         self._undo = contextlib.ExitStack()
         self._last = -math.inf  # when something was written that is not written at every event
 
@@ -151,11 +151,8 @@ class Display:
         else:
             return
         ready, total = self._counts()
-        full = round(10 * ready / max(total, 1))
-        words = [
-            f"{self._bar[0] * full}{self._bar[1] * (10 - full)} {self.preview}cell {min(ready + 1, total)}/{total}"
-        ]
-        words += [text, f"ETA {duration(self.left())}"]
+        drawn = bar(ready, total, 10, ascii_only=self._ascii_only)
+        words = [f"{drawn} {self.preview}cell {min(ready + 1, total)}/{total}", text, f"ETA {duration(self.left())}"]
         words += [f"{self.plan.cached} cached"] if self.plan and self.plan.cached else []
         words += [f"{self.elsewhere} by others"] if self.elsewhere else []
         self._live.update(Text("  ".join(words), no_wrap=True, overflow="crop"), refresh=True)

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from rtx.cli.words import duration, encodes
+from rtx.cli.words import bar, duration
 
 COMPLETE, INCOMPLETE = 0, 1
 _SHOWN = 8
@@ -63,6 +63,8 @@ def as_json(state: Any) -> dict[str, Any]:
 
 def as_text(state: Any) -> str:
     """The state in a few lines."""
+    from rich.console import Console
+
     from rtx.evaluation.sweep.progress import STALLED_SECONDS
     from rtx.results.summary import protocol_line
 
@@ -70,9 +72,8 @@ def as_text(state: Any) -> str:
     words = ["complete" if state.complete else f"INCOMPLETE: {len(state.missing)} of {total} cells missing"]
     words += ["PREVIEW"] if _preview(state) else []
     words += [] if state.whole_grid else ["part of the benchmark only: its mean is no mPC"]
-    full = round(20 * done / max(total, 1))
-    bar = ("█" * full + "░" * (20 - full)) if encodes(sys.stdout, "█░") else "#" * full + "." * (20 - full)
-    lines = [f"{state.folder}: {', '.join(words)}", f"  cells     {bar} {done}/{total}"]
+    drawn = bar(done, total, 20, ascii_only=Console(file=sys.stdout).options.ascii_only)
+    lines = [f"{state.folder}: {', '.join(words)}", f"  cells     {drawn} {done}/{total}"]
     lines[-1] += " (nothing says which were asked for; the whole benchmark is assumed)" if state.guessed else ""
     extra = [c for c in state.done if c not in state.wanted]
     lines += [f"  also      {len(extra)} cells that were not asked for: {_keys(extra)}"] if extra else []

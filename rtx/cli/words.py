@@ -1,19 +1,20 @@
-"""Small words that displays share: durations, names of cells, and what a stream can show."""
+"""Small words that displays share: durations, names of cells, and bars."""
 
 from __future__ import annotations
-
-from typing import TextIO
 
 from rtx.types import Condition
 
 
-def encodes(stream: TextIO, text: str) -> bool:
-    """Whether a stream can show some characters."""
-    try:
-        text.encode(stream.encoding or "ascii")
-    except (UnicodeEncodeError, LookupError):
-        return False
-    return True
+def bar(done: int, total: int, width: int, *, ascii_only: bool) -> str:
+    """How far something is, drawn with so many characters.
+
+    Example:
+        >>> bar(1, 2, 6, ascii_only=True)
+        '###...'
+    """
+    full = round(width * done / max(total, 1))
+    there, lacking = "#." if ascii_only else "█░"
+    return there * full + lacking * (width - full)
 
 
 def duration(seconds: float | None) -> str:

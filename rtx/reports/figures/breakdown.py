@@ -7,22 +7,29 @@ from collections.abc import Sequence
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
-from rtx.reports.figures.style import INK, MARKERS, RC, RULE, SOFT, legend, marked, model_colours, new_figure, title
+from rtx.reports.figures.style import (
+    RC,
+    RULE,
+    SOFT,
+    columns_for,
+    legend,
+    legend_height,
+    looks,
+    name_rows,
+    new_figure,
+    title,
+    width_of,
+)
 from rtx.reports.runs.groups import Group
 from rtx.reports.runs.naming import readable
-from rtx.reports.runs.runs import Run
 from rtx.reports.text.wording import metric_name, percent, shorten, shortened
 
 SIZES = (("s", "small"), ("m", "medium"), ("l", "large"))
 MOST_CLASSES = 20
 
 Row = tuple[str, list[float | None]]
-
-
-def metric_drop(run: Run, metric: str) -> float | None:
-    """1 - mPC / P of any metric; None where it is undefined or its grid is not whole."""
-    return run.drop_of(metric) if metric in run.metrics else None
 
 
 def size_rows(group: Group) -> list[Row]:
@@ -51,7 +58,7 @@ def _leading(group: Group, rows: Sequence[Row]) -> int:
 
 
 def _rows(group: Group, metrics: Sequence[tuple[str, str]]) -> list[Row]:
-    rows = [(word, [metric_drop(run, metric) for run in group.runs]) for word, metric in metrics]
+    rows = [(word, [run.drop_of(metric) for run in group.runs]) for word, metric in metrics]
     return [row for row in rows if any(value is not None for value in row[1])]
 
 
@@ -60,10 +67,12 @@ def size_point(group: Group) -> str:
     ranked = _ranking(group, size_rows(group), "sizes")
     if ranked is None:
         return "Drop by object size: no size that the compared models all have a score for"
-    worst, best, of = ranked
-    most, least = percent(worst[1], 0), percent(best[1], 0)
+    (worst, most), (best, least), of = ranked
     name = metric_name(group.metric)
-    return f"{worst[0].capitalize()} objects lose most, {most} % of their clean {name}; {best[0]} ones {least} %{of}"
+    return (
+        f"{worst.capitalize()} objects lose most, {percent(most, 0)} % of their clean {name}; {best} ones "
+        f"{percent(least, 0)} %{of}"
+    )
 
 
 def class_point(group: Group) -> str:
@@ -71,10 +80,9 @@ def class_point(group: Group) -> str:
     ranked = _ranking(group, class_rows(group), "classes")
     if ranked is None:
         return "Drop by class: no class that the compared models all have a score for"
-    worst, best, of = ranked
-    most, least = percent(worst[1], 0), percent(best[1], 0)
-    first, last = shorten(worst[0], 24), shorten(best[0], 24)
-    return f"“{first}” loses most ({most} % of clean), “{last}” least ({least} %){of}"
+    (worst, most), (best, least), of = ranked
+    first, last = shorten(worst, 24), shorten(best, 24)
+    return f"“{first}” loses most ({percent(most, 0)} % of clean), “{last}” least ({percent(least, 0)} %){of}"
 
 
 def draw_sizes(group: Group) -> Figure | None:
@@ -99,39 +107,29 @@ def _figure(group: Group, rows: list[Row], text: str) -> Figure | None:
     if not rows:
         return None
     step = 0.13 if len(rows) > 5 else 0.26
-    columns = 3 if max(len(run.name) for run in group.runs) <= 18 else 2
-    legend_rows = -(-len(group.runs) // columns)
-    head, foot = 0.42, 0.36 + 0.105 * legend_rows
+    columns = columns_for([run.name for run in group.runs])
+    head, foot = 0.42, 0.36 + legend_height(len(group.runs), columns)
     height = head + foot + step * len(rows)
     figure = new_figure(height)
     names = shortened([word for word, _ in rows], 20)
-    left = 0.035 + max(len(n) for n in names) * 6.5 * 0.68 / 72 / 3.4
+    left = 0.035 + width_of(names, 7.4)
     axes = figure.add_axes((left, foot / height, 0.97 - left, 1 - (head + foot) / height))
-    colours = model_colours(len(group.runs))
-    many = len(group.runs) > 6
+    look = looks(len(group.runs))
+    size = 2.6 if len(group.runs) > 6 else 3.4
     for y, (_, values) in enumerate(rows):
         there = [v for v in values if v is not None]
         if there:
             axes.plot([100 * min(there), 100 * max(there)], [y, y], color=RULE, linewidth=1.4, zorder=1)
         for index, value in enumerate(values):
             if value is not None:
-                axes.plot(
-                    [100 * value],
-                    [y],
-                    linestyle="",
-                    marker=MARKERS[index % len(MARKERS)],
-                    markersize=2.6 if many else 3.4,
-                    color=colours[index],
-                )
+                axes.plot([100 * value], [y], linestyle="", markersize=size, **look[index])
     every = [100 * v for _, values in rows for v in values if v is not None]
     pad = 0.03 * (max(every) - min(0.0, *every))
     axes.set(ylim=(len(rows) - 0.4, -0.6), xlim=(min(0.0, min(every) - pad), max(max(every) + pad, 1)))
     axes.set_xlabel(f"drop of {metric_name(group.metric)}, % of its clean score")
-    axes.set_yticks(range(len(rows)), names, fontsize=5.6 if len(rows) > 5 else 6.5)
-    axes.tick_params(axis="y", length=0, colors=INK)
-    axes.grid(visible=False, axis="y")
+    name_rows(axes, range(len(rows)), names, 5.6 if len(rows) > 5 else 6.5)
     axes.spines["left"].set_color(SOFT)
-    handles = [marked(n, colour, linestyle="", markersize=3) for n, colour in enumerate(colours)]
+    handles = [Line2D([], [], linestyle="", markersize=3, **one) for one in look]
     names = shortened([run.name for run in group.runs], 24 if columns == 3 else 36)
     legend(figure, handles, names, columns, handletextpad=0.2)
     title(axes, text)

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib as mpl
-import numpy as np
 from matplotlib.figure import Figure
 
-from rtx.corruptions import BENCHMARK
-from rtx.reports.figures.style import DASHES, INK, MARKERS, RC, SOFT, model_colours, new_figure, spread, title
+from rtx.reports.figures.style import DASHES, INK, RC, SOFT, looks, new_figure, spread, title
 from rtx.reports.runs.groups import Group
-from rtx.reports.runs.intervals import Floats, Resamples
 from rtx.reports.runs.runs import Run
 from rtx.reports.text.doubt import bracketed, doubt
 from rtx.reports.text.wording import metric_name, percent, shortened
-from rtx.types import CLEAN, Condition
 
 LEVELS = (0, 1, 2, 3, 4, 5)
 MOST_BANDS = 4
@@ -51,18 +48,8 @@ def point(group: Group) -> str:
     if kept[0] == kept[1]:
         return f"At severity 5, every model keeps about {kept[0]} % of its clean {name}"
     first, last = group.called(best[0]), group.called(worst[0])
-    sure = bracketed(doubt(best[0], [worst[0]], _left_at_the_end))
+    sure = bracketed(doubt(best[0], [worst[0]], lambda resamples: resamples.ratio(levels=LEVELS[-1:])))
     return f"At severity 5, {first} keeps {kept[0]} % of its clean {name}, {last} {kept[1]} %{sure}"
-
-
-def _left_at_the_end(resamples: Resamples) -> Floats | None:
-    """Resampled share of the clean score that is left at severity 5."""
-    rows, clean = [resamples.of(Condition(name, LEVELS[-1])) for name in BENCHMARK], resamples.of(CLEAN)
-    there = [row for row in rows if row is not None]
-    if clean is None or len(there) < len(rows):
-        return None
-    share: Floats = np.divide(np.mean(there, axis=0), clean, out=np.full(len(clean), np.nan), where=clean > 0)
-    return share
 
 
 def _banded(group: Group, runs: Sequence[Run]) -> list[Run]:
@@ -86,7 +73,7 @@ def draw(group: Group) -> Figure | None:
     right = 1 - min(width / figure.get_figwidth(), 0.5)
     bottom, top = 0.36 / figure.get_figheight(), 1 - 0.46 / figure.get_figheight()
     axes = figure.add_axes((0.105, bottom, right - 0.105 - 0.02, top - bottom))
-    colours = model_colours(len(group.runs))
+    look = looks(len(group.runs))
     highest = max(value for run in runs for _, value in points(run))
     banded = _banded(group, runs)
     tops = [span[1] for run in banded for x, _ in points(run) if (span := run.intervals.severity(x))]
@@ -102,28 +89,16 @@ def draw(group: Group) -> Figure | None:
         spans = [(x, b[0], b[1]) for x, b in band if b]
         if len(spans) > 1:
             bx, low, high = zip(*spans, strict=True)
-            axes.fill_between(
-                bx, [100 * v for v in low], [100 * v for v in high], color=colours[index], alpha=0.18, lw=0
-            )
-        axes.plot(
-            xs,
-            [100 * y for y in ys],
-            color=colours[index],
-            marker=MARKERS[index % len(MARKERS)],
-            linestyle=DASHES[0] if not many else DASHES[index // 3 % len(DASHES)],
-            linewidth=0.8 if many else 1.2,
-            markersize=2.0 if many else 3,
-            clip_on=False,
-            zorder=3,
-        )
+            low, high = [100 * v for v in low], [100 * v for v in high]
+            axes.fill_between(bx, low, high, color=look[index]["color"], alpha=0.18, lw=0)
+        style = DASHES[index // 3 % len(DASHES)] if many else DASHES[0]
+        sizes: dict[str, Any] = dict(linewidth=0.8, markersize=2.0) if many else dict(linewidth=1.2, markersize=3)
+        axes.plot(xs, [100 * y for y in ys], linestyle=style, clip_on=False, zorder=3, **sizes, **look[index])
         ends.append(100 * ys[-1])
     gap = size * 1.22 / 72 / (figure.get_figheight() * (top - bottom)) * upper
     for run, name, end, place in zip(runs, names, ends, spread(ends, gap, gap / 2, upper - gap / 2), strict=True):
-        index = group.runs.index(run)
         axes.plot([5.16, 5.5], [end, place], color=SOFT, linewidth=0.35, clip_on=False)
-        axes.plot(
-            [5.62], [place], color=colours[index], marker=MARKERS[index % len(MARKERS)], markersize=2.2, clip_on=False
-        )
+        axes.plot([5.62], [place], markersize=2.2, clip_on=False, **look[group.runs.index(run)])
         axes.text(5.76, place, f"{percent(end / 100)}  {name}", color=INK, fontsize=size, va="center", clip_on=False)
     title(axes, point(group))
     return figure

@@ -2,56 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
-from rtx.corruptions import BENCHMARK, CORRUPTIONS, FAMILIES
+from rtx.corruptions import FAMILIES
 from rtx.reports.figures.style import (
     COLUMN,
+    FAMILY_COLOURS,
     INK,
     MARKERS,
     PAPER,
     RC,
     SOFT,
-    family_colour,
     legend,
-    marked,
+    legend_height,
+    name_rows,
     new_figure,
     title,
+    width_of,
 )
-from rtx.reports.runs.groups import TINY, Group
-from rtx.reports.runs.intervals import Floats, Resamples, difference, interval
+from rtx.reports.runs.groups import Group
+from rtx.reports.runs.intervals import MEMBERS, Resamples, difference
 from rtx.reports.runs.runs import Run
 from rtx.reports.text.wording import percent, shortened, signed
 from rtx.results.intervals import Ends
 
 FEW = 6
-_MEMBERS = {family: tuple(n for n in BENCHMARK if CORRUPTIONS[n] == family) for family in FAMILIES}
-
-
-def drop_reader(family: str) -> Callable[[Resamples], Floats | None]:
-    """Reads the resampled drop of a family off a run."""
-
-    def read(resamples: Resamples) -> Floats | None:
-        ratio = resamples.ratio(_MEMBERS[family])
-        return None if ratio is None else 1 - ratio
-
-    return read
 
 
 def drop(run: Run, family: str) -> float | None:
     """1 - (mean score of the family) / P; None unless all its cells are there."""
     row = run.summary.families.get(family)
-    whole = row is not None and row.cells == 5 * len(_MEMBERS[family])
+    whole = row is not None and row.cells == 5 * len(MEMBERS[family])
     return row.drop if row is not None and whole and row.drop == row.drop else None
 
 
 def drop_interval(run: Run, family: str) -> Ends | None:
     """Interval of a family's drop."""
-    return interval(drop_reader(family)(run.intervals.resamples)) if run.intervals.resamples else None
+    return run.intervals.read(partial(Resamples.drop, corruptions=MEMBERS[family]))
 
 
 def paired(group: Group, run: Run, family: str) -> tuple[float, Ends | None] | None:
@@ -61,7 +53,9 @@ def paired(group: Group, run: Run, family: str) -> tuple[float, Ends | None] | N
     mine, base = drop(run, family), drop(group.baseline, family)
     if mine is None or base is None:
         return None
-    return mine - base, difference(group.baseline.intervals, run.intervals, drop_reader(family))
+    return mine - base, difference(
+        group.baseline.intervals, run.intervals, partial(Resamples.drop, corruptions=MEMBERS[family])
+    )
 
 
 def point(group: Group) -> str:
@@ -79,7 +73,7 @@ def point(group: Group) -> str:
         most, least = percent(means[worst], 0), percent(means[best], 0)
         return f"{lead}{worst} costs most, {most} % of clean; {best} least, {least} %"
     changes = [
-        (not _surely_less(run, found[1]), found[0], found[1], run, family)
+        (found[1] is None or found[1][1] >= 0 or run.tiny, *found, run, family)
         for run in group.runs
         for family in FAMILIES
         if (found := paired(group, run, family)) is not None
@@ -95,119 +89,79 @@ def point(group: Group) -> str:
     return text
 
 
-def _surely_less(run: Run, spread: Ends | None) -> bool:
-    few = run.n_images is not None and run.n_images < TINY  # the interval itself is too narrow to trust
-    return spread is not None and spread[1] < 0 and not few
-
-
 @mpl.rc_context(RC)
 def draw(group: Group) -> Figure | None:
     """The figure, or None where no family is complete for any run."""
-    if not any(drop(run, family) is not None for run in group.runs for family in FAMILIES):
-        return None
     runs = group.runs
+    drops = {(n, f): value for n, run in enumerate(runs) for f in FAMILIES if (value := drop(run, f)) is not None}
+    if not drops:
+        return None
     few = len(runs) <= FEW
-    pairs = few and any(paired(group, run, family) for run in runs for family in FAMILIES)
+    # On one line the intervals of many models would cover each other.
+    spans = {(n, f): drop_interval(runs[n], f) for n, f in drops} if few else {}
+    changes = {(n, f): found for n, f in drops if (found := paired(group, runs[n], f))} if few else {}
     step = 0.115
     block = step * len(runs) + 0.09 if few else 0.42
-    legend_rows = 0 if few else -(-len(runs) // 2)
-    head, foot = 0.5, 0.34 + 0.105 * legend_rows
+    head, foot = 0.5, 0.34 + (0 if few else legend_height(len(runs), 2))
     height = head + foot + block * len(FAMILIES)
     figure = new_figure(height)
     bottom, size = foot / height, 1 - (head + foot) / height
     names = shortened([run.name for run in runs], 26)
-    left = 0.16 + (min(max(len(n) for n in names) * 5.2 * 0.58 / 72 / 3.4, 0.34) if few else 0)
-    split = 0.66 if pairs else 0.97
+    left = 0.16 + (min(width_of(names, 5.0), 0.34) if few else 0)
+    split = 0.66 if changes else 0.97
     axes = figure.add_axes((left, bottom, split - left - 0.02, size))
-    other = figure.add_axes((split + 0.02, bottom, 0.97 - split, size)) if pairs else None
-    top = 0.0
-    ticks: list[tuple[float, str]] = []
-    reached = [d for run in runs for family in FAMILIES if (d := drop(run, family)) is not None]
-    if few:  # a cut interval would look narrower than it is
-        reached += [v for run in runs for family in FAMILIES for v in drop_interval(run, family) or ()]
-    largest, smallest = max(reached), min(reached)
-    middles = []
-    for family in FAMILIES:
-        colour = family_colour(family)
+    other = figure.add_axes((split + 0.02, bottom, 0.97 - split, size)) if changes else None
+    # A cut interval would look narrower than it is.
+    reached = [*drops.values(), *(end for span in spans.values() for end in span or ())]
+    low, high = min(0, 100 * min(reached) - 4), 100 * max(reached) * (1.14 if few else 1.04)
+    axes.set(ylim=(block * len(FAMILIES), 0), xlim=(low, high), xlabel="drop, % of P")
+    ticks = []
+    for row, family in enumerate(FAMILIES):
+        colour, top = FAMILY_COLOURS[family], block * row
         middle = top + block / 2
-        axes.text(
-            -left / (split - left - 0.02) + 0.005,
-            middle,
-            family,
-            transform=axes.get_yaxis_transform(),
-            va="center",
-            weight="bold",
-            color=INK,
-        )
-        for number, run in enumerate(runs):
-            value = drop(run, family)
-            y = top + 0.045 + step * (number + 0.5) if few else middle + 0.0
-            if few:
-                ticks.append((y, names[number]))
+        place = -left / (split - left - 0.02) + 0.005
+        look: dict[str, Any] = dict(transform=axes.get_yaxis_transform(), va="center", weight="bold", color=INK)
+        axes.text(place, middle, family, **look)
+        for panel in (axes, other) if row else ():
+            if panel is not None:
+                panel.axhline(top, color=SOFT, linewidth=0.3)
+        for number, name in enumerate(names):
+            y = top + 0.045 + step * (number + 0.5) if few else middle
+            ticks += [(y, name)] if few else []
+            value, span = drops.get((number, family)), spans.get((number, family))
             if value is None:
                 continue
-            low_high = drop_interval(run, family)
-            if few and low_high:  # on one line those of many models would cover each other
-                axes.plot([100 * v for v in low_high], [y, y], color=colour, linewidth=0.8)
+            if span:
+                axes.plot([100 * v for v in span], [y, y], color=colour, linewidth=0.8)
             if few:
                 axes.plot([0, 100 * value], [y, y], color=colour, linewidth=2.4, alpha=0.35, solid_capstyle="butt")
-            marker = MARKERS[number % len(MARKERS)]
-            axes.plot(
-                [100 * value],
-                [y],
-                color=colour,
-                marker=marker,
-                markersize=3.4 if few else 4,
-                alpha=1 if few else 0.75,
-                linestyle="",
-            )
-            if few:
-                offset = max(value, low_high[1] if low_high else 0)
-                place = (100 * offset, y)
-                text = percent(value, 0)
-                axes.annotate(text, place, (4, 0), textcoords="offset points", va="center", fontsize=5, color=INK)
-            _difference(group, run, family, other, y, colour, marker)
-        middles.append((family, middle))
-        top += block
-        if family != FAMILIES[-1]:
-            for panel in (axes, other):
-                if panel is not None:
-                    panel.axhline(top, color=SOFT, linewidth=0.3)
-    axes.set(
-        ylim=(top, 0), xlim=(min(0, 100 * smallest - 4), 100 * largest * (1.14 if few else 1.04)), xlabel="drop, % of P"
-    )
-    for family, middle in () if few else middles:
-        _ends(axes, group, family, middle)
-    axes.set_yticks([t[0] for t in ticks], [t[1] for t in ticks], fontsize=5.2)
-    axes.tick_params(axis="y", length=0, colors=INK)
-    axes.grid(visible=False, axis="y")
+                beside: dict[str, Any] = dict(textcoords="offset points", va="center", fontsize=5, color=INK)
+                axes.annotate(percent(value, 0), (100 * max(value, span[1] if span else 0), y), (4, 0), **beside)
+            mark: dict[str, Any] = dict(color=colour, marker=MARKERS[number % len(MARKERS)], linestyle="")
+            axes.plot([100 * value], [y], markersize=3.4 if few else 4, alpha=1 if few else 0.75, **mark)
+            if other is not None and (number, family) in changes:
+                change, ends = changes[number, family]
+                if ends:
+                    other.plot([100 * v for v in ends], [y, y], color=colour, linewidth=0.9)
+                # A hollow marker has no interval: it may be chance.
+                other.plot([100 * change], [y], markersize=3, markerfacecolor=colour if ends else PAPER, **mark)
+        if not few:
+            _ends(axes, group, family, middle)
+    name_rows(axes, [y for y, _ in ticks], [name for _, name in ticks], 5.2)
     if other is not None:
         other.axvline(0, color=INK, linewidth=0.6)
-        other.set(ylim=(top, 0), xlabel="points vs the baseline")
-        limit = max(abs(v) for v in other.get_xlim())
-        other.set_xlim(-limit * 1.1, limit * 1.1)
-        other.set_yticks([])
+        limit = 1.1 * max(abs(v) for v in other.get_xlim())
+        other.set(ylim=axes.get_ylim(), xlim=(-limit, limit), xlabel="points vs the baseline")
+        name_rows(other, [], [], 5.2)
         other.spines["left"].set_visible(False)
-        other.grid(visible=False, axis="y")
-        other.text(0.0, 1.01, "← drops less", transform=other.transAxes, fontsize=5, color=SOFT, ha="left")
-        other.text(1.0, 1.01, "more →", transform=other.transAxes, fontsize=5, color=SOFT, ha="right")
+        for x, text, align in ((0.0, "← drops less", "left"), (1.0, "more →", "right")):
+            other.text(x, 1.01, text, transform=other.transAxes, fontsize=5, color=SOFT, ha=align)
     if not few:
-        handles = [marked(n, SOFT, linestyle="", markersize=3) for n in range(len(runs))]
+        marks = [MARKERS[n % len(MARKERS)] for n in range(len(runs))]
+        handles = [Line2D([], [], color=SOFT, marker=mark, linestyle="", markersize=3) for mark in marks]
         legend(figure, handles, shortened([run.name for run in runs], 36), 2, handletextpad=0.2)
     title(axes, point(group))
     return figure
-
-
-def _difference(group: Group, run: Run, family: str, axes: Any, y: float, colour: str, marker: str) -> None:
-    found = paired(group, run, family)
-    if axes is None or found is None:
-        return
-    change, spread = found
-    if spread:
-        axes.plot([100 * v for v in spread], [y, y], color=colour, linewidth=0.9)
-    # A hollow marker has no interval: it may be chance.
-    face = colour if spread else PAPER
-    axes.plot([100 * change], [y], color=colour, marker=marker, markersize=3, markerfacecolor=face, linestyle="")
 
 
 def _ends(axes: Any, group: Group, family: str, y: float) -> None:
@@ -223,11 +177,4 @@ def _ends(axes: Any, group: Group, family: str, y: float) -> None:
         align = "right" if 100 * value > (left + right) / 2 else align
         wide = len(text) * 5 * 0.58 / 72 / (axes.get_position().width * COLUMN) * (right - left)
         place = max(100 * value, left + wide) if align == "right" else min(100 * value, right - wide)
-        axes.text(
-            place,
-            y + offset,
-            text,
-            ha=align,
-            fontsize=5,
-            color=INK,
-        )
+        axes.text(place, y + offset, text, ha=align, fontsize=5, color=INK)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import statistics
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from rtx.corruptions import BENCHMARK, CORRUPTIONS, FAMILIES
-from rtx.reports.figures.style import INK, PAPER, RC, SOFT, family_colour, new_figure, title
+from rtx.corruptions import BENCHMARK, FAMILIES
+from rtx.reports.figures.style import FAMILY_COLOURS, INK, PAPER, RC, SOFT, new_figure, ramp_colour, title, width_of
 from rtx.reports.runs.groups import Group
+from rtx.reports.runs.intervals import MEMBERS
 from rtx.reports.runs.runs import Run
 from rtx.reports.text.wording import corruption_name, in_two_lines, metric_name, percent, shortened
 
@@ -28,10 +30,7 @@ _RAMP = (
 
 def shade(value: float) -> str:
     """Colour of a fraction of the clean score, dark at 0 and pale at 1 and above."""
-    place = min(max(value, 0.0), 1.0) * (len(_RAMP) - 1)
-    low = min(int(place), len(_RAMP) - 2)
-    mixed = (round(a + (b - a) * (place - low)) for a, b in zip(_RAMP[low], _RAMP[low + 1], strict=True))
-    return "#" + "".join(f"{v:02x}" for v in mixed)
+    return ramp_colour(_RAMP, min(max(value, 0.0), 1.0))
 
 
 def ink_on(colour: str) -> str:
@@ -77,14 +76,12 @@ def draw(group: Group) -> Figure | None:
     row_height, head, foot = 0.18 if any("\n" in name for name in names) else 0.145, 0.44, 0.6
     height = head + foot + rows * row_height
     figure = new_figure(height)
-    longest = max(len(line) for name in names for line in name.split("\n"))
-    left = 0.02 + min(longest * 5.0 * 0.6 / 72 / figure.get_figwidth(), 0.26)
+    left = 0.02 + min(width_of("\n".join(names).split("\n"), 5.0), 0.26)
     axes = figure.add_axes((left, foot / height, 0.985 - left, 1 - (head + foot) / height))
     axes.set(xlim=(0, 16.3), ylim=(rows, 0))
     axes.grid(visible=False)
     for spine in axes.spines.values():
         spine.set_visible(False)
-    columns = [*BENCHMARK, "all"]
     corners, faces = [], []
     for y, run in enumerate(group.runs):
         cells = [*values(run).values(), run.summary.rPC if run.summary.complete else None]
@@ -97,46 +94,22 @@ def draw(group: Group) -> Figure | None:
             corners.append([(x, y), (x + 1, y), (x + 1, y + 1), (x, y + 1)])
             faces.append(colour)
             weight = "bold" if number == len(BENCHMARK) else "normal"
-            axes.text(
-                x + 0.5,
-                y + 0.53,
-                percent(value, 0),
-                ha="center",
-                va="center",
-                fontsize=5,
-                color=ink_on(colour),
-                weight=weight,
-            )
+            look: dict[str, Any] = dict(ha="center", va="center", fontsize=5, color=ink_on(colour), weight=weight)
+            axes.text(x + 0.5, y + 0.53, percent(value, 0), **look)
     axes.add_collection(PolyCollection(corners, facecolors=faces, edgecolors=PAPER, linewidths=0.5), autolim=False)
     axes.set_yticks([y + 0.5 for y in range(rows)], names, fontsize=5)
-    axes.set_xticks(
-        [x + 0.5 + (0.3 if x == 15 else 0) for x in range(16)],
-        [corruption_name(name, short=True) if name != "all" else "rPC" for name in columns],
-        rotation=90,
-        fontsize=5.2,
-    )
-    axes.tick_params(length=0, pad=5.5, axis="x")
+    columns = [*(corruption_name(name, short=True) for name in BENCHMARK), "rPC"]
+    axes.set_xticks([*(x + 0.5 for x in range(15)), 15.8], columns, rotation=90, fontsize=5.2)
+    axes.tick_params(length=0, pad=5.5, axis="x", labelcolor=INK)
     axes.tick_params(length=0, pad=1.5, axis="y", colors=INK)
-    for tick in axes.get_xticklabels():
-        tick.set_color(INK)
     start = 0
     strip = 0.045 / row_height
     for family in FAMILIES:
-        width = sum(CORRUPTIONS[name] == family for name in BENCHMARK)
-        axes.add_patch(
-            Rectangle(
-                (start + 0.05, rows + 0.12), width - 0.1, strip, facecolor=family_colour(family), lw=0, clip_on=False
-            )
-        )
-        axes.text(
-            start + width / 2,
-            rows + (foot - 0.03) / row_height,
-            family,
-            ha="center",
-            fontsize=5.6,
-            color=INK,
-            weight="bold",
-        )
+        width = len(MEMBERS[family])
+        corner, colour = (start + 0.05, rows + 0.12), FAMILY_COLOURS[family]
+        axes.add_patch(Rectangle(corner, width - 0.1, strip, facecolor=colour, lw=0, clip_on=False))
+        place = (start + width / 2, rows + (foot - 0.03) / row_height)
+        axes.text(*place, family, ha="center", fontsize=5.6, color=INK, weight="bold")
         start += width
-    title(axes, point(group) + "")
+    title(axes, point(group))
     return figure

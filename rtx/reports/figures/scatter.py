@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from rtx.reports.figures.style import INK, MARKERS, RC, RULE, SOFT, model_colours, new_figure, spread, title
+from rtx.reports.figures.style import RC, RULE, SOFT, looks, names_beside, new_figure, title, width_of
 from rtx.reports.published import trend_points
 from rtx.reports.runs.groups import Group
-from rtx.reports.runs.intervals import Floats, Resamples
+from rtx.reports.runs.intervals import Floats, Quantity, Resamples
 from rtx.reports.runs.trend import Trend, residual, trend_of, why_none
 from rtx.reports.text.doubt import bracketed, doubt, doubt_of_sign
 from rtx.reports.text.wording import dataset_name, metric_name, percent, shortened, signed
@@ -58,7 +58,7 @@ def point(group: Group) -> str:
     return f"{text}{apart} and on clean images{bracketed(unsure_clean)}"
 
 
-def _above(line: Trend | None) -> Callable[[Resamples], Floats | None]:
+def _above(line: Trend | None) -> Quantity:
     """Reads the resampled distance from the trend."""
 
     def read(resamples: Resamples) -> Floats | None:
@@ -77,12 +77,11 @@ def draw(group: Group) -> Figure | None:
         return None
     behind, same = background(group)
     runs = group.complete
-    many = len(runs) > 8
-    size = 5.0 if many else 5.6
+    size = 5.0 if len(runs) > 8 else 5.6
     figure = new_figure(max(2.8, 0.9 + 0.1 * len(runs)))
     height = figure.get_figheight()
     names = shortened([run.name for run in runs], 26)
-    room = min((max(len(n) for n in names) + 11) * size * 0.6 / 72 / 3.4, 0.44)
+    room = min(width_of(names, size, 11), 0.44)
     axes = figure.add_axes((0.115, 0.36 / height, 0.86 - room, 1 - 0.9 / height))
     xs = [100 * run.summary.P for run in runs]
     ys = [100 * run.summary.mPC for run in runs]
@@ -104,33 +103,27 @@ def draw(group: Group) -> Figure | None:
     axes.set(xlabel=f"clean {metric_name(group.metric)} (P), %", ylabel="mPC, %")
     axes.plot([0, 100], [0, 100], color=RULE, linewidth=0.8, linestyle=(0, (4, 2)), zorder=1)
     if low_y < high_x and same:
-        axes.plot(
-            bx, by, linestyle="", marker="o", markersize=3.2, color=RULE, markeredgecolor=SOFT, markeredgewidth=0.3
-        )
+        edge: dict[str, Any] = dict(markeredgecolor=SOFT, markeredgewidth=0.3)
+        axes.plot(bx, by, linestyle="", marker="o", markersize=3.2, color=RULE, **edge)
     if line is not None:
         believed = [100 * p for p in line.reach]
         for ends, dashes in (((min(bx), max(bx)), "-"), (believed, (0, (1.5, 2)))):  # dotted where it is extrapolated
             heights = [100 * (line.slope * x / 100 + line.offset) for x in ends]
             axes.plot(ends, heights, color=SOFT, linewidth=0.8, linestyle=dashes, zorder=1)
-    colours = model_colours(len(group.runs))
-    gap = size * 1.25 / 72 / (height - 0.9) * (high_y - low_y)
-    places = spread(ys, gap, low_y + gap / 2, high_y - gap / 2)
-    for run, name, x, y, place in zip(runs, names, xs, ys, places, strict=True):
-        index = group.runs.index(run)
+    look = looks(len(group.runs))
+    texts = []
+    for run, name, x, y in zip(runs, names, xs, ys, strict=True):
+        mark = look[group.runs.index(run)]
         for span, vertical in ((run.intervals.of("mPC"), True), (run.intervals.of("P"), False)):
             if span:
                 ends = [100 * v for v in span]
-                axes.plot(*(([x, x], ends) if vertical else (ends, [y, y])), color=colours[index], linewidth=0.6)
-        axes.plot(
-            [x], [y], linestyle="", marker=MARKERS[index % len(MARKERS)], markersize=4.2, color=colours[index], zorder=4
-        )
+                axes.plot(*(([x, x], ends) if vertical else (ends, [y, y])), color=mark["color"], linewidth=0.6)
+        axes.plot([x], [y], linestyle="", markersize=4.2, zorder=4, **mark)
         value = residual(group, run)
         if value is not None and line is not None:
-            axes.plot([x, x], [y, y - 100 * value], color=colours[index], linewidth=0.7, linestyle=(0, (1, 1)))
-        edge = high_x + 0.03 * (high_x - low_x)
-        axes.plot([x, high_x, edge], [y, place, place], color=RULE, linewidth=0.35, clip_on=False, zorder=0)
-        text = name if value is None else f"{name}  {signed(value)}"
-        axes.text(edge + 0.01 * (high_x - low_x), place, text, va="center", fontsize=size, color=INK, clip_on=False)
+            axes.plot([x, x], [y, y - 100 * value], color=mark["color"], linewidth=0.7, linestyle=(0, (1, 1)))
+        texts.append(name if value is None else f"{name}  {signed(value)}")
+    names_beside(axes, xs, ys, texts, size)
     notes = []
     if same:
         rest = "line: their trend, as far as it reaches" if line is not None else "too few for a trend"

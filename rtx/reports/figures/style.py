@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import textwrap
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -101,22 +102,20 @@ def not_drawn(texts: Iterable[str]) -> str:
     return "".join(sorted({letter for text in texts for letter in text if letter.isprintable()} - set(map(chr, known))))
 
 
-def model_colours(count: int) -> list[str]:
-    """One colour for each of `count` models, from dark to light."""
-    ramp = _MODEL_RAMP
-    colours = []
-    for index in range(count):
-        place = (index / (count - 1) if count > 1 else 0) * (len(ramp) - 1)
-        low = min(int(place), len(ramp) - 2)
-        part = place - low
-        mixed = [round(a + (b - a) * part) for a, b in zip(ramp[low], ramp[low + 1], strict=True)]
-        colours.append("#" + "".join(f"{value:02x}" for value in mixed))
-    return colours
+def ramp_colour(ramp: Sequence[tuple[int, int, int]], place: float) -> str:
+    """The colour at a place, 0 to 1, between the RGB colours of a ramp."""
+    step = place * (len(ramp) - 1)
+    low = min(int(step), len(ramp) - 2)
+    mixed = (round(a + (b - a) * (step - low)) for a, b in zip(ramp[low], ramp[low + 1], strict=True))
+    return "#" + "".join(f"{value:02x}" for value in mixed)
 
 
-def family_colour(family: str) -> str:
-    """The one colour of a family of corruptions."""
-    return FAMILY_COLOURS[family]
+def looks(count: int) -> list[dict[str, Any]]:
+    """Colour, from dark to light, and marker of each of `count` models, as `Axes.plot` and `Line2D` take them."""
+    return [
+        {"color": ramp_colour(_MODEL_RAMP, n / max(count - 1, 1)), "marker": MARKERS[n % len(MARKERS)]}
+        for n in range(count)
+    ]
 
 
 def tint(colour: str, strength: float = 0.28) -> str:
@@ -132,9 +131,14 @@ def title(axes: Any, text: str, width: int = 55) -> None:
     )
 
 
-def marked(index: int, colour: str, **look: Any) -> Line2D:
-    """The line or mark of a model for a legend, by its place among the models."""
-    return Line2D([], [], color=colour, marker=MARKERS[index % len(MARKERS)], **look)
+def columns_for(names: Sequence[str]) -> int:
+    """How many columns a legend of such names has."""
+    return 3 if max(map(len, names)) <= 18 else 2
+
+
+def legend_height(count: int, columns: int) -> float:
+    """Inches that a legend of so many models takes."""
+    return 0.105 * -(-count // columns)
 
 
 def legend(figure: Figure, handles: Sequence[Line2D], names: Sequence[str], columns: int, **look: Any) -> None:
@@ -150,14 +154,30 @@ def wrap(text: str, width: int) -> str:
         >>> wrap("one two three", 8)
         'one two\nthree'
     """
-    lines = [""]
-    for word in text.split(" "):
-        candidate = f"{lines[-1]} {word}".strip()
-        if len(candidate) <= width or not lines[-1]:
-            lines[-1] = candidate
-        else:
-            lines.append(word)
+    lines = textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
     return "\n".join(lines).replace("\u00a0", " ")
+
+
+def names_beside(axes: Any, xs: Sequence[float], ys: Sequence[float], texts: Sequence[str], size: float) -> None:
+    """Name points right of their axes, one text a point, joined by thin lines and none over another."""
+    (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
+    gap = size * 1.25 / 72 / (axes.figure.get_figheight() * axes.get_position().height) * (high - low)
+    edge, step = right + 0.03 * (right - left), 0.01 * (right - left)
+    for x, y, text, place in zip(xs, ys, texts, spread(ys, gap, low + gap / 2, high - gap / 2), strict=True):
+        axes.plot([x, right, edge], [y, place, place], color=RULE, linewidth=0.35, clip_on=False, zorder=0)
+        axes.text(edge + step, place, text, va="center", fontsize=size, color=INK, clip_on=False)
+
+
+def name_rows(axes: Any, places: Sequence[float], names: Sequence[str], size: float) -> None:
+    """Name the rows of a figure that has no scale on its vertical axis."""
+    axes.set_yticks(places, names, fontsize=size)
+    axes.tick_params(axis="y", length=0, colors=INK)
+    axes.grid(visible=False, axis="y")
+
+
+def width_of(names: Iterable[str], size: float, more: int = 0) -> float:
+    """Part of the figure's width that the longest of some names takes, and so many letters more."""
+    return (max(map(len, names)) + more) * size * 0.6 / 72 / COLUMN
 
 
 def spread(values: Sequence[float], gap: float, low: float, high: float) -> list[float]:

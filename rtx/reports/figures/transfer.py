@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -11,25 +11,22 @@ from matplotlib.lines import Line2D
 
 from rtx.reports.figures.style import (
     DASHES,
-    INK,
-    MARKERS,
     PAPER,
     RC,
-    RULE,
     SOFT,
     legend,
-    marked,
-    model_colours,
+    looks,
+    names_beside,
     new_figure,
-    spread,
     title,
+    width_of,
     wrap,
 )
 from rtx.reports.published import sources
 from rtx.reports.runs.eps_lines import MANY, EpsLine, eps_lines, eps_notes, eps_point, rank
 from rtx.reports.runs.groups import Group
 from rtx.reports.runs.intervals import Resamples
-from rtx.reports.runs.models import NORMS
+from rtx.reports.runs.models import NORMS, mean_of
 from rtx.reports.runs.runs import Run
 from rtx.reports.text.doubt import bracketed, doubt
 from rtx.reports.text.wording import metric_name, shortened
@@ -38,18 +35,6 @@ __all__ = ["axis_point", "draw_axes", "draw_eps", "eps_lines", "eps_point", "sou
 
 NOTE_WIDTH = 82
 TITLE_WIDTH = 55
-
-
-def _clean(run: Run) -> float:
-    return run.summary.P
-
-
-def _corrupted(run: Run) -> float:
-    return run.summary.mPC
-
-
-def _dropped(run: Run) -> float:
-    return run.summary.drop
 
 
 def source_axis(group: Group) -> list[tuple[Run, float]]:
@@ -93,13 +78,12 @@ def draw_eps(group: Group) -> Figure | None:
     row = 1.55
     modes = list(dict.fromkeys(line.mode for line in sorted(lines, key=lambda li: rank(li.mode))))
     columns = len(modes) + 2 if sum(map(len, modes)) < 32 else 2
-    notes = [part for note in eps_notes(group) for part in wrap(note, NOTE_WIDTH).split("\n")]
-    below = 0.085 * len(notes)
+    below, notes = _below(eps_notes(group))
     foot = 0.1 + 0.1 * -(-(len(modes) + 2) // columns) + below
     heading = max(0.42, 0.06 + 0.125 * len(wrap(eps_point(group), TITLE_WIDTH).split("\n")))
     height = heading + row * len(norms) + foot
     figure = new_figure(height)
-    colours = dict(zip(modes, model_colours(max(2, len(modes))), strict=False))
+    look = dict(zip(modes, looks(max(2, len(modes))), strict=False))
     for number, norm in enumerate(norms):
         bottom = (foot + row * (len(norms) - 1 - number) + 0.36) / height
         size = (row - 0.5) / height
@@ -110,9 +94,8 @@ def draw_eps(group: Group) -> Figure | None:
         floor = min(eps for eps in radii if eps) / 3.0
         bands = len(mine) <= MANY  # of more, none could be told from another
         for line in mine:
-            look = (colours[line.mode], MARKERS[modes.index(line.mode) % len(MARKERS)])
-            for axes, read, name in ((left, _clean, "P"), (left, _corrupted, "mPC"), (right, _dropped, "rPC")):
-                _with_band(axes, line, read, name, floor, look, bands=bands)
+            for axes, quantity in ((left, "P"), (left, "mPC"), (right, "drop")):
+                _with_band(axes, line, quantity, floor, look[line.mode], bands=bands)
         for axes, text in ((left, f"{metric_name(group.metric)}, %"), (right, "drop, % of P")):
             axes.set_xscale("log")
             axes.set_xticks([max(t, floor) for t in radii], [f"{t:g}" if t else "0" for t in radii], fontsize=5)
@@ -121,7 +104,11 @@ def draw_eps(group: Group) -> Figure | None:
             axes.set_xlabel(f"source's eps, {NORMS[norm]}{unit} (0: standard)", fontsize=5.6)
             axes.set_ylabel(text)
             axes.set_ylim(0, axes.get_ylim()[1] * 1.04)
-    _eps_legend(figure, modes, colours, columns, below / height)
+    handles = [Line2D([], [], **look[mode]) for mode in modes]
+    plain: dict[str, Any] = dict(color=SOFT, marker="o", markersize=3)
+    handles += [Line2D([], [], markerfacecolor=PAPER, linestyle=DASHES[1], **plain), Line2D([], [], **plain)]
+    names, place = [*shortened(modes, 36), "clean (P)", "corrupted (mPC)"], (0.5, below / height)
+    legend(figure, handles, names, columns, bbox_to_anchor=place, handlelength=2, columnspacing=1.1, borderpad=0)
     _write_notes(figure, notes)
     title(figure.axes[0], eps_point(group), TITLE_WIDTH)
     return figure
@@ -130,40 +117,29 @@ def draw_eps(group: Group) -> Figure | None:
 def _with_band(
     axes: Any,
     line: EpsLine,
-    read: Callable[[Run], float],
-    name: str,
+    quantity: str,
     floor: float,
-    look: tuple[str, str],
+    look: dict[str, Any],
     *,
     bands: bool,
 ) -> None:
-    """One quantity of a line; its interval is that of `name`, for the drop that of rPC from the other side."""
-    colour, marker = look
+    """One quantity of a line; the interval of a drop is that of rPC from the other side."""
     xs = [max(point.eps, floor) for point in line.points]
-    ys = [100 * point.mean(read) for point in line.points]
+    ys = [100 * point.mean(quantity) for point in line.points]
+    name = "rPC" if quantity == "drop" else quantity
     # A mean over repeats has no interval over images.
     spans = [point.runs[0].intervals.of(name) if len(point.runs) == 1 else None for point in line.points]
     if all(spans) and bands:
         ends = [(1 - s[1], 1 - s[0]) if name == "rPC" else s for s in spans if s]
-        axes.fill_between(
-            xs, [100 * low for low, _ in ends], [100 * high for _, high in ends], color=colour, alpha=0.16, lw=0
-        )
-    face, dashes = (PAPER, DASHES[1]) if name == "P" else (colour, "-")
-    axes.plot(xs, ys, color=colour, marker=marker, markersize=3, markerfacecolor=face, linestyle=dashes, linewidth=1)
+        low, high = ([100 * end for end in side] for side in zip(*ends, strict=True))
+        axes.fill_between(xs, low, high, color=look["color"], alpha=0.16, lw=0)
+    face, dashes = (PAPER, DASHES[1]) if name == "P" else (look["color"], "-")
+    axes.plot(xs, ys, markersize=3, markerfacecolor=face, linestyle=dashes, linewidth=1, **look)
     for x, point in zip(xs, line.points, strict=True):
         if len(point.runs) > 1:
-            values = [100 * read(run) for run in point.runs]
-            axes.plot([x] * len(values), values, color=colour, linestyle="", marker=".", markersize=2, alpha=0.7)
-
-
-def _eps_legend(figure: Figure, modes: list[str], colours: dict[str, str], columns: int, bottom: float) -> None:
-    handles = [marked(n, colours[mode]) for n, mode in enumerate(modes)]
-    handles += [Line2D([], [], color=SOFT, marker="o", markersize=3, markerfacecolor=PAPER, linestyle=DASHES[1])]
-    handles += [Line2D([], [], color=SOFT, marker="o", markersize=3)]
-    names = [*shortened(modes, 36), "clean (P)", "corrupted (mPC)"]
-    legend(
-        figure, handles, names, columns, bbox_to_anchor=(0.5, bottom), handlelength=2, columnspacing=1.1, borderpad=0
-    )
+            values = [100 * mean_of([run], quantity) for run in point.runs]
+            dots = dict(linestyle="", marker=".", markersize=2, alpha=0.7)
+            axes.plot([x] * len(values), values, color=look["color"], **dots)
 
 
 @mpl.rc_context(RC)
@@ -172,35 +148,33 @@ def draw_axes(group: Group) -> Figure | None:
     pairs = source_axis(group)
     if len({value for _, value in pairs}) < 2:
         return None
-    notes = [part for note in axis_notes(group) for part in wrap(note, NOTE_WIDTH).split("\n")]
-    below = 0.085 * len(notes)
+    below, notes = _below(axis_notes(group))
     height = max(2.4, 0.9 + 0.1 * len(pairs)) + below
     figure = new_figure(height)
     names = shortened([run.name for run, _ in pairs], 26)
-    room = min((max(len(n) for n in names) + 2) * 5.4 * 0.6 / 72 / 3.4, 0.42)
+    room = min(width_of(names, 5.4, 3), 0.42)
     axes = figure.add_axes((0.125, (0.36 + below) / height, 0.85 - room, 1 - (0.8 + below) / height))
     xs, ys = [100 * value for _, value in pairs], [100 * run.summary.rPC for run, _ in pairs]
     pad_x, pad_y = max(0.1 * (max(xs) - min(xs)), 1), max(0.12 * (max(ys) - min(ys)), 1)
     axes.set(xlim=(min(xs) - pad_x, max(xs) + pad_x), ylim=(min(ys) - pad_y, max(ys) + pad_y))
     axes.set(xlabel="source: top-1 on ImageNet-C, %", ylabel="target: rPC, %")
-    low, high = axes.get_ylim()
-    gap = 5.4 * 1.3 / 72 / (height - 0.8 - below) * (high - low)
-    edge = axes.get_xlim()[1]
     modes = sorted({run.transfer for run, _ in pairs}, key=rank)
-    colours = dict(zip(modes, model_colours(max(2, len(modes))), strict=False))
-    for (run, _), name, x, y, place in zip(
-        pairs, names, xs, ys, spread(ys, gap, low + gap / 2, high - gap / 2), strict=True
-    ):
-        marker = MARKERS[modes.index(run.transfer) % len(MARKERS)]
+    look = dict(zip(modes, looks(max(2, len(modes))), strict=False))
+    for (run, _), x, y in zip(pairs, xs, ys, strict=True):
         span = run.intervals.of("rPC")
         if span:
-            axes.plot([x, x], [100 * v for v in span], color=colours[run.transfer], linewidth=0.7)
-        axes.plot([x], [y], linestyle="", marker=marker, markersize=4.5, color=colours[run.transfer], zorder=3)
-        axes.plot([x, edge, edge * 1.005], [y, place, place], color=RULE, linewidth=0.35, clip_on=False, zorder=0)
-        axes.text(edge * 1.008, place, name, va="center", fontsize=5.4, color=INK, clip_on=False)
+            axes.plot([x, x], [100 * v for v in span], color=look[run.transfer]["color"], linewidth=0.7)
+        axes.plot([x], [y], linestyle="", markersize=4.5, zorder=3, **look[run.transfer])
+    names_beside(axes, xs, ys, names, 5.4)
     _write_notes(figure, notes)
     title(axes, axis_point(group))
     return figure
+
+
+def _below(notes: Sequence[str]) -> tuple[float, list[str]]:
+    """The lines of notes below a figure, and the inches that they take."""
+    lines = [line for note in notes for line in wrap(note, NOTE_WIDTH).split("\n")]
+    return 0.085 * len(lines), lines
 
 
 def _write_notes(figure: Figure, notes: Sequence[str]) -> None:

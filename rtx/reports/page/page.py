@@ -17,14 +17,7 @@ import jinja2
 from markupsafe import Markup
 
 from rtx.reports.figures.style import inline_svg
-from rtx.reports.page.charts import (
-    AFTER_STRIPS,
-    BEFORE_STRIPS,
-    HEAT,
-    TRANSFER,
-    Chart,
-    wants_transfer,
-)
+from rtx.reports.page.charts import AFTER_STRIPS, BEFORE_STRIPS, HEAT, TRANSFER, Chart, wants_transfer
 from rtx.reports.page.grids import completeness_grid, completeness_point, heat_grid
 from rtx.reports.runs.groups import Group
 from rtx.reports.runs.naming import readable
@@ -72,8 +65,8 @@ class Section:
         id: anchor.
         kind: `chart`, `heat`, `strips` or `matrix`.
         title: heading.
-        point: what it says.
         about: how to read it.
+        point: what it says.
         svg: the chart, empty where it could not be drawn.
         files: figure files as (format, relative path).
         missing: (run, what it lacks, command).
@@ -83,12 +76,12 @@ class Section:
     id: str
     kind: str
     title: str
-    point: str
     about: str
-    svg: Markup
-    files: tuple[tuple[str, str], ...]
-    missing: tuple[tuple[str, str, str], ...]
-    absent: str
+    point: str = ""
+    svg: str = ""  # the chart as Markup, or nothing
+    files: tuple[tuple[str, str], ...] = ()
+    missing: tuple[tuple[str, str, str], ...] = ()
+    absent: str = ""
     data: Any = None
 
 
@@ -150,22 +143,15 @@ def _breakable(name: str) -> Markup:
 
 def _chapter(content: PageContent, group: Group, index: int) -> Chapter:
     name = f"g{index}"
-    sections = [_section(content, group, chart, name) for chart in BEFORE_STRIPS]
-    sections.append(_strips(content, group, name))
-    sections += [_section(content, group, chart, name) for chart in AFTER_STRIPS]
-    if wants_transfer(group):
-        sections += [_section(content, group, chart, name) for chart in TRANSFER]
-    sections.append(_completeness(group, name))
+    before, after = (
+        [_section(content, group, chart, name) for chart in charts]
+        for charts in (BEFORE_STRIPS, (*AFTER_STRIPS, *(TRANSFER if wants_transfer(group) else ())))
+    )
+    sections = (*before, _strips(content, group, name), *after, _completeness(group, name))
     title = f"{dataset_name(group.dataset)}, {metric_name(group.metric)}"
     verdicts = tuple(verdict(group, run) for run in group.runs)
-    return Chapter(
-        name,
-        title,
-        group,
-        verdicts,
-        tuple(sections),
-        tuple(t for t in content.tables[group.slug] if t.name not in SHOWN_ABOVE),
-    )
+    tables = tuple(table for table in content.tables[group.slug] if table.name not in SHOWN_ABOVE)
+    return Chapter(name, title, group, verdicts, sections, tables)
 
 
 def _section(content: PageContent, group: Group, chart: Chart, chapter: str) -> Section:
@@ -173,7 +159,7 @@ def _section(content: PageContent, group: Group, chart: Chart, chapter: str) -> 
     drawn = stem in content.drawn
     kind = "heat" if chart.name == HEAT.name else "chart"
     point = chart.point(group) if drawn else ""
-    svg = Markup("")
+    svg = ""
     if drawn and kind == "chart" and stem not in content.only_files:
         text = stem.with_name(f"{stem.name}.svg").read_text(encoding="utf-8")
         # The text is Matplotlib's: every name in it was drawn as outlines, none is in it as text.
@@ -184,24 +170,15 @@ def _section(content: PageContent, group: Group, chart: Chart, chapter: str) -> 
     absent = "" if drawn else chart.absent(group) or "No run has the cells for it."
     if stem in content.only_files:
         absent = f"Too large for this page: see figures/{stem.name}.svg."
-    return Section(
-        f"{chapter}-{chart.name}",
-        kind,
-        chart.title,
-        point,
-        chart.about,
-        svg,
-        _files(content, stem) if drawn else (),
-        missing,
-        absent,
-        data,
-    )
+    files = _files(content, stem) if drawn else ()
+    name = f"{chapter}-{chart.name}"
+    return Section(name, kind, chart.title, chart.about, point, svg, files, missing, absent, data)
 
 
 def _completeness(group: Group, chapter: str) -> Section:
     about = "Cells that were evaluated, of one clean and five severities for each corruption."
     point, grid = completeness_point(group), completeness_grid(group)
-    return Section(f"{chapter}-completeness", "matrix", "Completeness", point, about, Markup(""), (), (), "", grid)
+    return Section(f"{chapter}-completeness", "matrix", "Completeness", about, point, data=grid)
 
 
 def stem_of(out: Path, groups: Sequence[Group], group: Group, name: str) -> Path:
@@ -215,14 +192,15 @@ def _files(content: PageContent, stem: Path) -> tuple[tuple[str, str], ...]:
 
 
 def _strips(content: PageContent, group: Group, chapter: str) -> Section:
+    choices = content.choices[group.slug]
     there, lacking = models_shown(group, content.examples)
     kept = [found for _, found in there if found.evaluated > len(found.images)]
     pool = f"Chosen among the {len(kept[0].images)} images that were kept of {kept[0].evaluated}. " if kept else ""
     about = (
         "One image under one corruption, severity 0 to 5 from left to right, one row a model. "
-        "Green, solid: hits. "
-        "Orange, dotted: false alarms. White, dashed: missed objects. Label maps: wrong pixels are striped. "
-        f"Predictions with a score of 0.3 and above. {pool}Images are chosen by the drop of their quality, not by hand."
+        "Green, solid: hits. Orange, dotted: false alarms. White, dashed: missed objects. Label maps: wrong pixels are "
+        f"striped. Predictions with a score of 0.3 and above. {pool}Images are chosen by the drop of their quality, "
+        "not by hand."
     )
     hidden = len(group.runs) - len(there) - len(lacking)
     if hidden:
@@ -235,23 +213,21 @@ def _strips(content: PageContent, group: Group, chapter: str) -> Section:
             else "No run keeps example images. Evaluations with --keep-predictions write them (a folder examples/ with "
             "index.json beside the cells)."
         )
-    elif not content.choices[group.slug]:
+    elif not choices:
         absent = "No image has the clean condition and all five severities of a corruption in every run with examples."
-    stems = [
-        stem_of(content.figures, content.groups, group, f"strip_{number}")
-        for number in range(1, 1 + len(content.choices[group.slug]))
-    ]
     pictures, left = [], PICTURES // len(content.groups)
-    for choice, stem in zip(content.choices[group.slug], stems, strict=True):
+    for number, choice in enumerate(choices, 1):
+        stem = stem_of(content.figures, content.groups, group, f"strip_{number}")
         data = stem.with_name(f"{stem.name}.jpg").read_bytes()
         left -= len(data)
         if left > 0:
             title = f"{corruption_name(choice.corruption)}, image “{readable(choice.image)}” {choice.cost}"
             source = f"data:image/jpeg;base64,{base64.b64encode(data).decode()}"
             pictures.append({"reason": choice.reason, "title": title, "source": source})
-    built = {"pictures": pictures, "left_out": len(stems) - len(pictures)}
+    built = {"pictures": pictures, "left_out": len(choices) - len(pictures)}
     rows = tuple((name, why, "") for name, why in lacking) if there else ()
-    return Section(f"{chapter}-strips", "strips", "Example strips", "", about, Markup(""), (), rows, absent, built)
+    name = f"{chapter}-strips"
+    return Section(name, "strips", "Example strips", about, missing=rows, absent=absent, data=built)
 
 
 def _curve_numbers(group: Group, chart: Chart) -> Any:

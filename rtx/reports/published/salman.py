@@ -67,10 +67,6 @@ _TABLE_2 = {
 }
 
 
-def _number(value: float) -> str:
-    return f"{value:g}"
-
-
 def records() -> list[Record]:
     """Every number."""
     return [*_figure_4(), *_sources(), *_best_runs(), *_table_2()]
@@ -88,14 +84,13 @@ def _figure_4() -> list[Record]:
 
 
 def _sources() -> list[Record]:
-    found = []
-    for norm, levels, table in (("l2", _L2, _TOP1_L2), ("linf", _LINF, _TOP1_LINF)):
-        for arch, values in table.items():
-            for eps, value in zip(levels, values, strict=True):
-                name = f"{norm}_eps{_number(eps)}"
-                row = ("imagenet_val", "classifier", arch, name, "", "top1", "P", fraction(value))
-                found.append(Record(PAPER.key, "code release", *row))
-    return found
+    made = ("code release", "imagenet_val", "classifier")
+    return [
+        Record(PAPER.key, *made, arch, f"{norm}_eps{eps:g}", "", "top1", "P", fraction(value))
+        for norm, levels, table in (("l2", _L2, _TOP1_L2), ("linf", _LINF, _TOP1_LINF))
+        for arch, values in table.items()
+        for eps, value in zip(levels, values, strict=True)
+    ]
 
 
 def _best_runs() -> list[Record]:
@@ -105,7 +100,7 @@ def _best_runs() -> list[Record]:
         for index, cell in enumerate(cells):
             accuracy, _, eps = cell.rstrip("*").partition("@")
             other = "; other learning rate" if cell.endswith("*") else ""
-            model = ("classifier", _ARCHS[index % 4], f"l2_eps{_number(float(eps))}", "fixed" if index < 4 else "full")
+            model = ("classifier", _ARCHS[index % 4], f"l2_eps{float(eps):g}", "fixed" if index < 4 else "full")
             metric = "mean_per_class" if dataset in _PER_CLASS else "top1"
             row = (dataset, *model, metric, "P", fraction(float(accuracy)))
             note = f"best of several eps, chosen on the test set{other}"

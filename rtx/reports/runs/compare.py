@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from rtx.corruptions import BENCHMARK, CORRUPTIONS, FAMILIES
 from rtx.errors import RunConflict
 from rtx.reports.text.banners import missing_text
-from rtx.reports.runs.groups import TINY, differing
+from rtx.reports.runs.groups import differing
 from rtx.results.intervals import Ends
-from rtx.reports.runs.intervals import Floats, Resamples, difference
+from rtx.reports.runs.intervals import MEMBERS, Quantity, Resamples, difference
 from rtx.reports.runs.runs import Run
 from rtx.reports.tables.table import Entry, Table, row
 from rtx.reports.text.wording import corruption_name, dataset_name, interval_text, metric_name, percent, signed
@@ -78,15 +77,20 @@ def compare(a: Run, b: Run) -> Comparison:
     if reasons:
         raise RunConflict(f"{a.name!r} and {b.name!r} cannot be compared: {'; '.join(reasons)}")
     one, two = a.summary, b.summary
+
+    def line(name: str, first: float, second: float, read: Quantity) -> Difference:
+        return Difference(name, first, second, difference(a.intervals, b.intervals, read))
+
+    def mean(names: tuple[str, ...]) -> Quantity:
+        return lambda resamples: resamples.mean(names)
+
     overall = (
-        _line("P", one.P, two.P, a, b, lambda r: r.of(CLEAN)),
-        _line("mPC", one.mPC, two.mPC, a, b, Resamples.mean),
-        _line("rPC", one.rPC, two.rPC, a, b, Resamples.ratio),
+        line("P", one.P, two.P, lambda resamples: resamples.of(CLEAN)),
+        line("mPC", one.mPC, two.mPC, Resamples.mean),
+        line("rPC", one.rPC, two.rPC, Resamples.ratio),
     )
-    families = tuple(
-        _line(f, one.families[f].score, two.families[f].score, a, b, _mean_of(_members(f))) for f in FAMILIES
-    )
-    corruptions = tuple(_line(n, one.per_corruption[n], two.per_corruption[n], a, b, _mean_of((n,))) for n in BENCHMARK)
+    families = tuple(line(f, one.families[f].score, two.families[f].score, mean(MEMBERS[f])) for f in FAMILIES)
+    corruptions = tuple(line(n, one.per_corruption[n], two.per_corruption[n], mean((n,))) for n in BENCHMARK)
     return Comparison(a, b, overall, families, corruptions)
 
 
@@ -115,7 +119,7 @@ def sentence(comparison: Comparison) -> str:
         doubt = f"{interval_text(line.interval, sign=True)} excludes no difference"
     most = max(comparison.corruptions, key=lambda row: abs(row.change))
     preview = "PREVIEW: " if comparison.a.preview else ""
-    few = comparison.a.n_images is not None and comparison.a.n_images < TINY and line.interval is not None
+    few = comparison.a.tiny and line.interval is not None
     trust = f"; {comparison.a.n_images} images are too few to trust the intervals" if few else ""
     values = f"({percent(line.a)} → {percent(line.b)}; {doubt})"
     return (
@@ -136,22 +140,14 @@ def table(comparison: Comparison) -> Table:
         for line in lines:
             name = f"{kind}{line.name}" if kind or line.name in ("P", "mPC", "rPC") else corruption_name(line.name)
             family = CORRUPTIONS.get(line.name, "")
-            rows.append(
-                row(
-                    name,
-                    family,
-                    percent(line.a, 2),
-                    percent(line.b, 2),
-                    Entry(signed(line.change, 2), interval_text(line.interval, 2, sign=True)),
-                )
-            )
+            change = Entry(signed(line.change, 2), interval_text(line.interval, 2, sign=True))
+            rows.append(row(name, family, percent(line.a, 2), percent(line.b, 2), change))
     title = f"{comparison.b.name} against {comparison.a.name}: {_what(comparison.a)}"
     notes = (
         "In percent; differences are second minus first, in points, paired over images where an interval is given.",
     )
-    return Table(
-        "compare", title, ("score", "family", comparison.a.name, comparison.b.name, "difference"), tuple(rows), 2, notes
-    )
+    head = ("score", "family", comparison.a.name, comparison.b.name, "difference")
+    return Table("compare", title, head, tuple(rows), 2, notes)
 
 
 def to_dict(comparison: Comparison) -> dict[str, Any]:
@@ -161,15 +157,8 @@ def to_dict(comparison: Comparison) -> dict[str, Any]:
         return None if math.isnan(value) else value
 
     def lines(found: tuple[Difference, ...]) -> dict[str, Any]:
-        return {
-            line.name: {
-                "a": plain(line.a),
-                "b": plain(line.b),
-                "difference": plain(line.change),
-                "interval": line.interval,
-            }
-            for line in found
-        }
+        values = ((line, (plain(line.a), plain(line.b), plain(line.change), line.interval)) for line in found)
+        return {line.name: dict(zip(("a", "b", "difference", "interval"), row, strict=True)) for line, row in values}
 
     return {
         "format": "rtx.compare/1",
@@ -200,14 +189,3 @@ def _differences(a: Run, b: Run) -> list[str]:
         reasons.append(f"they differ in {settings}; evaluate one again like the other, into a new folder")
     return reasons
 
-
-def _line(name: str, one: float, two: float, a: Run, b: Run, read: Callable[[Resamples], Floats | None]) -> Difference:
-    return Difference(name, one, two, difference(a.intervals, b.intervals, read))
-
-
-def _members(family: str) -> tuple[str, ...]:
-    return tuple(name for name in BENCHMARK if CORRUPTIONS[name] == family)
-
-
-def _mean_of(names: tuple[str, ...]) -> Callable[[Resamples], Floats | None]:
-    return lambda resamples: resamples.mean(names)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rtx.reports.text.doubt import BARE, CHANCE, bracketed, doubt
@@ -11,6 +11,7 @@ from rtx.reports.runs.groups import Group
 from rtx.reports.runs.models import (
     NORMS,
     Model,
+    eps_text,
     family_of,
     mean_of,
     mode_of,
@@ -41,9 +42,9 @@ class Point:
     eps: float
     runs: tuple[Run, ...]
 
-    def mean(self, read: Callable[[Run], float]) -> float:
-        """Mean over the repeats."""
-        return mean_of(self.runs, read)
+    def mean(self, quantity: str) -> float:
+        """Mean of `P`, `mPC` or `drop` over the repeats."""
+        return mean_of(self.runs, quantity)
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ def eps_notes(group: Group) -> list[str]:
         names = [name for is_twin, name in left_out if is_twin == twin]
         notes += [f"Not drawn ({why}): {', '.join(names)}."] if names else []
     means = [
-        f"{line.mode}, {radius_of(line.norm, point.eps)}: {len(point.runs)}"
+        f"{line.mode}, {_at(line.norm, [point.eps])}: {len(point.runs)}"
         for line in lines
         for point in line.points
         if len(point.runs) > 1
@@ -139,27 +140,26 @@ def eps_point(group: Group) -> str:
         for norm in norms:
             mine = [line for line in lines if line.norm == norm]
             best = [_best(line) for line in mine]
-            votes = Counter(eps for line in best for eps in {point.eps for point in line})
+            votes = Counter(eps for points in best for eps in _radii(points))
             most = max(votes.values())
             won = sorted(eps for eps, count in votes.items() if count == most)
             words = {_doubt(line, found) for line, found in zip(mine, best, strict=True) if set(won) & _radii(found)}
-            where = f"{NORMS[norm]} eps {_either(norm, won)}"
             count = f"{most} of {len(mine)} {'line' if len(mine) == 1 else 'lines'}{' each' if len(won) > 1 else ''}"
-            parts.append(f"at {where} in {count}{bracketed(max(words))}")
+            parts.append(f"at {_at(norm, won)} in {count}{bracketed(max(words))}")
         return f"mPC is highest {'; '.join(parts)}"
     for line in lines:
         found = _best(line)
         who = f"{line.mode}, {NORMS[line.norm]}" if len(norms) > 1 else line.mode
-        eps = _either(line.norm, sorted(_radii(found)))
-        value = ", ".join(part for part in (percent(found[0].mean(_corrupted)), _doubt(line, found)) if part)
-        parts.append(f"{who}: mPC highest at {NORMS[line.norm]} eps {eps} ({value})")
+        where = _at(line.norm, sorted(_radii(found)))
+        value = ", ".join(part for part in (percent(found[0].mean("mPC")), _doubt(line, found)) if part)
+        parts.append(f"{who}: mPC highest at {where} ({value})")
     return "; ".join(parts)
 
 
 def _best(line: EpsLine) -> list[Point]:
     """The points with the highest mPC; what prints alike is alike."""
-    best = percent(max(point.mean(_corrupted) for point in line.points))
-    return [point for point in line.points if percent(point.mean(_corrupted)) == best]
+    best = percent(max(point.mean("mPC") for point in line.points))
+    return [point for point in line.points if percent(point.mean("mPC")) == best]
 
 
 def _doubt(line: EpsLine, best: Sequence[Point]) -> str:
@@ -171,21 +171,13 @@ def _doubt(line: EpsLine, best: Sequence[Point]) -> str:
     return doubt(best[0].runs[0], line.runs)
 
 
-def _corrupted(run: Run) -> float:
-    return run.summary.mPC
-
-
 def _radii(points: Sequence[Point]) -> set[float]:
     return {point.eps for point in points}
 
 
-def _either(norm: str, radii: Sequence[float]) -> str:
-    return " or ".join(f"{eps:g}{'/255' if norm == 'linf' and eps else ''}" for eps in radii)
-
-
-def radius_of(norm: str, eps: float) -> str:
-    """A radius with its norm, e.g. "Linf eps 4/255"."""
-    return f"{NORMS[norm]} eps {_either(norm, [eps])}"
+def _at(norm: str, radii: Sequence[float]) -> str:
+    """Radii with their norm, e.g. "Linf eps 4/255 or 8/255"."""
+    return f"{NORMS[norm]} eps {' or '.join(eps_text(norm, eps) for eps in radii)}"
 
 
 def rank(mode: str) -> int:

@@ -15,8 +15,6 @@ from rtx.reports.text.wording import shortened
 from rtx.results import protocol
 from rtx.results.protocol import stated, words
 
-TINY = 50
-
 
 @dataclass(frozen=True)
 class Group:

@@ -8,14 +8,14 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rtx.corruptions import BENCHMARK
+from rtx.corruptions import BENCHMARK, CORRUPTIONS, FAMILIES
 from rtx.errors import BadValue
 from rtx.results.conditions import grid
 from rtx.results.confidence import Known, read_confidences
@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 
 Floats = NDArray[np.float64]
 QUANTILES = (0.025, 0.975)
+MEMBERS = {family: tuple(name for name in BENCHMARK if CORRUPTIONS[name] == family) for family in FAMILIES}
+"""Family -> its corruptions in the benchmark."""
 _WHOLE = set(grid())
 
 
@@ -50,20 +52,29 @@ class Resamples:
         column = self.columns.get(condition)
         return None if column is None else self.values[:, column]
 
-    def mean(self, corruptions: tuple[str, ...] = BENCHMARK) -> Floats | None:
-        """Resampled mean over corruptions at severities 1 to 5; None unless every cell is there."""
-        columns = [self.columns.get(Condition(name, level)) for name in corruptions for level in SEVERITIES]
+    def mean(self, corruptions: tuple[str, ...] = BENCHMARK, levels: Sequence[int] = SEVERITIES) -> Floats | None:
+        """Resampled mean over corruptions at some severities; None unless every cell is there."""
+        columns = [self.columns.get(Condition(name, level)) for name in corruptions for level in levels]
         there = [column for column in columns if column is not None]
         return np.asarray(self.values[:, there].mean(axis=1)) if len(there) == len(columns) else None
 
-    def ratio(self, corruptions: tuple[str, ...] = BENCHMARK) -> Floats | None:
+    def ratio(self, corruptions: tuple[str, ...] = BENCHMARK, levels: Sequence[int] = SEVERITIES) -> Floats | None:
         """Resampled mean over corruptions divided by the clean score of the same resample."""
-        mean, clean = self.mean(corruptions), self.of(CLEAN)
+        mean, clean = self.mean(corruptions, levels), self.of(CLEAN)
         if mean is None or clean is None:
             return None
         # A resample without a hit on the clean images defines no ratio.
         ratio: Floats = np.divide(mean, clean, out=np.full(len(mean), np.nan), where=clean > 0)
         return ratio
+
+    def drop(self, corruptions: tuple[str, ...] = BENCHMARK) -> Floats | None:
+        """1 - `ratio`."""
+        ratio = self.ratio(corruptions)
+        return None if ratio is None else 1 - ratio
+
+
+Quantity = Callable[[Resamples], Floats | None]
+"""Reads resampled values off a run, e.g. `Resamples.mean`."""
 
 
 @dataclass(frozen=True)
@@ -74,21 +85,24 @@ class Intervals:
         known: its intervals, as they lie in the folder.
         resamples: what they are made of.
         absent: why there is none.
-        others: metric beside the headline -> its intervals.
+        metrics: the intervals of every metric that has any.
     """
 
     known: Confidence | None = None
     resamples: Resamples | None = None
     absent: str = ""
-    others: Mapping[str, Confidence] = field(default_factory=dict)
+    metrics: Mapping[str, Confidence] = field(default_factory=dict)
 
-    def of_other(self, metric: str, name: str) -> Ends | None:
-        """Interval of `P`, `mPC` or `rPC` of a metric beside the headline."""
-        return _ends_of(self.others.get(metric), name)
+    def of(self, name: str, metric: str | None = None) -> Ends | None:
+        """Interval of `P`, and over the whole grid of `mPC` or `rPC`; of the headline where no metric is named."""
+        known = self.known if metric is None else self.metrics.get(metric)
+        if known is None or (name != "P" and not _WHOLE <= set(known.cells)):
+            return None
+        return _ends(getattr(known, name))
 
-    def of(self, name: str) -> Ends | None:
-        """Interval of `P`, `mPC` or `rPC`."""
-        return _ends_of(self.known, name)
+    def read(self, quantity: Quantity) -> Ends | None:
+        """Interval of any quantity of the resamples."""
+        return None if self.resamples is None else interval(quantity(self.resamples))
 
     def cell(self, condition: Condition) -> Ends | None:
         """Interval of one cell."""
@@ -96,13 +110,7 @@ class Intervals:
 
     def severity(self, level: int) -> Ends | None:
         """Interval of the mean over the 15 corruptions at one severity; of the clean score for 0."""
-        if level == 0:
-            return self.of("P")
-        if self.resamples is None:
-            return None
-        rows = [self.resamples.of(Condition(name, level)) for name in BENCHMARK]
-        there = [row for row in rows if row is not None]
-        return interval(np.mean(there, axis=0)) if len(there) == len(rows) else None
+        return self.read(lambda resamples: resamples.mean(levels=(level,))) if level else self.of("P")
 
 
 def interval(values: Floats | None) -> Ends | None:
@@ -114,13 +122,13 @@ def interval(values: Floats | None) -> Ends | None:
     return float(low), float(high)
 
 
-def difference(a: Intervals, b: Intervals, quantity: Callable[[Resamples], Floats | None]) -> Ends | None:
+def difference(a: Intervals, b: Intervals, quantity: Quantity) -> Ends | None:
     """Interval of quantity(b) - quantity(a) over the same resampled images; None where they are not paired.
 
     Args:
         a: the run to compare with.
         b: the run that is compared.
-        quantity: reads resampled values off a run, e.g. `Resamples.mean`.
+        quantity: what is compared.
     """
     if a.resamples is None or b.resamples is None or a.resamples.draws != b.resamples.draws:
         return None
@@ -145,8 +153,7 @@ def read_intervals(evaluation: Evaluation, metric: str) -> Intervals:
         if known:
             log.warning("%s: left out, %s", evaluation.root / CONFIDENCE, known)
         return Intervals(absent=known or f"no {CONFIDENCE}; the evaluation's command writes it")
-    others = {name: row for name, row in known.metrics.items() if name != metric}
-    return Intervals(known.headline, _resamples_of(evaluation, metric, known), others=others)
+    return Intervals(known.headline, _resamples_of(evaluation, metric, known), metrics=known.metrics)
 
 
 def _resamples_of(evaluation: Evaluation, metric: str, known: Known) -> Resamples | None:
@@ -170,13 +177,6 @@ def _resamples_of(evaluation: Evaluation, metric: str, known: Known) -> Resample
         )
         return None
     return found
-
-
-def _ends_of(known: Confidence | None, name: str) -> Ends | None:
-    """The ends of `P`; of `mPC` and `rPC` only over the whole grid."""
-    if known is None or (name != "P" and not _WHOLE <= set(known.cells)):
-        return None
-    return _ends(getattr(known, name))
 
 
 def _ends(found: Interval | None) -> Ends | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import PurePosixPath
 
 from rtx.reports.runs.naming import UNKNOWN, label
@@ -78,11 +78,19 @@ def family_of(run: Run) -> str:
 
 def radius(run: Run) -> str:
     """The radius of a run's source with its norm, e.g. "L2 eps 3" or "Linf eps 4/255"; "eps 0" for a standard one."""
-    eps, norm = run.source.eps or 0.0, run.source.norm
-    if not eps:
-        return "eps 0"
-    parts = (family_of(run), NORMS.get(str(norm), str(norm)), f"eps {eps:g}{'/255' if norm == 'linf' else ''}")
-    return " ".join(part for part in parts if part)
+    eps, norm = run.source.eps or 0.0, str(run.source.norm)
+    parts = (family_of(run), NORMS.get(norm, norm), f"eps {eps_text(norm, eps)}")
+    return " ".join(part for part in parts if part) if eps else "eps 0"
+
+
+def eps_text(norm: str, eps: float) -> str:
+    """A radius with its unit.
+
+    Example:
+        >>> eps_text("linf", 4.0), eps_text("l2", 0.5)
+        ('4/255', '0.5')
+    """
+    return f"{eps:g}{'/255' if norm == 'linf' and eps else ''}"
 
 
 def setup_of(run: Run) -> Hashable:
@@ -98,6 +106,6 @@ def repeats(runs: Sequence[Run]) -> list[tuple[Run, ...]]:
     return [tuple(members) for members in found.values()]
 
 
-def mean_of(runs: Sequence[Run], read: Callable[[Run], float]) -> float:
-    """Mean over repeats of one experiment."""
-    return math.fsum(map(read, runs)) / len(runs)
+def mean_of(runs: Sequence[Run], quantity: str) -> float:
+    """Mean of `P`, `mPC`, `rPC` or `drop` over repeats of one experiment."""
+    return math.fsum(getattr(run.summary, quantity) for run in runs) / len(runs)

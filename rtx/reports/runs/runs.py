@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +26,7 @@ from rtx.types import CLEAN, SEVERITIES, Condition
 
 log = logging.getLogger(__name__)
 
+TINY = 50
 # What P and mPC are made of when a folder's summary is not there to say it.
 _HEADLINES = ("bbox_mAP", "mIoU", "AP50_07", "AP50_area", "AP50", "segm_mAP")
 
@@ -85,6 +86,11 @@ class Run:
         """Whether only some of the images were evaluated."""
         return self.card.get("limit") is not None
 
+    @property
+    def tiny(self) -> bool:
+        """Whether it has too few images for its intervals to be trusted: they are likely too narrow."""
+        return self.n_images is not None and self.n_images < TINY
+
     @cached_property
     def metrics(self) -> tuple[str, ...]:
         """Every metric of the cells, the headline first."""
@@ -93,15 +99,15 @@ class Run:
 
     def grid(self, metric: str | None = None) -> dict[Condition, float]:
         """Scores of one metric by condition, cells where it is undefined left out."""
-        return self._headline_grid if metric in (None, self.metric) else self._read_grid(str(metric))
+        name = metric or self.metric
+        if name not in self._grids:
+            values = {c: cell.metrics.get(name, math.nan) for c, cell in self.cells.items()}
+            self._grids[name] = {c: v for c, v in values.items() if not math.isnan(v)}
+        return self._grids[name]
 
     @cached_property
-    def _headline_grid(self) -> dict[Condition, float]:
-        return self._read_grid(self.metric)
-
-    def _read_grid(self, metric: str) -> dict[Condition, float]:
-        values = {c: cell.metrics.get(metric, math.nan) for c, cell in self.cells.items()}
-        return {c: v for c, v in values.items() if not math.isnan(v)}
+    def _grids(self) -> dict[str, dict[Condition, float]]:
+        return {}
 
     @cached_property
     def summary(self) -> Summary:
@@ -123,22 +129,16 @@ class Run:
     def drop_of(self, metric: str) -> float | None:
         """1 - mPC / P of any metric, kept: a figure and a table ask for that of every class."""
         if metric not in self._drops:
-            self._drops[metric] = self._read_drop(metric)
+            grid = self.grid(metric)
+            clean, *corrupted = (grid.get(condition, math.nan) for condition in BENCHMARK_CELLS)
+            # Every corruption has five severities, so the mean of means is the mean; without a cell it is NaN.
+            mean = math.fsum(corrupted) / len(corrupted)
+            self._drops[metric] = 1 - mean / clean if clean > 0 and not math.isnan(mean) else None
         return self._drops[metric]
 
     @cached_property
     def _drops(self) -> dict[str, float | None]:
         return {}
-
-    def _read_drop(self, metric: str) -> float | None:
-        cells = [self.cells.get(condition) for condition in BENCHMARK_CELLS]
-        values = [math.nan if cell is None else cell.metrics.get(metric, math.nan) for cell in cells]
-        if any(map(math.isnan, values)):
-            return None
-        clean, *corrupted = values
-        # Every corruption has five severities, so the mean of means is the mean.
-        mean = math.fsum(corrupted) / len(corrupted)
-        return 1 - mean / clean if clean > 0 else None
 
     @cached_property
     def missing(self) -> tuple[Condition, ...]:
@@ -156,18 +156,12 @@ class Run:
 
     def severity_mean(self, level: int) -> float | None:
         """Mean over the 15 corruptions at a severity (0: the clean score); None unless all are there."""
-        if level == 0:
-            return self.score(CLEAN)
-        grid = self.grid()
-        values = [grid[c] for name in BENCHMARK if (c := Condition(name, level)) in grid]
-        return math.fsum(values) / len(values) if len(values) == len(BENCHMARK) else None
+        return _mean(self.score(Condition(name, level)) for name in BENCHMARK) if level else self.score(CLEAN)
 
     def corruption_ratio(self, corruption: str) -> float | None:
         """Mean over the five severities of a corruption divided by P; None unless all are there and P is above 0."""
-        grid = self.grid()
-        clean = grid.get(CLEAN)
-        values = [grid[c] for level in SEVERITIES if (c := Condition(corruption, level)) in grid]
-        return math.fsum(values) / len(values) / clean if clean and len(values) == len(SEVERITIES) else None
+        clean, mean = self.score(CLEAN), _mean(self.score(Condition(corruption, level)) for level in SEVERITIES)
+        return mean / clean if clean and mean is not None else None
 
     def remedy(self, *, whole: bool = False) -> str:
         """The command that evaluates what is missing, or why there is none; cells that are there are kept.
@@ -182,6 +176,13 @@ class Run:
 
 
 BENCHMARK_CELLS = grid()
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    """The mean, None unless every value is there."""
+    wanted = list(values)
+    there = [value for value in wanted if value is not None]
+    return math.fsum(there) / len(there) if len(there) == len(wanted) else None
 
 
 def load_run(folder: Path) -> Run:
@@ -236,13 +237,9 @@ def load_runs(paths: Sequence[Path], *, names: Sequence[str] = (), baseline: str
 
 
 def _distinguishing(run: Run, runs: Iterable[Run]) -> tuple[str, ...]:
-    alike = [other for other in runs if other.name == run.name]
-    parts = []
-    readers: tuple[Callable[[Run], str], ...] = (lambda r: r.source.text, lambda r: r.transfer, lambda r: r.dataset)
-    for read in readers:
-        if len({read(other) for other in alike}) > 1:
-            parts.append(read(run))
-    return tuple(parts)
+    parts = [(other.source.text, other.transfer, other.dataset) for other in runs if other.name == run.name]
+    own = (run.source.text, run.transfer, run.dataset)
+    return tuple(part for part, column in zip(own, zip(*parts, strict=True), strict=True) if len(set(column)) > 1)
 
 
 def _parent(folder: Path) -> str:
@@ -251,15 +248,14 @@ def _parent(folder: Path) -> str:
 
 def _headline(folder: Path, cells: Mapping[Condition, Cell]) -> str:
     names = {name for cell in cells.values() for name in cell.metrics}
+    stated: list[str] = []
     path = folder / SUMMARY
     if path.is_file():
         try:
-            metric = json.loads(path.read_text(encoding="utf-8"))["metric"]
+            stated = [str(json.loads(path.read_text(encoding="utf-8"))["metric"])]
         except (ValueError, KeyError, TypeError) as error:
             raise BadValue(f"{path}: not readable as a summary ({error}); run the evaluation again") from error
-        if metric in names:
-            return str(metric)
-    for metric in _HEADLINES:
+    for metric in (*stated, *_HEADLINES):
         if metric in names:
             return metric
     raise BadValue(f"{folder}: none of its metrics ({', '.join(sorted(names))}) is one that P and mPC are made of")

@@ -23,13 +23,11 @@ class Trend:
         slope: mPC gained for each point of P.
         offset: mPC at P = 0.
         points: (name, P, mPC) that it was fitted to.
-        scatter: root mean square of their residuals.
     """
 
     slope: float
     offset: float
     points: tuple[tuple[str, float, float], ...]
-    scatter: float
 
     def residual(self, clean: float, corrupted: float) -> float:
         """MPC above (or below) what the trend gives for this P: effective robustness."""
@@ -61,8 +59,7 @@ def fit(points: Sequence[tuple[str, float, float]]) -> Trend | None:
     if len(points) < 3 or np.ptp(clean) == 0:
         return None
     slope, offset = np.polyfit(clean, corrupted, 1)
-    rest = corrupted - (slope * clean + offset)
-    return Trend(float(slope), float(offset), tuple(points), float(np.sqrt(np.mean(rest**2))))
+    return Trend(float(slope), float(offset), tuple(points))
 
 
 def trend_of(group: Group) -> Trend | None:
@@ -89,7 +86,8 @@ def why_none(line: Trend, run: Run) -> str:
             return "the trend is made of it"
     elif found := departures(run.card, run.dataset, run.n_images):
         return ", ".join(found)
-    return "P is far from theirs" if outside(line, run) else ""
+    low, high = line.reach
+    return "" if low <= run.summary.P <= high else "P is far from theirs"
 
 
 def none_of(group: Group) -> str:
@@ -102,9 +100,3 @@ def none_of(group: Group) -> str:
         if why := why_none(line, run):
             reasons.setdefault(why, []).append(run.name)
     return "; ".join(f"{', '.join(names)}: {why}" for why, names in reasons.items())
-
-
-def outside(line: Trend, run: Run) -> bool:
-    """Whether a run's P lies where no published detector is near."""
-    low, high = line.reach
-    return not low <= run.summary.P <= high

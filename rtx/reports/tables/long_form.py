@@ -18,17 +18,18 @@ COLUMNS = (
     "severity", "value", "low", "high", "n_images", "preview", "flags", "seed", "engine", "engine_version",
     "channel_order", "precision", "scorer", "rtx", "protocol",
 )  # fmt: skip
+_STATED = ("corruption_seed", "corruption_engine", "corruption_engine_version", "channel_order", "precision")
 
 
 def results_csv(runs: Sequence[Run]) -> str:
     """The headline metric of every run: one row for each cell, values as fractions at full precision."""
-    return _write(COLUMNS, (row for run in runs for row in _rows(run, [run.metric])))
+    return _write(row for run in runs for row in _rows(run, [run.metric]))
 
 
 def metrics_csv(runs: Sequence[Run]) -> str:
     """Every metric of every cell, in the same columns; scores by class have a table of their own."""
     plain = ((run, [metric for metric in run.metrics if "/" not in metric]) for run in runs)
-    return _write(COLUMNS, (row for run, metrics in plain for row in _rows(run, metrics)))
+    return _write(row for run, metrics in plain for row in _rows(run, metrics))
 
 
 def _rows(run: Run, metrics: Sequence[str]) -> Iterator[list[Any]]:
@@ -41,6 +42,8 @@ def _row(run: Run, cell: Cell, metric: str, key: str) -> list[Any]:
     value = cell.metrics.get(metric, math.nan)
     span = run.intervals.cell(cell.condition) if metric == run.metric else None
     scorer = card.get("metric") or {}
+    stated = [card.get(name) for name in _STATED]
+    stated += [scorer.get("scorer_version") or scorer.get("scorer"), card.get("rtx")]
     return [
         run.name,
         run.method,
@@ -59,25 +62,15 @@ def _row(run: Run, cell: Cell, metric: str, key: str) -> list[Any]:
         cell.n_images or "",
         int(run.preview),
         ";".join(cell.flags),
-        _text(card.get("corruption_seed")),
-        _text(card.get("corruption_engine")),
-        _text(card.get("corruption_engine_version")),
-        _text(card.get("channel_order")),
-        _text(card.get("precision")),
-        _text(scorer.get("scorer_version") or scorer.get("scorer")),
-        _text(card.get("rtx")),
+        *("" if value is None else str(value) for value in stated),
         key,
     ]
 
 
-def _text(value: Any) -> str:
-    return "" if value is None else str(value)
-
-
-def _write(head: Sequence[str], rows: Iterator[list[Any]]) -> str:
+def _write(rows: Iterator[list[Any]]) -> str:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(head)
+    writer.writerow(COLUMNS)
     writer.writerows([_safe(value) for value in row] for row in rows)
     return stream.getvalue()
 

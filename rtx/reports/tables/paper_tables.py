@@ -29,15 +29,8 @@ from rtx.reports.text.wording import DASH, dataset_name, metric_name, percent, s
 
 _ACCURACY = frozenset({"accuracy_top1", "mean_class_accuracy"})
 # Notes of records that say nothing of how the model was trained on its target; any other is a difference.
-_NOT_OF_TRAINING = frozenset(
-    {
-        "",
-        "best of several eps",
-        "best of several eps, chosen on the test set",
-        "PRIME source, standard fine-tuning",
-    }
-)
-
+_BEST = "best of several eps"
+_NOT_OF_TRAINING = {"", _BEST, f"{_BEST}, chosen on the test set", "PRIME source, standard fine-tuning"}
 
 _Target = tuple[str, str, Model]
 
@@ -57,29 +50,25 @@ def _salman(runs: Sequence[Run]) -> Table | None:
     targets = _targets(runs)
     modes = {key: title for key, title in mode_titles(runs).items() if key[0] in ("fixed", "full")}
     rows = []
+    held: dict[tuple[tuple[str, str], bool, _Target], list[Run]] = {}
+    for run in runs:
+        if run.source.eps is not None:
+            held.setdefault((mode_of(run), run.source.eps > 0, _target(run)), []).append(run)
     for mode, mode_title in sorted(modes.items()):
-        for kind in ("robust", "standard"):
-            cells = []
-            for target in targets:
-                mine = [
-                    run
-                    for run in runs
-                    if (run.dataset, run.metric, model_of(run)) == target
-                    and mode_of(run) == mode
-                    and run.source.eps is not None
-                    and (run.source.eps > 0) == (kind == "robust")
-                ]
-                cells.append(_best_setup(mine))
+        for robust in (True, False):
+            cells = [_best_setup(held.get((mode, robust, target), ())) for target in targets]
             if any(cell.text != DASH for cell in cells):
                 word = mode_title.replace("fixed", "Fixed-feature", 1).replace("full", "Full-network", 1)
-                rows.append(row(word, kind.capitalize(), *cells))
+                rows.append(row(word, "Robust" if robust else "Standard", *cells))
     if not rows:
         return None
     head = ("mode", "model", *targets.values())
-    notes = (
-        "Clean score, mPC in brackets, of the best eps of each kind; chosen on this very test set, as in the paper.",
-    )
-    return Table("layout_salman", "Layout of Salman et al. (2020), Table 1", head, tuple(rows), 2, notes)
+    note = "Clean score, mPC in brackets, of the best eps of each kind; chosen on this very test set, as in the paper."
+    return Table("layout_salman", "Layout of Salman et al. (2020), Table 1", head, tuple(rows), 2, (note,))
+
+
+def _target(run: Run) -> _Target:
+    return run.dataset, run.metric, model_of(run)
 
 
 def _targets(runs: Sequence[Run]) -> dict[_Target, str]:
@@ -98,41 +87,34 @@ def _best_setup(runs: Sequence[Run]) -> Entry:
     setups = repeats(runs)
     if not setups:
         return Entry(DASH)
-    best = max(setups, key=lambda held: mean_of(held, _clean))
-    value = percent(mean_of(best, _clean), 2)
-    alike = sum(percent(mean_of(held, _clean), 2) == value for held in setups) - 1
+    best = max(setups, key=lambda held: mean_of(held, "P"))
+    value = percent(mean_of(best, "P"), 2)
+    alike = sum(percent(mean_of(held, "P"), 2) == value for held in setups) - 1
     eps = radius(best[0])
     if len({source_key(run) for run in runs if radius(run) == eps}) > 1:
         eps = source_titles(runs)[source_key(best[0])]
     eps += f", mean of {len(best)}" if len(best) > 1 else ""
     eps += f", as clean as {alike} more" if alike else ""
-    return Entry(value, f"({percent(mean_of(best, _corrupted), 2)}) {eps}")
+    return Entry(value, f"({percent(mean_of(best, 'mPC'), 2)}) {eps}")
 
 
 def _utrera(runs: Sequence[Run]) -> Table | None:
     """Table 7 of Utrera et al.: data in rows, sources in columns."""
-    titles = {
-        "in1k": "natural",
-        "l2_eps3": "L2, 3",
-        "linf_eps4": "Linf, 4/255",
-        "linf_eps8": "Linf, 8/255",
-        "random": "scratch",
-    }
+    titles = dict(zip(SOURCES, ("natural", "L2, 3", "Linf, 4/255", "Linf, 8/255", "scratch"), strict=True))
     targets, modes = _targets(runs), mode_titles(runs)
     columns: dict[str, dict[tuple[_Target, tuple[str, str]], list[Run]]] = {}
     natural = {source_key(run) for run in runs if run.source.eps == 0}
     for run in runs:
         # Several sources without adversary are several sources: each has its own column.
         name = "in1k" if {source_key(run)} == natural else source_key(run)
-        key = ((run.dataset, run.metric, model_of(run)), mode_of(run))
-        columns.setdefault(name, {}).setdefault(key, []).append(run)
+        columns.setdefault(name, {}).setdefault((_target(run), mode_of(run)), []).append(run)
     present = [name for name in SOURCES if name in columns] + sorted(set(columns) - set(SOURCES))
     if len(present) < 2:
         return None
     rows = []
     for target, mode in dict.fromkeys(key for held in columns.values() for key in held):
         there = [repeats(columns[name].get((target, mode), [])) for name in present]
-        values = [mean_of(held[0], _clean) if len(held) == 1 else None for held in there]
+        values = [mean_of(held[0], "P") if len(held) == 1 else None for held in there]
         best = best_of(values, digits=2)
         cells = [_repeated(held, index in best) for index, held in enumerate(there)]
         rows.append(row(f"{targets[target]}, {modes[mode]}", *cells))
@@ -147,37 +129,29 @@ def _repeated(held: Sequence[Sequence[Run]], best: bool) -> Entry:
     below = f"mean of {counts[0]}" if len(held) == 1 and counts[0] > 1 else ""
     if len(held) > 1:
         below = f"unlike setups of {' and '.join(map(str, counts))} runs, not averaged"
-    return Entry(", ".join(percent(mean_of(runs, _clean), 2) for runs in held) or DASH, below, best)
-
-
-def _clean(run: Run) -> float:
-    return run.summary.P
-
-
-def _corrupted(run: Run) -> float:
-    return run.summary.mPC
+    return Entry(", ".join(percent(mean_of(runs, "P"), 2) for runs in held) or DASH, below, best)
 
 
 def _yamada(group: Group) -> Table | None:
     """Tables 1 and 2 of Yamada & Otani: sources in rows, drop by family in columns."""
-    rows = []
     runs = [run for run in group.comparable if not run.preview]
+    if len(runs) < 2:
+        return None
     models, sources, modes = model_titles(runs), source_titles(runs), mode_titles(runs)
     several = len(models) > 1
     plain = len({run.source.text for run in runs}) == len({(source_key(run), run.source.arch) for run in runs})
+    rows = []
     for run in runs:
         cells = [percent(drop(run, family), 2) for family in FAMILY_ORDER]
         who = [models[model_of(run)]] if several else []
         source = run.source.text if plain else sources[source_key(run)]
         rows.append(row(source, *who, modes[mode_of(run)], *cells, percent(run.summary.drop, 2)))
-    if len(runs) < 2:
-        return None
     title = f"Layout of Yamada & Otani (2022), Tables 1 and 2: drop of {metric_name(group.metric)}"
-    notes = (
-        f"Drop in percent on {dataset_name(group.dataset)}; overall over 15 corruptions, not the mean of the families.",
+    note = (
+        f"Drop in percent on {dataset_name(group.dataset)}; overall over 15 corruptions, not the mean of the families."
     )
     head = ("source", *(["model"] if several else []), "transfer", *FAMILY_ORDER, "overall")
-    return Table("layout_yamada", title, head, tuple(rows), 3 if several else 2, notes)
+    return Table("layout_yamada", title, head, tuple(rows), 3 if several else 2, (note,))
 
 
 def matching(run: Run) -> list[Record]:
@@ -188,11 +162,7 @@ def matching(run: Run) -> list[Record]:
         return [record for record in found if record.method == run.method]
     found = [record for record in found if record.method == "classifier" and record.backbone == run.source.arch]
     # Of other sources only what their authors call the best of several is worth a look.
-    return [
-        record
-        for record in found
-        if _source_like(run, record) or record.source == run.source.recipe or record.note.startswith("best of several")
-    ]
+    return [r for r in found if _source_like(run, r) or r.source == run.source.recipe or r.note.startswith(_BEST)]
 
 
 def yours(run: Run, record: Record) -> float | None:
@@ -207,7 +177,9 @@ def yours(run: Run, record: Record) -> float | None:
         return None
     if record.quantity.startswith("drop:"):
         return drop(run, record.quantity[5:]) if metric == run.metric else None
-    return {"mPC": summary.mPC, "rPC": summary.rPC, "drop": summary.drop}.get(record.quantity)
+    known = record.quantity in ("mPC", "rPC", "drop")
+    value: float | None = getattr(summary, record.quantity) if known else None
+    return value
 
 
 def paper_against_yours(runs: Sequence[Run]) -> tuple[Table | None, tuple[str, ...]]:
@@ -245,11 +217,11 @@ def paper_against_yours(runs: Sequence[Run]) -> tuple[Table | None, tuple[str, .
         if PAPERS[key].doubts
     )
     head = ("model", "paper", "printed for", "number", "printed", "yours", "difference", "match")
-    notes = (
+    note = (
         "In percent. Test set, method and metric match in every row; match says how far backbone, source, transfer and "
-        "training do too.",
+        "training do too."
     )
-    return Table("paper_against_yours", "Paper against yours", head, tuple(r for _, r in rows), 4, notes), doubts
+    return Table("paper_against_yours", "Paper against yours", head, tuple(r for _, r in rows), 4, (note,)), doubts
 
 
 def _nearest(run: Run, records: Sequence[Record]) -> list[Record]:

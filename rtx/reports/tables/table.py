@@ -1,4 +1,4 @@
-"""A table once, written as Markdown, LaTeX and (by the page) HTML."""
+"""A table once, written as Markdown, LaTeX, for a terminal and (by the page) HTML."""
 
 from __future__ import annotations
 
@@ -82,6 +82,21 @@ def markdown(table: Table) -> str:
         lines.append("| " + " | ".join(cells) + " |")
     lines += [""] + [f"{_md(note)}  " for note in table.notes]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def plain(table: Table) -> str:
+    """The table for a terminal, in columns."""
+    lines = [list(table.head), *([f"{e.text} {e.below}".strip() for e in entries] for entries in table.rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    left = {*range(table.words), len(widths) - 1}
+    padded = (
+        (
+            f"{cell:{'<' if i in left else '>'}{width}}"
+            for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        )
+        for cells in lines
+    )
+    return "\n".join([*("  ".join(cells).rstrip() for cells in padded), "", *table.notes])
 
 
 def latex(table: Table) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rtx.reports.runs.groups import TINY, Group
+from rtx.reports.runs.groups import Group
 from rtx.reports.runs.runs import BENCHMARK_CELLS, Run
 from rtx.reports.text.wording import dataset_name, metric_name
 from rtx.results.cell import mixed_makers, mixed_text
@@ -38,11 +39,8 @@ def banners(groups: Sequence[Group]) -> list[Banner]:
     """Everything that must be said over a set of runs, the gravest first."""
     found = []
     if len(groups) > 1:
-        parts = [
-            f"{dataset_name(g.dataset)} ({metric_name(g.metric)}): {_some([run.name for run in g.runs])}"
-            for g in groups
-        ]
-        text = "; ".join(parts)
+        parts = ((dataset_name(g.dataset), metric_name(g.metric), _some([run.name for run in g.runs])) for g in groups)
+        text = "; ".join(f"{dataset} ({metric}): {names}" for dataset, metric, names in parts)
         found.append(Banner("note", f"{len(groups)} test sets or metrics", f"Shown apart and never compared. {text}."))
     for group in groups:
         found += _mixed(group)
@@ -59,9 +57,8 @@ def _mixed(group: Group) -> list[Banner]:
         fields = without_subset(fields)
     found = []
     # The line through published detectors is drawn under those that were imported.
-    aside = (
-        ", but for the distance from the published trend" if any(run.card.get("origin") for run in group.runs) else ""
-    )
+    imported = any(run.card.get("origin") for run in group.runs)
+    aside = ", but for the distance from the published trend" if imported else ""
     for name in fields:
         values: dict[str, list[str]] = {}
         for run_name, card in cards:
@@ -70,14 +67,11 @@ def _mixed(group: Group) -> list[Banner]:
                 values.setdefault(key, []).append(run_name)
         if len(values) > 1:
             parts = [f"{stated(name, json.loads(key))}: {_some(names)}" for key, names in values.items()]
-            found.append(
-                Banner(
-                    "stop",
-                    f"Mixed protocols: {words(name)}",
-                    f"On {group.dataset}, {'; '.join(parts)}. Runs that differ in it are drawn side by side, but no "
-                    f"difference between them is computed{aside}.",
-                )
+            text = (
+                f"On {group.dataset}, {'; '.join(parts)}. Runs that differ in it are drawn side by side, but no "
+                f"difference between them is computed{aside}."
             )
+            found.append(Banner("stop", f"Mixed protocols: {words(name)}", text))
     return found
 
 
@@ -91,52 +85,38 @@ def _as_stated(run: Run) -> dict[str, Any]:
 
 def _of_run(run: Run) -> list[Banner]:
     found = []
-    summary = run.summary
+
+    def add(level: str, matter: str, text: str, command: str = "") -> None:
+        found.append(Banner(level, f"{matter}: {run.name}", text, command))
+
     if run.missing:
-        done = len(BENCHMARK_CELLS) - len(run.missing)
-        found.append(
-            Banner(
-                "stop",
-                f"Incomplete: {run.name}",
-                f"{done} of {len(BENCHMARK_CELLS)} cells. {summary.label} is a mean over what is there, not mPC; "
-                f"missing: {missing_text(run)}.",
-                run.remedy(),
-            )
-        )
+        total, label = len(BENCHMARK_CELLS), run.summary.label
+        text = f"{total - len(run.missing)} of {total} cells. {label} is a mean over what is there, not mPC; "
+        add("stop", "Incomplete", f"{text}missing: {missing_text(run)}.", run.remedy())
     if run.preview:
-        found.append(
-            Banner(
-                "stop",
-                f"PREVIEW: {run.name}",
-                f"A subset of {run.n_images} images (--limit), not the score of {run.dataset}.",
-                run.remedy(whole=True),
-            )
-        )
-    if CLEAN in run.grid() and run.grid()[CLEAN] == 0:
-        found.append(Banner("stop", f"P is 0: {run.name}", "rPC and every drop are undefined: did the model learn?"))
+        text = f"A subset of {run.n_images} images (--limit), not the score of {run.dataset}."
+        add("stop", "PREVIEW", text, run.remedy(whole=True))
+    if run.score(CLEAN) == 0:
+        add("stop", "P is 0", "rPC and every drop are undefined: did the model learn?")
     if mixed := mixed_makers(run.cells.values()):
-        text = (
-            f"{mixed_text(mixed)}. Versions and devices are no part of a protocol's key, but may move scores a little."
-        )
-        found.append(Banner("warn", f"Cells made in different ways: {run.name}", text))
-    flags: dict[str, int] = {}
-    for cell in run.cells.values():
-        for flag in cell.flags:
-            flags[flag] = flags.get(flag, 0) + 1
+        rest = "Versions and devices are no part of a protocol's key, but may move scores a little."
+        add("warn", "Cells made in different ways", f"{mixed_text(mixed)}. {rest}")
+    flags = Counter(flag for cell in run.cells.values() for flag in cell.flags)
     for flag, count in sorted(flags.items()):
-        found.append(Banner("warn", f"Flagged: {run.name}", f"“{flag}” in {count} of {len(run.cells)} cells."))
+        add("warn", "Flagged", f"“{flag}” in {count} of {len(run.cells)} cells.")
     unknown = run.card.get("unknown")
     if unknown:
         origin = str(run.card.get("origin", "imported"))
         text = f"{origin[:1].upper()}{origin[1:]}; not stated there: {', '.join(map(str, unknown))}."
-        found.append(Banner("note", f"Imported: {run.name}", text))
-    if run.n_images is not None and run.n_images < TINY and run.intervals.of("mPC") is not None:
+        add("note", "Imported", text)
+    sure = run.intervals.of("mPC") is not None
+    if sure and run.tiny:
         text = f"{run.n_images} images: too few to trust the intervals, which are likely too narrow."
-        found.append(Banner("warn", f"Tiny test set: {run.name}", text))
-    if run.n_images is not None and run.n_images < SMALL and run.intervals.of("mPC") is None:
+        add("warn", "Tiny test set", text)
+    if not sure and run.n_images is not None and run.n_images < SMALL:
         why = f" ({run.intervals.absent})" if run.intervals.absent else ""
         text = f"{run.n_images} images and no interval{why}: differences of a few points may be chance."
-        found.append(Banner("warn", f"Small test set: {run.name}", text))
+        add("warn", "Small test set", text)
     return found
 
 
@@ -166,9 +146,8 @@ def missing_text(run: Run) -> str:
     """The cells of a run without a score in words, whole corruptions and severities together, undefined ones apart."""
     parts = _in_words([c for c in run.missing if c not in run.undefined])
     if run.undefined:
-        parts.append(
-            f"{', '.join(_in_words(run.undefined))} (evaluated, but {metric_name(run.metric)} is undefined there)"
-        )
+        why = f"evaluated, but {metric_name(run.metric)} is undefined there"
+        parts.append(f"{', '.join(_in_words(run.undefined))} ({why})")
     return ", ".join(parts)
 
 
@@ -176,13 +155,10 @@ def _in_words(cells: Sequence[Condition]) -> list[str]:
     by_name: dict[str, list[int]] = {}
     for condition in cells:
         by_name.setdefault(condition.corruption, []).append(condition.severity)
-    parts = []
-    for name, levels in by_name.items():
-        if name == "clean":
-            parts.append("the clean images")
-        else:
-            parts.append(name if len(levels) == 5 else f"{name} {','.join(map(str, levels))}")
-    return parts
+    return [
+        "the clean images" if name == "clean" else name if len(levels) == 5 else f"{name} {','.join(map(str, levels))}"
+        for name, levels in by_name.items()
+    ]
 
 
 def _some(names: list[str], most: int = 4) -> str:

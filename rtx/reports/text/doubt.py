@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from rtx.reports.runs.groups import TINY
-from rtx.reports.runs.intervals import Floats, Resamples, difference, interval
+from rtx.reports.runs.intervals import Quantity, Resamples, difference
 from rtx.reports.runs.runs import Run
 
 CHANCE, BARE = "may be chance", "no interval"
 
 
-def doubt(best: Run, others: Sequence[Run], read: Callable[[Resamples], Floats | None] = Resamples.mean) -> str:
+def doubt(best: Run, others: Sequence[Run], read: Quantity = Resamples.mean) -> str:
     """What to say of a run that is called better than others: "" where every paired interval lies above 0.
 
     Args:
@@ -25,17 +24,15 @@ def doubt(best: Run, others: Sequence[Run], read: Callable[[Resamples], Floats |
     spans = [difference(other.intervals, best.intervals, read) for other in others if other is not best]
     if any(span is None for span in spans):
         return BARE
-    few = best.n_images is not None and best.n_images < TINY
-    return CHANCE if (spans and few) or any(span and span[0] <= 0 for span in spans) else ""
+    return CHANCE if (spans and best.tiny) or any(span and span[0] <= 0 for span in spans) else ""
 
 
-def doubt_of_sign(run: Run, read: Callable[[Resamples], Floats | None]) -> str:
+def doubt_of_sign(run: Run, read: Quantity) -> str:
     """What to say of a value that is called positive or negative, as `doubt` does of a difference."""
-    spread = interval(read(run.intervals.resamples)) if run.intervals.resamples else None
+    spread = run.intervals.read(read)
     if spread is None:
         return BARE
-    few = run.n_images is not None and run.n_images < TINY
-    return CHANCE if few or spread[0] <= 0 <= spread[1] else ""
+    return CHANCE if run.tiny or spread[0] <= 0 <= spread[1] else ""
 
 
 def bracketed(words: str) -> str:

@@ -315,7 +315,7 @@ def test_intervals_beside_the_headline_are_read_with_it(tmp_path: Path) -> None:
     mean = replace(known.headline.mPC, low=0.1, high=0.2)  # type: ignore[type-var]
     write_intervals(evaluation, [known.headline, replace(known.headline, metric="bbox_mAP_50", mPC=mean)])
     found = load_run(out).intervals
-    assert found.of_other("bbox_mAP_50", "mPC") == (0.1, 0.2) and found.of_other("bbox_mAP_75", "mPC") is None
+    assert found.of("mPC", "bbox_mAP_50") == (0.1, 0.2) and found.of("mPC", "bbox_mAP_75") is None
     text = (out / "confidence.json").read_text()
     (out / "confidence.json").write_text(text.replace('"low": 0.1,', '"low": 0.11,'))
-    assert load_run(out).intervals.of_other("bbox_mAP_50", "mPC") is None, "edited"
+    assert load_run(out).intervals.of("mPC", "bbox_mAP_50") is None, "edited"
