@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import math
 import os
 import tempfile
 import uuid
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from rtx.errors import OutputError
 
@@ -107,6 +110,20 @@ def cannot_write(path: Path, error: OSError) -> OutputError:
         f"{path.name} cannot be written to {str(path.parent)!r} ({error.strerror or error}); free some space or "
         "mend the permissions there, then run the same command again: what is finished is kept"
     )
+
+
+def json_ready(node: Any) -> Any:
+    """Mappings as dicts with text keys, tuples as lists; NaN and infinity, which JSON does not have, as None.
+
+    Example:
+        >>> json_ready({"scores": (0.5, float("nan"))})
+        {'scores': [0.5, None]}
+    """
+    if isinstance(node, Mapping):
+        return {str(key): json_ready(value) for key, value in node.items()}
+    if isinstance(node, (list, tuple)):
+        return [json_ready(value) for value in node]
+    return None if isinstance(node, float) and not math.isfinite(node) else node
 
 
 def file_sha256(path: Path) -> str:

@@ -118,23 +118,14 @@ def check_classes(cfg: Config, content: Mapping[str, Any], checkpoint: Path) -> 
     )
 
 
-def require_safe(checkpoint: Path) -> None:
-    """Refuse a training checkpoint that can only be read by running code that the file names.
-
-    mmengine reads its own training state without running code, but falls back to unsafe unpickling, with a warning,
-    for a file where that fails; such a file must not get that far.
-
-    Raises:
-        WeightsError: it is no checkpoint, or names objects that are neither tensors nor mmengine's training state.
-    """
-    training_meta(checkpoint)
-
-
 def training_meta(checkpoint: Path) -> Mapping[str, Any]:
     """What a checkpoint says of its training (`epoch`, `iter`, `dataset_meta`); empty where it holds weights alone.
 
+    mmengine reads its own training state without running code, but falls back to unsafe unpickling, with a warning,
+    for a file where that fails; such a file is refused here and must not get that far.
+
     Raises:
-        WeightsError: as `require_safe`.
+        WeightsError: it is no checkpoint, or names objects that are neither tensors nor mmengine's training state.
     """
     from mmengine.runner.checkpoint import get_torch_safe_globals
 
