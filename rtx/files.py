@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from rtx.errors import OutputError
 
@@ -56,6 +59,20 @@ def cannot_write(path: Path, error: OSError) -> OutputError:
         f"{path.name} cannot be written to {str(path.parent)!r} ({error.strerror or error}); free some space or "
         "mend the permissions there, then run the same command again: what is finished is kept"
     )
+
+
+def json_ready(node: Any) -> Any:
+    """Mappings as dicts with text keys, tuples as lists; NaN and infinity, which JSON does not have, as None.
+
+    Example:
+        >>> json_ready({"scores": (0.5, float("nan"))})
+        {'scores': [0.5, None]}
+    """
+    if isinstance(node, Mapping):
+        return {str(key): json_ready(value) for key, value in node.items()}
+    if isinstance(node, (list, tuple)):
+        return [json_ready(value) for value in node]
+    return None if isinstance(node, float) and not math.isfinite(node) else node
 
 
 def file_sha256(path: Path) -> str:

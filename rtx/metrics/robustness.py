@@ -18,6 +18,7 @@ from typing import Any
 
 from rtx.corruptions import BENCHMARK, CORRUPTIONS, FAMILIES, expand
 from rtx.errors import BadValue, MissingConditions
+from rtx.files import json_ready
 from rtx.types import CLEAN, SEVERITIES, Condition
 
 log = logging.getLogger(__name__)
@@ -129,7 +130,8 @@ class Summary:
     def to_dict(self) -> dict[str, Any]:
         """The same as plain JSON values: NaN becomes None, conditions become their keys."""
         row = {**asdict(self), "missing": [condition.key for condition in self.missing]}
-        return {name: _plain(value) for name, value in row.items()}
+        found: dict[str, Any] = json_ready(row)
+        return found
 
 
 def summarise(grid: Grid, corruptions: Iterable[str] = BENCHMARK, severities: Iterable[int] = SEVERITIES) -> Summary:
@@ -254,11 +256,3 @@ def _mean(values: list[float]) -> float:
 
 def _ratio(value: float, reference: float) -> float:
     return value / reference if reference else math.nan
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, float):
-        return None if math.isnan(value) else value
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value

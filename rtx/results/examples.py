@@ -35,7 +35,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rtx.corruptions import DEFAULT_ENGINE, ENGINES
+from rtx.corruptions import ENGINES
+from rtx.corruptions.settings import CHANNEL_ORDERS, Settings
 from rtx.errors import BadValue
 from rtx.files import write_atomic, write_whole
 from rtx.metrics.coco import Detections
@@ -59,32 +60,13 @@ IGNORED = 255
 Labels = NDArray[np.uint8]
 
 
-@dataclass(frozen=True)
-class Maker:
-    """What made the pixels of a run.
-
-    Attributes:
-        engine: which implementation; None where the card names none that is here.
-        seed: the corruption seed.
-        channel_order: what the corruptions were given.
-    """
-
-    engine: str | None = DEFAULT_ENGINE
-    seed: int = 0
-    channel_order: str = "rgb"
-
-
-def maker_of(card: Mapping[str, Any]) -> Maker:
-    """What makes the pixels of a run again, from its protocol card."""
-    engine = str(card.get("corruption_engine"))
-    at = card.get("corruption_at", "original_resolution")
-    known = engine in ENGINES and at == "original_resolution" and card.get("image_key") == "file_stem"
-    seed = card.get("corruption_seed", 0)
-    order = str(card.get("channel_order", "rgb"))
-    return Maker(engine if known and isinstance(seed, int) else None, seed if isinstance(seed, int) else 0, order)
-
-
-NOTHING_KNOWN = Maker(None)
+def settings_of(card: Mapping[str, Any]) -> Settings | None:
+    """What makes the pixels of a run again, from its protocol card; None where that cannot be done here."""
+    known = card.get("corruption_engine") in ENGINES and card.get("channel_order", "rgb") in CHANNEL_ORDERS
+    place, seed = card.get("corruption_at", "original_resolution"), card.get("corruption_seed", 0)
+    if not known or place != "original_resolution" or card.get("image_key") != "file_stem" or not isinstance(seed, int):
+        return None
+    return Settings(card["corruption_engine"], seed, card.get("channel_order", "rgb"))
 
 
 @dataclass(frozen=True)
@@ -124,7 +106,7 @@ class Example:
     truth_map: Path | None
     views: Mapping[Condition, View]
     original: Path | None = None
-    maker: Maker = NOTHING_KNOWN
+    settings: Settings | None = None
     ignored: tuple[Box, ...] = ()
 
 
@@ -136,7 +118,7 @@ class Examples:
     classes: tuple[str, ...]
     images: Mapping[str, Example]
     evaluated: int = 0
-    maker: Maker = NOTHING_KNOWN
+    settings: Settings | None = None
 
 
 def write_examples(
@@ -321,18 +303,18 @@ def read_examples(folder: Path, card: Mapping[str, Any] | None = None) -> Exampl
         if card and table.get("key") not in (None, protocol_key(card)):
             log.warning("%s: its pictures are of another protocol than the cells, so they are left out", path)
             return None
-        maker = maker_of(card or {})
-        images = [_example(row, root, maker) for row in table["images"]]
+        settings = settings_of(card or {})
+        images = [_example(row, root, settings) for row in table["images"]]
         classes = tuple(map(str, table["classes"]))
         evaluated = int(table.get("evaluated") or len(images))
-        return Examples(str(table["task"]), classes, {image.id: image for image in images}, evaluated, maker)
+        return Examples(str(table["task"]), classes, {image.id: image for image in images}, evaluated, settings)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadValue(f"{path}: not an index of examples ({error}); delete the folder or make it again") from error
 
 
-def _example(row: Mapping[str, Any], root: Path, maker: Maker) -> Example:
+def _example(row: Mapping[str, Any], root: Path, settings: Settings | None) -> Example:
     original = _file(root, row["original"]) if row.get("original") else None
-    again = original is not None and maker.engine is not None
+    again = original is not None and settings is not None
     views = {
         Condition.from_key(key): View(
             _file(root, view["image"]) if view.get("image") else None,
@@ -346,7 +328,7 @@ def _example(row: Mapping[str, Any], root: Path, maker: Maker) -> Example:
     truth = tuple(_box(b) for b in row.get("truth", ()))
     ignored = tuple(_box(b) for b in row.get("ignored", ()))
     size = int(row["width"]), int(row["height"])
-    return Example(str(row["id"]), *size, truth, truth_map, views, original, maker, ignored)
+    return Example(str(row["id"]), *size, truth, truth_map, views, original, settings, ignored)
 
 
 def _file(root: Path, name: str) -> Path:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from rtx.corruptions import BENCHMARK, CORRUPTIONS
 from rtx.errors import RtxError
+from rtx.files import json_ready
 from rtx.metrics.per_image import Evidence
 from rtx.results.resample import RESAMPLES, Table, resampled_tables
 from rtx.types import CLEAN, Condition
@@ -33,6 +34,7 @@ Floats = NDArray[np.float64]
 Ends = tuple[float, float]
 """Low and high end of an interval."""
 _AGGREGATES = ("P", "mPC", "rPC")
+_PARTS = ("cells", "means", "drops")
 UNDEFINED = "the score is undefined in every resampling"
 
 
@@ -94,19 +96,21 @@ class Confidence:
     def to_dict(self) -> dict[str, Any]:
         """The same as plain JSON values: NaN becomes None, conditions become their keys."""
         row = asdict(replace(self, cells={})) | {"cells": {c.key: asdict(i) for c, i in self.cells.items()}}
-        return {name: _plain(value) for name, value in row.items()}
+        found: dict[str, Any] = json_ready(row)
+        return found
 
     @classmethod
     def from_dict(cls, row: Mapping[str, Any]) -> Confidence:
         """Inverse of `to_dict`; other entries are ignored."""
-        plain = {name: row[name] for name in ("metric", "level", "resamples", "seed", "n_images", "missing")}
-        p, mean, ratio = (_read_interval(row[name]) for name in _AGGREGATES)
-        parts = [
-            {name: Interval(**_numbers(part)) for name, part in row[name_of].items()}
-            for name_of in ("cells", "means", "drops")
-        ]
-        cells = {Condition.from_key(key): part for key, part in parts[0].items()}
-        return cls(**plain, P=p, mPC=mean, rPC=ratio, cells=cells, means=parts[1], drops=parts[2])
+
+        def interval(part: Mapping[str, Any]) -> Interval:
+            return Interval(**{name: np.nan if value is None else float(value) for name, value in part.items()})
+
+        parts = {field: {name: interval(part) for name, part in row[field].items()} for field in _PARTS}
+        parts["cells"] = {Condition.from_key(key): part for key, part in parts["cells"].items()}
+        whole = {name: interval(row[name]) if row[name] is not None else None for name in _AGGREGATES}
+        rest = {name: row[name] for name in ("metric", "level", "resamples", "seed", "n_images", "missing")}
+        return cls(**rest, **whole, **parts)
 
 
 def confidence(
@@ -229,17 +233,3 @@ def _interval(row: Floats) -> Interval:
     low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     error = float(np.std(drawn, ddof=1)) if drawn.size > 1 else np.nan
     return Interval(float(row[0]), float(low), float(high), error)
-
-
-def _read_interval(row: Mapping[str, Any] | None) -> Interval | None:
-    return None if row is None else Interval(**_numbers(row))
-
-
-def _numbers(row: Mapping[str, Any]) -> dict[str, float]:
-    return {name: np.nan if value is None else float(value) for name, value in row.items()}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, float):
-        return None if np.isnan(value) else value
-    return {str(k): _plain(v) for k, v in value.items()} if isinstance(value, dict) else value

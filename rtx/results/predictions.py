@@ -88,24 +88,15 @@ def read_detections(path: Path) -> tuple[list[Detections], list[int | str]]:
         return found, list(head["classes"])
 
 
-def lost_detections(path: Path) -> frozenset[ImageId]:
-    """The images of a file of detections that lost some because they were NaN or infinite.
+def listed_images(path: Path) -> tuple[frozenset[ImageId], frozenset[ImageId]]:
+    """The images that a file of detections was made on, and those of them that lost NaN or infinite detections.
 
     Raises:
         BadValue: it is no such file.
     """
     with reading(path, "file of detections", "keep the predictions again"):
-        return frozenset(unpack(path, PREDICTIONS_FORMAT)[0].get("not_finite", []))
-
-
-def listed_images(path: Path) -> frozenset[ImageId]:
-    """The images that a file of detections was made on, also those in which nothing was found.
-
-    Raises:
-        BadValue: it is no such file.
-    """
-    with reading(path, "file of detections", "keep the predictions again"):
-        return frozenset(unpack(path, PREDICTIONS_FORMAT)[0]["image_ids"])
+        head, _ = unpack(path, PREDICTIONS_FORMAT)
+        return frozenset(head["image_ids"]), frozenset(head.get("not_finite", []))
 
 
 def read_coco_results(

@@ -16,8 +16,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rtx.errors import RunConflict
-
 MODEL, PIXELS, CONTEXT = "model", "pixels", "context"
 Card = Mapping[str, Any]
 
@@ -146,17 +144,6 @@ def stated(name: str, value: Any) -> str:
         return {"limit": "all images", "origin": "rtx"}.get(name, "not stated")
     text = value if isinstance(value, str) else _text(value)
     return text if len(text) <= 48 else text[:45] + "..."
-
-
-def same_pixels(first: Card, second: Card) -> None:
-    """Check that two protocol cards describe the same corrupted images, scored alike.
-
-    Raises:
-        RunConflict: they differ in a field that must agree; each is named with both values.
-    """
-    if names := differing(first, second):
-        parts = [f"{name}: {stated(name, first.get(name))} and {stated(name, second.get(name))}" for name in names]
-        raise RunConflict(f"the two evaluations cannot be compared image by image ({'; '.join(parts)})")
 
 
 def _text(value: Any) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rtx.corruptions import BENCHMARK, CORRUPTIONS, HELD_OUT
-from rtx.files import write_atomic
+from rtx.files import json_ready, write_atomic
 from rtx.metrics import robustness as agg
 from rtx.results.cell import Cell, mixed_makers, mixed_text
 from rtx.results.evaluation import Evaluation
@@ -46,7 +46,7 @@ def build_summary(
     names = [headline, *(name for name in _metrics(cells) if name != headline)]
     every = {name: _aggregate({c: cell.metrics.get(name, math.nan) for c, cell in cells.items()}) for name in names}
     preview = card.get("limit") is not None
-    summary: dict[str, Any] = _json_ready(
+    summary: dict[str, Any] = json_ready(
         {
             "format": SUMMARY_FORMAT,
             "metric": headline,
@@ -54,7 +54,7 @@ def build_summary(
             **every[headline],
             "preview": preview,
             "n_images": card.get("n_images"),
-            "intervals": _all_ends(confidence, headline) if confidence else None,
+            "intervals": _ends(confidence, headline) if confidence else None,
             "metrics": every,
             "cells": {
                 c.key: {"metrics": cell.metrics, "n_images": cell.n_images, "flags": list(cell.flags)}
@@ -81,27 +81,28 @@ def _metrics(cells: Mapping[Condition, Cell]) -> list[str]:
     return sorted({name for cell in cells.values() for name in cell.metrics})
 
 
-def ends_of(confidence: Confidence) -> dict[str, Any]:
-    """The ends of all intervals as JSON values, as in `summary.json`."""
-    whole = {name: getattr(confidence, name) for name in ("P", "mPC", "rPC")}
-    every = {name: row for name, row in whole.items() if row is not None}
+def _ends(confidence: Mapping[str, Confidence], headline: str) -> dict[str, Any]:
+    """The ends of all intervals as JSON values; those of other metrics than the headline lie under `others`."""
+    every = {name: _ends_of(found) for name, found in confidence.items()}
+    first = confidence[headline]
     return {
-        "level": confidence.level,
-        "resamples": confidence.resamples,
-        "n_images": confidence.n_images,
-        **_pairs(every),
-        "cells": _pairs({c.key: row for c, row in confidence.cells.items()}),
-        "means": _pairs(confidence.means),
-        "drops": _pairs(confidence.drops),
-        "missing": dict(confidence.missing),
+        "level": first.level,
+        "resamples": first.resamples,
+        "n_images": first.n_images,
+        **every.pop(headline),
+        "means": _pairs(first.means),
+        "others": every,
     }
 
 
-def _all_ends(confidence: Mapping[str, Confidence], headline: str) -> dict[str, Any]:
-    rest = {name: ends_of(found) for name, found in confidence.items() if name != headline}
-    shown = ("P", "mPC", "rPC", "cells", "drops", "missing")
-    others = {name: {part: row[part] for part in shown if part in row} for name, row in rest.items()}
-    return {**ends_of(confidence[headline]), "others": others}
+def _ends_of(confidence: Confidence) -> dict[str, Any]:
+    whole = {name: getattr(confidence, name) for name in ("P", "mPC", "rPC")}
+    return {
+        **_pairs({name: row for name, row in whole.items() if row is not None}),
+        "cells": _pairs({c.key: row for c, row in confidence.cells.items()}),
+        "drops": _pairs(confidence.drops),
+        "missing": dict(confidence.missing),
+    }
 
 
 def ends_for(summary: Mapping[str, Any], metric: str) -> Mapping[str, Any]:
@@ -128,16 +129,6 @@ def _aggregate(values: dict[Condition, float]) -> dict[str, Any]:
         }
     held_out = [c.corruption for c in values if c.corruption in HELD_OUT]
     return agg.summarise(values, [*BENCHMARK, *held_out]).to_dict()
-
-
-def _json_ready(node: Any) -> Any:
-    if isinstance(node, Mapping):
-        return {str(k): _json_ready(v) for k, v in node.items()}
-    if isinstance(node, (list, tuple)):
-        return [_json_ready(v) for v in node]
-    if isinstance(node, float) and not math.isfinite(node):
-        return None
-    return node
 
 
 def percent(value: float | None) -> str:

@@ -123,8 +123,8 @@ def training_meta(checkpoint: Path) -> Mapping[str, Any]:
     """What a checkpoint says of its training (`epoch`, `iter`, `dataset_meta`); empty where it holds weights alone.
 
     mmengine reads its own training state without running code, but falls back to unsafe unpickling, with a warning,
-    for a file where that fails; such a file must not get that far. rtx's reader goes first: torch's would hang on
-    dictionary keys that take forever to hash, and allocate whatever a file claims.
+    for a file where that fails; such a file is refused here and must not get that far. rtx's reader goes first: torch's
+    would hang on dictionary keys that take forever to hash, and allocate whatever a file claims.
 
     Raises:
         WeightsError: it is no checkpoint, or names objects that are neither tensors nor mmengine's training state.

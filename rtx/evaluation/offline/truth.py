@@ -19,7 +19,6 @@ from rtx.metrics.metric import Metric, truth_sha256
 from rtx.results.predictions import (
     MAP_SUFFIXES,
     listed_images,
-    lost_detections,
     read_coco_results,
     read_detections,
     read_map,
@@ -238,7 +237,7 @@ def kept_images(entry: Path, suffixes: Sequence[str]) -> frozenset[ImageId] | No
         BadValue: the folder holds no predictions, or a file of them is damaged.
     """
     kept = [path for path in entry_files(entry, suffixes) if path.suffix == ".npz"]
-    return frozenset().union(*map(listed_images, kept)) if kept else None
+    return frozenset().union(*(listed_images(path)[0] for path in kept)) if kept else None
 
 
 def kept_broken(entry: Path, suffixes: Sequence[str]) -> frozenset[ImageId]:
@@ -248,7 +247,7 @@ def kept_broken(entry: Path, suffixes: Sequence[str]) -> frozenset[ImageId]:
         BadValue: the folder holds no predictions, or a file of them is damaged.
     """
     kept = [path for path in entry_files(entry, suffixes) if path.suffix == ".npz"]
-    return frozenset().union(*map(lost_detections, kept))
+    return frozenset().union(*(listed_images(path)[1] for path in kept))
 
 
 def by_image(rows: Sequence[coco.Detections], entry: Path) -> dict[ImageId, coco.Detections]:

@@ -21,7 +21,7 @@ from mmengine.registry import TRANSFORMS
 from rtx.corruptions import CORRUPTIONS, DEFAULT_ENGINE, ENGINES, corrupt
 from rtx.corruptions.settings import CHANNEL_ORDERS
 from rtx.errors import BadValue, unknown_name
-from rtx.evaluation.pixels.random_steps import check_not_random
+from rtx.evaluation.pixels.random_steps import check_not_random, step_name
 from rtx.evaluation.protocol import PLACES
 from rtx.rng import image_rng
 from rtx.types import CLEAN, Condition
@@ -141,7 +141,7 @@ def _inserted(node: Any, corrupt_cfg: dict[str, Any], at: str) -> tuple[Any, int
         return {key: part for key, (part, _) in parts.items()}, sum(count for _, count in parts.values())
     if not isinstance(node, (list, tuple)):
         return copy.deepcopy(node), 0
-    names = [_type_name(step) for step in node]
+    names = [step_name(step) for step in node]
     if "Corrupt" in names:
         raise BadValue(f"the pipeline {names} already holds a Corrupt; remove it, the evaluation inserts its own")
     places = _places(names, at)
@@ -174,17 +174,12 @@ def find_steps(pipeline: list[Any]) -> tuple[int, int]:
     Raises:
         BadValue: it does not do both, in this order.
     """
-    names = [_type_name(step) for step in pipeline]
+    names = [step_name(step) for step in pipeline]
     loader = next((n for n, name in enumerate(names) if _loads_image(name)), None)
     end = next((n for n, name in enumerate(names) if name.startswith(_LAST)), None)
     if loader is None or end is None or end < loader:
         raise BadValue(f"the pipeline {names} must load an image (LoadImageFromFile) and pack it (PackInputs)")
     return loader, end
-
-
-def _type_name(step: Any) -> str:
-    kind = step.get("type", "") if isinstance(step, dict) else ""
-    return (kind if isinstance(kind, str) else kind.__name__).rpartition(".")[2]
 
 
 def _loads_image(name: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -30,7 +31,7 @@ def check_not_random(dataset_cfg: Any) -> None:
         BadValue: a step draws; it is named with the remedy.
     """
     for step in _steps(dataset_cfg):
-        name = _name(step)
+        name = step_name(step)
         if (name.startswith("Random") or name in _DRAWING) and not _is_fixed(name, step):
             shown = {key: value for key, value in step.items() if key in ("prob", "p", "direction", "ratio_range")}
             text = "".join(f", {key}={value!r}" for key, value in shown.items())
@@ -51,9 +52,15 @@ def _steps(node: Any) -> Iterator[Mapping[str, Any]]:
             yield from _steps(part)
 
 
-def _name(step: Mapping[str, Any]) -> str:
-    kind = step["type"]
-    return (kind if isinstance(kind, str) else kind.__name__).rpartition(".")[2].rpartition("/")[2]
+def step_name(step: Any) -> str:
+    """The bare name of a pipeline step's class, without module or registry; empty for what is no step.
+
+    Example:
+        >>> step_name(dict(type="mmpretrain.CenterCrop")), step_name("Resize")
+        ('CenterCrop', '')
+    """
+    kind = step.get("type", "") if isinstance(step, Mapping) else ""
+    return re.split(r"[./]", kind if isinstance(kind, str) else kind.__name__)[-1]
 
 
 def _is_fixed(name: str, step: Mapping[str, Any]) -> bool:

@@ -21,6 +21,7 @@ from rtx.datasets.openmmlab.class_folders import ClassFolders
 from rtx.errors import BadValue, DataError
 from rtx.evaluation.models.adapters import Adapter
 from rtx.evaluation.pixels.corrupt import Corrupt, find_steps
+from rtx.evaluation.pixels.random_steps import step_name
 from rtx.evaluation.pixels.stored_files import StoredSet, check_files, find_image
 from rtx.evaluation.protocol import Protocol
 from rtx.evaluation.sweep.forward import Job
@@ -55,9 +56,9 @@ class LoadStored(Corrupt):
         super().__init__()
         self.folders, self.base = {key: Path(folder) for key, folder in data_prefix.items()}, Path(data_root)
         self.clean, self.stored = Compose(list(clean)), Compose(list(stored))
-        crops = [step.get("crop_size") for step in stored if _bare(step) == "CenterCrop"]
+        crops = [step.get("crop_size") for step in stored if step_name(step) == "CenterCrop"]
         sides = [max(crop) if isinstance(crop, list | tuple) else int(crop) for crop in crops if crop is not None]
-        self.least = max(sides, default=0) if not any(_bare(step).startswith("Resize") for step in stored) else 0
+        self.least = max(sides, default=0) if not any(step_name(step).startswith("Resize") for step in stored) else 0
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Load and prepare the image.
@@ -122,7 +123,9 @@ class Stored:
         pipeline = list(cfg.test_dataloader.dataset.get("pipeline") or [])
         loader, end = find_steps(pipeline)
         clean = pipeline[loader:end]
-        kept = clean if self.images == "resize" else [step for step in clean if not _bare(step).startswith("Resize")]
+        kept = (
+            clean if self.images == "resize" else [step for step in clean if not step_name(step).startswith("Resize")]
+        )
         base = str(self.files.base)
         folders = {condition.key: str(folder) for condition, folder in self.files.folders.items()}
         step = dict(type=LoadStored.__name__, data_prefix=folders, data_root=base, clean=clean, stored=kept)
@@ -162,9 +165,3 @@ class Stored:
         found = errors(scores).to_dict()
         write_atomic(out / IMAGENET_C, json.dumps({"preview": summary["preview"], **found}, indent=1) + "\n")
         return {"imagenet_c": found}
-
-
-def _bare(step: Mapping[str, Any]) -> str:
-    kind = step.get("type", "")
-    name = kind if isinstance(kind, str) else kind.__name__
-    return name.replace("/", ".").rpartition(".")[2]

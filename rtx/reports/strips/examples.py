@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from PIL import Image as PILImage
 
-from rtx.reports.strips.pixels import Pixels, made_again, stored
+from rtx.reports.strips.pixels import Pixels, made_again, reduced
 from rtx.reports.text.wording import percent
 from rtx.results import predictions
 from rtx.results.examples import IGNORED, SHOWN, Box, Example, Labels
@@ -53,9 +54,10 @@ def picture(example: Example, condition: Condition) -> Pixels:
     """What the models saw of an image under a condition: RGB (h, w, 3), no wider than a tile."""
     stored_file = example.views[condition].image
     if stored_file is not None:
-        return stored(stored_file)
+        with PILImage.open(stored_file) as image:
+            return reduced(image)
     assert example.original is not None
-    return made_again(example.original, example.id, condition, example.maker)
+    return made_again(example.original, example.id, condition, example.settings)
 
 
 def judge(truth: Sequence[Box], found: Sequence[Box], ignored: Sequence[Box] = ()) -> Verdicts:

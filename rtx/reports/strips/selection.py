@@ -50,7 +50,7 @@ def _rank(run: Run) -> tuple[float, str]:
 
 
 def _pixels(run: Run, examples: Mapping[Path, Examples]) -> tuple[object, ...]:
-    return (run.card.get("data_sha256"), run.card.get("corruption_engine_version"), examples[run.folder].maker)
+    return (run.card.get("data_sha256"), run.card.get("corruption_engine_version"), examples[run.folder].settings)
 
 
 def choose(runs: Sequence[Examples]) -> list[Choice]:
