@@ -36,7 +36,7 @@ NEEDS = {
     "tensorboard": ("numpy", "torch"),
     "CUDA": ("torch",),
 }
-"""Rows that a row cannot be green without: what they break is not mended where it shows."""
+"""Row -> the rows it depends on: a fault in one of those is fixed there."""
 OPENCV = ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")
 
 

@@ -1,4 +1,4 @@
-"""Files: written whole or not at all, and hashed."""
+"""Write files atomically, and hash them."""
 
 from __future__ import annotations
 
@@ -54,10 +54,10 @@ def write_atomic(path: Path, text: str) -> None:
 
 
 def create_new(path: Path, content: bytes) -> bool:
-    """Make a file whole, unless it is there already; of all processes that try, one makes it.
+    """Create a file atomically, unless it exists; of several processes that try, exactly one creates it.
 
     Returns:
-        Whether this call made it.
+        Whether this call created it.
 
     Raises:
         OutputError: it cannot be written.
@@ -68,7 +68,7 @@ def create_new(path: Path, content: bytes) -> bool:
             path.parent.mkdir(parents=True, exist_ok=True)
             temporary.write_bytes(content)
             return _link(temporary, path, content)
-        except FileNotFoundError as error:  # somebody removed the folder in between
+        except FileNotFoundError as error:  # another process removed the folder in between
             if attempt == 4:
                 raise cannot_write(path, error) from error
         except OSError as error:
@@ -102,10 +102,10 @@ def _create_plainly(path: Path, content: bytes) -> bool:
 
 
 def cannot_write(path: Path, error: OSError) -> OutputError:
-    """What to tell a person when `path` cannot be written."""
+    """The error when `path` cannot be written."""
     return OutputError(
         f"{path.name} cannot be written to {str(path.parent)!r} ({error.strerror or error}); free some space or "
-        "mend the permissions there, then run the same command again: what is finished is kept"
+        "fix the permissions there, then run the same command again: finished files stay"
     )
 
 

@@ -19,14 +19,14 @@ from rtx.types import Condition
 
 
 class Sweep:
-    """What must be known to say how to go on.
+    """The facts that the advice for the next command needs.
 
     Attributes:
         conditions: the cells that are wanted.
         out: the output folder, once it is known.
         rank: of this process; the first one speaks.
         begun: cells are being evaluated.
-        overwrite: the command was told to.
+        overwrite: whether the command has `--overwrite`.
         typed: the words of the command.
     """
 

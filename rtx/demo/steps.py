@@ -52,7 +52,7 @@ class Demo:
 
     @cached_property
     def base_key(self) -> str:
-        """What all steps depend on: the seed, and the code that draws, trains and sets the amounts."""
+        """Inputs of all steps: the seed, and the code that renders, trains and sets the amounts."""
         digest = hashlib.sha256(f"{rtx.__version__} {self.seed}".encode())
         for module in (scenes, scenes_looks, scenes_layouts, source_task, demo_plan):
             digest.update(Path(str(module.__file__)).read_bytes())

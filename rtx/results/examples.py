@@ -49,11 +49,11 @@ log = logging.getLogger(__name__)
 
 FORMAT = "rtx.examples/1"
 POOL = 16
-"""How many images are kept: enough for a median and a worst one, few enough to read twenty models in seconds."""
+"""How many images are stored: enough for a median and a worst one, few enough to read twenty models in seconds."""
 POOL_BYTES = 24_000_000
 """Of originals: image files are copied as they are, and some test sets hold large ones."""
 SHOWN = 0.3
-"""Predictions below this score are not drawn, so they are not kept either."""
+"""Predictions below this score are not drawn, so they are not stored either."""
 IGNORED = 255
 
 Labels = NDArray[np.uint8]
@@ -61,7 +61,7 @@ Labels = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Maker:
-    """What made the pixels of a run.
+    """How the pixels of a run were made.
 
     Attributes:
         engine: which implementation; None where the card names none that is here.
@@ -75,7 +75,7 @@ class Maker:
 
 
 def maker_of(card: Mapping[str, Any]) -> Maker:
-    """What makes the pixels of a run again, from its protocol card."""
+    """How to make the pixels of a run again, from its protocol card."""
     engine = str(card.get("corruption_engine"))
     at = card.get("corruption_at", "original_resolution")
     known = engine in ENGINES and at == "original_resolution" and card.get("image_key") == "file_stem"
@@ -188,7 +188,7 @@ def write_examples(
 def pool(
     dataset: Any, indices: Sequence[int], most: int = POOL, most_bytes: int = POOL_BYTES
 ) -> list[Mapping[str, Any]]:
-    """The images that are kept, as the data set describes them; the data alone decide, not the model."""
+    """The stored images, as the data set describes them; the choice depends on the data, not on the model."""
     infos = [dataset.get_data_info(n) for n in indices]
     infos = [info for info in infos if Path(str(info.get("img_path", ""))).is_file()]
     held = [

@@ -194,7 +194,7 @@ def stream(
 
     Args:
         view: the data set.
-        conditions: the cells, consumed lazily: whoever shares them between processes hands them out one by one.
+        conditions: the cells, consumed lazily, so that processes can share them one by one.
         batches: the same batches of indices for every cell.
         workers: loader processes; 0 loads in this process.
 
@@ -230,7 +230,7 @@ def stream(
             count += 1
             yield condition, count % len(batches) == 0, batch
     finally:
-        # Left to the garbage collector, the queues may go before the processes are told, and each is waited for 5 s.
+        # The garbage collector may close the queues before the processes are stopped, which then costs 5 s for each.
         if workers:
             iterator._shutdown_workers()  # type: ignore[attr-defined]
 

@@ -152,7 +152,7 @@ class Claims:
                 time.sleep(poll)
 
     def alone(self) -> bool:
-        """Whether no other process is here that may still write, as far as can be told at once."""
+        """Whether no other process may still write here, as far as one look at the folder shows."""
         lives = [life for path in self._presences() if (life := _read(path)) is not None]
         return all(_mark_of(life) == b"d" or self._is_gone(_parsed(life)) for life in lives)
 
@@ -193,7 +193,7 @@ class Claims:
         try:
             path.rename(aside)
         except OSError:
-            return  # somebody else was faster
+            return  # another process was faster
         content = _read(aside)
         if content is not None and _parsed(content).get("owner") != holder.get("owner"):
             with suppress(OSError):  # a third process took it over between the two looks: hand it back
@@ -242,7 +242,7 @@ class Claims:
             finally:
                 os.close(handle)
         except FileNotFoundError:
-            with suppress(OSError):  # somebody has cleaned up
+            with suppress(OSError):  # another process has removed it
                 create_new(self._presence(self.owner), self._life())
         except OSError as error:
             log.debug("no sign of life written: %s", error)
@@ -269,7 +269,7 @@ def _read(path: Path) -> bytes | None:
 
 
 def _parsed(content: bytes) -> dict[str, Any]:
-    """Who wrote a claim; a file that says nothing belongs to nobody, and waits for patience to run out."""
+    """The process that wrote a claim; an unreadable claim has no owner and is removed after the time limit."""
     try:
         row = json.loads(content.partition(b"\n")[0])
     except ValueError:
@@ -278,5 +278,5 @@ def _parsed(content: bytes) -> dict[str, Any]:
 
 
 def _mark_of(life: bytes) -> bytes:
-    """What a process said last: `w` it waits to begin, `r` it relies on the folder, `d` it is done."""
+    """The last state that a process wrote: `w` it waits to begin, `r` it relies on the folder, `d` it is done."""
     return life.partition(b"\n")[2][:1]

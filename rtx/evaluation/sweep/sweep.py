@@ -33,7 +33,7 @@ _WAITING_SECONDS = 1.0
 
 OnCell = Callable[[Cell, int, int], None]
 Passes = Callable[[Job, Iterable[Condition], list[list[int]], str, OnEvent], Generator[ScoredCell, None, None]]
-"""What scores cells: `rtx.evaluation.sweep.forward.evaluate`, or something that has their predictions already."""
+"""The function that scores cells: `rtx.evaluation.sweep.forward.evaluate`, or one that has predictions already."""
 
 
 def run(
@@ -48,7 +48,7 @@ def run(
     claims: Claims | None = None,
     passes: Passes = evaluate,
 ) -> dict[Condition, Cell]:
-    """Evaluate the cells that are missing in `job.out`, together with whoever else works there, and return all of them.
+    """Evaluate the cells missing in `job.out`, together with other processes that work there, and return all of them.
 
     Args:
         job: what to evaluate.
@@ -159,7 +159,7 @@ class _OneSweep:
             )
 
     def finish(self, batches: list[list[int]], passes: Passes) -> dict[Condition, Cell]:
-        """Evaluate what can be taken until nothing is missing; what others hold is waited for, or taken over."""
+        """Evaluate free cells until none is missing; cells of other processes are waited for, or taken over."""
         restarts, done_before, poll, told = 0, 0, _FIRST_POLL, 0.0
         died: RuntimeError | None = None
         while True:
@@ -192,7 +192,7 @@ class _OneSweep:
         return tuple(c for c in self.conditions if not self.folder.path(c).is_file())
 
     def _all_cells(self) -> dict[Condition, Cell]:
-        """What is there, once nothing is missing; fewer where a cell proves damaged."""
+        """All cells, once none is missing; a damaged one is left out."""
         with self.claims.lock("opening"):
             self.tidy()
             return sound_cells(self.folder, self.conditions, with_evidence=False)
@@ -209,7 +209,7 @@ class _OneSweep:
         return True
 
     def _taken(self) -> Iterator[Condition]:
-        """The cells that are missing and nobody else's, each from the moment it is asked for."""
+        """The missing cells that no other process holds; each is claimed when the iterator reaches it."""
         for condition in self.conditions:
             path = self.folder.path(condition)
             if path.is_file() or not self.claims.take(condition):

@@ -12,7 +12,7 @@ CHANCE, BARE = "may be chance", "no interval"
 
 
 def doubt(best: Run, others: Sequence[Run], read: Callable[[Resamples], Floats | None] = Resamples.mean) -> str:
-    """What to say of a run that is called better than others: "" where every paired interval lies above 0.
+    """The reservation for a run that is called better than others: "" where every paired interval lies above 0.
 
     Args:
         best: the run with the largest value.
@@ -30,7 +30,7 @@ def doubt(best: Run, others: Sequence[Run], read: Callable[[Resamples], Floats |
 
 
 def doubt_of_sign(run: Run, read: Callable[[Resamples], Floats | None]) -> str:
-    """What to say of a value that is called positive or negative, as `doubt` does of a difference."""
+    """The reservation for a value that is called positive or negative, as `doubt` gives for a difference."""
     spread = interval(read(run.intervals.resamples)) if run.intervals.resamples else None
     if spread is None:
         return BARE
