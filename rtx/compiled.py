@@ -61,7 +61,7 @@ def inlined(function: F) -> F:
 
 
 def _renew_with_the_package(kernel: Any) -> None:
-    """Compile anew when any file of this package with compiled code changes.
+    """Recompile when any file of this package with compiled code changes.
 
     Numba looks at the file of the kernel alone, and would go on using code compiled from an older version of what the
     kernel calls in another file: old pixels under a new name.
@@ -72,7 +72,7 @@ def _renew_with_the_package(kernel: Any) -> None:
 
 @lru_cache(maxsize=1)
 def source_hash() -> str:
-    """Of all files of this package that hold compiled code."""
+    """sha256 (hex) of all files of this package with compiled code."""
     digest = hashlib.sha256()
     for path in sorted(Path(__file__).parent.rglob("*.py")):
         content = path.read_bytes()

@@ -1,4 +1,4 @@
-"""What is installed on this machine, gathered so that nothing found broken can break the finder.
+"""The packages and devices of this machine, each examined so that a broken one cannot crash the report.
 
 Versions come from the packages' metadata, without importing anything. Whether a package works is tried in a process of
 its own, which may crash.
@@ -81,7 +81,7 @@ TRIALS: dict[str, str] = {
     "pycocotools": "import pycocotools.mask",
     "tensorboard": "import torch.utils.tensorboard",
 }
-"""What has to work, and the smallest code that shows it."""
+"""Required packages, each with the smallest code that uses it."""
 
 CUDA_TRIALS: dict[str, str] = {
     "torch-cuda": "import torch; (torch.ones(2, 2).cuda() @ torch.ones(2, 2).cuda()).sum().item()",
@@ -112,7 +112,7 @@ print("\\n@cuda " + json.dumps([
 
 @dataclass(frozen=True)
 class Cuda:
-    """What PyTorch sees of CUDA; `build` is empty for a CPU build."""
+    """CUDA as PyTorch sees it; `build` is empty for a CPU build."""
 
     build: str = ""
     devices: tuple[str, ...] = ()

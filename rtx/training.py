@@ -97,7 +97,7 @@ def _forget_visualizers() -> None:
 
 
 def identity(cfg: Config) -> dict[str, Any]:
-    """What makes two runs the same run: a second one may go on in the folder of the first."""
+    """The identity of a run: one with the same identity may resume in its folder."""
     from rtx.evaluation.card import plain
 
     def data(loader: Any) -> Any:
@@ -129,7 +129,7 @@ def check_run_folder(work_dir: Path, cfg: Config) -> None:
         what = {"model": "model, source or transfer", "train_data": "training set"}
         names = " and ".join(what.get(name, name) for name in changed)
         if cfg.get("resume") and not set(changed) & set(what):
-            # A longer schedule is a reason to resume; state that a checkpoint holds is not set anew.
+            # A longer schedule is a reason to resume; state in the checkpoint is not reset.
             log.warning("resuming with another %s: the optimiser and its learning rate are the checkpoint's", names)
             return
         raise RunConflict(

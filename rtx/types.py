@@ -11,7 +11,7 @@ from rtx.errors import BadValue, unknown_name
 SEVERITIES = (1, 2, 3, 4, 5)
 
 NormPolicy = Literal["eval", "train", "frozen_affine", "upstream"]
-"""What batch normalisation does in the backbone while the rest trains; see `docs/protocol.md`, "Batch norm".
+"""The mode of batch normalisation in the backbone during training; see `docs/protocol.md`, "Batch norm".
 
 `eval`: running statistics stay as pretrained, scale and shift train where the stage trains. `train`: batch statistics
 are used and the running ones move, in trainable stages only. `frozen_affine`: as `eval`, and scale and shift are

@@ -77,7 +77,6 @@ def test_a_change_of_any_file_compiles_anew(copied_package: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.ci
 def test_a_read_only_installation_is_cached_in_the_users_folder_or_not_at_all(
     copied_package: Path, tmp_path: Path
 ) -> None:
@@ -98,7 +97,6 @@ def test_a_read_only_installation_is_cached_in_the_users_folder_or_not_at_all(
 
 
 @pytest.mark.slow
-@pytest.mark.ci
 def test_a_new_process_compiles_nothing_again() -> None:
     """From the cache, all kernels are ready within seconds; compiling them takes many times as long."""
     code = (

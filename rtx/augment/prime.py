@@ -57,7 +57,7 @@ class Prime(BaseTransform):
 
 
 def prime(image: np.ndarray, rng: np.random.Generator, *, delta: str = "upstream") -> np.ndarray:
-    """One draw of PRIME.
+    """Augment an image with one random sample of PRIME.
 
     Source: PRIME's `GeneralizedPRIMEModule` with `no_jsd`, width 3, stochastic depth; parameters are drawn for each
     picture, where the published code shares cut, temperature and sigma within a batch.

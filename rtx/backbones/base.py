@@ -1,4 +1,4 @@
-"""What every source backbone shares: loading its source, freezing, and batch-norm policy."""
+"""The base of all source backbones: loading a source, freezing, and batch-norm policy."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class SourceBackbone(BaseModule):
         with_cp: bool = False,
         init_cfg: dict[str, Any] | list[dict[str, Any]] | None = None,
     ) -> None:
-        """Check and keep the arguments."""
+        """Check and store the arguments."""
         super().__init__(init_cfg)
         if source is not None and init_cfg:
             raise BadValue(f"source={source!r} and init_cfg={init_cfg!r} exclude each other; set one of them to None")
@@ -86,7 +86,7 @@ class SourceBackbone(BaseModule):
         self.train()
 
     def train(self, mode: bool = True) -> SourceBackbone:
-        """Switch the mode; frozen parts and batch norms follow the plan, whatever the model around asks for."""
+        """Switch the mode; frozen parts and batch norms follow the plan, not the model around them."""
         super().train(mode)
         if mode and hasattr(self, "plan"):
             set_modes(self, self.plan, self.norm_policy)

@@ -1,6 +1,6 @@
 """The other convolutional networks of Salman et al. (2020) as feature pyramids, with torchvision's modules and keys.
 
-Where each pyramid is tapped, and why there, is said at `LAYOUTS`. Strides are 4, 8, 16 and 32 for all of them.
+The comments at `LAYOUTS` say where each stage ends, and why. Strides are 4, 8, 16 and 32 for all of them.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ class SourceConvNet(SourceBackbone):
         norm_cfg: dict[str, Any] | None = None,
         **common: Any,
     ) -> None:
-        """Build torchvision's layers and freeze what is to be frozen."""
+        """Build torchvision's layers and apply the freezing."""
         if arch not in LAYOUTS:
             raise unknown_name("architecture", arch, place="rtx/backbones/convnets.py", choices=LAYOUTS)
         super().__init__(arch=arch, **common)

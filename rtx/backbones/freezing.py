@@ -39,7 +39,7 @@ class Part:
 
 @dataclass(frozen=True)
 class FreezePlan:
-    """What is frozen, what trains and what the forward pass never reaches, as part names in network order."""
+    """Names of the frozen, trainable and unused (never reached by the forward pass) parts, in network order."""
 
     frozen: tuple[str, ...]
     trainable: tuple[str, ...]
@@ -107,7 +107,7 @@ def norm_layers(module: nn.Module) -> Iterator[nn.Module]:
 def stop_gradients(backbone: nn.Module, plan: FreezePlan, policy: str) -> None:
     """Take frozen and unused parameters (and, under `frozen_affine`, every batch-norm scale and shift) out of training.
 
-    Nothing is ever switched on, so a norm layer built with `requires_grad=False` stays as its config says.
+    No gradient is ever switched on, so a norm layer built with `requires_grad=False` stays as its config says.
     """
     for name in (*plan.frozen, *plan.unused):
         backbone.get_submodule(name).requires_grad_(False)

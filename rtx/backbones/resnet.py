@@ -50,7 +50,7 @@ class SourceResNet(SourceBackbone):
         norm_cfg: dict[str, Any] | None = None,
         **common: Any,
     ) -> None:
-        """Build torchvision's layers and freeze what is to be frozen."""
+        """Build torchvision's layers and apply the freezing."""
         super().__init__(arch=arch_name(depth, groups, base_width), **common)
         from mmcv.cnn import build_norm_layer
         from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet

@@ -75,7 +75,7 @@ def _arguments(kind: str) -> dict[str, Any]:
 
 
 def kept_arguments(backbone: Mapping[str, Any], spec: Backbone) -> dict[str, Any]:
-    """What of a backbone config still means something when its architecture becomes `spec`.
+    """The arguments of a backbone config that still apply when its architecture becomes `spec`.
 
     An argument that only other backbones have is left out; one that none has stays, for the build to refuse.
 
@@ -107,7 +107,7 @@ def is_ours(backbone: Mapping[str, Any]) -> bool:
 
 
 def stock_arguments(backbone: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a stock OpenMMLab backbone rtx's backbones take over: freezing, outputs, checkpointing, norms.
+    """The arguments that rtx's backbones take over from a stock one: freezing, outputs, checkpointing, norms.
 
     Raises:
         BadValue: it has other strides, stages or layers, which no source has been trained with.

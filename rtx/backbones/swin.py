@@ -21,7 +21,7 @@ class Stage(nn.Module):
     """The blocks of one stage and the merging behind it, under the original names."""
 
     def __init__(self, blocks: Sequence[nn.Module], downsample: nn.Module | None) -> None:
-        """Keep the modules."""
+        """Store the modules."""
         super().__init__()
         self.blocks = nn.ModuleList(blocks)
         self.downsample = downsample
@@ -69,7 +69,7 @@ class SourceSwin(SourceBackbone):
         shift_single_windows: bool = True,
         **common: Any,
     ) -> None:
-        """Build the layers and freeze what is to be frozen."""
+        """Build the layers and apply the freezing."""
         if arch not in SWIN_SHAPES:
             raise unknown_name("architecture", arch, place="rtx/sources/keys/swin.py", choices=SWIN_SHAPES)
         norm_cfg = common.pop("norm_cfg", None)
@@ -138,14 +138,14 @@ class SourceSwin(SourceBackbone):
         return tuple(outputs)
 
     def source_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Everything but the output norms; the final norm where it is asked for."""
+        """All but the output norms, and the final norm with `last_norm_from_source`."""
         shapes = {key: value for key, value in super().source_shapes().items() if not _is_output_norm(key)}
         if self.last_norm_from_source:
             shapes |= {f"norm.{name}": tuple(getattr(self.norm3, name).shape) for name in ("weight", "bias")}
         return shapes
 
     def from_source(self, state_dict: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """Output norms keep their values, the last one takes the final norm where it is asked for."""
+        """Output norms keep their values; with `last_norm_from_source` the last one takes the final norm."""
         own = {key: value for key, value in self.state_dict().items() if _is_output_norm(key)}
         renamed = {f"norm3.{key[5:]}" if key.startswith("norm.") else key: v for key, v in state_dict.items()}
         return {**own, **renamed}

@@ -80,7 +80,7 @@ def _judge(line: Difference, option: str, points: float, args: argparse.Namespac
         which = " and ".join(repr(given) for given, value in ((args.a, line.a), (args.b, line.b)) if math.isnan(value))
         print(
             f"--fail-if-{option}-drops cannot be judged: {line.name} of {which} is undefined, as its P is 0; "
-            "mend that model, or judge by --fail-if-mpc-drops",
+            "fix that model, or judge by --fail-if-mpc-drops",
             file=sys.stderr,
         )
         return UNJUDGED

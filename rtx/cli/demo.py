@@ -102,7 +102,7 @@ def table(summaries: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def caption(summary: Mapping[str, Any]) -> str:
-    """What the columns are, and what the numbers are made of."""
+    """The legend of the columns, and the evidence behind the numbers."""
     card = summary["protocol"]
     return (
         f"P: AP on {summary['n_images']} clean scenes. {summary['label']}: its mean over "
@@ -113,7 +113,7 @@ def caption(summary: Mapping[str, Any]) -> str:
 
 
 def doubts(summaries: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """What in the numbers is not as a detector that has learnt something must score.
+    """Scores that a detector that has learnt something cannot have.
 
     Example:
         >>> row = {"P": 0.1, "mPC": 0.3}

@@ -1,4 +1,4 @@
-"""What an evaluation would do and how long it may take, by the pace of finished cells or a short measured probe."""
+"""Plan and estimated duration of an evaluation, by the pace of finished cells or a short measured probe."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a sweep shows while it runs: one live line on a terminal, one plain line a cell elsewhere."""
+"""Progress of a running sweep: one live line on a terminal, one plain line a cell elsewhere."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ class Display:
             print(f"waiting for {named(event.conditions)} of other processes", file=self.stream, flush=True)
 
     def _draw(self, event: Event) -> None:
-        """Draw the line anew, ten times a second at most while images pass."""
+        """Redraw the line, ten times a second at most while images pass."""
         if isinstance(event, CellDone):
             text = f"{event.cell.condition.key}  {self.score(event)}"
         elif isinstance(event, Waiting):

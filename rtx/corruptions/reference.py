@@ -1,7 +1,7 @@
 """The pixels of imagecorruptions-imaug, made to depend on nothing but the generator that is passed in.
 
 Thirteen of its corruptions draw from NumPy's global state, `impulse_noise` and `glass_blur` from generators of their
-own that ignore it and take a `seed` instead. Both ways are driven here from one draw of `rng`, and the global state
+own that ignore it and take a `seed` instead. Both are seeded here with one number from `rng`, and the global state
 is put back afterwards, so that nothing outside can change a pixel and no pixel can change anything outside.
 """
 

@@ -24,7 +24,7 @@ KERNELS: dict[str, Corruption[Any]] = {}
 
 @dataclass(frozen=True)
 class Corruption(Generic[Level]):
-    """One corruption: what it draws, what it does with it, and how strong each severity is.
+    """One corruption: its random field, how it is applied, and the constants of each severity.
 
     Attributes:
         name: key of `rtx.corruptions.CORRUPTIONS`.
@@ -43,7 +43,7 @@ class Corruption(Generic[Level]):
     draw: DrawFunction[Level] | None
 
     def __call__(self, image: Image, severity: int, rng: np.random.Generator, *, cifar10c: bool = False) -> Image:
-        """Draw and apply.
+        """Sample the field and apply the corruption.
 
         Args:
             image: RGB uint8 (H, W, 3), both sides at least 32, C-contiguous. It is not changed.

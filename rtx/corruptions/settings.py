@@ -1,4 +1,4 @@
-"""What decides the pixels of a corrupted image, whoever makes it."""
+"""The settings that determine the pixels of a corrupted image."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CHANNEL_ORDERS = ("rgb", "bgr_legacy")
 
 @dataclass(frozen=True)
 class Settings:
-    """What decides the pixels and the files.
+    """The settings that determine the pixels and the files.
 
     Attributes:
         engine: a key of `rtx.corruptions.ENGINES`.

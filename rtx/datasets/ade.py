@@ -26,7 +26,7 @@ MAPS_READ = 50
 
 @dataclass(frozen=True)
 class LabelTable:
-    """What the numbers in label maps mean.
+    """The meaning of the numbers in label maps.
 
     Attributes:
         names: class names.
@@ -208,7 +208,7 @@ def labels_in(files: Sequence[Path], most: int = MAPS_READ) -> dict[int, tuple[i
 
 
 def void_for_class(found: dict[int, tuple[int, Path]], n_classes: int, ignored: Iterable[int] = ()) -> str | None:
-    """What to say where 255 seems to stand for a class, as in binary masks; None elsewhere.
+    """A warning if 255 seems to be a class, as in binary masks; else None.
 
     Args:
         found: as of `labels_in`.

@@ -37,7 +37,7 @@ MANIFEST = "manifest.jsonl"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an export did: files written and found finished, and (image, reason) of each that failed."""
+    """Counts of an export: files written, files found finished, and (image, reason) of each failure."""
 
     written: int
     kept: int
@@ -158,7 +158,7 @@ Finished = dict[str, tuple[int, str]]
 
 
 def _read_manifest(out: Path, folder: DataFolder, settings: Settings) -> Finished:
-    """What is finished; writes the first line of a new manifest."""
+    """The finished files; writes the first line of a new manifest."""
     from rtx import __version__
 
     path = out / MANIFEST

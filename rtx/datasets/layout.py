@@ -1,4 +1,4 @@
-"""What every data layout has: a name, a way to be recognised, and a list of what is evaluated."""
+"""The interface of a data layout: its name, how it is recognised, and the images it evaluates."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SHOWN = 3
 
 @dataclass(frozen=True)
 class DataFolder:
-    """What is evaluated in a data folder.
+    """The evaluated part of a data folder.
 
     Attributes:
         root: the folder.

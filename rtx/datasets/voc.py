@@ -99,7 +99,7 @@ def find_part(homes: Iterable[Path], splits: Iterable[str]) -> VocPart | None:
 
 
 def evaluated_part(homes: Sequence[Path], split: str | None = None) -> VocPart:
-    """What is evaluated: the split, or `test` of the first year that has one, else `val`.
+    """The evaluated split: the given one, or `test` of the first year that has one, else `val`.
 
     Raises:
         DataError: there is no such list.
@@ -113,7 +113,7 @@ def evaluated_part(homes: Sequence[Path], split: str | None = None) -> VocPart:
 
 
 def train_parts(homes: Iterable[Path], test: VocPart | None) -> list[VocPart]:
-    """What is trained on, a part of each year: `trainval`, or `train` where the year's `val` is evaluated."""
+    """The training split of each year: `trainval`, or `train` where the year's `val` is evaluated."""
     parts = []
     for home in homes:
         own = test is not None and test.home == home and test.listing.stem == "val"
@@ -227,7 +227,7 @@ def _evaluated(root: Path, split: str | None) -> DataFolder:
     folder = part.home / "JPEGImages"
     for path in files_in(folder, folder):
         images.get(path.with_suffix("").as_posix(), images.get(path.stem, [])).append(path)
-    # A listed image that is not there stays in the list, for whoever reads it to name.
+    # A listed image that is missing stays in the list, so that its reader can name it.
     files = tuple(folder / path for stem, there in images.items() for path in there or [Path(f"{stem}.jpg")])
     labels = (part.listing, *(path for path in part.labels() if path.is_file()))
     others = ", ".join(home.name for home in homes if home != part.home)

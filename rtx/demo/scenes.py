@@ -30,7 +30,7 @@ CLASSES: dict[str, tuple[str, str]] = {
 """Class -> (shape, texture), in the order of the labels."""
 
 SOURCE_CLASSES: tuple[tuple[str, str], ...] = tuple((s, t) for s in ("disc", "box", "star", "ring") for t in TEXTURES)
-"""What the demo's source classifier tells apart: more kinds than the scenes hold, as ImageNet holds more than COCO."""
+"""The classes of the demo's source classifier: more kinds than the scenes hold, as ImageNet holds more than COCO."""
 
 SIZE = (128, 160)
 RADIUS = (13.0, 25.0)
@@ -100,7 +100,7 @@ def render_scene(seed: int, split: str, index: int, *, size: tuple[int, int] = S
 
     looks = list(CLASSES.values())
     wanted = int(rng.integers(2, 6))
-    for _ in range(wanted * 4):  # a place that hides another object too much is drawn anew
+    for _ in range(wanted * 4):  # a place that hides another object too much is sampled again
         if len(things) == wanted:
             break
         label = int(rng.integers(len(looks)))

@@ -1,4 +1,4 @@
-"""What rendered objects and backgrounds look like: shapes, textures, colours and grounds, in NumPy alone.
+"""The looks of rendered objects and backgrounds: shapes, textures, colours and grounds, in NumPy alone.
 
 A shape is a signed distance in pixels (negative inside), a texture the share in [0, 1] of the first of two colours;
 both are functions of object coordinates `u, v` in pixels, so that they turn with the object.

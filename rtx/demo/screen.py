@@ -1,4 +1,4 @@
-"""What the demo shows while it runs: a line a step with the time elapsed; what the libraries say goes to a file."""
+"""Progress of the demo: one line a step with its duration; output of the libraries goes to a log file."""
 
 from __future__ import annotations
 

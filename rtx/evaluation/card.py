@@ -149,7 +149,7 @@ def _tf32(device: str) -> dict[str, bool]:
 def precision(
     device: str, *, amp: bool = False, channels_last: bool = False, tf32: bool = False, tf32_matmul: bool = False
 ) -> str:
-    """What the forward pass computes with, as the card names it.
+    """The precision of the forward pass, as the card names it.
 
     Args:
         device: `cpu` or `cuda`.
@@ -228,7 +228,7 @@ _LAYOUT_FOLDERS = frozenset({"", ".", "..", "data", "datasets", "VOCdevkit", "VO
 
 
 def data_name(cfg: Config) -> str | None:
-    """What the folder of the test set is called; None where only its layout names it.
+    """The name of the test set's folder; None where only the layout names it.
 
     Example:
         >>> data_name(Config(dict(data_root="sets/fruits/VOCdevkit/")))

@@ -1,4 +1,4 @@
-"""What the evaluated images are, whatever folder they lie in."""
+"""The identity of the evaluated images, independent of the folder they are in."""
 
 from __future__ import annotations
 

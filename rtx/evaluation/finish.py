@@ -1,4 +1,4 @@
-"""What is written once all cells are there: scores by class, examples, the summary, its intervals."""
+"""The files written after the last cell: scores by class, examples, the summary, its intervals."""
 
 from __future__ import annotations
 

@@ -63,13 +63,13 @@ class CorruptionEvalHook(Hook):
         Made().dataset(cfg, self.protocol)
 
     def after_train_epoch(self, runner: Runner) -> None:
-        """Evaluate when the interval says so, in epochs."""
+        """Evaluate every `interval` epochs."""
         # A loop that counts iterations comes here once, at its end, and calls that an epoch.
         if self.interval and not _counts_iterations(runner) and self.every_n_epochs(runner, self.interval):
             self._evaluate(runner, _place(runner, "epoch", runner.epoch + 1))
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """Evaluate when the interval says so, in validations."""
+        """Evaluate every `interval` validations."""
         if self.interval and _counts_iterations(runner):
             # Not counted from the validations that this process saw, so that a resumed run keeps the rhythm.
             if self.every_n_train_iters(runner, self.interval * runner.train_loop.val_interval):

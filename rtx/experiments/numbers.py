@@ -1,4 +1,4 @@
-"""What a paper printed for a run."""
+"""The numbers that a paper printed for a run."""
 
 from __future__ import annotations
 

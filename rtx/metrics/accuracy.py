@@ -26,7 +26,7 @@ MISS = np.iinfo(np.uint16).max
 
 @dataclass(frozen=True)
 class Guess:
-    """What a classifier says about one image.
+    """The prediction of a classifier for one image.
 
     Attributes:
         image: name of the image, with its folder where folders are classes.
@@ -43,7 +43,7 @@ class Accuracy(Metric):
     """Top-k accuracy, and mean accuracy over classes; the labels come with the predictions.
 
     Args:
-        n_classes: how many classes there are; None where nothing says so before the first prediction.
+        n_classes: how many classes there are; None if unknown before the first prediction.
         topk: which k; 1 is always there.
         threshold: classes whose score is not above it were no guess.
         headline: metric that P, mPC and rPC are made of.
@@ -158,7 +158,7 @@ def accuracies(
 
 
 def rank_evidence(rows: Iterable[tuple[str, int, int]], topk: Sequence[int]) -> RankEvidence:
-    """What accuracies are made of, from (image, right class, rank)."""
+    """Evidence of accuracies, from (image, right class, rank)."""
     table = sorted(rows)
     labels = np.array([label for _, label, _ in table], np.int64)
     ranks = np.array([rank for *_, rank in table], np.int64)
@@ -189,7 +189,7 @@ def resampled_accuracy(
     images = np.add.reduceat(drawn, starts, axis=1, dtype=np.int64)
     hits = np.add.reduceat(drawn * (evidence.ranks[order] == 0), starts, axis=1, dtype=np.int64)
     means = np.divide(hits, images, out=np.zeros(hits.shape), where=images > 0)
-    # A class that a resampling does not draw is left out, as one without images is.
+    # A class without an image in a resample is left out, as one without images is.
     return _ratio(means.sum(axis=1), (images > 0).sum(axis=1))
 
 

@@ -33,7 +33,7 @@ MAX_DETECTIONS = 100
 
 @dataclass(frozen=True)
 class Detections:
-    """What a detector says about one image.
+    """The predictions of a detector for one image.
 
     Attributes:
         image_id: the id of the image in the ground truth.
@@ -151,7 +151,7 @@ class CocoAP(Metric):
         }
 
     def evidence(self) -> DetectionEvidence:
-        """What AP, AP50 and AP75 of boxes and masks are made of.
+        """Evidence of AP, AP50 and AP75 of boxes and masks.
 
         Raises:
             BadValue: masks are missing, or of another size than the image.

@@ -65,7 +65,7 @@ class Side:
 
 
 def defined_mean(part: Floats) -> float:
-    """Mean over what is not -1, NaN where nothing is."""
+    """Mean over the entries other than -1; NaN if there are none."""
     defined = part[part > -1]
     return float(np.mean(defined)) if defined.size else math.nan
 
@@ -156,7 +156,7 @@ def _hotcoco(kind: str, head: dict[str, Any], truth: Side, found: Side) -> Any:
 
     assert found.scores is not None
     annotations = COCO({**head, "annotations": truth.rows()})
-    # One array instead of a dict for each detection; the area of a row is its box's until it is told the mask's.
+    # One array instead of a dict for each detection; the area of a row is its box's until the mask's is set.
     table = np.column_stack([found.images + 1, found.boxes, found.scores, found.categories])
     detections = annotations.load_res(table, segmentation=None if found.masks is None else list(found.masks))
     detections.update_anns(ids=np.arange(1, len(table) + 1), area=found.areas)

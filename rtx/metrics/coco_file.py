@@ -22,7 +22,7 @@ Tables = dict[str, list[dict[str, Any]]]
 
 SINGULAR = {"images": "image", "categories": "category", "annotations": "annotation"}
 MMDET = ("annotations", "file_name", "width", "height", "id", "area")
-"""What mmdet's reader needs beyond what scoring needs."""
+"""Fields that mmdet's reader needs and scoring does not."""
 
 _LARGEST = 2**53  # whole numbers up to here are exact in every reader
 _FARTHEST = 10**6  # pycocotools fills memory with the outlines of larger shapes

@@ -101,7 +101,7 @@ def relative_corruption_error(grid: Grid, corruption: str) -> float:
 
 
 def errors(grid: Grid) -> Errors:
-    """What the grid gives, and what it lacks.
+    """Aggregate a grid of cells to mCE, and list the cells it lacks.
 
     Args:
         grid: accuracies, fractions; cells that are no part of the benchmark are left out.

@@ -1,4 +1,4 @@
-"""What every metric is: fed image by image, live or from files, then asked for numbers, evidence and card."""
+"""The base of all metrics: images are added one by one, live or from files; then it gives scores, evidence and card."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Metric(ABC):
 
     @abstractmethod
     def evidence(self) -> Evidence:
-        """What intervals are made of, for the images added since the last reset."""
+        """Evidence for intervals, of the images added since the last reset."""
 
     @abstractmethod
     def _scores(self) -> dict[str, float]: ...

@@ -184,7 +184,7 @@ def scores(counts: PixelCounts) -> dict[str, float]:
 
 
 def pixel_evidence(images: Iterable[tuple[str, PixelCounts]], n_classes: int) -> PixelEvidence:
-    """What mean IoU is made of: the counts of each image by its name, which no other has, see `image_names`."""
+    """Evidence of mean IoU: the counts of each image under its unique name, see `image_names`."""
     rows, names = [], []
     for n, (name, counts) in enumerate(sorted(images, key=lambda item: item[0])):
         names.append(name)
@@ -197,7 +197,7 @@ def pixel_evidence(images: Iterable[tuple[str, PixelCounts]], n_classes: int) ->
 
 
 def image_names(paths: Sequence[str]) -> list[str]:
-    """What tells the images of a set apart, wherever it lies: file stems, or paths below their common folder.
+    """Unique image names that do not depend on the folder: file stems, or paths below the common folder.
 
     Example:
         >>> image_names(["set/a/1.png", "set/b/2.png"]), image_names(["set/a/1.png", "set/b/1.png"])

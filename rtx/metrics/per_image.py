@@ -58,7 +58,7 @@ class Measure:
 
 @dataclass(frozen=True)
 class DetectionEvidence:
-    """What detections did, image by image.
+    """Outcome of the detections, image by image.
 
     Attributes:
         image_ids: the evaluated images as text.

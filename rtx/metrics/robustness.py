@@ -75,7 +75,7 @@ def rpc(grid: Grid, corruptions: Iterable[str] = BENCHMARK, severities: Iterable
 
 @dataclass(frozen=True)
 class FamilyScore:
-    """What one family of corruptions does to the score.
+    """The effect of one family of corruptions on the score.
 
     Attributes:
         score: mean over the evaluated cells of the family.
@@ -109,7 +109,7 @@ class Summary:
         missing: asked cells that the grid lacks.
         cells: over how many cells mPC runs.
         label: "mPC", or "mPC(4/15 corruptions, severities 2,4)" for less than the benchmark.
-        notes: what a reader of the numbers must be told.
+        notes: what a reader of the numbers must know.
     """
 
     P: float

@@ -121,7 +121,7 @@ class VocAP(Metric):
         }
 
     def evidence(self) -> DetectionEvidence:
-        """What AP is made of, under every definition."""
+        """Evidence of AP, under every definition."""
         rankings, coco = self._cell()
         kept = {way: trimmed(ranking, len(THRESHOLDS[way])) for way, ranking in rankings.items()}
         return DetectionEvidence(tuple(map(str, self._in_order())), kept | coco.evidence().rankings, MEASURES)

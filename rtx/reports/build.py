@@ -44,7 +44,7 @@ _OURS = ("report.html", "summary.json", "results.csv", "metrics.csv", "figures",
 
 @dataclass(frozen=True)
 class Report:
-    """What was written.
+    """The files of a report.
 
     Attributes:
         page: path of `report.html`.
@@ -59,7 +59,7 @@ class Report:
 
 @dataclass(frozen=True)
 class _Figure:
-    """What a process needs to draw a figure: a chart of a group by its name, or an example strip."""
+    """The task of drawing one figure in a process of its own: a chart of a group by its name, or an example strip."""
 
     stem: Path
     group: Group
@@ -83,7 +83,7 @@ def build(
 
     Raises:
         BadValue: there is no run.
-        RunConflict: `out` holds an evaluation or files of somebody else, which the report would overwrite.
+        RunConflict: `out` holds an evaluation or foreign files, which the report would overwrite.
     """
     if not runs:
         raise BadValue("a report over no run: give at least one evaluation folder")

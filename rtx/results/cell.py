@@ -128,7 +128,7 @@ def mixed_makers(cells: Iterable[Cell]) -> dict[str, list[str]]:
 
 
 def mixed_text(mixed: Mapping[str, Iterable[str]]) -> str:
-    """What `mixed_makers` found, in words.
+    """The result of `mixed_makers`, in words.
 
     Example:
         >>> mixed_text({"mmcv": ["2.1", "2.2"], "device": ["NVIDIA H200", "cpu"]})

@@ -33,7 +33,7 @@ CONFIDENCE_FORMAT = "rtx.confidence/1"
 
 @dataclass(frozen=True)
 class Known:
-    """What `confidence.json` holds.
+    """The content of `confidence.json`.
 
     Attributes:
         metrics: metric -> its intervals, the headline first.

@@ -22,7 +22,7 @@ def to_bytes(evidence: Evidence, *, key: str = "", condition: str = "") -> bytes
     """The content of an evidence file; the same evidence gives the same bytes.
 
     Args:
-        evidence: what to keep.
+        evidence: what to write.
         key: key of the protocol under which the cell was made.
         condition: key of the condition.
     """

@@ -46,7 +46,7 @@ CELLS, PREDICTIONS, EXAMPLES = "cells", "predictions", "examples"
 INDEX = "index.json"
 """Inside `examples/`."""
 INSIDE_RUN = "corruption_eval"
-"""What the evaluation folder of a training run is called."""
+"""Name of the evaluation folder in a training run's folder."""
 
 REMOVED_FIRST = (SUMMARY, TABLE, CELLS_CSV, CONFIDENCE, RESAMPLED, BY_CLASS, IMAGENET_C, COMMAND)
 _PREDICTION_ENDINGS = (".npz", ".zip")
@@ -65,7 +65,7 @@ def evidence_path(root: Path, condition: Condition) -> Path:
 
 
 def predictions_path(root: Path, condition: Condition) -> Path | None:
-    """The kept predictions of a condition; None where there are none."""
+    """The stored predictions of a condition, or None."""
     paths = (root / PREDICTIONS / f"{condition.key}{ending}" for ending in _PREDICTION_ENDINGS)
     return next((path for path in paths if path.is_file()), None)
 

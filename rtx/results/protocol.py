@@ -98,7 +98,7 @@ def without_context(card: Card) -> dict[str, Any]:
 
 
 def words(name: str) -> str:
-    """What people call a field of a card."""
+    """The readable name of a field of a card."""
     return FIELDS[name].words if name in FIELDS else name
 
 

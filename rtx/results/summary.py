@@ -207,7 +207,7 @@ def markdown(summary: Mapping[str, Any]) -> str:
 
 
 def without_interval(summary: Mapping[str, Any], metric: str) -> str:
-    """What the row of a preview's metric says that has no interval at all; nothing for every other row."""
+    """The note of a preview's metric without an interval; empty for every other row."""
     bare = summary["preview"] and not any(name in ends_for(summary, metric) for name in ("P", "mPC"))
     return " (no interval)" if bare else ""
 

@@ -1,4 +1,4 @@
-"""What is in a weights file, for people and as JSON."""
+"""Describe a weights file, as text and as JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Download a source's file: resumed, from mirrors in turn, checked, and recorded where nobody published a hash."""
+"""Download a source's file: resumed, from mirrors in turn, checked, and its hash recorded where none is published."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PIECE = 1 << 18
 
 
 def fetch(source: Source, folder: Path | None = None, *, progress: Progress | None = None, attempts: int = 3) -> Path:
-    """Make sure that the file of a source is there and is what was published.
+    """Download the file of a source if it is missing, and check it against what was published.
 
     Args:
         source: the catalogue's record.
@@ -81,7 +81,7 @@ def _download(source: Source, path: Path, progress: Progress | None, attempts: i
 
 
 class _NotTheFile(Exception):
-    """What came from an address is not the file; another attempt would bring the same."""
+    """The downloaded content is not the file; another attempt would give the same."""
 
 
 def _pull(url: str, part: Path, progress: Progress | None) -> None:

@@ -51,7 +51,7 @@ class LoadedWeights:
 
 
 def weights_folders() -> list[Path]:
-    """Where weights files are looked for: `$RTX_WEIGHTS`, then `weights/` below the current folder."""
+    """Folders searched for weights files: `$RTX_WEIGHTS`, then `weights/` below the current folder."""
     folders = [Path(os.environ["RTX_WEIGHTS"]).expanduser()] if os.environ.get("RTX_WEIGHTS") else []
     return [*folders, Path("weights")]
 

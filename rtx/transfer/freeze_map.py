@@ -1,4 +1,4 @@
-"""What of a model is frozen, counted and listed; goes into logs and protocol cards."""
+"""Counts and names of a model's frozen and trainable parts, for logs and protocol cards."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def find_backbone(model: nn.Module) -> tuple[str, nn.Module]:
 
 
 def freeze_map(model: nn.Module) -> dict[str, Any]:
-    """Counts and lists of what trains.
+    """Counts and names of frozen and trainable parts.
 
     Returns:
         JSON-ready: `total` and `backbone` with `trainable` and `frozen` parameter counts; for a backbone of rtx also
@@ -62,7 +62,7 @@ def counts(module: nn.Module) -> dict[str, int]:
 
 
 def frozen_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Every parameter that does not train, and every backbone buffer that the freezing promises to keep.
+    """Every parameter that does not train, and every backbone buffer that must not change.
 
     For a backbone of rtx these are the buffers of frozen and unused parts, and under the policies `eval` and
     `frozen_affine` those of all batch norms; under `upstream` none, since its statistics drift by design. For a stock

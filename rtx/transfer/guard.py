@@ -1,4 +1,4 @@
-"""Proof that what was declared frozen is bit-identical after training."""
+"""Check that frozen parameters and buffers are bit-identical after training."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class FrozenGuardHook(Hook):
         self._check_once(runner)
 
     def after_train(self, runner: Any) -> None:
-        """Check at the end and say so."""
+        """Check at the end and log the result."""
         self.check(runner.model)
         runner.logger.info(f"frozen guard: {len(self.before)} frozen tensors are bit-identical after training")
 
@@ -109,6 +109,6 @@ class FrozenGuardHook(Hook):
         if isinstance(earlier, dict) and earlier.get("names") == names and earlier.get("content") != content:
             raise FrozenChanged(
                 "the frozen tensors of the resumed checkpoint are not those that the run started with; "
-                "the checkpoint was edited or the source weights are others, start the run anew"
+                "the checkpoint was edited or the source weights are others, start a new run"
             )
         runner.message_hub.update_info("frozen_digest", {"names": names, "content": content})

@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class FrameworkDefault:
-    """What a framework's own configs freeze; `full` means this.
+    """The freezing of a framework's own configs, which `full` means.
 
     Attributes:
         frozen_stages: in the OpenMMLab sense.
@@ -40,7 +40,7 @@ _OF_SWIN = {"mmdet": FrameworkDefault(-1, "eval", "mmdet's default for Swin: not
 
 
 def default_of(framework: str, backbone: Mapping[str, Any]) -> FrameworkDefault:
-    """What `full` means for a backbone: mmdet freezes stem and stage 1 of ResNets and nothing of Swin.
+    """The framework's default for a backbone: mmdet freezes stem and stage 1 of ResNets and nothing of Swin.
 
     Raises:
         UnknownName: no such framework.
@@ -83,7 +83,7 @@ def apply_transfer(
 
 
 def transfer_name(backbone: Mapping[str, Any], framework: str) -> str:
-    """What a backbone config amounts to, read off the config itself so that no hand-made change goes unseen.
+    """The transfer mode of a backbone config, read from the config itself so that manual changes count.
 
     Returns:
         "fixed", "full", "full_strict" or "blocks:k"; "frozen_stages=n" where none of them fits.

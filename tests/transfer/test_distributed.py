@@ -70,7 +70,6 @@ def test_two_steps_find_no_parameter_without_a_gradient(one_process, name):
 
 
 @pytest.mark.slow
-@pytest.mark.ci
 def test_two_processes_train_every_kind_of_backbone_in_every_mode(tmp_path):
     script = Path(__file__).with_name("two_processes.py")
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}

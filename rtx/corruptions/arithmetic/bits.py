@@ -25,7 +25,7 @@ _BLOCK = 1024
 
 
 def new_key(rng: np.random.Generator) -> np.uint64:
-    """The one draw that a bulk field takes from the caller's generator."""
+    """The only random number that a bulk field takes from the caller's generator."""
     return np.uint64(rng.integers(2**64, dtype=np.uint64))
 
 

@@ -127,7 +127,7 @@ _cache_lock = threading.Lock()
 
 
 def _scaled(texture: int, size: tuple[int, int]) -> Image:
-    """A texture at a size; the most recent ones are kept, 48 MiB in all, because most sets repeat few image sizes."""
+    """A texture at a size; the latest are cached, 48 MiB in all, because most sets repeat few image sizes."""
     key = (texture, size)
     with _cache_lock:
         if key in _cache:

@@ -20,7 +20,7 @@ EVALUATORS = ("val_evaluator", "test_evaluator")
 
 @dataclass
 class Findings:
-    """What a check of one data set found.
+    """The result of checking one data set.
 
     Attributes:
         absent: files and folders that are not there, relative to the data root.
@@ -57,7 +57,7 @@ class ConfigLayout:
         adapt: point a config at a folder, in place; returns one note for each adaptation.
         check: look at the files of a data set config of a split ("train" or "val") and add to the findings; a
             `DataError` that it raises is one of them, and the last.
-        wanted: what to get where nothing is there.
+        wanted: what to download if the data are missing.
     """
 
     layout: Layout

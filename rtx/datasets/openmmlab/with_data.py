@@ -24,7 +24,7 @@ def with_data(cfg: Config, data_root: str | Path) -> Config:
     """Point every data set and evaluator of a config at another folder and fit the config to what lies there.
 
     Class names, the heads' numbers of classes, split and folder names follow the data; each adaptation is logged and
-    kept in `rtx_data.notes` of the new config. Nothing is looked up outside `data_root`.
+    kept in `rtx_data.notes` of the new config. No file outside `data_root` is read.
 
     Args:
         cfg: a loaded config with COCO, VOC or ADE20K-style data sets; it is not changed.

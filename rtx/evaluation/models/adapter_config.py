@@ -1,4 +1,4 @@
-"""What an adapter is evaluated on: the test set of a data folder, in RGB, and the metric that goes with it."""
+"""The config of an adapter's evaluation: the test set of a data folder, in RGB, and its metric."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class PackRgb(BaseTransform):
 def config_for(
     adapter: Adapter, data: str | Path, *, annotations: str | Path | None = None, classes: Sequence[str] | None = None
 ) -> Config:
-    """The config of such an evaluation; the adapter is told which classes the data have.
+    """The config of such an evaluation; the adapter receives the classes of the data.
 
     Raises:
         BadValue: the layout of the folder is not one that this kind of adapter is scored on.

@@ -38,7 +38,7 @@ Function = Callable[[Any], Any]
 
 
 class Adapter(nn.Module, ABC):
-    """What all adapters share: the interface of a sweep around a function.
+    """The base of all adapters: the interface of a sweep around a function.
 
     Args:
         fn: takes the images of a batch, returns one result for each; a torch module is called in evaluation mode.
@@ -89,7 +89,7 @@ class Adapter(nn.Module, ABC):
         return {"model_name": self.name, "model_version": self.version}
 
     def identity(self) -> dict[str, Any]:
-        """What is hashed in the place of a model config: how it is called, and its source where there is one."""
+        """Hashed instead of a model config: the name of the function, and its source code where there is one."""
         try:
             source = inspect.getsource(type(self.fn) if isinstance(self.fn, nn.Module) else self.fn)
         except (OSError, TypeError):

@@ -120,7 +120,7 @@ def check_classes(cfg: Config, content: Mapping[str, Any], checkpoint: Path) -> 
 
 
 def training_meta(checkpoint: Path) -> Mapping[str, Any]:
-    """What a checkpoint says of its training (`epoch`, `iter`, `dataset_meta`); empty where it holds weights alone.
+    """The training state of a checkpoint (`epoch`, `iter`, `dataset_meta`); empty if it holds only weights.
 
     mmengine reads its own training state without running code, but falls back to unsafe unpickling, with a warning,
     for a file where that fails; such a file is refused here and must not get that far. rtx's reader goes first: torch's

@@ -1,4 +1,4 @@
-"""Score predictions that lie on disk: made elsewhere on an exported corrupted set, or kept by an earlier evaluation.
+"""Score predictions on disk: made elsewhere on an exported corrupted set, or stored by an earlier evaluation.
 
 The folder holds one entry for each condition: `clean` and `<corruption>_<severity>`, or `<corruption>/<severity>` as
 ImageNet-C lays them out. An entry is a file (`fog_3.json`, `fog_3.npz`, `fog_3.zip`) or a folder of files (COCO
@@ -237,7 +237,7 @@ def score_predictions(
 
 
 def _evaluation(root: Path, data_sha256: str, metric: Metric) -> dict[str, Any]:
-    """Protocol card of the evaluation that kept these predictions; empty where they are not known to be one's."""
+    """Protocol card of the evaluation that stored these predictions; empty if none is known."""
     if root.name != "predictions" or not (root.parent / "protocol.json").is_file():
         return {}
     card = read_card(root.parent)
@@ -248,7 +248,7 @@ def _evaluation(root: Path, data_sha256: str, metric: Metric) -> dict[str, Any]:
 
 
 def _check_stated(root: Path, made: Mapping[str, Any], stated: Mapping[str, Any]) -> None:
-    """Refuse to say something else of the images than the evaluation that kept the predictions says."""
+    """Refuse options that contradict the card of the evaluation that stored the predictions."""
     for name, value in stated.items():
         if name != "labels" and value is not None and value != made.get(name):
             raise BadValue(
@@ -258,7 +258,7 @@ def _check_stated(root: Path, made: Mapping[str, Any], stated: Mapping[str, Any]
 
 
 def _images(truth: Truth, entries: Mapping[Condition, Path]) -> frozenset[ImageId] | None:
-    """The images that predictions were kept of, where these are a part of the images only; None for all."""
+    """The images that the stored predictions cover, if only a part of them; None for all."""
     listed = {condition: truth.listed(entry) for condition, entry in entries.items()}
     fewer = [c for c, ids in listed.items() if ids is not None and len(ids) < truth.n_images]
     if not fewer:

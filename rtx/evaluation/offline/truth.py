@@ -77,7 +77,7 @@ class Truth(ABC):
 
 
 class CocoFile(Truth):
-    """A COCO annotation file; every image of it counts, of kept predictions those that they were made on.
+    """A COCO annotation file; every image of it counts; with stored predictions, those they were made on.
 
     Args:
         path: the file.
@@ -122,7 +122,7 @@ class CocoFile(Truth):
             log.info("scoring %s, which is what %s holds", " and ".join(kinds), entry)
 
     def listed(self, entry: Path) -> frozenset[ImageId] | None:
-        """The images that kept predictions were made on; see `Truth.listed`."""
+        """The images that stored predictions were made on; see `Truth.listed`."""
         return kept_images(entry, self.suffixes)
 
     def data_sha256(self, images: Collection[ImageId] | None = None) -> str:

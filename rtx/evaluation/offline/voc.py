@@ -25,7 +25,7 @@ Row = tuple[tuple[float, float, float, float], float, int]
 
 
 class VocFolder(Truth):
-    """One split of a VOC folder; every image of it counts, of kept predictions those that they were made on.
+    """One split of a VOC folder; every image of it counts; with stored predictions, those they were made on.
 
     Boxes are VOC's pixel indices, counted from 1, minus 1 on all four sides. Difficult objects are neither hit nor
     mistake; objects without area stay and cost recall where nothing can match them.
@@ -69,7 +69,7 @@ class VocFolder(Truth):
         return frozenset(str(truth.image_id) for truth in self.truth)
 
     def listed(self, entry: Path) -> frozenset[ImageId] | None:
-        """The images that kept predictions were made on; see `Truth.listed`."""
+        """The images that stored predictions were made on; see `Truth.listed`."""
         return kept_images(entry, self.suffixes)
 
     def data_sha256(self, images: Collection[ImageId] | None = None) -> str:

@@ -67,7 +67,7 @@ class Corrupt(BaseTransform):
         if engine not in ENGINES:
             raise unknown_name("corruption engine", engine, place="rtx.corruptions.ENGINES", choices=ENGINES)
         self.condition = Condition(corruption, severity)
-        image_rng(seed, "", self.condition)  # clean images draw nothing: a wrong seed must not be found after them
+        image_rng(seed, "", self.condition)  # clean images need no random numbers: a wrong seed must fail before them
         self.seed = seed
         self.channel_order = channel_order
         self.engine = engine
@@ -100,7 +100,7 @@ class Corrupt(BaseTransform):
 
 
 def usual_place(scope: str) -> str:
-    """Where an evaluation corrupts unless it is told otherwise: what published practice is for the task.
+    """The default place of the corruption in the pipeline, as published results of the task have it.
 
     Example:
         >>> usual_place("mmpretrain"), usual_place("mmdet")

@@ -28,7 +28,7 @@ class Made:
         return protocol.conditions()
 
     def config(self, cfg: Config, model: Any) -> Config:
-        """The config as its card has it, paths and conditions left aside."""
+        """The config as the card stores it, without paths and conditions."""
         return cfg
 
     def dataset(self, cfg: Config, protocol: Protocol) -> Any:

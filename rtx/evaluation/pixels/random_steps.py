@@ -1,4 +1,4 @@
-"""Steps of a test pipeline that draw: with them a score is one of many, and the protocol cannot say which."""
+"""Random steps of a test pipeline: with them a score cannot be reproduced from its protocol."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ALL_OR_NOTHING = frozenset(
 
 
 def check_not_random(dataset_cfg: Any) -> None:
-    """Refuse a test set whose pipeline draws.
+    """Refuse a test set whose pipeline has random steps.
 
     Known are the steps of OpenMMLab and torchvision, by name and settings; one that cannot draw as it is set (a flip
     with probability 0 or 1) passes.
@@ -64,7 +64,7 @@ def step_name(step: Any) -> str:
 
 
 def _is_fixed(name: str, step: Mapping[str, Any]) -> bool:
-    """Whether a step that may draw has nothing to draw as it is set."""
+    """Whether a step that can be random is deterministic with these arguments."""
     chance = step.get("prob", step.get("p"))
     one_way = isinstance(step.get("direction", "horizontal"), str)
     if chance == 0 or step.get("test_mode") is True or (name in _ALL_OR_NOTHING and chance == 1 and one_way):

@@ -32,7 +32,7 @@ from rtx.results.folder import IMAGENET_C, CellFolder
 from rtx.types import CLEAN, Condition
 
 STORED = ("as_is", "resize")
-"""What becomes of a stored image: cropped from the middle only, as ImageNet-C is used, or treated as a clean one."""
+"""How a stored image is prepared: cropped from the middle only, as ImageNet-C is used, or treated as a clean one."""
 
 
 @TRANSFORMS.register_module()

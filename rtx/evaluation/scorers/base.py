@@ -1,4 +1,4 @@
-"""What every scorer does, and reading values out of OpenMMLab's samples and configs."""
+"""The base of all scorers, and reading values out of OpenMMLab's samples and configs."""
 
 from __future__ import annotations
 

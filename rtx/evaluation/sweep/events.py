@@ -1,4 +1,4 @@
-"""What a running sweep tells whoever watches it: plain values, in the order in which things happen."""
+"""The events of a running sweep, for progress displays: plain values, in chronological order."""
 
 from __future__ import annotations
 

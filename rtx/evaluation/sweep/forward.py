@@ -130,7 +130,7 @@ def evaluate(
 
 
 def timing_of(images: int, seconds: float, batch_size: int, workers: int) -> dict[str, Any]:
-    """What the forward passes of a cell took, as its file says it."""
+    """Duration and speed of a cell's forward passes, as its file stores them."""
     return {
         "seconds": seconds,
         "images_per_second": images / seconds,
@@ -158,7 +158,7 @@ class _Pace:
             self.marks.popleft()
 
     def due(self) -> bool:
-        """Whether it is time to say something again."""
+        """Whether it is time for the next progress event."""
         now = time.perf_counter()
         if now - self.told < _PROGRESS_SECONDS:
             return False

@@ -31,7 +31,7 @@ class RunProgress:
         folder: which one.
         card: its protocol card.
         key: of that protocol.
-        wanted: the cells that somebody asked for.
+        wanted: the cells that were requested.
         guessed: whether `wanted` is a guess, because nothing in the folder says it.
         done: finished cells.
         damaged: cell files that cannot be used, and why.
@@ -68,7 +68,7 @@ class RunProgress:
 
     @property
     def cell_seconds(self) -> float | None:
-        """What a cell takes one process, by the cells written last."""
+        """Seconds that one process needs for a cell, estimated from the latest cells."""
         timed = [cell.timing["seconds"] for cell in self.done.values() if cell.timing.get("seconds")]
         return sum(timed[-RECENT:]) / len(timed[-RECENT:]) if timed else None
 

@@ -63,7 +63,7 @@ def _rows(group: Group, metrics: Sequence[tuple[str, str]]) -> list[Row]:
 
 
 def size_point(group: Group) -> str:
-    """What the figure of sizes says."""
+    """The main finding of the figure of sizes."""
     ranked = _ranking(group, size_rows(group), "sizes")
     if ranked is None:
         return "Drop by object size: no size that the compared models all have a score for"
@@ -76,7 +76,7 @@ def size_point(group: Group) -> str:
 
 
 def class_point(group: Group) -> str:
-    """What the figure of classes says."""
+    """The main finding of the figure of classes."""
     ranked = _ranking(group, class_rows(group), "classes")
     if ranked is None:
         return "Drop by class: no class that the compared models all have a score for"

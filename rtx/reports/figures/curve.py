@@ -30,7 +30,7 @@ def points(run: Run) -> list[tuple[int, float]]:
 
 
 def point(group: Group) -> str:
-    """What the figure says."""
+    """The main finding of the figure."""
     name = metric_name(group.metric)
     ends = [
         (run, p[0][1], p[-1][1])

@@ -59,7 +59,7 @@ def paired(group: Group, run: Run, family: str) -> tuple[float, Ends | None] | N
 
 
 def point(group: Group) -> str:
-    """What the figure says."""
+    """The main finding of the figure."""
     means = {}
     for family in FAMILIES:
         there = [d for run in group.claimed if (d := drop(run, family)) is not None]

@@ -47,7 +47,7 @@ def values(run: Run) -> dict[str, float | None]:
 
 
 def point(group: Group) -> str:
-    """What the figure says."""
+    """The main finding of the figure."""
     medians = {}
     for name in BENCHMARK:
         there = [v for run in group.claimed if (v := run.corruption_ratio(name)) is not None]

@@ -28,7 +28,7 @@ from rtx.types import CLEAN, SEVERITIES, Condition
 
 COLUMNS, ROWS = 3, 5
 MOST = 8
-"""Models that are told apart in a panel; of more, those that stand out, the others in grey."""
+"""Most models with a colour of their own in a panel; of more, only those that stand out, the others in grey."""
 
 
 def points(run: Run, corruption: str) -> list[tuple[int, float]]:
@@ -38,7 +38,7 @@ def points(run: Run, corruption: str) -> list[tuple[int, float]]:
 
 
 def point(group: Group) -> str:
-    """What the figure says: which corruption breaks the baseline at severity 5, and which does not."""
+    """The main finding of the figure: which corruption breaks the baseline at severity 5, and which does not."""
     run = group.baseline
     ends = {name: value for name in BENCHMARK if (value := run.score(Condition(name, 5))) is not None}
     clean = run.score(CLEAN)
@@ -52,7 +52,7 @@ def point(group: Group) -> str:
 
 
 def standing_out(group: Group) -> list[Run]:
-    """The runs that are told apart: all, or of many the baseline, the best and the worst."""
+    """The runs with a colour of their own: all, or of many the baseline, the best and the worst."""
     if len(group.runs) <= MOST:
         return list(group.runs)
     return [run for run in group.runs if run.name in group.roles]

@@ -27,7 +27,7 @@ def background(group: Group) -> tuple[list[tuple[str, float, float]], bool]:
 
 
 def point(group: Group) -> str:
-    """What the figure says."""
+    """The main finding of the figure."""
     complete = [run for run in group.claimed if run.summary.complete]
     name = metric_name(group.metric)
     found = [(value, run) for run in group.claimed if (value := residual(group, run)) is not None]

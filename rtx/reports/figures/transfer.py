@@ -49,7 +49,7 @@ def source_axis(group: Group) -> list[tuple[Run, float]]:
 
 
 def axis_point(group: Group) -> str:
-    """What the figure of the two axes says."""
+    """The main finding of the figure of the two axes."""
     pairs = source_axis(group)
     if len(pairs) < 3:
         return "Source robustness against target robustness"
@@ -92,7 +92,7 @@ def draw_eps(group: Group) -> Figure | None:
         mine = [line for line in lines if line.norm == norm]
         radii = sorted({point.eps for line in mine for point in line.points})
         floor = min(eps for eps in radii if eps) / 3.0
-        bands = len(mine) <= MANY  # of more, none could be told from another
+        bands = len(mine) <= MANY  # more would be indistinguishable
         for line in mine:
             for axes, quantity in ((left, "P"), (left, "mPC"), (right, "drop")):
                 _with_band(axes, line, quantity, floor, look[line.mode], bands=bands)

@@ -1,4 +1,4 @@
-"""In what a run departs from how the published numbers were made, as far as its card says so."""
+"""Differences between the protocol of a run and that of published numbers, as far as its card shows them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _ENGINES = ("rtx", "imagecorruptions")
 
 
 def published_metric(name: str) -> str:
-    """What records call a metric of rtx.
+    """The name of rtx's metric in the records of published numbers.
 
     Example:
         >>> published_metric("AP50_07"), published_metric("AP50_area"), published_metric("bbox_mAP")

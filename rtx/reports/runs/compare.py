@@ -45,7 +45,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What differs between two runs.
+    """The differences between two runs.
 
     Attributes:
         a: the first run, the reference.
@@ -174,7 +174,7 @@ def to_dict(comparison: Comparison) -> dict[str, Any]:
 
 
 def _differences(a: Run, b: Run) -> list[str]:
-    """What keeps two runs from being compared, with both values and what to do."""
+    """Why two runs cannot be compared, with both values and the remedy."""
     reasons = []
     if a.card.get("limit") != b.card.get("limit"):  # what the images are called follows from it
         for run in (a, b):

@@ -25,7 +25,7 @@ from rtx.reports.runs.runs import Run
 from rtx.reports.text.wording import percent
 
 MANY = 2
-"""Up to so many lines have their bands drawn and are told of one by one."""
+"""Up to so many lines have bands and a sentence each."""
 MODE_ORDER = ("fixed", "full", "full_strict")
 _Key = tuple[tuple[str, str], str, str, Model]
 
@@ -113,7 +113,7 @@ def undrawn(group: Group) -> list[Run]:
 
 
 def eps_notes(group: Group) -> list[str]:
-    """What the figure of eps does not show by itself: runs that it leaves out, points that are means."""
+    """Notes on the figure of eps: runs that it leaves out, points that are means."""
     lines, notes = eps_lines(group), []
     drawn = {(mode_of(run), model_of(run), run.source.eps) for line in lines for run in line.runs}
     left_out = [((mode_of(run), model_of(run), run.source.eps) in drawn, group.called(run)) for run in undrawn(group)]
@@ -132,7 +132,7 @@ def eps_notes(group: Group) -> list[str]:
 
 
 def eps_point(group: Group) -> str:
-    """What the figure of eps says."""
+    """The main finding of the figure of eps."""
     lines = eps_lines(group)
     norms = list(dict.fromkeys(line.norm for line in lines))
     parts = []

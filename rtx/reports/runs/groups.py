@@ -42,7 +42,7 @@ class Group:
 
     @cached_property
     def baseline(self) -> Run:
-        """What others are compared with.
+        """The run that the others are compared with.
 
         The run named so; else the first that has all cells of all images, from a standard source, under a protocol
         that another such run shares, as far as there is one, in this order of importance.
@@ -79,7 +79,7 @@ class Group:
 
     @cached_property
     def roles(self) -> dict[str, str]:
-        """What the runs that stand out are, by name: the baseline, and those with the highest and the lowest mPC."""
+        """Run name -> its role: the baseline, and the runs with the highest and the lowest mPC."""
         ranked = sorted(self.claimed, key=lambda run: run.summary.mPC)
         found: dict[str, list[str]] = {self.baseline.name: ["baseline"]}
         for run, word in ((ranked[-1], "highest mPC"), (ranked[0], "lowest mPC")) if len(ranked) > 1 else ():

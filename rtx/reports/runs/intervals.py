@@ -1,6 +1,6 @@
 """Confidence intervals over images, as an evaluation left them beside its cells: see `rtx.results.confidence`.
 
-Nothing is invented where there are none.
+Without them there is no interval.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def difference(a: Intervals, b: Intervals, quantity: Quantity) -> Ends | None:
 
 
 def read_intervals(evaluation: Evaluation, metric: str) -> Intervals:
-    """What is known about the spread of one metric.
+    """The spread of one metric, as far as known.
 
     Args:
         evaluation: the cells.

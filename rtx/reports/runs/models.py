@@ -16,7 +16,7 @@ NORMS = {"l2": "L2", "linf": "Linf"}
 
 
 def model_of(run: Run) -> Model:
-    """What tells the model of a run from others, whatever its source and transfer mode are.
+    """The identity of a run's model, independent of its source and transfer mode.
 
     A run that names no method is like no other.
     """
@@ -25,7 +25,7 @@ def model_of(run: Run) -> Model:
 
 
 def model_titles(runs: Sequence[Run], join: str = " ") -> dict[Model, str]:
-    """What to call the models of some runs beside each other: no more than tells them apart, "" for a single one."""
+    """Short names that distinguish the models of some runs; "" for a single one."""
     models = list(dict.fromkeys(model_of(run) for run in runs))
     heads = {model: model[2] if model[0] == UNKNOWN else model[0] for model in models}
     archs = {arch for _, arch, _ in models}
@@ -39,7 +39,7 @@ def model_titles(runs: Sequence[Run], join: str = " ") -> dict[Model, str]:
 
 
 def mode_titles(runs: Sequence[Run]) -> dict[tuple[str, str], str]:
-    """What to call the transfer modes of some runs: with the batch-norm policy where one mode comes with several."""
+    """Names of the transfer modes of some runs: with the batch-norm policy where one mode comes with several."""
     found = list(dict.fromkeys(mode_of(run) for run in runs))
     several = {mode for mode, _ in found if len({policy for other, policy in found if other == mode}) > 1}
     return {(mode, norm): f"{mode}, norm {norm or UNKNOWN}" if mode in several else mode for mode, norm in found}
@@ -59,7 +59,7 @@ def source_key(run: Run) -> str:
 
 
 def source_titles(runs: Sequence[Run]) -> dict[str, str]:
-    """What to call sources beside each other: the recipe or the file's name, with folders where it takes them."""
+    """Names that distinguish sources: the recipe or the file's name, with folders where it takes them."""
     recipes = {source_key(run): run.source.recipe for run in runs}
     found = {}
     for key, recipe in recipes.items():
@@ -94,7 +94,7 @@ def eps_text(norm: str, eps: float) -> str:
 
 
 def setup_of(run: Run) -> Hashable:
-    """What repeats of one experiment have in common: they differ by chance alone."""
+    """The identity of an experiment; repeats share it and differ only by chance."""
     return model_of(run), mode_of(run), str(run.card.get("source")), str(run.card.get("config_sha256"))
 
 

@@ -1,4 +1,4 @@
-"""What a run is called, and what its source, data and method are, read off the labels and the source of its card."""
+"""Name, source, data and method of a run, from the labels and the source of its card."""
 
 from __future__ import annotations
 

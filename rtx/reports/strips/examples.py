@@ -20,7 +20,7 @@ MATCH_IOU = 0.5
 
 @dataclass(frozen=True)
 class Verdicts:
-    """Predictions told apart. Indices into the predictions, and into the truth for `missed`."""
+    """Predictions by outcome. Indices into the predictions, and into the truth for `missed`."""
 
     hits: tuple[int, ...]
     false_alarms: tuple[int, ...]
@@ -44,14 +44,14 @@ class Choice:
 
     @property
     def cost(self) -> str:
-        """What the corruption costs the image, in words."""
+        """The loss of the image under the corruption, in words."""
         points = percent(abs(self.drop), 0)
         word = "gains" if self.drop < 0 and points != "0" else "loses"
         return f"{word} {points} {'point' if points == '1' else 'points'} of quality on average"
 
 
 def picture(example: Example, condition: Condition) -> Pixels:
-    """What the models saw of an image under a condition: RGB (h, w, 3), no wider than a tile."""
+    """An image under a condition, as the models received it: RGB (h, w, 3), no wider than a tile."""
     stored_file = example.views[condition].image
     if stored_file is not None:
         with PILImage.open(stored_file) as image:

@@ -44,7 +44,7 @@ class _Place:
 
 @dataclass
 class _Outlines:
-    """What is drawn in one style over all tiles of a figure: corners of boxes and rings of masks, each (n, 2)."""
+    """Outlines of one style over all tiles of a figure: corners of boxes and rings of masks, each (n, 2)."""
 
     colour: str
     dashes: Any

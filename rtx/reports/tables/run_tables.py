@@ -75,7 +75,7 @@ def overall(group: Group) -> Table:
 
 
 def by_corruption(group: Group) -> Table:
-    """What each corruption leaves of P."""
+    """The share of P that remains under each corruption."""
     values = [[run.corruption_ratio(name) for name in BENCHMARK] for run in group.runs]
     best = [_best(group, [line[column] for line in values], digits=0) for column in range(len(BENCHMARK))]
     rows = []

@@ -1,4 +1,4 @@
-"""What must be read before the numbers: gaps, previews, mixed protocols, small test sets."""
+"""Warnings above the numbers: gaps, previews, mixed protocols, small test sets."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ class Arch:
     Attributes:
         name: torchvision's name where torchvision has it, else the customary one.
         classifier: key prefixes of the classification head, which no transfer uses and every load drops.
-        family: "resnet", "densenet", ... groups architectures that are told apart by shapes only.
+        family: "resnet", "densenet", ... groups architectures that differ in shapes only.
     """
 
     name: str

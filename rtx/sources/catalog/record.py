@@ -27,7 +27,7 @@ class Source:
         licence: of the weights, as stated by the publisher, or "not stated".
         paper: short citation.
         clean_top1: published ImageNet top-1 in [0, 1], or None.
-        sha256: of the whole file, or None where nobody we can cite published it.
+        sha256: of the whole file, or None if no citable source published it.
         sha256_prefix: first hex digits, where the publisher puts them into the file name.
         size: bytes, or None.
         mean: per channel, on the [0, 1] scale, in `channel_order`.

@@ -70,7 +70,7 @@ def salman_sources() -> Iterable[Source]:
         for eps, top1 in zip(_LINF_EPS, linf_row, strict=True):
             source = _salman(arch, "linf", eps, top1)
             if source.name == "resnet50_linf_eps4":
-                # The one hash and size anybody pinned, in a third-party registry.
+                # The only hash and size known, from a third-party registry.
                 pinned = "9e62216975c111b8081481533b6142dec34be69abe5d90b54d7f860015c263db"
                 source = replace(source, sha256=pinned, size=204_818_947, unverified=("sha256", "size"))
             yield source

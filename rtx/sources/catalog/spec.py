@@ -1,4 +1,4 @@
-"""What a user may write after `--source`."""
+"""Parse the value of `--source`."""
 
 from __future__ import annotations
 

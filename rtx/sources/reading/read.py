@@ -26,7 +26,7 @@ _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 
 @dataclass(frozen=True)
 class CheckpointContent:
-    """What a checkpoint file holds, as tensors and plain containers.
+    """The content of a checkpoint file, as tensors and plain containers.
 
     Attributes:
         value: the object; everything else in the file is an `Inert` stub.

@@ -1,4 +1,4 @@
-"""What a file is, from its first bytes and its archive directory; nothing is unpacked or executed."""
+"""Recognise a file by its first bytes and its archive directory, without unpacking or executing it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EXPANSION_LIMIT, SLACK = 4, 1 << 20
 
 @dataclass(frozen=True)
 class Kind:
-    """What a file looks like.
+    """The recognised format of a file.
 
     Attributes:
         name: "torch_zip", "torch_legacy", "pickle" or "safetensors" can be read; every other name cannot.
@@ -34,7 +34,7 @@ _AGAIN = "download the weights file itself and check its size"
 
 
 def sniff(path: Path) -> Kind:
-    """Say what `path` looks like.
+    """Recognise the format of `path`.
 
     Raises:
         WeightsError: the file cannot be opened, or its zip directory is a trap.
