@@ -22,12 +22,8 @@ log = logging.getLogger(__name__)
 GUARD = "FrozenGuardHook"
 
 
-def load(path: str | Path, options: Mapping[str, Any] | None = None) -> Config:
-    """Read a config file and apply `--cfg-options`.
-
-    Args:
-        path: a .py config.
-        options: dotted keys to values, as mmengine's DictAction gives them.
+def load(path: str | Path) -> Config:
+    """Read a .py config file.
 
     Raises:
         BadValue: no such file, or one that cannot be read as a config; the reason is in the message.
@@ -38,15 +34,9 @@ def load(path: str | Path, options: Mapping[str, Any] | None = None) -> Config:
         text = f"; {path.parent} holds {', '.join(near)}" if near else ""
         raise BadValue(f"config {str(path)!r} not found (current folder: {Path.cwd()}){text}")
     try:
-        cfg = Config.fromfile(str(path))
+        return Config.fromfile(str(path))
     except Exception as error:  # a config is code of its writer: anything can come out of it
         raise BadValue(f"config {path}: cannot be read ({type(error).__name__}: {error})") from error
-    if options:
-        try:
-            cfg.merge_from_dict(dict(options))
-        except (KeyError, TypeError, AssertionError, IndexError) as error:
-            raise BadValue(f"--cfg-options {dict(options)}: do not fit {path} ({error})") from error
-    return cfg
 
 
 def framework_of(cfg: Config) -> str:

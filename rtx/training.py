@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from rtx.errors import BadValue, RtxError, RunConflict, WeightsError
 from rtx.files import write_atomic
+from rtx.results.folder import LAST_CHECKPOINT, last_checkpoint
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -181,15 +182,13 @@ def check_checkpoint(cfg: Config) -> None:
 
 def _own_last_checkpoint(work_dir: Path) -> Path | None:
     """What `last_checkpoint` names, made to point into its own folder: in a copied one it still names the original."""
-    pointer = work_dir / "last_checkpoint"
-    if not pointer.is_file():
+    pointer, path = work_dir / LAST_CHECKPOINT, last_checkpoint(work_dir)
+    if path is None:
         return None
+    if not path.is_file():
+        raise WeightsError(f"{pointer} names {str(path)!r}, which does not exist; name the file: --resume FILE")
     named = Path(pointer.read_text(encoding="utf-8").strip())
-    beside = work_dir / named.name
-    if beside.is_file() and not (named.is_file() and beside.samefile(named)):
+    if not (named.is_file() and path.samefile(named)):
         log.warning("%s names %s; this folder has its own %s and goes on from that", pointer, named, named.name)
-        write_atomic(pointer, str(beside.resolve()))
-        return beside
-    if not named.is_file():
-        raise WeightsError(f"{pointer} names {str(named)!r}, which does not exist; name the file: --resume FILE")
-    return named
+        write_atomic(pointer, str(path.resolve()))
+    return path

@@ -13,6 +13,16 @@ from typing import Any
 from rtx.cli.sweeping import Sweep
 from rtx.errors import BadValue
 from rtx.evaluation.protocol import Protocol
+from rtx.results.folder import (
+    CELLS_CSV,
+    CONFIDENCE,
+    INSIDE_RUN,
+    LAST_CHECKPOINT,
+    SUMMARY,
+    TABLE,
+    last_checkpoint,
+    run_config,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,27 +54,22 @@ def run(args: argparse.Namespace) -> int:
 
 def _run(args: argparse.Namespace, protocol: Protocol, sweep: Sweep) -> int:
     config_path, checkpoint = resolve(args.config, args.checkpoint)
-    from mmengine.dist import get_rank
-
     from rtx import config as configs
     from rtx.cli.options import apply_config_arguments
     from rtx.datasets.openmmlab.checks import check_data
-    from rtx.evaluation.models.load import check_device, load_model
-    from rtx.evaluation.sweep import share
+    from rtx.evaluation.models.load import load_model
 
-    device = args.device or share.default_device(args.local_rank)
-    check_device(device)
     cfg = apply_config_arguments(configs.load(config_path), args)
-    share.start(args.launcher, cfg.get("env_cfg", {}).get("dist_cfg"))
-    sweep.rank = get_rank()
+    device = sweep.start(args, cfg)
     if sweep.rank == 0:
         check_data(cfg, splits=("val",))
     model = load_model(cfg, checkpoint, device)
-    sweep.out = Path(args.out) if args.out else checkpoint.parent / "corruption_eval"
+    sweep.out = Path(args.out) if args.out else checkpoint.parent / INSIDE_RUN
     labels = {"run": checkpoint.parent.name, "config": Path(config_path).stem}
     if args.dry_run:
         from rtx.cli.forecast import forecast
         from rtx.evaluation.evaluate import prepare
+        from rtx.evaluation.sweep import share
 
         job = prepare(model, cfg, sweep.out, protocol, checkpoint=checkpoint, labels=labels)
         job = replace(job, conditions=share.part(job.conditions, sweep.shard))
@@ -81,7 +86,7 @@ def show_result(out: Path, summary: dict[str, Any], say: Callable[[str], None]) 
     from rtx.cli.final_table import final_table, look_of
 
     say(final_table(summary, look_of(sys.stdout)))
-    names = ["summary.json", "table.md", "cells.csv", *(["confidence.json"] if summary.get("intervals") else [])]
+    names = [SUMMARY, TABLE, CELLS_CSV, *([CONFIDENCE] if summary.get("intervals") else [])]
     say(f"\n{out}: {', '.join(names)}   a page: rtx report {out} --out DIR")
 
 
@@ -96,21 +101,10 @@ def resolve(config: str, checkpoint: str | None) -> tuple[str, Path]:
         raise BadValue(
             f"config {config!r} does not exist; give a config file or a run folder (configs/ holds rtx's own)"
         )
-    if path.is_file():
-        if checkpoint is None:
-            raise BadValue("no checkpoint given; write: corrupt_eval CONFIG CHECKPOINT, or give a run folder")
-        return config, Path(checkpoint)
-    found = sorted(path.glob("*.py"))
-    if len(found) != 1:
-        raise BadValue(
-            f"run folder {config!r} holds {len(found)} config files, one is needed; name the config file itself"
-        )
-    if checkpoint is not None:
-        return str(found[0]), Path(checkpoint)
-    pointer = path / "last_checkpoint"
-    if not pointer.is_file():
-        raise BadValue(f"run folder {config!r} has no last_checkpoint; name the checkpoint file")
-    named = Path(pointer.read_text().strip())
-    # The pointer holds the path at training time: in a folder that was copied it still names the original's file.
-    beside = path / named.name
-    return str(found[0]), beside if beside.is_file() or not named.is_file() else named
+    if path.is_file() and checkpoint is None:
+        raise BadValue("no checkpoint given; write: corrupt_eval CONFIG CHECKPOINT, or give a run folder")
+    config = str(run_config(path)) if path.is_dir() else config
+    found = Path(checkpoint) if checkpoint else last_checkpoint(path)
+    if found is None:
+        raise BadValue(f"run folder {str(path)!r} has no {LAST_CHECKPOINT}; name the checkpoint file")
+    return config, found

@@ -137,13 +137,15 @@ def doubts(summaries: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 def ending(out: Path) -> str:
     """Where the files are, and what to type next."""
+    from rtx.results.folder import CELLS_CSV, INSIDE_RUN, SUMMARY, TABLE
+
     python = os.path.relpath(sys.executable) if Path(sys.executable).is_relative_to(Path.cwd()) else sys.executable
     train = f"{python} tools/train.py configs/maskrcnn_r50_eps3_coco.py --data-root YOUR_COCO_FOLDER"
     files = {
         out / "report" / "report.html": "curves, heat map, example strips, tables: open it in a browser",
         out / "table.txt": "the table above",
         out / "gallery.png": "one scene under the 15 corruptions, at each severity",
-        out / "fixed" / "corruption_eval" / "table.md": "every cell of a transfer; also cells.csv, summary.json",
+        out / "fixed" / INSIDE_RUN / TABLE: f"every cell of a transfer; also {CELLS_CSV}, {SUMMARY}",
         out / "full": "a run folder: config, log, scalars, checkpoint, environment",
         out / "data": "the scenes in COCO layout",
         out / "source" / "source_r18.pth": "the source weights",

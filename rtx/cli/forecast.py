@@ -21,13 +21,12 @@ PROBE_SECONDS = 20.0
 """After this long no further measurement is begun."""
 
 
-def forecast(job: Job, *, overwrite: bool = False, probe: bool = True) -> str:
+def forecast(job: Job, *, overwrite: bool = False) -> str:
     """Cells to evaluate, cells that are there, and how long it may take.
 
     Args:
         job: the evaluation.
         overwrite: nothing that is there counts.
-        probe: measure a few images where no cell tells the pace.
     """
     folder = CellFolder(job.out, job.card, overwrite=overwrite)
     there = {} if overwrite else sound_cells(folder, job.conditions, aside=False)
@@ -39,10 +38,8 @@ def forecast(job: Job, *, overwrite: bool = False, probe: bool = True) -> str:
     if there:
         pace = sum(cell.timing["seconds"] for cell in there.values()) / len(there)
         text += f"; about {_minutes(pace * len(todo))} in one process, by the pace of the cached cells"
-    elif probe:
-        text += f"; {probed(job, todo)}"
     else:
-        text += "; no cell is cached, so no pace is known"
+        text += f"; {probed(job, todo)}"
     return f"{text}:\n  " + " ".join(condition.key for condition in todo)
 
 

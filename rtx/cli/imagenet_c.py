@@ -19,6 +19,7 @@ from typing import Any
 from rtx.cli.sweeping import Sweep
 from rtx.errors import BadValue
 from rtx.evaluation.protocol import Protocol
+from rtx.results.folder import CELLS_CSV, IMAGENET_C, SUMMARY
 
 OPTIONS = tuple("corruptions severities limit seed batch_size workers amp keep_predictions resamples".split())
 
@@ -62,36 +63,33 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace, protocol: Protocol, sweep: Sweep) -> int:
-    from mmengine.dist import get_rank
-
     from rtx import config as configs
+    from rtx.cli.options import merge_options
     from rtx.datasets.openmmlab.image_loader import with_checked_images
     from rtx.evaluation.models.load import load_model
     from rtx.evaluation.models.source_classifier import source_classifier
     from rtx.evaluation.pixels.stored import Stored
     from rtx.evaluation.pixels.stored_files import find_stored
-    from rtx.evaluation.sweep import share
 
     files = find_stored(Path(args.root), Path(args.clean) if args.clean else None, _lines(args.classes))
     pixels = Stored(files, args.stored)
     sweep.conditions = pixels.conditions(protocol)
-    device = args.device or share.default_device(args.local_rank)
     checkpoint = Path(args.checkpoint) if args.checkpoint else None
     if checkpoint is None:
-        share.start(args.launcher)
-        model: Any = source_classifier(args.source, files.classes, device)
+        model: Any = source_classifier(args.source, files.classes, sweep.start(args))
         data: Any = files.base
     else:
-        data = with_checked_images(configs.load(args.config, args.cfg_options))
-        share.start(args.launcher, data.get("env_cfg", {}).get("dist_cfg"))
-        model = load_model(data, checkpoint, device)
+        data = configs.load(args.config)
+        merge_options(data, args.cfg_options or {})
+        data = with_checked_images(data)
+        model = load_model(data, checkpoint, sweep.start(args, data))
     labels = {"run": args.source if checkpoint is None else checkpoint.parent.name}
-    sweep.out, sweep.rank = Path(args.out), get_rank()
+    sweep.out = Path(args.out)
     summary = sweep.evaluate(model, data, protocol, pixels=pixels, checkpoint=checkpoint, labels=labels)
     if sweep.rank == 0 and sweep.is_over(summary):
         print(table(summary))
         out = sweep.out
-        print(f"errors: {out / 'imagenet_c.json'}   summary: {out / 'summary.json'}   cells: {out / 'cells.csv'}")
+        print(f"errors: {out / IMAGENET_C}   summary: {out / SUMMARY}   cells: {out / CELLS_CSV}")
     return 0
 
 

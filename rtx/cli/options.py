@@ -135,11 +135,11 @@ def apply_config_arguments(cfg: Config, args: argparse.Namespace) -> Config:
         cfg = with_data(cfg, args.data_root)
     cfg = with_checked_images(cfg)
     if args.cfg_options:
-        _merge(cfg, args.cfg_options)
+        merge_options(cfg, args.cfg_options)
     return cfg
 
 
-def _merge(cfg: Config, options: Mapping[str, Any]) -> None:
+def merge_options(cfg: Config, options: Mapping[str, Any]) -> None:
     """Apply `--cfg-options`, with a warning where a key leads through a section that the config does not have.
 
     Raises:

@@ -57,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Score, write and print the table."""
     from rtx.cli.corrupt_eval import show_result
+    from rtx.datasets.layout import data_name
     from rtx.evaluation.offline.classification import ClassTruth
     from rtx.evaluation.offline.score import check_exported, exported_settings, find_predictions, score_predictions
     from rtx.evaluation.offline.truth import CocoFile, LabelFolder, Truth
@@ -84,7 +85,8 @@ def run(args: argparse.Namespace) -> int:
         stated = exported_settings(Path(args.exported))
         found = find_predictions(Path(args.predictions), truth.suffixes)
         check_exported(Path(args.exported), found, truth.names, hashes=not args.skip_hashes)
-    summary = score_predictions(Path(args.predictions), truth, out, stated=stated, overwrite=args.overwrite)
+    data = data_name(args.coco or args.voc or args.class_folders or args.labels)
+    summary = score_predictions(Path(args.predictions), truth, out, stated=stated, data=data, overwrite=args.overwrite)
     if args.resamples:
         evaluation = Evaluation.read(out, map(Condition.from_key, summary["cells"]))
         summary = write_results(evaluation, summary["metric"], resamples=args.resamples)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import signal
 import sys
@@ -40,6 +41,23 @@ class Sweep:
         self.out: Path | None = None
         self.begun = False
         self.typed = typed_words()
+
+    def start(self, args: argparse.Namespace, cfg: Mapping[str, Any] | None = None) -> str:
+        """Join the launcher's job, under the settings of a config if there is one; the device of this process.
+
+        Raises:
+            DeviceError: there is no such device.
+        """
+        from mmengine.dist import get_rank
+
+        from rtx.evaluation.models.load import check_device
+        from rtx.evaluation.sweep import share
+
+        device: str = args.device or share.default_device(args.local_rank)
+        check_device(device)
+        share.start(args.launcher, (cfg or {}).get("env_cfg", {}).get("dist_cfg"))
+        self.rank = get_rank()
+        return device
 
     def note(self, event: Event) -> None:
         """Leave the command in the folder once the sweep has one."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rtx.corruptions import DEFAULT_ENGINE, corrupt
+from rtx.corruptions import DEFAULT_ENGINE, ENGINES, corrupt
 from rtx.corruptions.registry import Image
 from rtx.errors import unknown_name
 from rtx.rng import image_rng
-from rtx.types import Condition
+from rtx.types import CLEAN, Condition
 
 CHANNEL_ORDERS = ("rgb", "bgr_legacy")
 
@@ -30,11 +30,14 @@ class Settings:
     quality: int | None = 95
 
     def __post_init__(self) -> None:
-        """Reject unknown channel orders."""
+        """Refuse an unknown engine or channel order, and a seed that is no whole number from 0."""
+        if self.engine not in ENGINES:
+            raise unknown_name("corruption engine", self.engine, place="rtx.corruptions.ENGINES", choices=ENGINES)
         if self.channel_order not in CHANNEL_ORDERS:
             raise unknown_name(
                 "channel order", self.channel_order, place="rtx.corruptions.settings", choices=CHANNEL_ORDERS
             )
+        image_rng(self.seed, "", CLEAN)  # clean images draw nothing: a wrong seed must not be found after them
 
 
 def corrupt_as(image: Image, condition: Condition, image_id: str, settings: Settings, *, name: str) -> Image:

@@ -49,10 +49,27 @@ class Layout:
     evaluated: Callable[[Path, str | None], DataFolder | None]
 
 
-def files_in(folder: Path, root: Path, *, images: bool = True) -> list[Path]:
-    """Images of a folder at any depth, relative to the root; without `images`, all other files."""
+_PARTS_OF_LAYOUTS = frozenset(
+    "data datasets VOCdevkit VOC2007 VOC2012 annotations labels images train training val validation test".split()
+)
+
+
+def data_name(place: str | Path) -> str | None:
+    """What a data set is called in tables, from where it or its annotations lie; None where only its layout has a name.
+
+    Example:
+        >>> data_name("sets/fruits/VOCdevkit/"), data_name("coco/annotations/instances_val2017.json"), data_name("data")
+        ('fruits', 'coco', None)
+    """
+    parts = Path(place).parts
+    parts = parts[:-1] if parts and parts[-1].endswith(".json") else parts
+    return next((part for part in reversed(parts) if part not in _PARTS_OF_LAYOUTS and part not in ("..", "/")), None)
+
+
+def files_in(folder: Path, root: Path) -> list[Path]:
+    """Images of a folder at any depth, relative to the root."""
     files = (p for p in folder.rglob("*") if p.is_file() and not p.name.startswith("."))
-    return [p.relative_to(root) for p in files if (p.suffix.lower() in SUFFIXES) == images]
+    return [p.relative_to(root) for p in files if p.suffix.lower() in SUFFIXES]
 
 
 def unsaid(place: Path, wanted: str, splits: Iterable[str]) -> DataError:

@@ -17,6 +17,7 @@ from rtx.demo import scenes, scenes_coco, scenes_looks, source_task
 from rtx.demo.plan import MODES, DemoSettings, demo_config
 from rtx.demo.screen import Report, Screen
 from rtx.errors import RunConflict
+from rtx.results.folder import INSIDE_RUN
 
 STAMP = "demo_step.txt"
 BATCH = 8
@@ -142,7 +143,7 @@ class Demo:
             summary = evaluate(
                 load_model(cfg, self.checkpoint(mode)),
                 cfg,
-                self.out / mode / "corruption_eval",
+                self.out / mode / INSIDE_RUN,
                 corruptions=self.plan.corruptions,
                 severities=self.plan.severities,
                 seed=self.seed,
@@ -165,7 +166,7 @@ class Demo:
         from rtx.reports.runs.runs import load_runs
 
         with screen.step("report", "figures") as (_, result):
-            runs = load_runs([self.out / mode / "corruption_eval" for mode in MODES], names=MODES)
+            runs = load_runs([self.out / mode / INSIDE_RUN for mode in MODES], names=MODES)
             made = build(runs, self.out / "report", title="The demo: two transfers of one source")
             result.append(f"{len(made.summary['files'])} files")
         return made.page

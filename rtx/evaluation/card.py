@@ -222,18 +222,3 @@ def _map_classes(path: str | None) -> set[int]:
     if labels is None or labels.ndim != 2 or labels.dtype != np.uint8:
         return set()
     return set(np.flatnonzero(np.bincount(labels.reshape(-1), minlength=256)).tolist()) - {255}
-
-
-_LAYOUT_FOLDERS = frozenset({"", ".", "..", "data", "datasets", "VOCdevkit", "VOC2007", "VOC2012"})
-
-
-def data_name(cfg: Config) -> str | None:
-    """The name of the test set's folder; None where only the layout names it.
-
-    Example:
-        >>> data_name(Config(dict(data_root="sets/fruits/VOCdevkit/")))
-        'fruits'
-    """
-    node = (plain(cfg.get("test_dataloader")) or {}).get("dataset") or {}
-    parts = Path(str(cfg.get("data_root") or node.get("data_root") or "")).parts
-    return next((part for part in reversed(parts) if part not in _LAYOUT_FOLDERS and part != "/"), None)

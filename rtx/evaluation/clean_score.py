@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Generator, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,15 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.dist import barrier
 from mmengine.hooks import EMAHook, Hook
-from mmengine.model import is_model_wrapper
 from mmengine.registry import DATASETS, init_default_scope
 from mmengine.runner import Runner, ValLoop
 from torch import nn
 
+from rtx.errors import BadValue
 from rtx.evaluation.card import plain, weights_sha256
 from rtx.evaluation.evaluate import belongs_to_another, evaluate, prepare
 from rtx.evaluation.finish import complete
+from rtx.evaluation.hook import bare_model, tested_model
 from rtx.evaluation.models.load import training_meta
 from rtx.evaluation.pixels.corrupt import insert_corrupt, usual_place
 from rtx.evaluation.protocol import Protocol
@@ -28,6 +30,7 @@ from rtx.evaluation.sweep.batches import shape_groups
 from rtx.evaluation.sweep.forward import Job, padding_divisor, timing_of
 from rtx.evaluation.sweep.scoring import ScoredCell, score
 from rtx.evaluation.sweep.sweep import run
+from rtx.results.folder import INSIDE_RUN, last_checkpoint, run_config, stored_conditions
 from rtx.results.summary import with_interval
 from rtx.types import CLEAN, Condition
 
@@ -86,7 +89,7 @@ class CleanScoreHook(Hook):
         self._seen = ""
         if self._same_data and runner.iter >= runner.max_iters and _predicts_alike(runner, self.dataset):
             self.scorer.reset()
-            self._seen = weights_sha256(_bare(runner))
+            self._seen = weights_sha256(bare_model(runner))
             self._started = time.perf_counter()
 
     def after_val_iter(
@@ -107,21 +110,15 @@ class CleanScoreHook(Hook):
             RtxError: the test set cannot be evaluated, or the folder not be written; the weights are saved by then.
         """
         barrier()  # rank 0 has saved the weights by then, so that all ranks name the same checkpoint
-        averaged = [hook for hook in runner.hooks if isinstance(hook, EMAHook)]
-        for hook in averaged:
-            hook.before_test_epoch(runner)
-        try:
-            self._write(runner, _bare(runner))
-        finally:
-            for hook in averaged:
-                hook.after_test_epoch(runner)
+        with tested_model(runner) as model:
+            self._write(runner, model)
 
     def _write(self, runner: Runner, model: nn.Module) -> None:
-        out = Path(runner.work_dir) / "corruption_eval"
+        out = Path(runner.work_dir) / INSIDE_RUN
         options = {**CLEAN_ONLY, "checkpoint": final_checkpoint(runner), "labels": _labels(runner)}
         job = prepare(model, runner.cfg, out, **options)
         overwrite = belongs_to_another(job)
-        if overwrite and [path for path in (out / "cells").glob("*.json") if path.stem != CLEAN.key]:
+        if overwrite and set(stored_conditions(out)) - {CLEAN}:
             log.warning(
                 "%s holds corrupted cells of other weights or another protocol, which stay; no clean score was "
                 "written: rtx corrupt_eval %s --overwrite replaces them",
@@ -177,24 +174,18 @@ def _predicts_alike(runner: Runner, dataset: Any) -> bool:
         return False
     if int(plain(runner.cfg.val_dataloader).get("batch_size", 1)) == 1:
         return True
-    return len(shape_groups(dataset, range(len(dataset)), padding_divisor(_bare(runner)))) == 1
-
-
-def _bare(runner: Runner) -> nn.Module:
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model
+    return len(shape_groups(dataset, range(len(dataset)), padding_divisor(bare_model(runner)))) == 1
 
 
 def final_checkpoint(runner: Runner) -> Path | None:
     """The file of the run folder that holds the weights training ends with; None where they were not saved."""
-    pointer = Path(runner.work_dir) / "last_checkpoint"
-    if not pointer.is_file():
-        return None
-    path = pointer.parent / Path(pointer.read_text(encoding="utf-8").strip()).name
-    return path if path.is_file() and training_meta(path).get("iter") == runner.iter else None
+    path = last_checkpoint(Path(runner.work_dir))
+    return path if path and path.is_file() and training_meta(path).get("iter") == runner.iter else None
 
 
 def _labels(runner: Runner) -> dict[str, str]:
     """The names that `rtx corrupt_eval` gives the run in its tables."""
-    work_dir = Path(runner.work_dir)
-    configs = list(work_dir.glob("*.py"))
-    return {"run": work_dir.name, **({"config": configs[0].stem} if len(configs) == 1 else {})}
+    labels = {"run": Path(runner.work_dir).name}
+    with suppress(BadValue):  # no config lies there, or another one, too
+        labels["config"] = run_config(Path(runner.work_dir)).stem
+    return labels

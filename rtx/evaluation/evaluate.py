@@ -10,8 +10,9 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
 from torch import nn
 
+from rtx.datasets.layout import data_name
 from rtx.errors import BadValue, RunConflict
-from rtx.evaluation.card import choose, computing_card, data_card, data_name, model_card, plain
+from rtx.evaluation.card import choose, computing_card, data_card, model_card, plain
 from rtx.evaluation.finish import complete
 from rtx.evaluation.models.adapter_config import config_for
 from rtx.evaluation.models.adapters import Adapter
@@ -82,17 +83,8 @@ def evaluate(
         RtxError: options, data or predictions that do not fit; the message names value, place and remedy.
     """
     protocol, pixels = (protocol or Protocol()).with_options(options), pixels or Made()
-    job = prepare(
-        model,
-        data,
-        out,
-        protocol,
-        pixels=pixels,
-        annotations=annotations,
-        classes=classes,
-        checkpoint=checkpoint,
-        labels=labels,
-    )
+    given: dict[str, Any] = dict(annotations=annotations, classes=classes, checkpoint=checkpoint, labels=labels)
+    job = prepare(model, data, out, protocol, pixels=pixels, **given)
     overwrite = belongs_to_another(job) if overwrite is None else overwrite
     share = share or default_share()
     pixels.check(job, overwrite=overwrite)
@@ -149,7 +141,7 @@ def prepare(
         dataset.full_init()
     scorer = build_scorer(cfg.test_evaluator, dataset, backend=protocol.scorer)
     indices = choose(dataset, protocol.limit, protocol.seed)
-    name = data_name(cfg)
+    name = data_name(cfg.get("data_root") or cfg.test_dataloader.dataset.get("data_root") or "")
     card = {
         **pixels.card(cfg, protocol),
         **data_card(dataset, indices, scorer),

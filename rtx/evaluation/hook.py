@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,13 @@ from mmengine.hooks import EMAHook, Hook
 from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import IterBasedTrainLoop, Runner
+from torch import nn
 
 from rtx.errors import BadValue
 from rtx.evaluation.evaluate import evaluate
 from rtx.evaluation.pixels.made import Made
 from rtx.evaluation.protocol import Protocol
+from rtx.results.folder import INSIDE_RUN
 from rtx.results.summary import with_interval
 
 
@@ -78,7 +81,7 @@ class CorruptionEvalHook(Hook):
     def after_train(self, runner: Runner) -> None:
         """Evaluate the weights that training ends with, if the interval has not."""
         if not self.interval:
-            self._evaluate(runner, Path(runner.work_dir) / "corruption_eval")
+            self._evaluate(runner, Path(runner.work_dir) / INSIDE_RUN)
             return
         by_iter = _counts_iterations(runner)
         out = _place(runner, "iter", runner.iter) if by_iter else _place(runner, "epoch", runner.epoch)
@@ -86,15 +89,8 @@ class CorruptionEvalHook(Hook):
             self._evaluate(runner, out)
 
     def _evaluate(self, runner: Runner, out: Path) -> None:
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        averaged = [hook for hook in runner.hooks if isinstance(hook, EMAHook)]
-        for hook in averaged:
-            hook.before_test_epoch(runner)
-        try:
+        with tested_model(runner) as model:
             summary = evaluate(model, runner.cfg, out, self.protocol, labels=self.labels, overwrite=self.overwrite)
-        finally:
-            for hook in averaged:
-                hook.after_test_epoch(runner)
         self._last = out
         name = summary["metric"]
         line = {f"corrupted/{name}/{key}": summary[key] for key in ("P", "mPC", "rPC") if summary[key] is not None}
@@ -111,9 +107,27 @@ class CorruptionEvalHook(Hook):
         )
 
 
+def bare_model(runner: Runner) -> nn.Module:
+    """The model of a runner without the wrapper of distributed training."""
+    return runner.model.module if is_model_wrapper(runner.model) else runner.model
+
+
+@contextmanager
+def tested_model(runner: Runner) -> Iterator[nn.Module]:
+    """The model as a test sees it: with the averaged weights, where the run averages them."""
+    averaged = [hook for hook in runner.hooks if isinstance(hook, EMAHook)]
+    for hook in averaged:
+        hook.before_test_epoch(runner)
+    try:
+        yield bare_model(runner)
+    finally:
+        for hook in averaged:
+            hook.after_test_epoch(runner)
+
+
 def _counts_iterations(runner: Runner) -> bool:
     return isinstance(runner.train_loop, IterBasedTrainLoop)
 
 
 def _place(runner: Runner, unit: str, done: int) -> Path:
-    return Path(runner.work_dir) / "corruption_eval" / f"{unit}_{done}"
+    return Path(runner.work_dir) / INSIDE_RUN / f"{unit}_{done}"

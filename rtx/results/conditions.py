@@ -9,19 +9,16 @@ from rtx.errors import BadValue
 from rtx.types import CLEAN, SEVERITIES, Condition
 
 
-def grid(
-    corruptions: Iterable[str] = ("benchmark",), severities: Iterable[int] = SEVERITIES, *, clean: bool = True
-) -> tuple[Condition, ...]:
+def grid(corruptions: Iterable[str] = ("benchmark",), severities: Iterable[int] = SEVERITIES) -> tuple[Condition, ...]:
     """The conditions to evaluate: clean first, then corruption by corruption in canonical order.
 
     Args:
         corruptions: names and groups ("benchmark", "noise", "held_out", ...), as a set union.
         severities: 1 to 5; 0 is accepted as another way to ask for the clean images.
-        clean: whether the clean images are evaluated too; without them there is no P and no rPC.
 
     Raises:
         UnknownName: a corruption or group does not exist.
-        BadValue: a severity outside 0 to 5, or nothing to evaluate.
+        BadValue: a severity outside 0 to 5.
 
     Example:
         >>> [c.key for c in grid(["fog"], [1, 3])]
@@ -31,11 +28,7 @@ def grid(
     wrong = [level for level in levels if isinstance(level, bool) or level not in (0, *SEVERITIES)]
     if wrong:
         raise BadValue(f"severity {', '.join(map(repr, wrong))}: must be 1 to 5 (0 asks for the clean images)")
-    cells = [CLEAN] if clean or 0 in levels else []
-    cells += [Condition(name, level) for name in expand(corruptions) for level in levels if level]
-    if not cells:
-        raise BadValue("nothing to evaluate: no corruption and no severity was given")
-    return tuple(cells)
+    return (CLEAN, *(Condition(name, level) for name in expand(corruptions) for level in levels if level))
 
 
 def grid_order(condition: Condition) -> tuple[int, int]:

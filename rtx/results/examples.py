@@ -30,7 +30,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,12 +39,14 @@ from rtx.corruptions import ENGINES
 from rtx.corruptions.settings import CHANNEL_ORDERS, Settings
 from rtx.errors import BadValue
 from rtx.files import write_atomic, write_whole
-from rtx.metrics.coco import Detections
 from rtx.results.folder import EXAMPLES, INDEX, predictions_path
 from rtx.results.predictions import encode_map, read_detections, read_map, read_maps
 from rtx.results.protocol import protocol_key
 from rtx.results.subset import stratified
 from rtx.types import CLEAN, Condition
+
+if TYPE_CHECKING:
+    from rtx.metrics.coco import Detections
 
 log = logging.getLogger(__name__)
 

@@ -48,6 +48,9 @@ INDEX = "index.json"
 INSIDE_RUN = "corruption_eval"
 """Name of the evaluation folder in a training run's folder."""
 
+LAST_CHECKPOINT = "last_checkpoint"
+"""In the folder of a training run: holds the path of its last checkpoint."""
+
 REMOVED_FIRST = (SUMMARY, TABLE, CELLS_CSV, CONFIDENCE, RESAMPLED, BY_CLASS, IMAGENET_C, COMMAND)
 _PREDICTION_ENDINGS = (".npz", ".zip")
 _CELL_ENDINGS = (".json", ".npz", ".json.damaged", ".npz.damaged")
@@ -126,6 +129,33 @@ def find_evaluations(path: Path) -> list[Path]:
         made = f"rtx corrupt_eval CONFIG CHECKPOINT --out {shlex.quote(str(path))}"
         raise BadValue(f"evaluation {str(path)!r} {state}; make one with: {made}")
     return found
+
+
+def run_config(run: Path) -> Path:
+    """The config file that training wrote into its run folder.
+
+    Raises:
+        BadValue: there is none, or more than one.
+    """
+    found = sorted(run.glob("*.py"))
+    if len(found) != 1:
+        raise BadValue(
+            f"run folder {str(run)!r} holds {len(found)} config files, one is needed; name the config file itself"
+        )
+    return found[0]
+
+
+def last_checkpoint(run: Path) -> Path | None:
+    """The file that a run folder names as its last checkpoint, whether it is there or not; None where it names none.
+
+    The name holds the path at training time: in a folder that was copied, the file beside it is meant.
+    """
+    pointer = run / LAST_CHECKPOINT
+    if not pointer.is_file():
+        return None
+    named = Path(pointer.read_text(encoding="utf-8").strip())
+    beside = run / named.name
+    return beside if beside.is_file() or not named.is_file() else named
 
 
 class CellFolder:

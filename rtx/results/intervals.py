@@ -109,8 +109,11 @@ class Confidence:
         parts = {field: {name: interval(part) for name, part in row[field].items()} for field in _PARTS}
         parts["cells"] = {Condition.from_key(key): part for key, part in parts["cells"].items()}
         whole = {name: interval(row[name]) if row[name] is not None else None for name in _AGGREGATES}
-        rest = {name: row[name] for name in ("metric", "level", "resamples", "seed", "n_images", "missing")}
-        return cls(**rest, **whole, **parts)
+        rest: dict[str, Any] = {
+            name: row[name] for name in ("metric", "level", "resamples", "seed", "n_images", "missing")
+        }
+        rest |= {**whole, **parts}
+        return cls(**rest)
 
 
 def confidence(

@@ -12,7 +12,7 @@ import logging
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +21,11 @@ from PIL import UnidentifiedImageError
 
 from rtx.errors import BadValue, DataError
 from rtx.metrics.accuracy import Guess
-from rtx.metrics.coco import Detections
 from rtx.metrics.coco_truth import CocoTruth, ImageId, Rle, image_size
 from rtx.results.arrays import pack, reading, unpack
+
+if TYPE_CHECKING:
+    from rtx.metrics.coco import Detections
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +75,8 @@ def read_detections(path: Path) -> tuple[list[Detections], list[int | str]]:
     Raises:
         BadValue: it is no such file.
     """
+    from rtx.metrics.coco import Detections  # numba takes a second to import, and reports read label maps here
+
     with reading(path, "file of detections", "keep the predictions again"):
         head, arrays = unpack(path, PREDICTIONS_FORMAT)
         ends = np.concatenate([[0], np.cumsum(arrays["counts"])]).tolist()
@@ -293,6 +297,8 @@ def _masks(arrays: Mapping[str, NDArray[Any]]) -> list[Rle]:
 
 
 def _detections(image_id: ImageId, rows: list[tuple[Any, ...]], kind: str) -> Detections:
+    from rtx.metrics.coco import Detections
+
     boxes, scores, labels, masks = zip(*rows, strict=True)
     return Detections(
         image_id,

@@ -12,7 +12,7 @@ import json
 import logging
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -165,26 +165,36 @@ def read_result_file(path: Path) -> tuple[dict[str, Grid], list[Grid]]:
     Raises:
         BadValue: the file is not in one of these layouts, or its copies of the clean row differ.
     """
-    rows = _read_rows(path)
-    first = rows[CLEAN]
-    if isinstance(first, list):
-
-        def class_ap(index: int) -> Callable[[Any], float]:
-            return lambda row: _class_aps(row)[index]
-
-        mean = _grid(rows, lambda row: math.fsum(_class_aps(row)) / len(row), path)
-        return {"AP50": mean}, [_grid(rows, class_ap(i), path) for i in range(len(first))]
-
-    def item_of(kind: str, item: str) -> Callable[[Any], Any]:
-        return lambda row: row[kind][item]
-
-    kinds = {k: items for k, items in first.items() if isinstance(items, Mapping)} if isinstance(first, Mapping) else {}
-    readers = {
-        f"{kind}_{name}": (kind, item) for kind in kinds for item, name in COCO_ITEMS.items() if item in kinds[kind]
-    }
-    if not readers:
+    rows: dict[Condition, tuple[dict[str, float], list[float]]] = {}
+    for condition, row in _read_rows(path).items():
+        try:
+            rows[condition] = _coco_statistics(row), _class_aps(row)
+        except (KeyError, TypeError, ValueError) as error:
+            raise BadValue(f"{path}: the row of {condition.key} has another layout ({error!r})") from error
+    statistics, aps = rows[CLEAN]
+    if not statistics and not aps:
         raise BadValue(f"{path}: holds no COCO statistic ({', '.join(COCO_ITEMS)}) and no list of class APs")
-    return {metric: _grid(rows, item_of(kind, item), path) for metric, (kind, item) in readers.items()}, []
+    for condition, (found, classes) in rows.items():
+        if statistics.keys() - found.keys() or len(classes) != len(aps):
+            raise BadValue(f"{path}: the row of {condition.key} has another layout than that of the clean images")
+    if aps:
+        mean = {condition: math.fsum(classes) / len(classes) for condition, (_, classes) in rows.items()}
+        return {"AP50": mean}, [{c: classes[n] for c, (_, classes) in rows.items()} for n in range(len(aps))]
+    return {name: {c: found[name] for c, (found, _) in rows.items()} for name in statistics}, []
+
+
+def _coco_statistics(row: Any) -> dict[str, float]:
+    return {
+        f"{kind}_{name}": float(items[item])
+        for kind, items in (row.items() if isinstance(row, Mapping) else ())
+        if isinstance(items, Mapping)
+        for item, name in COCO_ITEMS.items()
+        if item in items
+    }
+
+
+def _class_aps(row: Any) -> list[float]:
+    return [float(item["ap"]) for item in row] if isinstance(row, list) else []
 
 
 def _read_rows(path: Path) -> dict[Condition, Any]:
@@ -202,20 +212,6 @@ def _read_rows(path: Path) -> dict[Condition, Any]:
     if CLEAN not in rows:
         raise BadValue(f"{path}: has no severity 0, so no clean score")
     return rows
-
-
-def _class_aps(row: Any) -> list[float]:
-    return [float(item["ap"]) for item in row]
-
-
-def _grid(rows: Mapping[Condition, Any], value: Callable[[Any], float], path: Path) -> Grid:
-    grid = {}
-    for condition, row in rows.items():
-        try:
-            grid[condition] = float(value(row))
-        except (KeyError, IndexError, TypeError, ZeroDivisionError) as error:
-            raise BadValue(f"{path}: the row of {condition.key} has another layout ({error!r})") from error
-    return grid
 
 
 def _check(path: Path, metric: str, grid: Mapping[Condition, float], *, undefined: bool) -> None:

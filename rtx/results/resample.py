@@ -75,6 +75,13 @@ def resampled_tables(
         UnknownName: the evidence does not hold the metric.
         MissingConditions: there is no cell, or none without a fault.
     """
+
+    def note(names: Sequence[str], condition: Condition, error: RtxError) -> None:
+        if faults is None:
+            raise error
+        for name in names:
+            faults[name][condition] = str(error)
+
     image_ids: tuple[str, ...] | None = None
     weights: Weights | None = None
     tables: dict[str, Table] = {metric: {} for metric in metrics}
@@ -91,10 +98,7 @@ def resampled_tables(
                 n_images = len(found.image_ids)
                 weights = np.concatenate([np.ones((1, n_images), np.uint16), draw(n_images, resamples, seed)])
         except RtxError as error:
-            if faults is None:
-                raise
-            for metric in metrics:
-                faults[metric][condition] = str(error)
+            note(metrics, condition, error)
             continue
         image_ids = found.image_ids
         for metric in metrics:
@@ -105,9 +109,7 @@ def resampled_tables(
             try:
                 tables[metric][condition] = _checked(scores(found, weights, metric), value, condition, metric)
             except RtxError as error:
-                if faults is None:
-                    raise
-                faults[metric][condition] = str(error)
+                note([metric], condition, error)
     first = metrics[0]
     if weights is None or not tables[first]:
         reason = f" ({next(iter(faults[first].values()))})" if faults and faults[first] else ""

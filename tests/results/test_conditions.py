@@ -18,7 +18,7 @@ def test_the_benchmark_is_clean_and_75_cells_each_once() -> None:
 
 
 def test_groups_are_a_union_in_canonical_order() -> None:
-    assert grid(["jpeg_compression", "noise", "shot_noise"], [2], clean=False) == tuple(
+    assert grid(["jpeg_compression", "noise", "shot_noise"], [2])[1:] == tuple(
         Condition(name, 2) for name in ("gaussian_noise", "shot_noise", "impulse_noise", "jpeg_compression")
     )
 
@@ -35,9 +35,4 @@ def test_a_wrong_corruption_shows_the_nearest() -> None:
 
 
 def test_severity_0_asks_for_the_clean_images_once() -> None:
-    assert grid(["fog"], [0, 1], clean=False) == (CLEAN, Condition("fog", 1))
-
-
-def test_nothing_to_evaluate_is_an_error() -> None:
-    with pytest.raises(BadValue, match="nothing to evaluate"):
-        grid([], [1], clean=False)
+    assert grid(["fog"], [0, 1]) == (CLEAN, Condition("fog", 1))

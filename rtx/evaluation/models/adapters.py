@@ -173,11 +173,7 @@ class Detector(Adapter):
     indices into `classes`; `masks` (n, H, W), of bools or of numbers that are cut at 0.5, or n run-length dicts.
     torchvision's detectors return this form, but count labels from 1: wrap them.
 
-    Args:
-        fn: see `Adapter`.
-        classes: see `Adapter`.
-        name: see `Adapter`.
-        inputs: see `Adapter`.
+    Args, beside those of `Adapter`:
         masks: whether masks are scored too.
     """
 
@@ -277,11 +273,7 @@ class Segmenter(Adapter):
 class Classifier(Adapter):
     """A classifier: returns the scores of the classes, (N, classes), or one row for each image.
 
-    Args:
-        fn: see `Adapter`.
-        classes: names of the class folders in the order of the scores.
-        name: see `Adapter`.
-        inputs: see `Adapter`.
+    Args, beside those of `Adapter`, whose classes are the names of the class folders:
         resize: the shorter side that images are brought to, None for as they are.
         crop: side of the square that is cut from the middle, None for the whole image.
     """

@@ -26,7 +26,7 @@ from rtx.results import evidence_file as evidence
 from rtx.results.cell import Cell
 from rtx.results.confidence import write_results
 from rtx.results.evaluation import Evaluation
-from rtx.results.folder import CellFolder, evidence_path, read_card
+from rtx.results.folder import PREDICTIONS, PROTOCOL, CellFolder, evidence_path, read_card
 from rtx.types import CLEAN, Condition
 
 log = logging.getLogger(__name__)
@@ -179,7 +179,13 @@ def _fault(job: tuple[Path, str | None]) -> str:
 
 
 def score_predictions(
-    root: Path, truth: Truth, out: Path, *, stated: Mapping[str, Any] | None = None, overwrite: bool = False
+    root: Path,
+    truth: Truth,
+    out: Path,
+    *,
+    stated: Mapping[str, Any] | None = None,
+    data: str | None = None,
+    overwrite: bool = False,
 ) -> dict[str, Any]:
     """Score every condition of a folder into cell files and a summary.
 
@@ -189,6 +195,7 @@ def score_predictions(
         out: the output folder; not inside `root`.
         stated: how the images were made, as far as it is known: fields of the protocol card such as
             `corruption_engine`, `corruption_seed` and `labels`.
+        data: what tables call the ground truth, where no evaluation kept the predictions.
         overwrite: replace what other predictions left in `out`.
 
     Returns:
@@ -205,8 +212,8 @@ def score_predictions(
     made = _evaluation(root, data_sha256, truth.metric)
     truth.settle(next(iter(entries.values())), made.get("metric") or {})
     if not made:
-        made = dict.fromkeys(_UNSTATED, UNSTATED)
-        made |= {"predictions_sha256": _digest(entries), "limit": None, "labels": {"run": root.name}}
+        made, labels = dict.fromkeys(_UNSTATED, UNSTATED), {} if data is None else {"data": data}
+        made |= {"predictions_sha256": _digest(entries), "limit": None, "labels": {"run": root.name, **labels}}
         made |= {} if images is None else {"limit": len(images), "subset": "as predicted"}
     else:
         _check_stated(root, made, stated or {})
@@ -238,7 +245,7 @@ def score_predictions(
 
 def _evaluation(root: Path, data_sha256: str, metric: Metric) -> dict[str, Any]:
     """Protocol card of the evaluation that stored these predictions; empty if none is known."""
-    if root.name != "predictions" or not (root.parent / "protocol.json").is_file():
+    if root.name != PREDICTIONS or not (root.parent / PROTOCOL).is_file():
         return {}
     card = read_card(root.parent)
     if card.get("data_sha256") != data_sha256 or (card.get("metric") or {}).get("scorer") != metric.card()["scorer"]:
@@ -252,7 +259,7 @@ def _check_stated(root: Path, made: Mapping[str, Any], stated: Mapping[str, Any]
     for name, value in stated.items():
         if name != "labels" and value is not None and value != made.get(name):
             raise BadValue(
-                f"{name} is {value!r} in the exported set, and {made.get(name)!r} in {root.parent / 'protocol.json'}, "
+                f"{name} is {value!r} in the exported set, and {made.get(name)!r} in {root.parent / PROTOCOL}, "
                 "the evaluation that kept these predictions; leave --exported out, or score what was predicted on it"
             )
 

@@ -18,12 +18,11 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmengine.registry import TRANSFORMS
 
-from rtx.corruptions import CORRUPTIONS, DEFAULT_ENGINE, ENGINES, corrupt
-from rtx.corruptions.settings import CHANNEL_ORDERS
+from rtx.corruptions import CORRUPTIONS, DEFAULT_ENGINE
+from rtx.corruptions.settings import Settings, corrupt_as
 from rtx.errors import BadValue, unknown_name
 from rtx.evaluation.pixels.random_steps import check_not_random, step_name
 from rtx.evaluation.protocol import PLACES
-from rtx.rng import image_rng
 from rtx.types import CLEAN, Condition
 
 _LAST = ("Pack", "Normalize", "ToTensor", "ImageToTensor", "Collect", "DefaultFormatBundle")
@@ -62,15 +61,7 @@ class Corrupt(BaseTransform):
     ) -> None:
         if corruption != "clean" and corruption not in CORRUPTIONS:
             raise unknown_name("corruption", corruption, place="rtx.corruptions", choices=CORRUPTIONS)
-        if channel_order not in CHANNEL_ORDERS:
-            raise unknown_name("channel order", channel_order, place="rtx.corruptions.settings", choices=CHANNEL_ORDERS)
-        if engine not in ENGINES:
-            raise unknown_name("corruption engine", engine, place="rtx.corruptions.ENGINES", choices=ENGINES)
-        self.condition = Condition(corruption, severity)
-        image_rng(seed, "", self.condition)  # clean images need no random numbers: a wrong seed must fail before them
-        self.seed = seed
-        self.channel_order = channel_order
-        self.engine = engine
+        self.condition, self.settings = Condition(corruption, severity), Settings(engine, seed, channel_order)
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Corrupt `results["img"]`."""
@@ -83,20 +74,15 @@ class Corrupt(BaseTransform):
                 f"image {path!r} is {image.dtype} when it reaches Corrupt: corruptions take uint8; "
                 "remove to_float32 from the image loader of the test pipeline"
             )
-        turned = image.ndim == 3 and (self.channel_order == "rgb") != (results.get("img_order", "bgr") == "rgb")
-        if turned:
-            image = np.ascontiguousarray(image[..., ::-1])
-        rng = image_rng(self.seed, Path(path).stem, self.condition)
-        out = corrupt(image, self.condition, rng, engine=self.engine, name=f"image {str(path)!r}")
-        results["img"] = np.ascontiguousarray(out[..., ::-1]) if turned else out
+        turn = slice(None, None, 1 if results.get("img_order", "bgr") == "rgb" else -1)
+        image = np.ascontiguousarray(image[..., turn])
+        out = corrupt_as(image, self.condition, Path(path).stem, self.settings, name=f"image {str(path)!r}")
+        results["img"] = np.ascontiguousarray(out[..., turn])
         return results
 
     def __repr__(self) -> str:
         """Show what is applied."""
-        return (
-            f"{type(self).__name__}({self.condition.key}, seed={self.seed}, "
-            f"channel_order={self.channel_order!r}, engine={self.engine!r})"
-        )
+        return f"{type(self).__name__}({self.condition.key}, {self.settings})"
 
 
 def usual_place(scope: str) -> str:

@@ -102,7 +102,7 @@ class RestrictedUnpickler(pickle._Unpickler):  # type: ignore[misc,name-defined,
         """
         # Text of Python 2 pickles is taken as latin-1, which cannot fail.
         super().__init__(file, encoding="latin1")
-        self.persistent_load = find_storage
+        self.persistent_load = find_storage  # type: ignore[method-assign]  # how pickle takes it
         self.left = copied
         self.foreign: list[str] = []
 
@@ -139,7 +139,7 @@ class RestrictedUnpickler(pickle._Unpickler):  # type: ignore[misc,name-defined,
 
     def plain_pairs(self, pairs: Iterable[Sequence[object]]) -> dict[object, object]:
         """The pairs whose key is of one of `KEY_TYPES`."""
-        plain = {}
+        plain: dict[object, object] = {}
         for key, value in pairs:
             if isinstance(key, KEY_TYPES):
                 plain[key] = value

@@ -75,6 +75,7 @@ def test_results_made_elsewhere_give_cells_summary_and_intervals(
     assert summary["metric"] == "bbox_mAP" and summary["label"] == "mPC(1/15 corruptions, severity 3)"
     assert summary["P"] == cell["bbox_mAP"] > summary["mPC"] > 0 and not summary["complete"]
     assert summary["n_images"] == 6 and summary["key"] == json.loads((out / "cells/fog_3.json").read_text())["key"]
+    assert summary["protocol"]["labels"] == {"run": "predictions", "data": coco.name}
     intervals = json.loads((out / "confidence.json").read_text())
     assert intervals["P"]["value"] == pytest.approx(summary["P"], abs=1e-12)
     assert intervals["mPC"]["low"] < summary["mPC"] < intervals["mPC"]["high"]
