@@ -52,7 +52,8 @@ def _draw_crop(image: Image, level: FrostLevel, rng: np.random.Generator) -> Fro
     "weather",
     levels=tuple(FrostLevel(*row) for row in ((1, 0.4), (0.8, 0.6), (0.7, 0.7), (0.65, 0.7), (0.6, 0.75))),
     cifar10c=tuple(
-        FrostLevel(*row, CIFAR10C_SCALE) for row in ((1, 0.2), (1, 0.3), (0.9, 0.4), (0.85, 0.4), (0.75, 0.45))
+        FrostLevel(image, frost, CIFAR10C_SCALE)
+        for image, frost in ((1, 0.2), (1, 0.3), (0.9, 0.4), (0.85, 0.4), (0.75, 0.45))
     ),
     draw=_draw_crop,
 )

@@ -102,7 +102,7 @@ class RestrictedUnpickler(pickle._Unpickler):  # type: ignore[misc,name-defined,
         """
         # Text of Python 2 pickles is taken as latin-1, which cannot fail.
         super().__init__(file, encoding="latin1")
-        self.persistent_load = find_storage  # type: ignore[method-assign]  # how pickle takes it
+        self.persistent_load = find_storage  # type: ignore[method-assign,assignment]  # how pickle takes it
         self.left = copied
         self.foreign: list[str] = []
 
