@@ -132,7 +132,7 @@ def prepare(
     dataset = DATASETS.build(pixels.dataset(cfg, protocol))
     if hasattr(dataset, "full_init"):
         dataset.full_init()
-    scorer = build_scorer(cfg.test_evaluator, dataset, backend=protocol.scorer)
+    scorer = build_scorer(cfg.test_evaluator, dataset)
     indices = choose(dataset, protocol.limit, protocol.seed)
     name = data_name(cfg)
     card = {
