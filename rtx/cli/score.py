@@ -38,11 +38,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="with --coco, --voc: the classes that count; with --class-folders: all classes of the model",
     )
-    parser.add_argument(
-        "--scorer", metavar="NAME", help="with --coco, --voc: pycocotools, faster-coco-eval or hotcoco, not rtx"
-    )
     parser.add_argument("--split", metavar="NAME", help="with --voc: name of the split file; test, else val")
-    parser.add_argument("--headline", metavar="NAME", help="with --voc: AP50_07 (default), AP50_area, AP_d2, AP_coco")
+    parser.add_argument(
+        "--headline", metavar="NAME", default="AP50_07", help="with --voc: AP50_07 (default), AP50_area, AP_d2, AP_coco"
+    )
     parser.add_argument("--max-detections", type=int, default=100, help="with --coco: of a class in an image")
     parser.add_argument("--n-classes", type=int, metavar="N", help="with --labels: how many classes there are")
     parser.add_argument("--ignore-index", type=int, default=255, help="with --labels: the label that does not count")
@@ -67,11 +66,10 @@ def run(args: argparse.Namespace) -> int:
 
     truth: Truth
     if args.coco:
-        options = {"kinds": args.kinds, "classes": args.classes, "backend": args.scorer}
-        truth = CocoFile(Path(args.coco), max_detections=args.max_detections, **options)
+        kinds, most = args.kinds, args.max_detections
+        truth = CocoFile(Path(args.coco), kinds=kinds, classes=args.classes, max_detections=most)
     elif args.voc:
-        choices = {"split": args.split, "classes": args.classes, "backend": args.scorer}
-        truth = VocFolder(Path(args.voc), headline=args.headline or "AP50_07", **choices)
+        truth = VocFolder(Path(args.voc), split=args.split, classes=args.classes, headline=args.headline)
     elif args.class_folders:
         truth = ClassTruth(Path(args.class_folders), classes=args.classes)
     else:

@@ -139,7 +139,7 @@ def prepare(
     dataset = DATASETS.build(pixels.dataset(cfg, protocol))
     if hasattr(dataset, "full_init"):
         dataset.full_init()
-    scorer = build_scorer(cfg.test_evaluator, dataset, backend=protocol.scorer)
+    scorer = build_scorer(cfg.test_evaluator, dataset)
     indices = choose(dataset, protocol.limit, protocol.seed)
     name = data_name(cfg.get("data_root") or cfg.test_dataloader.dataset.get("data_root") or "")
     card = {

@@ -63,7 +63,6 @@ class Protocol:
     )
     amp: bool = _option(False, "autocast the forward pass; named in the protocol card", card="precision")
     channels_last: bool = _option(False, "weights in that memory format; named in the protocol card", card="precision")
-    scorer: str | None = _option(None, "COCO scorer: hotcoco (default), faster-coco-eval or pycocotools", card="metric")
     keep_predictions: bool = _option(False, "write predictions/ too, for `rtx score`")
     resamples: int = _option(1000, "resamplings of the images for intervals; 0 for none", type=int, metavar="N")
 

@@ -30,13 +30,15 @@ class Guess:
 
     Attributes:
         image: name of the image, with its folder where folders are classes.
-        labels: (k,) class numbers, most preferred first; empty where the scores were NaN or infinite.
+        labels: (k,) class numbers, most preferred first; empty where no score was a guess.
         scores: (k,) their scores.
+        broken: whether its scores were NaN or infinite, so that there is no guess.
     """
 
     image: str
     labels: NDArray[np.integer[Any]]
     scores: NDArray[np.floating[Any]]
+    broken: bool = False
 
 
 class Accuracy(Metric):
@@ -46,38 +48,29 @@ class Accuracy(Metric):
         n_classes: how many classes there are; None if unknown before the first prediction.
         topk: which k; 1 is always there.
         threshold: classes whose score is not above it were no guess.
-        headline: metric that P, mPC and rPC are made of.
 
     Raises:
         BadValue: a k is less than 1, or more than there are classes.
     """
 
-    def __init__(
-        self,
-        n_classes: int | None,
-        *,
-        topk: Iterable[int] = (1, 5),
-        threshold: float | None = None,
-        headline: str = "accuracy_top1",
-    ) -> None:
+    def __init__(self, n_classes: int | None, *, topk: Iterable[int] = (1, 5), threshold: float | None = None) -> None:
         self.topk = tuple(sorted({1, *topk}))
         self.threshold, self.n_classes = threshold, n_classes
         if self.topk[0] < 1:
             raise BadValue(f"topk={list(self.topk)}: every k must be 1 or more")
-        super().__init__(metric_names(self.topk), headline)
+        super().__init__(metric_names(self.topk), "accuracy_top1")
 
-    def add(self, guess: Guess, label: int, *, broken: bool = False) -> None:
+    def add(self, guess: Guess, label: int) -> None:
         """Take what a classifier says about an image.
 
         Args:
             guess: its best classes, at least as many as the largest k where its scores were numbers.
             label: the right class.
-            broken: whether its scores were NaN or infinite.
 
         Raises:
             BadValue: the image comes a second time.
         """
-        self._add(guess.image, (label, rank_of(guess, label)), broken=broken)
+        self._add(guess.image, (label, rank_of(guess, label)), broken=guess.broken)
 
     def card(self) -> dict[str, Any]:
         """The definition of the numbers, for the protocol card."""
@@ -113,7 +106,7 @@ def best(image: str, scores: NDArray[np.floating[Any]], *, threshold: float | No
         [1, 0, 2]
     """
     if not np.isfinite(scores).all():
-        return Guess(image, np.zeros(0, np.int64), np.zeros(0, np.float32))
+        return Guess(image, np.zeros(0, np.int64), np.zeros(0, np.float32), broken=True)
     order = np.argsort(-scores, kind="stable")[:kept]
     if threshold is not None:
         order = order[scores[order] > threshold]

@@ -3,13 +3,14 @@
 What differs from calling pycocotools with two files: images and annotations are renumbered, because it takes annotation
 id 0 for "not matched" and merges annotations that share an id; only the named images count; no prediction at all is a
 score of 0; a statistic without ground truth is NaN instead of -1; and what it would crash on or skip silently is an
-error. rtx matches and scores itself, once for numbers and evidence, to the last bit of pycocotools (see
-`rtx.metrics.coco_match`); the packages that do the same are a choice, see `rtx.metrics.coco_backends`.
+error. rtx matches and scores itself, once for numbers and evidence, to the last bit of pycocotools: see
+`rtx.metrics.coco_match`.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,8 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtx.errors import BadValue, DataError
-from rtx.metrics.coco_backends import OWN, Floats, Side, choose_backend, defined_mean, evaluate, version
-from rtx.metrics.coco_match import THRESHOLDS, precisions, rank
+from rtx.metrics.coco_match import THRESHOLDS, Floats, Side, precisions, rank
 from rtx.metrics.coco_truth import CocoTruth, ImageId, Rle, image_size, rle
 from rtx.metrics.metric import Metric
 from rtx.metrics.per_image import DetectionEvidence, Measure, Ranking
@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 KINDS = ("bbox", "segm")
 ITEMS = ("mAP", "mAP_50", "mAP_75", "mAP_s", "mAP_m", "mAP_l")
 MAX_DETECTIONS = 100
+VERSION = "rtx.coco/1"
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Detections:
         labels: (n,) indices into the classes.
         masks: n run-length masks of the image's size, or None from a detector without masks.
         mask_scores: (n,) scores of the masks where they differ from those of the boxes.
+        broken: whether some were lost because they were NaN or infinite.
     """
 
     image_id: ImageId
@@ -50,6 +52,7 @@ class Detections:
     labels: NDArray[np.integer[Any]]
     masks: Sequence[Rle] | None = None
     mask_scores: NDArray[np.floating[Any]] | None = None
+    broken: bool = False
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not belong together and numbers that cannot be ranked."""
@@ -67,37 +70,24 @@ class Detections:
                 raise BadValue(f"image {self.image_id!r}: the model's {name} hold NaN or infinity; it diverged")
 
 
-@dataclass(frozen=True)
-class Columns:
-    """Ground truth and detections of one kind as the scorers take them.
-
-    Attributes:
-        ids: the evaluated images, in the order in which equal scores of two images rank.
-        sizes: (height, width) of each, None where it is not known.
-        truth: the annotations.
-        found: the detections.
-    """
-
-    ids: list[ImageId]
-    sizes: list[tuple[int, int] | None]
-    truth: Side
-    found: Side
-
-
 class CocoAP(Metric):
     """COCO AP of boxes, of masks, or of both: over IoU .50:.05:.95, and its parts.
+
+    Attributes:
+        label_order: how labels number the categories where it is not by their order in the file; stated on the card.
 
     Args:
         truth: the ground truth.
         categories: category id of each label, see `rtx.metrics.coco_truth.category_ids`.
         kinds: `bbox`, `segm` or both.
         max_detections: how many detections of a class in an image count, best first.
-        backend: which package scores; rtx when None.
         headline: metric that P, mPC and rPC are made of; AP of the first kind when None.
 
     Raises:
-        UnknownName: no such scorer, or no such metric.
+        UnknownName: no such metric.
     """
+
+    label_order: str | None = None
 
     def __init__(
         self,
@@ -106,25 +96,23 @@ class CocoAP(Metric):
         *,
         kinds: Sequence[str] = ("bbox",),
         max_detections: int = MAX_DETECTIONS,
-        backend: str | None = None,
         headline: str | None = None,
     ) -> None:
         if not kinds or set(kinds) - set(KINDS):
             raise BadValue(f"COCO scores are of kind {' or '.join(KINDS)}, not {', '.join(kinds) or 'none'}")
         super().__init__((f"{kind}_{item}" for kind in kinds for item in ITEMS), headline or f"{kinds[0]}_mAP")
         self.truth, self.categories, self.kinds = truth, tuple(categories), tuple(kinds)
-        self.max_detections, self.backend = max_detections, choose_backend(backend)
+        self.max_detections = max_detections
         # Evidence numbers classes by category id, whatever the order of the file and of the config.
         self.class_names = tuple(truth.categories[i] for i in sorted(self.categories))
         self.label_names = tuple(truth.categories[i] for i in self.categories)
 
-    def add(self, image: ImageId, found: Detections | Mapping[str, Detections], *, broken: bool = False) -> None:
+    def add(self, image: ImageId, found: Detections | Mapping[str, Detections]) -> None:
         """Take the detections of an evaluated image.
 
         Args:
             image: its id.
             found: its detections; those of each kind where boxes and masks are not of the same ones.
-            broken: whether it lost some that were NaN or infinite.
 
         Raises:
             BadValue: the image comes a second time, or a label is no class.
@@ -132,7 +120,17 @@ class CocoAP(Metric):
         by_kind = found if isinstance(found, Mapping) else dict.fromkeys(self.kinds, found)
         for row in by_kind.values():
             check_labels(row, len(self.categories))
-        self._add(image, by_kind, broken=broken)
+        self._add(image, by_kind, broken=any(row.broken for row in by_kind.values()))
+
+    def truth_rows(self, images: Iterable[ImageId]) -> Iterable[tuple[str, Any]]:
+        """Name of each image, and the annotations of it that count, for `rtx.metrics.metric.truth_sha256`."""
+        rows: dict[ImageId, list[list[Any]]] = {i: [] for i in images if i in self.truth.images}
+        counted = set(self.categories)
+        for a in self.truth.annotations:
+            if a["image_id"] in rows and a["category_id"] in counted:
+                name = self.truth.categories[a["category_id"]]
+                rows[a["image_id"]].append([name, *(a[key] for key in ("bbox", "area", "iscrowd", "segmentation"))])
+        return [(str(self.truth.images[i].get("file_name", i)), found) for i, found in rows.items()]
 
     def flags(self) -> list[str]:
         """Whether nothing was predicted, and how many images had boxes or scores that are no numbers."""
@@ -143,11 +141,12 @@ class CocoAP(Metric):
         """The definition of the numbers, for the protocol card."""
         return {
             "scorer": "coco",
-            "scorer_version": version(self.backend),
+            "scorer_version": VERSION,
             "ap": "mean over classes and IoU .50:.05:.95, 101 recall points",
             "kinds": sorted(self.kinds),
             "max_detections": self.max_detections,
             "n_classes": len(self.categories),
+            **({} if self.label_order is None else {"labels": self.label_order}),
         }
 
     def evidence(self) -> DetectionEvidence:
@@ -178,19 +177,17 @@ class CocoAP(Metric):
 
     def _match(self, kind: str) -> tuple[list[Floats], Ranking]:
         found = {image: by_kind.get(kind) for image, by_kind in self._images.items()}
-        table = coco_columns(self.truth, found, self.categories, kind)
-        sides = table.truth, table.found
-        rankings = rank(*sides, len(table.ids), self.categories, self.max_detections)
-        if self.backend == OWN:
-            return [precisions(ranking) for ranking in rankings.values()], rankings["all"]
-        precision = evaluate(self.backend, kind, table.sizes, self.categories, *sides, self.max_detections)
-        return [precision[..., n] for n in range(len(rankings))], rankings["all"]
+        sides = coco_columns(self.truth, found, self.categories, kind)
+        rankings = rank(*sides, len(found), self.categories, self.max_detections)
+        return [precisions(ranking) for ranking in rankings.values()], rankings["all"]
 
 
 def _items(cubes: Sequence[Floats]) -> dict[str, float]:
     """Means over (IoU threshold, recall, class) of the precisions for objects of each range of areas."""
     whole, *sizes = cubes
-    return dict(zip(ITEMS, map(defined_mean, (whole, whole[0], whole[5], *sizes)), strict=True))
+    parts = (whole, whole[0], whole[5], *sizes)
+    defined = [part[part > -1] for part in parts]
+    return dict(zip(ITEMS, (float(np.mean(part)) if part.size else math.nan for part in defined), strict=True))
 
 
 def _in_order(image_ids: Iterable[ImageId]) -> list[ImageId]:
@@ -200,7 +197,7 @@ def _in_order(image_ids: Iterable[ImageId]) -> list[ImageId]:
 
 def coco_columns(
     truth: CocoTruth, found: Mapping[ImageId, Detections | None], categories: Sequence[int], kind: str
-) -> Columns:
+) -> tuple[Side, Side]:
     """Check ground truth and detections of one kind against each other and turn them into columns.
 
     Args:
@@ -208,6 +205,9 @@ def coco_columns(
         found: the evaluated images with their detections; None where nothing was detected.
         categories: category id of each label.
         kind: `bbox` or `segm`.
+
+    Returns:
+        The annotations and the detections, images numbered in the order in which equal scores of two of them rank.
 
     Raises:
         BadValue: masks are missing, or of another size than the image.
@@ -223,14 +223,12 @@ def coco_columns(
         log.warning("no prediction in any of %d images: every score is 0", len(ids))
     wanted = set(categories)
     annotations = [a for a in truth.annotations if a["image_id"] in index and a["category_id"] in wanted]
-    sizes: list[tuple[int, int] | None] = [None] * len(ids)
     masks: list[Rle] | None = None
     if kind == "segm":
-        sizes = [image_size(truth, i) for i in ids]
         masks = [rle(annotation, truth) for annotation in annotations]
         for image in rows:
             _check_masks(image, truth)
-    return Columns(ids, sizes, _annotated(annotations, index, masks), _found(rows, index, kind, categories))
+    return _annotated(annotations, index, masks), _found(rows, index, kind, categories)
 
 
 def _annotated(annotations: list[dict[str, Any]], index: Mapping[ImageId, int], masks: list[Rle] | None) -> Side:
@@ -245,8 +243,6 @@ def _annotated(annotations: list[dict[str, Any]], index: Mapping[ImageId, int], 
 
 
 def _found(found: list[Detections], index: Mapping[ImageId, int], kind: str, categories: Sequence[int]) -> Side:
-    from pycocotools import mask as codec
-
     images = np.repeat(np.array([index[d.image_id] for d in found], np.int64), [len(d.scores) for d in found])
     labels = _joined([d.labels for d in found], np.int64)
     # Widths from float32 corners, subtracted in float64 as mmdet does.
@@ -254,6 +250,8 @@ def _found(found: list[Detections], index: Mapping[ImageId, int], kind: str, cat
     boxes = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
     masks: list[Rle] | None = None
     if kind == "segm":
+        from pycocotools import mask as codec
+
         scores = _joined([d.scores if d.mask_scores is None else d.mask_scores for d in found], np.float64)
         masks = [mask for d in found for mask in d.masks or ()]
         # Its area of a whole list overflows beyond 255 masks.

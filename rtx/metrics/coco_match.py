@@ -25,13 +25,14 @@ Boxes are left, top, width, height in pixels, areas in square pixels.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rtx.compiled import compiled
-from rtx.metrics.coco_backends import Floats, Side
+from rtx.metrics.coco_truth import Rle
 from rtx.metrics.per_image import Ranking, trimmed
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
@@ -39,8 +40,32 @@ RECALLS = np.linspace(0.0, 1.0, 101)
 AREAS = {"all": (0.0, 1e5**2), "s": (0.0, 32.0**2), "m": (32.0**2, 96.0**2), "l": (96.0**2, 1e5**2)}
 """Range of areas -> least and largest, both inside."""
 
+Floats = NDArray[np.float64]
 Whole = NDArray[np.int64]
 Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Side:
+    """Annotations or detections of one kind, as columns.
+
+    Attributes:
+        images: (n,) index of the image.
+        categories: (n,) category id.
+        boxes: (n, 4) left, top, width, height.
+        areas: (n,) in pixels; they decide which of small, medium and large a row is.
+        crowds: (n,) 1 for annotations of crowds, else 0.
+        scores: (n,) of detections; None for annotations.
+        masks: n run-length masks; None when boxes are matched.
+    """
+
+    images: Whole
+    categories: Whole
+    boxes: Floats
+    areas: Floats
+    crowds: Whole
+    scores: Floats | None = None
+    masks: Sequence[Rle] | None = None
 
 
 def rank(truth: Side, found: Side, n_images: int, categories: Sequence[int], max_detections: int) -> dict[str, Ranking]:

@@ -163,16 +163,3 @@ def rle(annotation: dict[str, Any], truth: CocoTruth) -> Rle:
         raise DataError(f"{annotation['name']} has no segmentation, which mask AP needs; score boxes only")
     annotation["rle"] = shape
     return cast(Rle, shape)
-
-
-def truth_rows(
-    truth: CocoTruth, categories: Iterable[int], image_ids: Iterable[ImageId]
-) -> list[tuple[str, list[list[Any]]]]:
-    """Name of each image, and the annotations of it that count, for `rtx.metrics.metric.truth_sha256`."""
-    counted = set(categories)
-    rows: dict[ImageId, list[list[Any]]] = {i: [] for i in image_ids}
-    for a in truth.annotations:
-        if a["image_id"] in rows and a["category_id"] in counted:
-            name = truth.categories[a["category_id"]]
-            rows[a["image_id"]].append([name, *(a[key] for key in ("bbox", "area", "iscrowd", "segmentation"))])
-    return [(str(truth.images[i].get("file_name", i)), found) for i, found in rows.items()]

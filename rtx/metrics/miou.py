@@ -62,18 +62,12 @@ class MeanIoU(Metric):
         classes: class names in the order of the labels.
         ignore_index: the label of pixels that do not count.
         reduce_zero_label: whether labels were read by ADE20K's rule, see `reduced`; `add` is given the result of it.
-        headline: metric that P, mPC and rPC are made of.
     """
 
     def __init__(
-        self,
-        classes: Sequence[str],
-        *,
-        ignore_index: int = IGNORE_INDEX,
-        reduce_zero_label: bool = False,
-        headline: str = "mIoU",
+        self, classes: Sequence[str], *, ignore_index: int = IGNORE_INDEX, reduce_zero_label: bool = False
     ) -> None:
-        super().__init__(METRICS, headline)
+        super().__init__(METRICS, "mIoU")
         self.class_names = tuple(map(str, classes))
         self.ignore_index, self.reduce_zero_label = ignore_index, reduce_zero_label
 

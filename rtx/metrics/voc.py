@@ -25,15 +25,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtx.errors import BadValue
-from rtx.metrics.coco import MAX_DETECTIONS, CocoAP, Detections, check_labels
-from rtx.metrics.coco_backends import choose_backend, version
+from rtx.metrics.coco import MAX_DETECTIONS, VERSION, CocoAP, Detections, check_labels
 from rtx.metrics.coco_match import ordered
 from rtx.metrics.coco_truth import ImageId, read_truth
 from rtx.metrics.metric import Metric
 from rtx.metrics.per_image import DetectionEvidence, Measure, Ranking, trimmed
 from rtx.metrics.voc_match import D2_THRESHOLDS, THRESHOLDS, VocTruth, match
 
-__all__ = ["DEFINITIONS", "VocAP", "VocTruth", "absent_classes", "area", "as_coco", "eleven_points", "truth_rows"]
+__all__ = ["DEFINITIONS", "VocAP", "VocTruth", "absent_classes", "area", "as_coco", "eleven_points"]
 
 log = logging.getLogger(__name__)
 
@@ -61,39 +60,30 @@ class VocAP(Metric):
         truths: the objects of each image that may be evaluated.
         classes: class names in the order of the labels.
         headline: the definition that P, mPC and rPC are made of.
-        backend: which package scores COCO's definition; rtx when None.
 
     Raises:
-        UnknownName: no such definition or scorer.
+        UnknownName: no such definition.
         BadValue: an image is there twice, or a label is no class.
     """
 
-    def __init__(
-        self,
-        truths: Iterable[VocTruth],
-        classes: Sequence[str],
-        *,
-        headline: str = "AP50_07",
-        backend: str | None = None,
-    ) -> None:
+    def __init__(self, truths: Iterable[VocTruth], classes: Sequence[str], *, headline: str = "AP50_07") -> None:
         super().__init__(DEFINITIONS, headline)
         images = sorted(truths, key=lambda t: str(t.image_id))
         self.truth = {t.image_id: t for t in images}
         if len(self.truth) != len(images):
             raise BadValue("an image of the ground truth is there twice; list each once")
-        self.class_names, self.backend = tuple(map(str, classes)), choose_backend(backend)
+        self.class_names = tuple(map(str, classes))
         if any(label >= len(self.class_names) for t in images for label in t.labels.tolist()):
             raise BadValue(f"ground truth has labels beyond its {len(self.class_names)} classes; name every class")
         self._coco_truth = read_truth(as_coco(images, len(self.class_names)), quiet=True)
         self._warned = False
 
-    def add(self, image: ImageId, found: Detections | None, *, broken: bool = False) -> None:
+    def add(self, image: ImageId, found: Detections | None) -> None:
         """Take the detections of an evaluated image.
 
         Args:
             image: its name.
             found: its detections; nothing was detected when None.
-            broken: whether it lost some that were NaN or infinite.
 
         Raises:
             BadValue: the image is not in the ground truth or comes a second time, or a label is no class.
@@ -102,7 +92,13 @@ class VocAP(Metric):
             raise BadValue(f"detections of image {image!r}, which is not among the images of the ground truth")
         if found is not None:
             check_labels(found, len(self.class_names))
-        self._add(image, found, broken=broken)
+        self._add(image, found, broken=found is not None and found.broken)
+
+    def truth_rows(self, images: Iterable[ImageId]) -> Iterable[tuple[str, Any]]:
+        """Name and objects of each image, for `rtx.metrics.metric.truth_sha256`."""
+        for t in (self.truth[image] for image in images if image in self.truth):
+            columns = zip(t.labels.tolist(), t.boxes.tolist(), t.difficult.tolist(), strict=True)
+            yield str(t.image_id), [(self.class_names[label], *row) for label, *row in columns]
 
     def flags(self) -> list[str]:
         """Whether nothing was predicted, and how many images had boxes or scores that are no numbers."""
@@ -115,7 +111,7 @@ class VocAP(Metric):
             "scorer": "voc",
             "scorer_version": "rtx.voc/1",
             "ap": "AP50_07 and AP50_area as mmdet, AP_d2 as detectron2 on VOC2007, AP_coco as pycocotools",
-            "coco_scorer": version(self.backend),
+            "coco_scorer": VERSION,
             "max_detections": MAX_DETECTIONS,  # of AP_coco; the others count every detection
             "n_classes": len(self.class_names),
         }
@@ -141,7 +137,7 @@ class VocAP(Metric):
     def _cell(self) -> tuple[dict[str, Ranking], CocoAP]:
         """Every detection in order, for each way of matching, and COCO's part; matched once for scores and evidence."""
         if self._matched is None:
-            coco = CocoAP(self._coco_truth, range(len(self.class_names)), backend=self.backend)
+            coco = CocoAP(self._coco_truth, range(len(self.class_names)))
             for image, found in self._images.items():
                 coco.add(image, {} if found is None else found)
             self._matched = {way: self._ranking(way) for way in THRESHOLDS}, coco
@@ -161,14 +157,6 @@ class VocAP(Metric):
             np.add.at(counted[:, n], truth.labels[~truth.difficult], 1)
         objects = np.column_stack([*np.nonzero(counted), counted[counted > 0]])
         return ordered(labels, images, scores, hits, ignored, objects, n_classes)
-
-
-def truth_rows(truths: Iterable[VocTruth], classes: Sequence[str]) -> list[tuple[str, list[tuple[Any, ...]]]]:
-    """Name and objects of each image, for `rtx.metrics.metric.truth_sha256`."""
-    columns = (
-        (t.image_id, zip(t.labels.tolist(), t.boxes.tolist(), t.difficult.tolist(), strict=True)) for t in truths
-    )
-    return [(str(image), [(classes[label], *row) for label, *row in rows]) for image, rows in columns]
 
 
 def _average_precisions(rankings: Mapping[str, Ranking]) -> dict[str, float]:

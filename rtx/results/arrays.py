@@ -39,11 +39,20 @@ def unpack(path: Path | IO[bytes], form: str) -> tuple[dict[str, Any], dict[str,
         OSError, KeyError, EOFError, zipfile.BadZipFile: it is no such file.
     """
     with np.load(path, allow_pickle=False) as content:
-        arrays = {name: content[name] for name in content.files}
-    head = json.loads(arrays.pop(_HEAD).tobytes())
+        return _head(content, form), {name: content[name] for name in content.files if name != _HEAD}
+
+
+def unpack_head(path: Path, form: str) -> dict[str, Any]:
+    """Read the head alone, see `unpack`."""
+    with np.load(path, allow_pickle=False) as content:
+        return _head(content, form)
+
+
+def _head(content: Mapping[str, NDArray[Any]], form: str) -> dict[str, Any]:
+    head: dict[str, Any] = json.loads(content[_HEAD].tobytes())
     if head["format"] != form:
         raise ValueError(f"format {head['format']!r}")
-    return head, arrays
+    return head
 
 
 @contextlib.contextmanager

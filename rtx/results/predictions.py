@@ -22,7 +22,7 @@ from PIL import UnidentifiedImageError
 from rtx.errors import BadValue, DataError
 from rtx.metrics.accuracy import Guess
 from rtx.metrics.coco_truth import CocoTruth, ImageId, Rle, image_size
-from rtx.results.arrays import pack, reading, unpack
+from rtx.results.arrays import pack, reading, unpack, unpack_head
 
 if TYPE_CHECKING:
     from rtx.metrics.coco import Detections
@@ -37,15 +37,12 @@ Row = tuple[ImageId, float, int, Any, Any]
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
-def detections_to_bytes(
-    found: Sequence[Detections], classes: Sequence[int | str], *, not_finite: Sequence[ImageId] = ()
-) -> bytes:
+def detections_to_bytes(found: Sequence[Detections], classes: Sequence[int | str]) -> bytes:
     """The content of a file of detections.
 
     Args:
         found: detections of each image, empty ones too.
         classes: what each label stands for: category ids for COCO, names elsewhere.
-        not_finite: images that lost detections whose boxes or scores were NaN or infinite.
     """
     counts = [len(d.scores) for d in found]
     parts: dict[str, list[NDArray[Any]]] = {
@@ -56,7 +53,7 @@ def detections_to_bytes(
     arrays = {name: np.concatenate(rows) if rows else np.zeros(0) for name, rows in parts.items()}
     head: dict[str, Any] = {"format": PREDICTIONS_FORMAT, "classes": list(classes)}
     head["image_ids"] = [d.image_id for d in found]
-    head["not_finite"] = list(not_finite)
+    head["not_finite"] = sorted((d.image_id for d in found if d.broken), key=str)
     arrays["counts"] = np.array(counts, np.int64)
     if any(d.mask_scores is not None for d in found):
         arrays["mask_scores"] = np.concatenate([d.scores if d.mask_scores is None else d.mask_scores for d in found])
@@ -81,26 +78,26 @@ def read_detections(path: Path) -> tuple[list[Detections], list[int | str]]:
         head, arrays = unpack(path, PREDICTIONS_FORMAT)
         ends = np.concatenate([[0], np.cumsum(arrays["counts"])]).tolist()
         masks = _masks(arrays) if "mask_codes" in arrays else None
+        broken = set(head.get("not_finite", []))
         found = []
         for image_id, start, end in zip(head["image_ids"], ends[:-1], ends[1:], strict=True):
             part = slice(start, end)
             own = arrays["mask_scores"][part] if "mask_scores" in arrays else None
             boxes, labels = arrays["boxes"].reshape(-1, 4)[part], arrays["labels"][part].astype(np.int64)
-            found.append(
-                Detections(image_id, boxes, arrays["scores"][part], labels, None if masks is None else masks[part], own)
-            )
+            shapes = None if masks is None else masks[part]
+            row = Detections(image_id, boxes, arrays["scores"][part], labels, shapes, own, image_id in broken)
+            found.append(row)
         return found, list(head["classes"])
 
 
-def listed_images(path: Path) -> tuple[frozenset[ImageId], frozenset[ImageId]]:
-    """The images that a file of detections was made on, and those of them that lost NaN or infinite detections.
+def listed_images(path: Path) -> frozenset[ImageId]:
+    """The images that a file of detections was made on, also those in which nothing was found.
 
     Raises:
         BadValue: it is no such file.
     """
     with reading(path, "file of detections", "keep the predictions again"):
-        head, _ = unpack(path, PREDICTIONS_FORMAT)
-        return frozenset(head["image_ids"]), frozenset(head.get("not_finite", []))
+        return frozenset(unpack_head(path, PREDICTIONS_FORMAT)["image_ids"])
 
 
 def read_coco_results(
@@ -318,6 +315,7 @@ def guesses_to_bytes(found: Iterable[Guess], classes: Sequence[str]) -> bytes:
     """
     rows = sorted(found, key=lambda g: g.image)
     head = {"format": CLASSES_FORMAT, "classes": list(classes), "images": [g.image for g in rows]}
+    head["not_finite"] = [g.image for g in rows if g.broken]
     arrays = {
         "counts": np.array([len(g.labels) for g in rows], np.int64),
         "labels": np.concatenate([g.labels for g in rows]).astype(np.uint32) if rows else np.zeros(0, np.uint32),
@@ -337,5 +335,8 @@ def read_guesses(path: Path) -> tuple[list[Guess], list[str]]:
         ends = np.cumsum(arrays["counts"])[:-1]
         labels = np.split(arrays["labels"].astype(np.int64), ends)
         scores = np.split(arrays["scores"], ends)
-        rows = [Guess(*row) for row in zip(head["images"], labels, scores, strict=True)]
+        # A file of an earlier rtx does not tell guesses below the threshold from scores that were no numbers.
+        empty = [name for name, row in zip(head["images"], labels, strict=True) if not len(row)]
+        broken = set(head.get("not_finite", empty))
+        rows = [Guess(*row, row[0] in broken) for row in zip(head["images"], labels, scores, strict=True)]
         return rows, [str(name) for name in head["classes"]]

@@ -45,11 +45,9 @@ def coco_evidence(*args: Any, **options: Any) -> DetectionEvidence:
     return coco_metric(*args, **options).evidence()
 
 
-def voc_metric(
-    truths: Iterable[VocTruth], found: Iterable[Detections], n_classes: int, *, backend: str | None = None
-) -> VocAP:
+def voc_metric(truths: Iterable[VocTruth], found: Iterable[Detections], n_classes: int) -> VocAP:
     truths, rows = list(truths), list(found)
-    metric = VocAP(truths, [str(n) for n in range(n_classes)], backend=backend)
+    metric = VocAP(truths, [str(n) for n in range(n_classes)])
     for row in rows:
         metric.add(row.image_id, row)
     for truth in truths:

@@ -19,7 +19,8 @@ from rtx.results.intervals import confidence
 from rtx.results.resample import draw, scores
 from rtx.types import CLEAN, Condition
 from tests.metrics.coco_worlds import CATEGORIES, FAMILIES, world
-from tests.metrics.scores import coco_ap, coco_evidence, voc_ap, voc_evidence
+from tests.metrics.reference_scorers import REFERENCE, reference_ap
+from tests.metrics.scores import coco_evidence, voc_ap, voc_evidence
 from tests.results.pixel_worlds import pixel_world
 
 FOG, SNOW = Condition("fog", 3), Condition("snow", 2)
@@ -48,7 +49,7 @@ def test_reweighting_equals_scoring_the_duplicated_images_with_pycocotools(seed:
     assert set(mine) == {f"{kind}_{item}" for kind in KINDS for item in ("mAP", "mAP_50", "mAP_75")}
     for n, row in enumerate(weights):
         copies, guesses = duplicated(content, found, row)
-        theirs = coco_ap(read_truth(copies, quiet=True), guesses, CATEGORIES, kinds=KINDS, backend="pycocotools")
+        theirs = reference_ap(REFERENCE, read_truth(copies, quiet=True), guesses, CATEGORIES, kinds=KINDS)
         for metric, values in mine.items():
             assert values[n] == pytest.approx(theirs[metric], abs=1e-12, nan_ok=True), (family, metric)
 
@@ -81,7 +82,7 @@ def test_every_voc_definition_equals_scoring_the_duplicated_images(seed: int) ->
                 name = f"{len(copies[0]):05d}"
                 for side, item in zip(copies, (truths[old], found[old]), strict=True):
                     side.append(dataclasses.replace(item, image_id=name))
-        theirs = voc_ap(*copies, 4, backend="pycocotools")
+        theirs = voc_ap(*copies, 4)
         assert set(theirs) == set(mine)
         for metric, values in mine.items():
             assert values[n] == pytest.approx(theirs[metric], abs=1e-12, nan_ok=True), metric

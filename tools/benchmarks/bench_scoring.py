@@ -1,10 +1,11 @@
-"""Time rtx's COCO scorer, the packages, and the bootstrap on made-up detections, box and mask.
+"""Time rtx's COCO AP, the packages that compute it, and the bootstrap on made-up detections, box and mask.
 
     python tools/benchmarks/bench_scoring.py --images 5000 --detections 100 --json scoring.json
 
 Each scorer scores the same cell in the same process, `--repeats` times in turn, and the fastest time is reported: that
-covers columns, matching, AP and the evidence, as in a sweep (rtx matches for the evidence whoever scores). `cpu_s` is
-processor time, which other work on the machine moves less. `ratio` is pycocotools' time over the scorer's,
+covers columns, matching and AP, and of rtx the evidence too, as in a sweep. `--scorers` names those to compare, of
+which the packages must be installed. `cpu_s` is processor time, which other work on the machine moves less. `ratio` is
+pycocotools' time over the scorer's,
 `max_difference` the largest difference of any metric from pycocotools'. With masks, `--mask-images` can make the set
 smaller. The bootstrap draws `--resamples` times from one cell's evidence; `evidence_bytes` is what the cell keeps on
 disk for it.
@@ -17,6 +18,7 @@ import json
 import math
 import os
 import platform
+import sys
 import time
 from collections.abc import Callable
 from importlib import metadata
@@ -26,14 +28,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rtx.metrics.coco import CocoAP, Detections
-from rtx.metrics.coco_backends import BACKENDS, OWN, REFERENCE
-from rtx.metrics.coco_backends import version as scorer_version
+from rtx.metrics.coco import VERSION, CocoAP, Detections
 from rtx.metrics.coco_truth import CocoTruth, encode_mask, read_truth
 from rtx.metrics.per_image import DetectionEvidence
 from rtx.results.evidence_file import to_bytes
 from rtx.results.resample import draw, scores
 
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from tests.metrics.reference_scorers import PACKAGES, REFERENCE, reference_ap
+
+OWN = "rtx"
 HEIGHT, WIDTH, CLASSES, OBJECTS = 480, 640, 80, 7
 
 
@@ -103,10 +107,8 @@ def timed(action: Callable[[], Any]) -> tuple[float, float, Any]:
     return time.perf_counter() - start, time.process_time() - cpu, result
 
 
-def _cell(
-    truth: CocoTruth, found: list[Detections], kind: str, backend: str
-) -> tuple[dict[str, float], DetectionEvidence]:
-    metric = CocoAP(truth, range(CLASSES), kinds=(kind,), backend=backend)
+def _cell(truth: CocoTruth, found: list[Detections], kind: str) -> tuple[dict[str, float], DetectionEvidence]:
+    metric = CocoAP(truth, range(CLASSES), kinds=(kind,))
     for image in found:
         metric.add(image.image_id, image)
     return metric.compute(), metric.evidence()
@@ -119,7 +121,7 @@ def main() -> None:
     parser.add_argument("--mask-images", type=int, help="as many images with masks; --images when left out")
     parser.add_argument("--detections", type=int, default=100)
     parser.add_argument("--kinds", nargs="+", default=["bbox", "segm"], choices=["bbox", "segm"])
-    parser.add_argument("--backends", nargs="+", default=[OWN, *BACKENDS], choices=[OWN, *BACKENDS])
+    parser.add_argument("--scorers", nargs="+", default=[OWN, *PACKAGES], choices=[OWN, *PACKAGES])
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--resamples", type=int, default=1000)
     parser.add_argument("--json", type=Path, help="write the numbers here")
@@ -133,7 +135,7 @@ def main() -> None:
             "python": platform.python_version(),
         },
         "versions": {
-            **{n: scorer_version(n) for n in args.backends},
+            **{n: VERSION if n == OWN else metadata.version(n) for n in args.scorers},
             **{n: metadata.version(n) for n in ("numpy", "numba")},
         },
         "kinds": {},
@@ -142,16 +144,22 @@ def main() -> None:
         n_images = report["images"][kind]
         truth, found = make(n_images, args.detections, masks=kind == "segm")
         row: dict[str, Any] = {"scorers": {}}
-        times: dict[str, list[float]] = {name: [] for name in args.backends}
-        cpus: dict[str, list[float]] = {name: [] for name in args.backends}
+        times: dict[str, list[float]] = {name: [] for name in args.scorers}
+        cpus: dict[str, list[float]] = {name: [] for name in args.scorers}
         stats: dict[str, dict[str, float]] = {}
+        _, evidence = _cell(truth, found, kind)  # compile
         for _ in range(args.repeats):
-            for name in args.backends:
-                seconds, cpu, (stats[name], evidence) = timed(lambda: _cell(truth, found, kind, name))  # noqa: B023
+            for name in args.scorers:
+                if name == OWN:
+                    seconds, cpu, (stats[name], _) = timed(lambda: _cell(truth, found, kind))  # noqa: B023
+                else:
+                    seconds, cpu, stats[name] = timed(
+                        lambda: reference_ap(name, truth, found, range(CLASSES), kinds=(kind,))  # noqa: B023
+                    )
                 times[name].append(seconds)
                 cpus[name].append(cpu)
                 print(f"{kind} {name:<17} {seconds:8.2f} s   AP {stats[name][f'{kind}_mAP']:.6f}", flush=True)
-        for name in args.backends:
+        for name in args.scorers:
             entry: dict[str, Any] = {"seconds": min(times[name]), "cpu_s": min(cpus[name])}
             if REFERENCE in times:
                 entry["ratio"] = min(times[REFERENCE]) / min(times[name])

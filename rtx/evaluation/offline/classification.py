@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -14,7 +15,6 @@ from rtx.errors import BadValue, unknown_name
 from rtx.evaluation.offline.truth import Truth, entry_files
 from rtx.metrics.accuracy import Accuracy, Guess
 from rtx.metrics.coco_truth import ImageId
-from rtx.metrics.metric import truth_sha256
 from rtx.results.predictions import read_guesses
 
 
@@ -34,22 +34,17 @@ class ClassTruth(Truth):
         self.classes = tuple(classes) if classes else class_folders(path)
         rows = labelled_images(path, self.classes)
         self.labels = {file.relative_to(path).with_suffix("").as_posix(): label for file, label in rows}
-        self.place, self.n_images = str(path), len(self.labels)
+        self.place, self.images = str(path), self.labels
         self.metric = Accuracy(len(self.classes), topk=[k for k in topk if k <= len(self.classes)])
-
-    @property
-    def names(self) -> frozenset[str]:
-        """Class folders and file names of the images, without suffix."""
-        return frozenset(self.labels)
 
     def settle(self, entry: Path, card: Mapping[str, Any]) -> None:
         """Score the same k, and state the threshold, of the evaluation that kept the guesses; see `Truth.settle`."""
         if card:
             self.metric = Accuracy(len(self.classes), topk=card["topk"], threshold=card["threshold"])
 
-    def data_sha256(self, images: Collection[ImageId] | None = None) -> str:
-        """Sha256 over names and classes of images; see `Truth.data_sha256`."""
-        return truth_sha256((name, [self.classes[label]]) for name, label in self.labels.items())
+    def rows(self, images: Collection[ImageId]) -> Iterable[tuple[str, Any]]:
+        """Names and classes of images; see `Truth.rows`."""
+        return ((name, [self.classes[label]]) for name, label in self.labels.items())
 
     def score(self, entry: Path) -> Accuracy:
         """Feed the metric; see `Truth.score`."""
@@ -63,12 +58,8 @@ class ClassTruth(Truth):
                 if guess.image in seen:
                     raise BadValue(f"{file}: image {guess.image!r} is there twice; leave one of them")
                 seen.add(guess.image)
-                metric.add(guess, self.labels[guess.image], broken=not len(guess.labels))
-        absent = sorted(set(self.labels) - seen)
-        if absent:
-            raise BadValue(
-                f"{entry}: lacks {len(absent)} of the {self.n_images} evaluated images, the first is {absent[0]!r}"
-            )
+                metric.add(guess, self.labels[guess.image])
+        self.check_complete(entry, seen)
         return metric
 
     def _npz(self, file: Path) -> list[Guess]:
@@ -76,7 +67,7 @@ class ClassTruth(Truth):
         if sorted(classes) != sorted(self.classes):
             raise BadValue(f"{file}: was made for other classes than those of {self.place}; give --classes")
         mine = np.array([self.classes.index(name) for name in classes])
-        return [Guess(g.image, mine[g.labels], g.scores) for g in found]
+        return [replace(g, labels=mine[g.labels]) for g in found]
 
     def _csv(self, file: Path) -> list[Guess]:
         index = {name: n for n, name in enumerate(self.classes)}

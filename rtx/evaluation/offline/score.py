@@ -18,11 +18,13 @@ from typing import Any
 
 import rtx
 from rtx.corruptions import CORRUPTIONS
+from rtx.datasets.export import MANIFEST
 from rtx.errors import BadValue, unknown_name
 from rtx.evaluation.offline.truth import Truth
 from rtx.metrics.coco_truth import ImageId
-from rtx.metrics.metric import Metric
+from rtx.metrics.metric import Metric, truth_sha256
 from rtx.results import evidence_file as evidence
+from rtx.results.arrays import reading
 from rtx.results.cell import Cell
 from rtx.results.confidence import write_results
 from rtx.results.evaluation import Evaluation
@@ -73,8 +75,8 @@ def exported_settings(folder: Path) -> dict[str, Any]:
     Raises:
         BadValue: there is no such manifest.
     """
-    path = folder / "manifest.jsonl"
-    try:
+    path = folder / MANIFEST
+    with reading(path, "manifest of an exported set", "give the folder that it lies in"):
         with path.open(encoding="utf-8") as stream:
             head = json.loads(stream.readline())["settings"]
         return {
@@ -86,10 +88,6 @@ def exported_settings(folder: Path) -> dict[str, Any]:
             "jpeg_quality": head["quality"],
             "corruption_at": "original_resolution",
         }
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BadValue(
-            f"{path}: not the manifest of an exported set ({error}); give the folder that it lies in"
-        ) from error
 
 
 def check_exported(
@@ -112,18 +110,14 @@ def check_exported(
         BadValue: a condition or an image was not exported, or a file has changed or is gone; or an image could be
             either of two exported files.
     """
-    path = folder / "manifest.jsonl"
+    path = folder / MANIFEST
     rows: dict[str, dict[str, Mapping[str, Any]]] = {}
-    try:
-        with path.open(encoding="utf-8") as stream:
-            for line in stream:
-                row = json.loads(line)
-                if "file" in row:
-                    key = Condition(row["corruption"], row["severity"]).key
-                    inside = PurePosixPath(row["file"]).relative_to(key).with_suffix("").as_posix()
-                    rows.setdefault(key, {})[inside] = row
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BadValue(f"{path}: not the manifest of an exported set ({error}); export into a new folder") from error
+    with reading(path, "manifest of an exported set", "export into a new folder"), path.open(encoding="utf-8") as lines:
+        for row in map(json.loads, lines):
+            if "file" in row:
+                key = Condition(row["corruption"], row["severity"]).key
+                inside = PurePosixPath(row["file"]).relative_to(key).with_suffix("").as_posix()
+                rows.setdefault(key, {})[inside] = row
     jobs: list[tuple[Path, str | None]] = []
     for condition in conditions:
         if condition == CLEAN:
@@ -208,7 +202,7 @@ def score_predictions(
     """
     entries = find_predictions(root, truth.suffixes)
     images = _images(truth, entries)
-    data_sha256 = truth.data_sha256(images)
+    data_sha256 = truth_sha256(truth.rows(truth.images if images is None else images))
     made = _evaluation(root, data_sha256, truth.metric)
     truth.settle(next(iter(entries.values())), made.get("metric") or {})
     if not made:
@@ -221,8 +215,8 @@ def score_predictions(
         **made,
         **{name: value for name, value in (stated or {}).items() if value is not None},
         "data_sha256": data_sha256,
-        "metric": truth.card(),
-        "n_images": truth.n_images if images is None else len(images),
+        "metric": truth.metric.card(),
+        "n_images": len(truth.images if images is None else images),
         "rtx": rtx.__version__,
     }
     folder = CellFolder(out, card, overwrite=overwrite)
@@ -267,19 +261,18 @@ def _check_stated(root: Path, made: Mapping[str, Any], stated: Mapping[str, Any]
 def _images(truth: Truth, entries: Mapping[Condition, Path]) -> frozenset[ImageId] | None:
     """The images that the stored predictions cover, if only a part of them; None for all."""
     listed = {condition: truth.listed(entry) for condition, entry in entries.items()}
-    fewer = [c for c, ids in listed.items() if ids is not None and len(ids) < truth.n_images]
+    fewer = [c for c, ids in listed.items() if ids is not None and len(ids) < len(truth.images)]
     if not fewer:
         return None
     ids = listed[fewer[0]] or frozenset()
     other = next((c for c in listed if listed[c] != ids), None)
     if other is not None:
         raise BadValue(
-            f"{entries[fewer[0]]}: was made on {len(ids)} of the {truth.n_images} images, {entries[other].name} on "
+            f"{entries[fewer[0]]}: was made on {len(ids)} of the {len(truth.images)} images, {entries[other].name} on "
             "others; all conditions must be of the same images"
         )
-    log.warning(
-        "predictions of %d of the %d images: a PREVIEW, not the score of the data set", len(ids), truth.n_images
-    )
+    whole = len(truth.images)
+    log.warning("predictions of %d of the %d images: a PREVIEW, not the score of the data set", len(ids), whole)
     return ids
 
 

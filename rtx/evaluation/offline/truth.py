@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -13,9 +13,9 @@ import numpy as np
 
 from rtx.datasets.ade import label_maps, labels_in, void_for_class
 from rtx.errors import BadValue, DataError
-from rtx.metrics import coco, miou
-from rtx.metrics.coco_truth import ImageId, category_ids, read_truth, truth_rows
-from rtx.metrics.metric import Metric, truth_sha256
+from rtx.metrics import coco, miou, voc
+from rtx.metrics.coco_truth import ImageId, category_ids, read_truth
+from rtx.metrics.metric import Metric
 from rtx.results.predictions import (
     MAP_SUFFIXES,
     listed_images,
@@ -33,21 +33,27 @@ class Truth(ABC):
 
     Attributes:
         suffixes: of the files that an entry may be.
+        place: what error messages call it.
+        images: the ids of the images that count.
         metric: what is fed with the predictions of one condition after the other.
-        n_images: how many images count.
     """
 
     suffixes: tuple[str, ...]
+    place: str
+    images: Collection[ImageId]
     metric: Metric
-    n_images: int
 
     @property
-    @abstractmethod
     def names(self) -> frozenset[str]:
         """File names of the images that count, without suffix; with their folders where these tell images apart."""
+        return frozenset(map(str, self.images))
 
     def listed(self, entry: Path) -> frozenset[ImageId] | None:
-        """The images that the predictions of one condition say they were made on; None where they do not say."""
+        """The images that the predictions of one condition say they were made on; None where they do not say.
+
+        Raises:
+            BadValue: the folder holds no predictions, or a file of them is damaged.
+        """
         return None
 
     def settle(self, entry: Path, card: Mapping[str, Any]) -> None:
@@ -68,22 +74,66 @@ class Truth(ABC):
         """
 
     @abstractmethod
-    def data_sha256(self, images: Collection[ImageId] | None = None) -> str:
-        """Sha256 over the ground truth of images, all when None, see `rtx.metrics.metric.truth_sha256`."""
+    def rows(self, images: Collection[ImageId]) -> Iterable[tuple[str, Any]]:
+        """Name of each of these images, and what is true of it, for `rtx.metrics.metric.truth_sha256`."""
 
-    def card(self) -> dict[str, Any]:
-        """The definition of the numbers."""
-        return self.metric.card()
+    def check_complete(self, entry: Path, seen: Collection[ImageId]) -> None:
+        """Refuse predictions of a part of the images, where an image without one is no image without objects.
+
+        Raises:
+            BadValue: an image was not seen.
+        """
+        absent = sorted(set(self.images) - set(seen), key=str)
+        if absent:
+            raise BadValue(
+                f"{entry}: lacks {len(absent)} of the {len(self.images)} evaluated images, the first is {absent[0]!r}"
+            )
 
 
-class CocoFile(Truth):
-    """A COCO annotation file; every image of it counts; with stored predictions, those they were made on.
+class DetectionTruth(Truth):
+    """Objects that detections are scored against; every image counts, of kept predictions those they were made on.
+
+    Attributes:
+        classes: what the labels of detections stand for: category ids, or names.
+    """
+
+    classes: tuple[Any, ...]
+    metric: coco.CocoAP | voc.VocAP
+
+    def rows(self, images: Collection[ImageId]) -> Iterable[tuple[str, Any]]:
+        """Names and objects of images; see `Truth.rows`."""
+        return self.metric.truth_rows(images)
+
+    def listed(self, entry: Path) -> frozenset[ImageId] | None:
+        """The images that kept predictions were made on; see `Truth.listed`."""
+        kept = [path for path in entry_files(entry, self.suffixes) if path.suffix == ".npz"]
+        return frozenset().union(*map(listed_images, kept)) if kept else None
+
+    def _kept(self, entry: Path) -> dict[ImageId, coco.Detections] | None:
+        """Detections that an evaluation kept, also of images without any; None of other tools' files."""
+        files = entry_files(entry, self.suffixes)
+        if not any(path.suffix == ".npz" for path in files):
+            return None
+        if len(files) > 1:
+            names = " and ".join(file.name for file in files[:3])
+            raise BadValue(f"{entry}: holds {names}; leave one file of an evaluation, or one kind of file")
+        found, classes = read_detections(files[0])
+        if sorted(classes, key=str) != sorted(self.classes, key=str):
+            raise BadValue(f"{files[0]}: was made for other categories than those of {self.place}; give --classes")
+        mine = np.array([self.classes.index(each) for each in classes])
+        rows = {d.image_id: replace(d, labels=mine[d.labels]) for d in found}
+        if len(rows) != len(found):
+            raise BadValue(f"{entry}: lists an image twice; keep the predictions again")
+        return rows
+
+
+class CocoFile(DetectionTruth):
+    """A COCO annotation file.
 
     Args:
         path: the file.
         kinds: `bbox`, `segm` or both; what the predictions of the first condition hold when None.
         classes: names of the classes that count; all when None.
-        backend: which package scores; rtx when None.
         max_detections: how many detections of a class in an image count.
     """
 
@@ -96,16 +146,13 @@ class CocoFile(Truth):
         *,
         kinds: Sequence[str] | None = None,
         classes: Sequence[str] | None = None,
-        backend: str | None = None,
         max_detections: int = coco.MAX_DETECTIONS,
     ) -> None:
         self.truth = read_truth(path)
-        self.categories = category_ids(self.truth, classes or list(self.truth.categories.values()))
-        self._kinds = kinds
-        self._options: dict[str, Any] = {"max_detections": max_detections, "backend": backend}
-        self._labels: dict[str, Any] = {}
-        self.metric = coco.CocoAP(self.truth, self.categories, kinds=kinds or ("bbox",), **self._options)
-        self.n_images = len(self.truth.images)
+        self.classes = category_ids(self.truth, classes or list(self.truth.categories.values()))
+        self.place, self.images = self.truth.place, self.truth.images
+        self._kinds, self._max_detections = kinds, max_detections
+        self.metric = self._metric(kinds or ("bbox",))
 
     @property
     def names(self) -> frozenset[str]:
@@ -115,53 +162,35 @@ class CocoFile(Truth):
 
     def settle(self, entry: Path, card: Mapping[str, Any]) -> None:
         """Score what one condition holds, unless it was said; see `Truth.settle`."""
-        self._labels = {"labels": card["labels"]} if "labels" in card else {}
         if self._kinds is None:
-            kinds = tuple(self._read(entry))
-            self.metric = coco.CocoAP(self.truth, self.categories, kinds=kinds, **self._options)
+            kinds = tuple(self._read(entry)[1])
+            self.metric = self._metric(kinds)
             log.info("scoring %s, which is what %s holds", " and ".join(kinds), entry)
-
-    def listed(self, entry: Path) -> frozenset[ImageId] | None:
-        """The images that stored predictions were made on; see `Truth.listed`."""
-        return kept_images(entry, self.suffixes)
-
-    def data_sha256(self, images: Collection[ImageId] | None = None) -> str:
-        """Sha256 over names and annotations of images; see `Truth.data_sha256`."""
-        return truth_sha256(truth_rows(self.truth, self.categories, self.truth.images if images is None else images))
+        self.metric.label_order = card.get("labels")
 
     def score(self, entry: Path) -> coco.CocoAP:
         """Feed the metric; see `Truth.score`."""
         metric = self.metric
-        found, ids = self._read(entry), self.listed(entry)
+        images, found = self._read(entry)
         absent = [kind for kind in metric.kinds if kind not in found]
-        if absent and any(len(d.scores) for rows in found.values() for d in rows):
+        if absent and any(len(d.scores) for rows in found.values() for d in rows.values()):
             raise BadValue(f"{entry}: holds no {absent[0]} predictions, but {absent[0]} is scored; name --kinds")
-        by_kind = {kind: by_image(rows, entry) for kind, rows in found.items()}
-        lost = kept_broken(entry, self.suffixes)
         metric.reset()
-        for image in self.truth.images if ids is None else ids:
-            mine = {kind: rows[image] for kind, rows in by_kind.items() if image in rows}
-            metric.add(image, mine, broken=image in lost)
+        for image in images:
+            metric.add(image, {kind: rows[image] for kind, rows in found.items() if image in rows})
         return metric
 
-    def card(self) -> dict[str, Any]:
-        """The definition of the numbers, and how the labels of the predictions were numbered."""
-        return {**super().card(), **self._labels}
+    def _metric(self, kinds: Sequence[str]) -> coco.CocoAP:
+        return coco.CocoAP(self.truth, self.classes, kinds=kinds, max_detections=self._max_detections)
 
-    def _read(self, entry: Path) -> dict[str, list[coco.Detections]]:
-        files = entry_files(entry, self.suffixes)
-        kept = [path for path in files if path.suffix == ".npz"]
-        if not kept:
-            return read_coco_results(files, self.truth, self.categories)
-        if len(files) > 1:
-            raise BadValue(f"{entry}: holds {kept[0].name} and other files; leave one of them")
-        found, classes = read_detections(kept[0])
-        if sorted(classes, key=str) != sorted(self.categories, key=str):
-            raise BadValue(f"{kept[0]}: was made for other categories than those of {self.truth.place}; give --classes")
-        mine = np.array([self.categories.index(c) for c in classes])
-        found = [replace(d, labels=mine[d.labels]) for d in found]
-        masks = any(d.masks is not None for d in found)
-        return {"bbox": found, "segm": found} if masks else {"bbox": found}
+    def _read(self, entry: Path) -> tuple[Collection[ImageId], dict[str, dict[ImageId, coco.Detections]]]:
+        """The images that count, and the detections of each kind, image by image."""
+        kept = self._kept(entry)
+        if kept is not None:
+            masks = any(d.masks is not None for d in kept.values())
+            return kept, {"bbox": kept, "segm": kept} if masks else {"bbox": kept}
+        found = read_coco_results(entry_files(entry, self.suffixes), self.truth, self.classes)
+        return self.images, {kind: {d.image_id: d for d in rows} for kind, rows in found.items()}
 
 
 class LabelFolder(Truth):
@@ -180,8 +209,7 @@ class LabelFolder(Truth):
     def __init__(
         self, path: Path, n_classes: int, *, ignore_index: int = miou.IGNORE_INDEX, reduce_zero_label: bool = False
     ) -> None:
-        self.files = label_maps(path)
-        self.n_images = len(self.files)
+        self.images = self.files = label_maps(path)
         if n_classes < 1:
             raise BadValue(f"{n_classes} classes: must be 1 or more")
         if reduce_zero_label and (n_classes > 254 or 0 <= ignore_index < n_classes):
@@ -196,14 +224,9 @@ class LabelFolder(Truth):
         names = [str(n) for n in range(n_classes)]
         self.metric = miou.MeanIoU(names, ignore_index=ignore_index, reduce_zero_label=reduce_zero_label)
 
-    @property
-    def names(self) -> frozenset[str]:
-        """File names of the label maps, without suffix."""
-        return frozenset(self.files)
-
-    def data_sha256(self, images: Collection[ImageId] | None = None) -> str:
-        """Sha256 over names and content of label maps; see `Truth.data_sha256`."""
-        return truth_sha256(map(miou.truth_row, self.files.values()))
+    def rows(self, images: Collection[ImageId]) -> Iterable[tuple[str, Any]]:
+        """Names and content of label maps; see `Truth.rows`."""
+        return map(miou.truth_row, self.files.values())
 
     def score(self, entry: Path) -> miou.MeanIoU:
         """Feed the metric; see `Truth.score`."""
@@ -222,44 +245,8 @@ class LabelFolder(Truth):
             except (BadValue, DataError) as error:
                 raise type(error)(f"{entry}: {error}") from error
             seen.add(name)
-        absent = sorted(set(self.files) - seen)
-        if absent:
-            raise BadValue(
-                f"{entry}: lacks {len(absent)} of the {len(self.files)} evaluated images, the first is {absent[0]!r}"
-            )
+        self.check_complete(entry, seen)
         return metric
-
-
-def kept_images(entry: Path, suffixes: Sequence[str]) -> frozenset[ImageId] | None:
-    """The images that the predictions of an evaluation were made on; None of other tools' files.
-
-    Raises:
-        BadValue: the folder holds no predictions, or a file of them is damaged.
-    """
-    kept = [path for path in entry_files(entry, suffixes) if path.suffix == ".npz"]
-    return frozenset().union(*(listed_images(path)[0] for path in kept)) if kept else None
-
-
-def kept_broken(entry: Path, suffixes: Sequence[str]) -> frozenset[ImageId]:
-    """The images that lost detections in an evaluation, as they were NaN or infinite; none of other tools' files.
-
-    Raises:
-        BadValue: the folder holds no predictions, or a file of them is damaged.
-    """
-    kept = [path for path in entry_files(entry, suffixes) if path.suffix == ".npz"]
-    return frozenset().union(*(listed_images(path)[1] for path in kept))
-
-
-def by_image(rows: Sequence[coco.Detections], entry: Path) -> dict[ImageId, coco.Detections]:
-    """The detections of each image.
-
-    Raises:
-        BadValue: an image is there twice.
-    """
-    found = {row.image_id: row for row in rows}
-    if len(found) != len(rows):
-        raise BadValue(f"{entry}: lists an image twice; keep the predictions again")
-    return found
 
 
 def entry_files(entry: Path, suffixes: Sequence[str]) -> list[Path]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +12,17 @@ import numpy as np
 
 from rtx.datasets.voc import VocObject, class_names, evaluated_part, find_years, read_all, train_parts
 from rtx.errors import BadValue, unknown_name
-from rtx.evaluation.offline.truth import Truth, by_image, entry_files, kept_broken, kept_images
+from rtx.evaluation.offline.truth import DetectionTruth, entry_files
 from rtx.metrics import coco, voc
 from rtx.metrics.coco_truth import ImageId
-from rtx.metrics.metric import truth_sha256
-from rtx.results.predictions import read_detections
 
 log = logging.getLogger(__name__)
 
 Row = tuple[tuple[float, float, float, float], float, int]
 
 
-class VocFolder(Truth):
-    """One split of a VOC folder; every image of it counts; with stored predictions, those they were made on.
+class VocFolder(DetectionTruth):
+    """One split of a VOC folder.
 
     Boxes are VOC's pixel indices, counted from 1, minus 1 on all four sides. Difficult objects are neither hit nor
     mistake; objects without area stay and cost recall where nothing can match them.
@@ -36,7 +33,6 @@ class VocFolder(Truth):
         classes: class names in the order of the labels; when None, VOC's twenty or the names in the labels of the
             training and evaluated splits, see `rtx.datasets.voc.class_names`.
         headline: the definition of AP that P, mPC and rPC are made of.
-        backend: which package scores COCO's definition.
     """
 
     suffixes = (".npz", ".json", ".txt")
@@ -49,62 +45,40 @@ class VocFolder(Truth):
         split: str | None = None,
         classes: Sequence[str] | None = None,
         headline: str = "AP50_07",
-        backend: str | None = None,
     ) -> None:
         homes = find_years(path)
         part = evaluated_part(homes, split)
         part.check_whole()
-        names = part.stems
         objects = read_all(part.labels())
         self.classes = tuple(classes) if classes else class_names([*train_parts(homes, part), part])
         index = {name: n for n, name in enumerate(self.classes)}
-        self.truth = [_truth(name, rows, index) for name, rows in zip(names, objects, strict=True)]
-        self.place, self.n_images = str(part.listing), len(names)
-        self.metric = voc.VocAP(self.truth, self.classes, headline=headline, backend=backend)
-        log.info("%s: %d images, %d classes", part.listing, len(names), len(self.classes))
-
-    @property
-    def names(self) -> frozenset[str]:
-        """File names of the images, without suffix."""
-        return frozenset(str(truth.image_id) for truth in self.truth)
-
-    def listed(self, entry: Path) -> frozenset[ImageId] | None:
-        """The images that stored predictions were made on; see `Truth.listed`."""
-        return kept_images(entry, self.suffixes)
-
-    def data_sha256(self, images: Collection[ImageId] | None = None) -> str:
-        """Sha256 over names and objects of images; see `Truth.data_sha256`."""
-        truths = (t for t in self.truth if images is None or t.image_id in images)
-        return truth_sha256(voc.truth_rows(truths, self.classes))
+        self.truth = [_truth(name, rows, index) for name, rows in zip(part.stems, objects, strict=True)]
+        self.metric = voc.VocAP(self.truth, self.classes, headline=headline)
+        self.place, self.images = str(part.listing), self.metric.truth
+        log.info("%s: %d images, %d classes", part.listing, len(self.images), len(self.classes))
 
     def score(self, entry: Path) -> voc.VocAP:
         """Feed the metric; see `Truth.score`."""
-        metric, found = self.metric, by_image(self._read(entry), entry)
-        lost, ids = kept_broken(entry, self.suffixes), self.listed(entry)
+        metric, kept = self.metric, self._kept(entry)
+        found = self._read(entry) if kept is None else kept
         metric.reset()
-        for image in metric.truth if ids is None else ids:
-            metric.add(image, found.get(image), broken=image in lost)
+        for image in self.images if kept is None else kept:
+            metric.add(image, found.get(image))
         return metric
 
-    def _read(self, entry: Path) -> list[coco.Detections]:
+    def _read(self, entry: Path) -> dict[ImageId, coco.Detections]:
         files = entry_files(entry, self.suffixes)
         kinds = {file.suffix.lower() for file in files}
-        if len(kinds) > 1 or (kinds == {".npz"} and len(files) > 1):
+        if len(kinds) > 1:
             raise BadValue(f"{entry}: holds {' and '.join(file.name for file in files[:3])}; leave one kind of file")
-        if kinds == {".npz"}:
-            found, classes = read_detections(files[0])
-            if sorted(map(str, classes)) != sorted(self.classes):
-                raise BadValue(f"{files[0]}: was made for other classes than those of {self.place}; give --classes")
-            mine = np.array([self.classes.index(str(name)) for name in classes])
-            return [replace(d, labels=mine[d.labels]) for d in found]
         rows: dict[str, list[Row]] = {}
         for file in files:
             read = self._results(file) if kinds == {".json"} else self._lines(file)
             for image, row in read:
-                if image not in self.names:
+                if image not in self.images:
                     raise BadValue(f"{file}: image {image!r} is not in {self.place}; use the names of that list")
                 rows.setdefault(image, []).append(row)
-        return [_detections(image, part) for image, part in rows.items()]
+        return {image: _detections(image, part) for image, part in rows.items()}
 
     def _results(self, file: Path) -> list[tuple[str, Row]]:
         """Rows of `image_id`, `category` (a name), `bbox` (left, top, width, height, from 0) and `score`."""

@@ -21,6 +21,11 @@ class Scorer(Metric):
 
     keep: bool = False
 
+    def reset(self) -> None:
+        """Forget every prediction."""
+        super().reset()
+        self._kept: list[Any] = []
+
     @abstractmethod
     def process(self, data_samples: Sequence[Any]) -> None:
         """Take what `model.test_step` returned for a batch.
@@ -34,8 +39,14 @@ class Scorer(Metric):
         """Suffix and content of a file from which these images can be scored again without inference.
 
         Raises:
-            BadValue: `keep` was not set.
+            BadValue: `keep` was not set, see `_all_kept`.
         """
+
+    def _all_kept(self) -> list[Any]:
+        """What was kept of each image where the metric itself forgets it."""
+        if len(self._kept) != self.n_images:
+            raise BadValue("predictions were not kept; set `keep` before the first image")
+        return self._kept
 
     @abstractmethod
     def data_sha256(self, infos: Iterable[Mapping[str, Any]]) -> str:

@@ -25,19 +25,17 @@ SCORERS: dict[str, type[Scorer]] = {
 """Evaluator type in a config -> what scores it here."""
 
 
-def build_scorer(evaluator: Any, dataset: Any, **options: Any) -> Scorer:
+def build_scorer(evaluator: Any, dataset: Any) -> Scorer:
     """Make the scorer for a config's `test_evaluator`.
 
     Args:
         evaluator: the `test_evaluator` entry: a dict, or a list with one.
         dataset: the built test set; it gives the classes, and for VOC the ground truth.
-        options: `headline`; `backend` (a COCO scorer) for COCO and VOC; `max_detections` for COCO; None leaves the
-            default.
 
     Raises:
         UnknownName: rtx has no scorer for this evaluator, or no such metric.
-        BadValue: there is not exactly one evaluator, it asks for something else than the standard metric, or it has no
-            such option; or the test set leaves images out as for training.
+        BadValue: there is not exactly one evaluator, or it asks for something else than the standard metric; or the
+            test set leaves images out as for training.
         DataError: the ground truth cannot be read.
     """
     entries = list(evaluator) if isinstance(evaluator, list | tuple) else [evaluator]
@@ -50,16 +48,11 @@ def build_scorer(evaluator: Any, dataset: Any, **options: Any) -> Scorer:
         raise unknown_name("test_evaluator type", name, place="rtx.evaluation.scorers.build.SCORERS", choices=SCORERS)
     if entry.get("format_only"):
         raise BadValue(f"{name} has format_only=True, so there is no ground truth to score against; remove it")
-    given = {key: value for key, value in options.items() if value is not None}
-    known = {"CocoMetric": {"headline", "max_detections", "backend"}, "VOCMetric": {"headline", "backend"}}
-    unknown = sorted(set(given) - known.get(name, {"headline"}))
-    if unknown:
-        raise BadValue(f"the scorer of {name} has no option {', '.join(unknown)}")
     if getattr(dataset, "test_mode", True) is False and getattr(dataset, "filter_cfg", None):
         raise BadValue(
             f"the test set has filter_cfg={dict(dataset.filter_cfg)!r} and no test_mode=True, so that it leaves images "
             "out as for training; set test_dataloader.dataset.test_mode=True"
         )
     build: Any = SCORERS[name]
-    scorer: Scorer = build(entry, dataset, **given)
+    scorer: Scorer = build(entry, dataset)
     return scorer

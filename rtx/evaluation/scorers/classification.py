@@ -11,7 +11,7 @@ import numpy as np
 
 from rtx.errors import BadValue, DataError
 from rtx.evaluation.scorers.base import Scorer, array, floats, listed
-from rtx.metrics.accuracy import KEPT, Accuracy, Guess, best
+from rtx.metrics.accuracy import KEPT, Accuracy, best
 from rtx.metrics.metric import truth_sha256
 from rtx.results.predictions import guesses_to_bytes
 
@@ -24,10 +24,9 @@ class AccuracyScorer(Accuracy, Scorer):
     Args:
         evaluator: the config's `Accuracy`.
         dataset: the built test set; it gives the classes, and the folder that names of images start at.
-        headline: metric that P, mPC and rPC are made of.
     """
 
-    def __init__(self, evaluator: Mapping[str, Any], dataset: Any, *, headline: str = "accuracy_top1") -> None:
+    def __init__(self, evaluator: Mapping[str, Any], dataset: Any) -> None:
         thresholds = listed(evaluator.get("thrs", 0.0))
         if len(thresholds) != 1:
             raise BadValue(f"Accuracy thrs={list(thresholds)}: rtx scores one threshold; leave one, or None for none")
@@ -35,13 +34,8 @@ class AccuracyScorer(Accuracy, Scorer):
         self._classes = [str(name) for name in dataset.metainfo.get("classes") or ()]
         self._root = str(getattr(dataset, "img_prefix", None) or "")
         topk = map(int, listed(evaluator.get("topk", 1)))
-        super().__init__(len(self._classes) or None, topk=topk, threshold=threshold, headline=headline)
+        super().__init__(len(self._classes) or None, topk=topk, threshold=threshold)
         log.info("scoring %s over %s classes", ", ".join(self.metrics), self.n_classes or "the model's")
-
-    def reset(self) -> None:
-        """Forget every prediction."""
-        super().reset()
-        self._guesses: list[Guess] = []
 
     def process(self, data_samples: Sequence[Any]) -> None:
         """Take class scores.
@@ -63,19 +57,13 @@ class AccuracyScorer(Accuracy, Scorer):
             if not 0 <= label < len(scores):
                 raise DataError(f"image {name!r}: label {label} is none of the {len(scores)} classes")
             guess = best(name, scores, threshold=self.threshold, kept=max(KEPT, *self.topk))
-            self.add(guess, label, broken=not np.isfinite(scores).all())
+            self.add(guess, label)
             if self.keep:
-                self._guesses.append(guess)
+                self._kept.append(guess)
 
     def predictions(self) -> tuple[str, bytes]:
-        """The best classes of each image; see `rtx.results.predictions.read_guesses`.
-
-        Raises:
-            BadValue: `keep` was not set.
-        """
-        if len(self._guesses) != self.n_images:
-            raise BadValue("class scores were not kept; set `keep` before the first image")
-        return ".npz", guesses_to_bytes(self._guesses, self._classes)
+        """The best classes of each image; see `rtx.results.predictions.read_guesses`."""
+        return ".npz", guesses_to_bytes(self._all_kept(), self._classes)
 
     def data_sha256(self, infos: Iterable[Mapping[str, Any]]) -> str:
         """Sha256 over names and classes of images; see `Scorer.data_sha256`."""

@@ -11,8 +11,7 @@ import numpy as np
 
 from rtx.errors import BadValue, unknown_name
 from rtx.evaluation.scorers.base import Scorer, array, floats, listed, refuse
-from rtx.metrics import coco_truth, voc
-from rtx.metrics.coco import KINDS, MAX_DETECTIONS, CocoAP, Detections
+from rtx.metrics.coco import KINDS, CocoAP, Detections
 from rtx.metrics.coco_truth import category_ids, encode_mask, read_truth
 from rtx.metrics.metric import truth_sha256
 from rtx.metrics.run_lengths import encode_masks
@@ -28,20 +27,9 @@ class CocoScorer(CocoAP, Scorer):
     Args:
         evaluator: the config's `CocoMetric`.
         dataset: the built test set.
-        headline: metric that P, mPC and rPC are made of.
-        max_detections: how many detections of a class in an image count.
-        backend: which package scores; rtx when None.
     """
 
-    def __init__(
-        self,
-        evaluator: Mapping[str, Any],
-        dataset: Any,
-        *,
-        headline: str = "bbox_mAP",
-        max_detections: int = MAX_DETECTIONS,
-        backend: str | None = None,
-    ) -> None:
+    def __init__(self, evaluator: Mapping[str, Any], dataset: Any) -> None:
         kinds = listed(evaluator.get("metric", "bbox"))
         wrong = [kind for kind in kinds if kind not in KINDS]
         if wrong or not kinds:
@@ -53,9 +41,8 @@ class CocoScorer(CocoAP, Scorer):
         truth = read_truth(Path(path))
         categories = category_ids(truth, dataset.metainfo["classes"])
         ascending = tuple(sorted(categories))
-        self._sorted = bool(evaluator.get("sort_categories")) and categories != ascending
-        if self._sorted:  # as in mmdet: labels count through ascending ids
-            categories = ascending
+        if evaluator.get("sort_categories") and categories != ascending:  # as in mmdet: labels count through these
+            categories, self.label_order = ascending, "ascending category ids"
         labels = getattr(dataset, "cat_ids", None)
         if labels is not None and list(labels) != list(categories):
             raise BadValue(
@@ -63,44 +50,33 @@ class CocoScorer(CocoAP, Scorer):
                 f"{_first(categories)}; set sort_categories=True where the data set sorts them (Objects365), and "
                 "give both the same ann_file"
             )
-        options: dict[str, Any] = {"max_detections": max_detections, "backend": backend, "headline": headline}
-        super().__init__(truth, categories, kinds=kinds, **options)
+        super().__init__(truth, categories, kinds=kinds, headline="bbox_mAP")
         log.info("scoring %s over %d classes against %s", " and ".join(kinds), len(categories), path)
 
     def process(self, data_samples: Sequence[Any]) -> None:
         """Take detections; masks become run lengths at once, since full masks of a data set fill the memory."""
         for sample in data_samples:
-            found, broken = _detections(sample, with_masks="segm" in self.kinds)
-            self.add(sample.img_id, found, broken=broken > 0)
-
-    def card(self) -> dict[str, Any]:
-        """The definition of the numbers, for the protocol card."""
-        return {**super().card(), **({"labels": "ascending category ids"} if self._sorted else {})}
+            self.add(sample.img_id, _detections(sample, with_masks="segm" in self.kinds))
 
     def predictions(self) -> tuple[str, bytes]:
         """Every detection, compactly; see `rtx.results.predictions.read_detections`."""
         found = [by_kind[self.kinds[0]] for by_kind in self._images.values()]
-        return ".npz", detections_to_bytes(found, self.categories, not_finite=sorted(self._broken, key=str))
+        return ".npz", detections_to_bytes(found, self.categories)
 
     def data_sha256(self, infos: Iterable[Mapping[str, Any]]) -> str:
         """Sha256 over names and annotations of images; see `Scorer.data_sha256`."""
-        return truth_sha256(coco_truth.truth_rows(self.truth, self.categories, [info["img_id"] for info in infos]))
+        return truth_sha256(self.truth_rows(info["img_id"] for info in infos))
 
 
 class VocScorer(VocAP, Scorer):
     """VOC AP under every definition of `rtx.metrics.voc`.
 
     Args:
-        evaluator: the config's `VOCMetric`.
+        evaluator: the config's `VOCMetric`; the headline is `AP50_07` of its "11points", `AP50_area` of "area".
         dataset: the built test set; its annotations are the ground truth.
-        headline: metric that P, mPC and rPC are made of; what `eval_mode` stands for when None: `AP50_07` for
-            "11points", `AP50_area` for "area".
-        backend: which package scores COCO's definition; rtx when None.
     """
 
-    def __init__(
-        self, evaluator: Mapping[str, Any], dataset: Any, *, headline: str | None = None, backend: str | None = None
-    ) -> None:
+    def __init__(self, evaluator: Mapping[str, Any], dataset: Any) -> None:
         kinds = listed(evaluator.get("metric", "mAP"))
         if kinds != ("mAP",):
             raise BadValue(f"VOCMetric metric={evaluator.get('metric')!r}: rtx scores 'mAP' only")
@@ -112,7 +88,7 @@ class VocScorer(VocAP, Scorer):
         if mode not in modes:
             raise unknown_name("VOCMetric eval_mode", mode, place="rtx.evaluation.scorers.build", choices=modes)
         truths = map(_voc_truth, map(dataset.get_data_info, range(len(dataset))))
-        super().__init__(truths, dataset.metainfo["classes"], headline=headline or modes[mode], backend=backend)
+        super().__init__(truths, dataset.metainfo["classes"], headline=modes[mode])
         log.info("scoring VOC AP over %d classes, headline %s", len(self.class_names), self.headline)
 
     def process(self, data_samples: Sequence[Any]) -> None:
@@ -122,26 +98,23 @@ class VocScorer(VocAP, Scorer):
             BadValue: an image is not in the data set.
         """
         for sample in data_samples:
-            found, broken = _detections(sample, with_masks=False)
-            self.add(sample.img_id, found, broken=broken > 0)
+            self.add(sample.img_id, _detections(sample, with_masks=False))
 
     def predictions(self) -> tuple[str, bytes]:
         """Every detection, compactly; see `rtx.results.predictions.read_detections`."""
-        found = list(self._images.values())
-        return ".npz", detections_to_bytes(found, self.class_names, not_finite=sorted(self._broken, key=str))
+        return ".npz", detections_to_bytes(list(self._images.values()), self.class_names)
 
     def data_sha256(self, infos: Iterable[Mapping[str, Any]]) -> str:
         """Sha256 over names and objects of images; see `Scorer.data_sha256`."""
-        truths = (self.truth[info["img_id"]] for info in infos)
-        return truth_sha256(voc.truth_rows(truths, self.class_names))
+        return truth_sha256(self.truth_rows(info["img_id"] for info in infos))
 
 
 def _first(ids: Sequence[int]) -> str:
     return ", ".join(map(str, ids[:5])) + (" ..." if len(ids) > 5 else "")
 
 
-def _detections(sample: Any, *, with_masks: bool) -> tuple[Detections, int]:
-    """The detections of an image that can be ranked, and how many cannot."""
+def _detections(sample: Any, *, with_masks: bool) -> Detections:
+    """The detections of an image that can be ranked; `broken` where some cannot."""
     if "pred_instances" not in sample:
         raise BadValue(f"image {sample.img_id!r}: the model returned no pred_instances; is it a detector?")
     pred = sample.pred_instances
@@ -160,14 +133,14 @@ def _detections(sample: Any, *, with_masks: bool) -> tuple[Detections, int]:
         if values is not None and len(values) == len(scores):  # else `Detections` says what does not fit
             finite = np.isfinite(values)
             good &= finite if finite.ndim == 1 else finite.all(axis=1)
-    broken = int(np.sum(~good))
+    broken = not good.all()
     if broken:
         boxes, scores, labels = boxes[good], scores[good], labels[good]
         mask_scores = None if mask_scores is None else mask_scores[good]
         masks = None if masks is None else [mask for mask, keep in zip(masks, good, strict=True) if keep]
     if masks is not None:
         masks = [dict(mask) if isinstance(mask, Mapping) else encode_mask(mask) for mask in masks]
-    return Detections(sample.img_id, boxes, scores, labels, masks, mask_scores), broken
+    return Detections(sample.img_id, boxes, scores, labels, masks, mask_scores, broken)
 
 
 def _voc_truth(info: Mapping[str, Any]) -> VocTruth:

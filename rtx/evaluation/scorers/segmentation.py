@@ -24,27 +24,17 @@ class IouScorer(MeanIoU, Scorer):
     Args:
         evaluator: the config's `IoUMetric`.
         dataset: the built test set.
-        headline: metric that P, mPC and rPC are made of.
     """
 
-    def __init__(self, evaluator: Mapping[str, Any], dataset: Any, *, headline: str = "mIoU") -> None:
+    def __init__(self, evaluator: Mapping[str, Any], dataset: Any) -> None:
         kinds = listed(evaluator.get("iou_metrics", "mIoU"))
         if "mIoU" not in kinds:
             raise BadValue(f"IoUMetric iou_metrics={list(kinds)}: rtx scores mIoU, aAcc and mAcc; name 'mIoU'")
         refuse(evaluator, "nan_to_num", "classes that are not there are left out of the mean")
         ignore_index = int(evaluator.get("ignore_index", IGNORE_INDEX))
-        super().__init__(
-            dataset.metainfo["classes"],
-            ignore_index=ignore_index,
-            reduce_zero_label=reduces_zero_label(dataset),
-            headline=headline,
-        )
+        zero = reduces_zero_label(dataset)
+        super().__init__(dataset.metainfo["classes"], ignore_index=ignore_index, reduce_zero_label=zero)
         log.info("scoring mIoU over %d classes, label %d ignored", len(self.class_names), ignore_index)
-
-    def reset(self) -> None:
-        """Forget every pixel."""
-        super().reset()
-        self._maps: list[tuple[str, bytes]] = []
 
     def process(self, data_samples: Sequence[Any]) -> None:
         """Count pixels.
@@ -63,17 +53,11 @@ class IouScorer(MeanIoU, Scorer):
                 prediction = np.where(lost, NOTHING, prediction.astype(np.int64))
             self.add(name, prediction, label)
             if self.keep:
-                self._maps.append((Path(name).stem, encode_map(prediction)))
+                self._kept.append((Path(name).stem, encode_map(prediction)))
 
     def predictions(self) -> tuple[str, bytes]:
-        """Every label map as PNG; see `rtx.results.predictions.read_maps`.
-
-        Raises:
-            BadValue: `keep` was not set.
-        """
-        if len(self._maps) != self.n_images:
-            raise BadValue("label maps were not kept; set `keep` before the first image")
-        return ".zip", maps_to_bytes(self._maps)
+        """Every label map as PNG; see `rtx.results.predictions.read_maps`."""
+        return ".zip", maps_to_bytes(self._all_kept())
 
     def data_sha256(self, infos: Iterable[Mapping[str, Any]]) -> str:
         """Sha256 over names and content of label maps; see `Scorer.data_sha256`."""

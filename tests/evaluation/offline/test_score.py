@@ -217,5 +217,5 @@ def test_what_an_exported_set_states_goes_into_the_card(coco: Path) -> None:
     summary = score_predictions(coco / "predictions", CocoFile(coco / "truth.json"), coco / "out", stated=stated)
     assert summary["protocol"]["corruption_seed"] == 3 and summary["protocol"]["precision"] == "unstated"
     (coco / "manifest.jsonl").write_text("{}\n")
-    with pytest.raises(BadValue, match="not the manifest of an exported set"):
+    with pytest.raises(BadValue, match="not an rtx manifest of an exported set"):
         exported_settings(coco)

@@ -99,7 +99,7 @@ def test_what_was_not_exported_is_not_scored(made_coco: Path, tmp_path: Path) ->
     with pytest.raises(BadValue, match="fog_1 was not exported"):
         check_exported(tmp_path, [Condition("fog", 1)], names)
     assert check_exported(tmp_path, [Condition("contrast", 4)], sorted(names)[:2]) == 2
-    with pytest.raises(BadValue, match="not the manifest of an exported set"):
+    with pytest.raises(BadValue, match="not an rtx manifest of an exported set"):
         check_exported(made_coco, [Condition("fog", 1)], names)
 
 
@@ -184,12 +184,12 @@ def test_voc_truth_is_what_mmdet_reads(made_voc: Path, tmp_path: Path) -> None:
     )
     theirs: Any = build_scorer(dict(type="VOCMetric", eval_mode="11points"), dataset)
     mine = VocFolder(tmp_path / "voc")
-    assert mine.classes == NAMES == tuple(dataset.metainfo["classes"]) and mine.n_images == len(dataset)
+    assert mine.classes == NAMES == tuple(dataset.metainfo["classes"]) and len(mine.images) == len(dataset)
     assert any(truth.difficult.any() for truth in mine.truth)
     for truth in mine.truth:
         for part in ("boxes", "labels", "difficult"):
             assert (getattr(truth, part) == getattr(theirs.truth[truth.image_id], part)).all()
-    assert mine.card() == theirs.card()
+    assert mine.metric.card() == theirs.card()
 
 
 def test_faults_of_voc_predictions_name_file_and_row(made_voc: Path, tmp_path: Path) -> None:
@@ -224,7 +224,7 @@ def test_faults_of_voc_predictions_name_file_and_row(made_voc: Path, tmp_path: P
 @pytest.mark.realdata
 def test_blood_cells_with_boxes_of_zero_area(real_data: Path, tmp_path: Path) -> None:
     truth = VocFolder(real_data / "voc_bccd")
-    assert truth.classes == ("Platelets", "RBC", "WBC") and truth.n_images == 55
+    assert truth.classes == ("Platelets", "RBC", "WBC") and len(truth.images) == 55
     rows = [
         dict(image_id=t.image_id, category=truth.classes[n], score=1, bbox=[b[0], b[1], b[2] - b[0], b[3] - b[1]])
         for t in truth.truth

@@ -17,9 +17,10 @@ from rtx.evaluation.offline.score import check_exported, score_predictions
 from rtx.evaluation.offline.truth import CocoFile, LabelFolder
 from rtx.evaluation.offline.voc import VocFolder
 from rtx.metrics import miou
+from rtx.metrics.accuracy import best
 from rtx.metrics.coco import Detections
 from rtx.metrics.coco_truth import read_truth
-from rtx.results.predictions import detections_to_bytes, encode_map, read_coco_results
+from rtx.results.predictions import detections_to_bytes, encode_map, guesses_to_bytes, read_coco_results
 from rtx.types import Condition
 from tests.makers import VOC_NAMES
 from tests.metrics.coco_worlds import CATEGORIES, results, world, write_annotations
@@ -126,6 +127,20 @@ def test_reduce_zero_label_is_mmsegs_rule(tmp_path: Path) -> None:
     for n_classes, ignored in ((3, 0), (3, 2), (255, 255)):
         with pytest.raises(BadValue, match="leave it at 255"):
             LabelFolder(tmp_path / "truth", n_classes, ignore_index=ignored, reduce_zero_label=True)
+
+
+def test_a_class_score_below_the_threshold_is_a_number(tmp_path: Path) -> None:
+    for folder in ("cat", "dog"):
+        (tmp_path / "v" / folder).mkdir(parents=True)
+        (tmp_path / "v" / folder / "1.png").touch()
+    truth, path = ClassTruth(tmp_path / "v"), tmp_path / "clean.npz"
+    for second, flags in ((0.4, []), (np.nan, ["1 image with non-finite predictions"])):
+        scores = {"cat/1": [0.3, 0.2], "dog/1": [0.1, second]}
+        guesses = [best(name, np.array(row), threshold=0.5) for name, row in scores.items()]
+        assert [len(guess.labels) for guess in guesses] == [0, 0]
+        path.write_bytes(guesses_to_bytes(guesses, truth.classes))
+        metric = truth.score(path)
+        assert metric.flags() == flags and metric.compute()["accuracy_top1"] == 0
 
 
 def test_exported_images_of_two_classes_with_one_name_are_told_apart(tmp_path: Path) -> None:

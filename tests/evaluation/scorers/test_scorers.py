@@ -217,21 +217,17 @@ def test_evaluators_that_rtx_cannot_score_are_named(coco_set: CocoDataset, voc_s
         build_scorer(COCO, coco_set).process([SegDataSample(metainfo={"img_id": 1})])
 
 
-def test_options_and_forms_of_the_entry(coco_set: CocoDataset, voc_set: VOCDataset) -> None:
-    assert build_scorer(COCO, coco_set, headline="segm_mAP").headline == "segm_mAP"
-    assert build_scorer(VOC, voc_set, headline="AP_d2").headline == "AP_d2"
-    assert build_scorer({**VOC, "eval_mode": "area"}, voc_set, headline=None).headline == "AP50_area"
-    with pytest.raises(UnknownName, match="segm_mAP"):
-        build_scorer({**COCO, "metric": "bbox"}, coco_set, headline="segm_mAP")
-    with pytest.raises(BadValue, match="no option max_detections"):
-        build_scorer(VOC, voc_set, max_detections=10)
+def test_headlines_and_forms_of_the_entry(coco_set: CocoDataset, voc_set: VOCDataset) -> None:
+    assert build_scorer({**COCO, "metric": ["segm", "bbox"]}, coco_set).headline == "bbox_mAP"
+    assert build_scorer({**VOC, "eval_mode": "area"}, voc_set).headline == "AP50_area"
+    with pytest.raises(UnknownName, match="bbox_mAP"):
+        build_scorer({**COCO, "metric": "segm"}, coco_set)
     for entry in ([COCO], ConfigDict(COCO), {**COCO, "type": "mmdet.CocoMetric"}, {**COCO, "type": CocoMetric}):
         assert build_scorer(entry, coco_set).metrics[0] == "bbox_mAP"
     cards = [build_scorer(*pair).card() for pair in ((COCO, coco_set), (VOC, voc_set), (IOU, LabelledSet()))]
     assert [card["scorer"] for card in cards] == ["coco", "voc", "miou"]
     assert json.loads(json.dumps(cards)) == cards
-    assert build_scorer(COCO, coco_set, max_detections=10).card() != cards[0], "another definition, another card"
-    assert build_scorer(COCO, coco_set, headline="segm_mAP").card() == cards[0], "the same numbers, the same card"
+    assert cards[0]["scorer_version"] == cards[1]["coco_scorer"] == "rtx.coco/1"
 
 
 @pytest.mark.realdata
@@ -282,7 +278,7 @@ def test_evidence_gives_the_score_and_predictions_give_it_again(
             assert all((maps[Path(s.img_path).stem] == s.pred_sem_seg.data[0].numpy()).all() for s in samples)
             scorer.keep = False
             scored(scorer, samples)
-            with pytest.raises(BadValue, match="label maps were not kept"):
+            with pytest.raises(BadValue, match="predictions were not kept"):
                 scorer.predictions()
             continue
         again, classes = read_detections(path)
@@ -291,17 +287,3 @@ def test_evidence_gives_the_score_and_predictions_give_it_again(
             scorer.add(row.image_id, row)
         assert scorer.compute() == pytest.approx(found, abs=0, nan_ok=True)
         assert classes == list(dataset.metainfo["classes"]) if entry is VOC else len(classes) == len(COCO_NAMES)
-
-
-@pytest.mark.parametrize("backend", ["pycocotools", "faster-coco-eval", "hotcoco"])
-def test_the_scorer_is_a_choice_and_in_the_card(coco_set: CocoDataset, voc_set: VOCDataset, backend: str) -> None:
-    reference = scored(build_scorer(COCO, coco_set, backend="pycocotools"), coco_samples(coco_set))
-    scorer = build_scorer(COCO, coco_set, backend=backend)
-    assert scored(scorer, coco_samples(coco_set)) == pytest.approx(reference, abs=1e-9, nan_ok=True)
-    assert scorer.card()["scorer_version"].startswith(f"{backend} ")
-    assert build_scorer(VOC, voc_set, backend=backend).card()["coco_scorer"].startswith(f"{backend} ")
-    assert build_scorer(COCO, coco_set).card()["scorer_version"] == "rtx.coco/1"
-    with pytest.raises(UnknownName, match="COCO scorer"):
-        build_scorer(COCO, coco_set, backend="cocotools")
-    with pytest.raises(BadValue, match="no option backend"):
-        build_scorer(IOU, LabelledSet(), backend=backend)
