@@ -52,7 +52,7 @@ def records() -> list[Record]:
         (p, "results table", "imagenet_val" if q == "P" else "imagenet_c", "classifier", "resnet50", s, "", m, q, v)
         for p, s, m, q, v in printed
     )
-    return [Record(*row, fraction(value)) for *row, value in rows]
+    return [Record(*row[:-1], fraction(row[-1])) for row in rows]
 
 
 def corrupted_top1() -> dict[str, float]:
