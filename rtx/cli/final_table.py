@@ -10,7 +10,7 @@ from typing import Any, TextIO
 
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from rtx.corruptions import BENCHMARK, CORRUPTIONS, FAMILIES
@@ -20,6 +20,8 @@ from rtx.types import SEVERITIES, Condition
 
 UNICODE_STEPS = "▁▂▃▄▅▆▇█"
 ASCII_STEPS = "_.:-=+*#"
+_APART = (0, 2, 0, 0)
+_NUMBER: dict[str, Any] = {"justify": "right", "no_wrap": True, "min_width": 6}
 
 
 def look_of(stream: TextIO | None = None, width: int | None = None) -> Console:
@@ -66,10 +68,7 @@ def _parts(summary: Mapping[str, Any], console: Console) -> Iterator[RenderableT
 
 def _totals(summary: Mapping[str, Any], note: str) -> Iterator[RenderableType]:
     ends = summary.get("intervals") or {}
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column()
-    table.add_column(justify="right")
-    table.add_column(style="dim")
+    table = Table.grid("", Column(justify="right"), Column(style="dim"), padding=_APART)
     for key, name in {"P": "P", "mPC": summary["label"], "rPC": "rPC"}.items():
         why = (ends.get("missing") or {}).get(key, "")
         sure = interval_text(ends.get(key)) or (f"no interval: {why}" if why else "")
@@ -90,8 +89,7 @@ def sparkline(values: Sequence[float | None], top: float, steps: str = UNICODE_S
         '█▅ ▁'
     """
     last = len(steps) - 1
-    drawn = (" " if v is None or not top > 0 else steps[min(last, max(0, round(v / top * last)))] for v in values)
-    return "".join(drawn)
+    return "".join(" " if v is None or not top > 0 else steps[min(last, max(0, round(v / top * last)))] for v in values)
 
 
 @dataclass(frozen=True)
@@ -138,10 +136,9 @@ def _corruptions(summary: Mapping[str, Any], rows: Sequence[_Line], note: str, c
     room = console.width - max(len(row.name) + row.indent for row in rows) - 9 - column
     drops = room >= column + 2
     digits = not note and room >= column + 2 + 7 * len(SEVERITIES)
-    table = Table.grid(padding=(0, 2, 0, 0))
     heads = ["", "1...5", *(f"{s}" for s in SEVERITIES if digits), f"{note}mean", *([f"{note}drop"] if drops else [])]
-    for number in range(len(heads)):
-        table.add_column(justify="left" if number < 2 else "right", no_wrap=True, min_width=5 if number < 2 else 6)
+    words = [Column(no_wrap=True, min_width=5) for _ in heads[:2]]
+    table = Table.grid(*words, *(Column(**_NUMBER) for _ in heads[2:]), padding=_APART)
     table.add_row(*heads, style="dim")
     for row in rows:
         cells = [" " * row.indent + row.name, sparkline(row.values, top, steps)]
@@ -162,9 +159,8 @@ def _ranked(rows: Sequence[_Line]) -> tuple[list[str], list[str]]:
     """The worst and best three benchmark corruptions that were evaluated at all five severities."""
     whole = [row for row in rows if row.name in BENCHMARK and None not in row.values and row.mean is not None]
     count = min(3, len(whole) // 2)
-    worst = sorted(whole, key=lambda row: (row.mean, row.name))[:count]
-    best = sorted(whole, key=lambda row: (-(row.mean or 0.0), row.name))[:count]
-    return [row.name for row in worst], [row.name for row in best]
+    worst, best = (sorted(whole, key=lambda row: (sign * (row.mean or 0.0), row.name)) for sign in (1, -1))
+    return [row.name for row in worst[:count]], [row.name for row in best[:count]]
 
 
 def _extremes(summary: Mapping[str, Any], rows: Sequence[_Line], note: str) -> Iterator[RenderableType]:
@@ -186,10 +182,7 @@ def _others(summary: Mapping[str, Any], note: str, console: Console) -> Iterator
     names = {m: m + without_interval(summary, m) for m in rows}
     room = (console.width - max(map(len, names.values())) - 2) // 24
     keys = ("P", "mPC", "rPC")[: max(1, room)] if note else ("P", "mPC", "rPC")
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column()
-    for _ in keys:
-        table.add_column(justify="right", no_wrap=True, min_width=6)
+    table = Table.grid("", *(Column(**_NUMBER) for _ in keys), padding=_APART)
     heads = {"P": "P", "mPC": "mPC" if summary["complete"] else "mean", "rPC": "rPC"}
     table.add_row("", *(note + heads[key] for key in keys))
     for name, row in rows.items():

@@ -89,9 +89,8 @@ def draw(group: Group) -> Figure | None:
         spans = [(x, b[0], b[1]) for x, b in band if b]
         if len(spans) > 1:
             bx, low, high = zip(*spans, strict=True)
-            axes.fill_between(
-                bx, [100 * v for v in low], [100 * v for v in high], color=look[index]["color"], alpha=0.18, lw=0
-            )
+            below, above = [100 * v for v in low], [100 * v for v in high]
+            axes.fill_between(bx, below, above, color=look[index]["color"], alpha=0.18, lw=0)
         style = DASHES[index // 3 % len(DASHES)] if many else DASHES[0]
         sizes: dict[str, Any] = dict(linewidth=0.8, markersize=2.0) if many else dict(linewidth=1.2, markersize=3)
         axes.plot(xs, [100 * y for y in ys], linestyle=style, clip_on=False, zorder=3, **sizes, **look[index])

@@ -14,7 +14,6 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib import font_manager
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -120,7 +119,7 @@ def looks(count: int) -> list[dict[str, Any]]:
 
 def tint(colour: str, strength: float = 0.28) -> str:
     """A colour mixed into white, for backgrounds."""
-    red, green, blue = (int(to_hex(colour)[i : i + 2], 16) for i in (1, 3, 5))
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
     return "#" + "".join(f"{round(255 - (255 - v) * strength):02x}" for v in (red, green, blue))
 
 

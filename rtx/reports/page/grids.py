@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from rtx.corruptions import BENCHMARK, CORRUPTIONS, FAMILIES
+from rtx.corruptions import BENCHMARK, CORRUPTIONS
 from rtx.reports.figures import heat
 from rtx.reports.runs.groups import Group
+from rtx.reports.runs.intervals import MEMBERS
 from rtx.reports.runs.runs import BENCHMARK_CELLS, Run
 from rtx.reports.tables.run_tables import counts
 from rtx.reports.text.wording import corruption_name, percent, shortened
@@ -15,21 +16,21 @@ from rtx.types import CLEAN, SEVERITIES, Condition
 
 def heat_grid(group: Group) -> dict[str, Any]:
     """Models in rows, corruptions in columns: what is left of P, its colour, and the scores behind it."""
-    columns = [
+    body = []
+    for run, short in zip(group.runs, shortened([run.name for run in group.runs], 26), strict=True):
+        cells = [_heat_cell(value, _hover(run, name)) for name, value in heat.values(run).items()]
+        whole = run.summary.rPC if run.summary.complete and run.summary.rPC == run.summary.rPC else None
+        cells.append(_heat_cell(whole, f"{run.name}: rPC over 15 corruptions; folder {run.folder}"))
+        body.append({"name": run.name, "short": short, "cells": cells})
+    widths = [(family, len(members)) for family, members in MEMBERS.items()]
+    return {"columns": _columns(), "families": widths, "rows": body}
+
+
+def _columns() -> list[dict[str, str]]:
+    return [
         {"name": corruption_name(n), "short": corruption_name(n, short=True), "family": CORRUPTIONS[n]}
         for n in BENCHMARK
     ]
-    body = []
-    for run, short in zip(group.runs, shortened([run.name for run in group.runs], 26), strict=True):
-        cells = []
-        for name, value in heat.values(run).items():
-            cells.append(_heat_cell(value, _hover(run, name)))
-        whole = run.summary.rPC if run.summary.complete else None
-        text = f"{run.name}: rPC over 15 corruptions; folder {run.folder}"
-        cells.append(_heat_cell(None if whole is None or whole != whole else whole, text))
-        body.append({"name": run.name, "short": short, "cells": cells})
-    widths = [(family, sum(CORRUPTIONS[n] == family for n in BENCHMARK)) for family in FAMILIES]
-    return {"columns": columns, "families": widths, "rows": body}
 
 
 def _heat_cell(value: float | None, hover: str) -> dict[str, Any]:
@@ -49,29 +50,18 @@ def _hover(run: Run, corruption: str) -> str:
 
 def completeness_grid(group: Group) -> dict[str, Any]:
     """Models in rows, corruptions in columns: cells there of cells wanted."""
-    columns = [{"name": "clean", "short": "clean"}]
-    columns += [{"name": corruption_name(n), "short": corruption_name(n, short=True)} for n in BENCHMARK]
     body = []
     for run, short in zip(group.runs, shortened([run.name for run in group.runs], 26), strict=True):
         flags = sorted({flag for cell in run.cells.values() for flag in cell.flags})
-        cells = [
-            {
-                "text": f"{there}/{wanted}",
-                "state": "done" if there == wanted else "part" if there else "none",
-                "name": name,
-            }
-            for name, there, wanted in counts(run)
-        ]
-        body.append(
-            {
-                "name": run.name,
-                "short": short,
-                "cells": cells,
-                "images": run.n_images or "unknown",
-                "flags": ", ".join(flags),
-            }
-        )
-    return {"columns": columns, "rows": body}
+        states = ((n, f"{there}/{wanted}", _state(there, wanted)) for n, there, wanted in counts(run))
+        cells = [{"text": text, "state": state, "name": name} for name, text, state in states]
+        images = run.n_images or "unknown"
+        body.append({"name": run.name, "short": short, "cells": cells, "images": images, "flags": ", ".join(flags)})
+    return {"columns": [{"name": "clean", "short": "clean"}, *_columns()], "rows": body}
+
+
+def _state(there: int, wanted: int) -> str:
+    return "done" if there == wanted else "part" if there else "none"
 
 
 def completeness_point(group: Group) -> str:

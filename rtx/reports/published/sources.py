@@ -48,12 +48,11 @@ def records() -> list[Record]:
     printed = [(p, s, "top1", "P", v) for p, s, v, _, _ in _ROWS]
     printed += [(p, s, "top1", "mPC", v) for p, s, _, v, _ in _ROWS]
     printed += [(p, s, "error", "mCE", v) for p, s, *_, v in (*_ROWS, *_MCE_ONLY)]
-    found = []
-    for paper, source, metric, quantity, value in printed:
-        dataset = "imagenet_val" if quantity == "P" else "imagenet_c"
-        row = (dataset, "classifier", "resnet50", source, "", metric, quantity, fraction(value))
-        found.append(Record(paper, "results table", *row))
-    return found
+    rows = (
+        (p, "results table", "imagenet_val" if q == "P" else "imagenet_c", "classifier", "resnet50", s, "", m, q, v)
+        for p, s, m, q, v in printed
+    )
+    return [Record(*row[:-1], fraction(row[-1])) for row in rows]
 
 
 def corrupted_top1() -> dict[str, float]:

@@ -48,9 +48,9 @@ def records() -> list[Record]:
         ("Table 2", "ade20k_val", "UperNet", "mIoU", _TABLE_2),
     ):
         for (arch, source), drops in table.items():
-            for family, value in zip(FAMILY_ORDER, drops, strict=True):
-                row = (dataset, method, arch, source, "fixed", metric, f"drop:{family}", fraction(value))
-                found.append(Record(PAPER.key, place, *row))
+            of = (PAPER.key, place, dataset, method, arch, source, "fixed", metric)
+            by_family = zip(FAMILY_ORDER, drops, strict=True)
+            found += [Record(*of, f"drop:{family}", fraction(value)) for family, value in by_family]
     for dataset, method, metric, place, source, values in _TABLES_4_5:
         # Both columns start from the PRIME source; only PR-PRIME augments with PRIME while fine-tuning.
         note = "PRIME source, " + ("PRIME while fine-tuning" if source == "pr_prime" else "standard fine-tuning")

@@ -47,7 +47,7 @@ def test_repeats_of_an_eps_are_one_point_with_its_number(tmp_path: Path) -> None
     rows = [("std", "maskrcnn_r50", "l2_eps0"), ("a", "maskrcnn_r50", "l2_eps3"), ("b", "maskrcnn_r50", "l2_eps3")]
     group = _group(tmp_path, rows, robust=None)
     assert _names(group) == [[["std"], ["a", "b"]]]
-    mean = eps_lines(group)[0].points[1].mean(lambda run: run.summary.mPC)
+    mean = eps_lines(group)[0].points[1].mean("mPC")
     assert mean == pytest.approx(sum(run.summary.mPC for run in group.runs[1:]) / 2)
     assert eps_notes(group) == ["Means of several runs, which are the small dots: full, L2 eps 3: 2."]
     assert "no interval" in eps_point(group) and draw_eps(group) is not None

@@ -15,7 +15,7 @@ from rtx.results.confidence import Known, read_confidences, table_bytes, write_c
 from rtx.results.evaluation import Evaluation
 from rtx.reports.text.banners import banners, merged
 from rtx.results.examples import read_examples
-from rtx.reports.figures.transfer import eps_lines
+from rtx.reports.runs.eps_lines import eps_lines
 from rtx.reports.runs.groups import group_runs, unlike
 from rtx.reports.runs.intervals import Resamples, difference
 from rtx.reports.runs.naming import dataset_of, method_of, source_of, unique_names
