@@ -11,6 +11,7 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 
 from rtx.backbones.spec import arch_of, is_ours, kept_arguments, spec_of, stock_arguments
+from rtx.datasets.openmmlab.nodes import add_import
 from rtx.errors import BadValue
 from rtx.sources.catalog.record import IMAGENET_MEAN, IMAGENET_STD, Source
 from rtx.sources.catalog.spec import parse_spec
@@ -78,7 +79,7 @@ def with_source(cfg: Config, spec: str) -> Config:
         new.model.pretrained = None
     _set_channels(new, architecture.channels)
     _set_statistics(new, parsed.source)
-    _import(new, "rtx.backbones")
+    add_import(new, "rtx.backbones")
     log.info("source=%s: %s, channels %s", spec, arch_of(new.model.backbone), architecture.channels)
     return new
 
@@ -120,8 +121,8 @@ def with_transfer(cfg: Config, mode: TransferMode | str, norm: NormPolicy | None
     new.model.backbone = ConfigDict(apply_transfer(_backbone(new), parsed, norm, framework_of(new)))
     hooks = [hook for hook in new.get("custom_hooks") or [] if hook.get("type") != GUARD]
     new.custom_hooks = [*hooks, {"type": GUARD}]
-    _import(new, "rtx.backbones")
-    _import(new, "rtx.transfer")
+    add_import(new, "rtx.backbones")
+    add_import(new, "rtx.transfer")
     return new
 
 
@@ -209,12 +210,3 @@ def _set_statistics(cfg: Config, source: Source | None) -> None:
             place.update(mean=mean, std=std, **{name: flip})
     if not any(isinstance(place, dict) for place in places):
         raise BadValue(f"config {cfg.filename or '?'}: has no data_preprocessor to put pixel statistics into")
-
-
-def _import(cfg: Config, module: str) -> None:
-    """Make stock OpenMMLab tools import `module` before they build anything."""
-    found = cfg.get("custom_imports") or {"imports": [], "allow_failed_imports": False}
-    names = [found["imports"]] if isinstance(found["imports"], str) else list(found["imports"])
-    if module not in names:
-        names.append(module)
-    cfg.custom_imports = {**found, "imports": names}

@@ -1,6 +1,6 @@
 """Judge what `rtx.environment` found: one row a package or a fact of the machine, with one line that fixes a bad one.
 
-Every check is a function of the facts alone, so each clash can be made up in a test.
+Every check is a function of the facts alone, so a test can state each clash.
 """
 
 from __future__ import annotations
@@ -182,13 +182,13 @@ def diagnose(env: Environment) -> list[Row]:
     """Judge an environment, one row a check; a fault that another row explains refers to that row."""
     rows = [check(env) for check in CHECKS]
     bad = {row.name for row in rows if row.status == "bad"}
-    told = []
+    explained = []
     for row in rows:
         causes = [name for name in PACKAGES[row.name].needs if name in bad] if row.name in PACKAGES else []
         if causes and row.status == "bad" and DOES_NOT_WORK in row.found:
             row = replace(row, remedy=f"fix {' and '.join(causes)} first, then run `rtx doctor` again")
-        told.append(row)
-    return told
+        explained.append(row)
+    return explained
 
 
 def _compile_ops(env: Environment) -> str:

@@ -215,8 +215,8 @@ def ask_cuda(timeout_s: float = 120.0) -> Cuda | None:
         lines = _run([_CUDA], timeout_s).stdout.splitlines()
     except subprocess.TimeoutExpired:
         return None
-    told = [json.loads(line.removeprefix("@cuda ")) for line in lines if line.startswith("@cuda ")]
-    return Cuda(told[0][0], *map(tuple, told[0][1:])) if told else None
+    answers = [json.loads(line.removeprefix("@cuda ")) for line in lines if line.startswith("@cuda ")]
+    return Cuda(answers[0][0], *map(tuple, answers[0][1:])) if answers else None
 
 
 def look() -> Environment:

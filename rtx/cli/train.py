@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import logging
 import os
 import sys
@@ -69,6 +68,7 @@ def prepare(args: argparse.Namespace) -> Config:
     """
     from rtx import config as configs
     from rtx.cli.options import apply_config_arguments
+    from rtx.datasets.openmmlab.nodes import add_import
     from rtx.evaluation.sweep.share import check_launcher
 
     check_launcher(args.launcher)
@@ -96,11 +96,11 @@ def prepare(args: argparse.Namespace) -> Config:
         cfg.load_from = None if args.resume == "auto" else args.resume
     if not any(hook.get("type") == configs.GUARD for hook in cfg.get("custom_hooks") or []):
         cfg.custom_hooks = [*(cfg.get("custom_hooks") or []), dict(type=configs.GUARD)]
-        _import_too(cfg, "rtx.transfer")
+        add_import(cfg, "rtx.transfer")
     if args.corrupt_eval is not None:
         hook = dict(type="CorruptionEvalHook", interval=args.corrupt_eval)
         cfg.custom_hooks = [*(cfg.get("custom_hooks") or []), hook]
-        _import_too(cfg, "rtx.evaluation.hook")
+        add_import(cfg, "rtx.evaluation.hook")
     return cfg
 
 
@@ -120,11 +120,3 @@ def default_name(args: argparse.Namespace) -> str:
         parts.append(Path(args.source).stem if Path(args.source).suffix in _WEIGHTS else args.source)
     parts += [part.replace(":", "") for part in (args.transfer, args.norm) if part]
     return "_".join(parts)
-
-
-def _import_too(cfg: Config, module: str) -> None:
-    """Import a module now, and whenever the dumped config is read: mmengine imports only when it reads a file."""
-    importlib.import_module(module)
-    imports = list((cfg.get("custom_imports") or {}).get("imports", []))
-    if module not in imports:
-        cfg.custom_imports = dict(imports=[*imports, module], allow_failed_imports=False)

@@ -245,7 +245,7 @@ def _evaluated(root: Path, split: str | None) -> DataFolder | None:
         if splits and not split:
             raise unsaid(home, "images/validation with annotations/validation", splits)
         return None
-    extra = [p.relative_to(root) for p in home.glob("*.txt")]
+    extra = [p.relative_to(root) for pattern in ("*.txt", "classes.json") for p in home.glob(pattern)]
     return DataFolder(root, "ade", tuple(files_in(images, root)), (*files_in(labels, root), *extra))
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from rtx.datasets.image_files import SUFFIXES
 from rtx.errors import DataError
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 
 
 def class_folders(root: Path) -> tuple[str, ...]:
@@ -30,10 +29,10 @@ def labelled_images(root: Path, classes: Sequence[str]) -> list[tuple[Path, int]
     """
     index = {name: n for n, name in enumerate(classes)}
     names = class_folders(root)
-    strange = [name for name in names if name not in index]
-    if strange:
+    unknown = [name for name in names if name not in index]
+    if unknown:
         raise DataError(
-            f"{root}: {len(strange)} folders are named after no class of the model, the first is {strange[0]!r}; "
+            f"{root}: {len(unknown)} folders are named after no class of the model, the first is {unknown[0]!r}; "
             f"its classes are {', '.join(classes[:5])}{', ...' if len(classes) > 5 else ''}. Give the folder names in "
             "the order of the model's outputs as classes"
         )

@@ -16,7 +16,7 @@ from PIL import UnidentifiedImageError
 from rtx.corruptions.registry import Image
 from rtx.errors import DataError
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 JPEG_SUFFIXES = frozenset({".jpg", ".jpeg"})
 JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
 PNG_START, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
@@ -113,6 +113,7 @@ def encode(image: Image, suffix: str, *, quality: int | None) -> bytes:
         ]
         _, data = cv2.imencode(".jpg", bgr, options)
     else:
-        _, data = cv2.imencode(suffix.lower(), bgr)
+        # A .pgm gets the content of a .ppm: a corrupted grey image may have colours.
+        _, data = cv2.imencode(suffix.lower().replace(".pgm", ".ppm"), bgr)
     encoded: NDArray[np.uint8] = data
     return encoded.tobytes()

@@ -51,6 +51,4 @@ def find_images(root: Path, layout: str = "auto", split: str | None = None) -> D
                 return replace(found, images=tuple(sorted(found.images)), labels=tuple(sorted(found.labels)))
     asked = f" of layout {layout!r}" if layout != "auto" else ""
     asked += f" in split {split!r}" if split else ""
-    raise DataError(
-        f"{root}: no images{asked} (looked for {', '.join(sorted(SUFFIXES))}); check the folder and the split"
-    )
+    raise DataError(f"{root}: no images{asked} (looked for {', '.join(SUFFIXES)}); check the folder and the split")

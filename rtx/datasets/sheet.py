@@ -17,6 +17,7 @@ from rtx.types import Condition
 
 _PAPER, _INK = (255, 255, 255), (20, 20, 20)
 _MARGIN = 6
+_CELL_WIDTH = 192  # pixels, like all sizes here
 
 
 def write_sheet(
@@ -29,34 +30,18 @@ def write_sheet(
     *,
     quality: int | None = None,
 ) -> None:
-    """Write a `contact_sheet` to an image file; `quality` is of JPEG, see `rtx.datasets.image_files.encode`."""
-    sheet = contact_sheet(image, image_id, corruptions, severities, settings)
-    write_whole(path, encode(sheet, path.suffix, quality=quality), sync=False)
-
-
-def contact_sheet(
-    image: Image,
-    image_id: str,
-    corruptions: Sequence[str],
-    severities: Sequence[int],
-    settings: Sequence[Settings],
-    *,
-    cell_width: int = 192,
-) -> Image:
-    """Corrupt an image every way and lay the results out.
+    """Corrupt an image every way and lay the results out in an image file.
 
     Args:
+        path: the file.
         image: RGB uint8 (H, W, 3); it is corrupted at its own size and shrunk for the sheet afterwards.
         image_id: what the random fields depend on.
         corruptions: the rows.
         severities: the columns.
         settings: engines to compare; each severity has one column for each.
-        cell_width: in pixels.
-
-    Returns:
-        RGB uint8.
+        quality: of JPEG, see `rtx.datasets.image_files.encode`.
     """
-    cell_width = min(cell_width, image.shape[1])
+    cell_width = min(_CELL_WIDTH, image.shape[1])
     cell_height = max(1, round(cell_width * image.shape[0] / image.shape[1]))
     font = ImageFont.load_default(size=13)
     left = 140
@@ -80,4 +65,4 @@ def contact_sheet(
                 (cell_width, cell_height), Pillow.Resampling.BOX
             )
             sheet.paste(small, (left + i * (cell_width + _MARGIN), top))
-    return np.asarray(sheet)
+    write_whole(path, encode(np.asarray(sheet), path.suffix, quality=quality), sync=False)

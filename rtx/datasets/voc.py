@@ -163,16 +163,16 @@ def class_names(parts: Iterable[VocPart]) -> tuple[str, ...]:
     for path, objects in zip(paths, read_all(paths), strict=True):
         for item in objects:
             seen.setdefault(item.name, path)
-    strange = sorted(set(seen) - set(NAMES))
+    unknown = sorted(set(seen) - set(NAMES))
     if not seen:
         raise DataError("no XML file of the VOC splits has an object; there is nothing to detect")
-    if strange and len(strange) < len(seen):
+    if unknown and len(unknown) < len(seen):
         raise DataError(
-            f"class {strange[0]!r} (in {seen[strange[0]]}) is not one of VOC's twenty, others are, such as "
+            f"class {unknown[0]!r} (in {seen[unknown[0]]}) is not one of VOC's twenty, others are, such as "
             f"{min(set(seen) & set(NAMES))!r}; mmdet would drop the former silently. Rename it, or give the classes "
             "(--classes, `metainfo` of the data sets)"
         )
-    return tuple(strange) or NAMES
+    return tuple(unknown) or NAMES
 
 
 def read_all(paths: Sequence[Path]) -> list[tuple[VocObject, ...]]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
@@ -141,9 +142,8 @@ def tight_box(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
         >>> tight_box(np.pad(np.ones((2, 3), bool), ((4, 0), (1, 0))))
         (1, 4, 3, 2)
     """
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    x, y = int(columns[0]), int(rows[0])
-    return x, y, int(columns[-1]) - x + 1, int(rows[-1]) - y + 1
+    x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
+    return x, y, width, height
 
 
 def _generator(seed: int, *names: object) -> Generator:

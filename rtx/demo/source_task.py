@@ -16,13 +16,11 @@ from torch.nn import functional
 
 from rtx.demo.scenes import SOURCE_CLASSES, render_crop
 from rtx.files import write_whole
+from rtx.sources.catalog.record import IMAGENET_MEAN, IMAGENET_STD
 
 DEPTH = 18
 BATCH = 32
 PEAK_LR = 0.05
-# The statistics of ImageNet: what every config of rtx gives a model without a catalogue entry.
-MEAN = (123.675, 116.28, 103.53)
-STD = (58.395, 57.12, 57.375)
 
 
 def train_source(
@@ -52,7 +50,23 @@ def train_source(
         model = _build()
         order = torch.Generator().manual_seed(seed)
         images, labels = _render(seed, 0, crops)
-        _fit(model, images, labels, epochs=epochs, order=order, progress=progress)
+        steps_an_epoch = max(1, len(labels) // BATCH)
+        steps = epochs * steps_an_epoch
+        optimizer = torch.optim.SGD(model.parameters(), lr=PEAK_LR, momentum=0.9, weight_decay=5e-4, nesterov=True)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_LR, total_steps=steps + 1, pct_start=0.2)
+        model.train()
+        for step in range(steps):
+            if step % steps_an_epoch == 0:
+                batches = torch.randperm(len(labels), generator=order).split(BATCH)
+            chosen = batches[step % steps_an_epoch]
+            batch = _turn(images[chosen], int(torch.randint(8, (1,), generator=order)))
+            loss = functional.cross_entropy(_logits(model, batch), labels[chosen])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            if progress is not None:
+                progress(step + 1, steps)
     _save(model, path)
     return _accuracy(model, *_render(seed, crops, crops + held_out))
 
@@ -65,7 +79,8 @@ def _build() -> nn.Module:
 
 
 def _logits(model: nn.Module, images: Tensor) -> Tensor:
-    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
+    # What every config of rtx gives a model without a catalogue entry.
+    mean, std = (torch.tensor([255 * v for v in values]).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
     (features,) = model["backbone"]((images.float() - mean) / std)  # type: ignore[index]
     logits: Tensor = model["fc"](features.mean(dim=(2, 3)))  # type: ignore[index]
     return logits
@@ -75,34 +90,6 @@ def _render(seed: int, start: int, stop: int) -> tuple[Tensor, Tensor]:
     drawn = [render_crop(seed, index) for index in range(start, stop)]
     pixels = np.stack([image for image, _ in drawn])
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous(), torch.tensor([label for _, label in drawn])
-
-
-def _fit(
-    model: nn.Module,
-    images: Tensor,
-    labels: Tensor,
-    *,
-    epochs: int,
-    order: torch.Generator,
-    progress: Callable[[int, int], None] | None,
-) -> None:
-    steps_an_epoch = max(1, len(labels) // BATCH)
-    steps = epochs * steps_an_epoch
-    optimizer = torch.optim.SGD(model.parameters(), lr=PEAK_LR, momentum=0.9, weight_decay=5e-4, nesterov=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_LR, total_steps=steps + 1, pct_start=0.2)
-    model.train()
-    for epoch in range(epochs):
-        shuffled = torch.randperm(len(labels), generator=order)
-        for step in range(steps_an_epoch):
-            chosen = shuffled[step * BATCH : (step + 1) * BATCH]
-            batch = _turn(images[chosen], int(torch.randint(8, (1,), generator=order)))
-            loss = functional.cross_entropy(_logits(model, batch), labels[chosen])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-            if progress is not None:
-                progress(epoch * steps_an_epoch + step + 1, steps)
 
 
 def _turn(images: Tensor, which: int) -> Tensor:

@@ -158,22 +158,22 @@ def unmatched(tables: Tables, field: str, place: str) -> list[dict[str, Any]]:
     """
     one = field.removesuffix("_id")
     known = {row["id"] for row in tables["images" if one == "image" else "categories"]}
-    strange = [row for row in tables["annotations"] if row[field] not in known]
-    if strange:
-        first, as_text = strange[0], {str(i) for i in known}
-        twin = next((row for row in strange if str(row[field]) in as_text), None)
+    unknown = [row for row in tables["annotations"] if row[field] not in known]
+    if unknown:
+        first, as_text = unknown[0], {str(i) for i in known}
+        twin = next((row for row in unknown if str(row[field]) in as_text), None)
         if twin is not None:
             mine, theirs = ("text", "numbers") if isinstance(twin[field], str) else ("a number", "text")
             raise DataError(
                 f"{place}: annotation {twin.get('id')!r} has the {field} {twin[field]!r}, which is {mine}, but the ids "
                 f"of the {one} list are {theirs}, and it would not count; write both alike"
             )
-        if len(strange) == len(tables["annotations"]):
+        if len(unknown) == len(tables["annotations"]):
             raise DataError(
                 f"{place}: no annotation belongs to {'an image' if one == 'image' else 'a category'} of the file, the "
                 f"first has the {field} {first[field]!r}; take the ids from its list"
             )
-    return strange
+    return unknown
 
 
 def read_lists(path: Path, *keys: str, need: Collection[str] = ()) -> tuple[list[dict[str, Any]], ...]:

@@ -59,11 +59,11 @@ def read_truth(source: Path | Mapping[str, Any], *, place: str = "ground truth",
     categories = {entry["id"]: entry["name"] for entry in tables["categories"]}
     annotations = [_completed(a, n + 1, place) for n, a in enumerate(tables["annotations"])]
     for field in ("image_id", "category_id"):
-        strange = unmatched(tables, field, place)
-        if strange and not quiet:
+        unknown = unmatched(tables, field, place)
+        if unknown and not quiet:
             log.warning(
                 "%s: the %s of %d of %d annotations is not in the file, e.g. %r; they do not count",
-                *(place, field, len(strange), len(annotations), strange[0][field]),
+                *(place, field, len(unknown), len(annotations), unknown[0][field]),
             )
     flat = sum(a["area"] <= 0 for a in annotations)
     if flat and not quiet:

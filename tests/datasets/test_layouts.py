@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rtx.datasets.image_files import SUFFIXES, encode, read_rgb
 from rtx.datasets.layouts import find_images
 from rtx.errors import DataError
 from rtx.evaluation.offline.voc import VocFolder
@@ -107,3 +108,17 @@ def test_ade_without_validation_is_not_taken_whole(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="training by --split"):
         find_images(tmp_path)
     assert find_images(tmp_path, split="training").layout == "ade"
+
+
+def test_an_exported_ade_folder_says_what_its_numbers_mean(tmp_path: Path) -> None:
+    make_ade(tmp_path)
+    assert Path("classes.json") in find_images(tmp_path).labels
+
+
+@pytest.mark.parametrize("suffix", [suffix for suffix in SUFFIXES if suffix not in (".jpg", ".jpeg", ".webp")])
+def test_every_kind_of_image_is_found_and_written_without_loss(tmp_path: Path, suffix: str) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 40, 3), dtype=np.uint8)
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(encode(pixels, suffix, quality=95))
+    assert find_images(tmp_path).images == (Path(path.name),)
+    assert (read_rgb(path)[0] == pixels).all()

@@ -25,11 +25,12 @@ from rtx.datasets.openmmlab.nodes import (
     ConfigLayout,
     Findings,
     add_import,
+    fit_heads,
     palette,
     put_data_sets,
     root_of,
-    set_num_classes,
     type_name,
+    walk,
 )
 from rtx.errors import DataError
 
@@ -74,11 +75,10 @@ def adapt_ade(cfg: Config, root: Path) -> list[str]:
         )
         if suffix != ".jpg":
             notes.append(f"{split} images end with {suffix}")
-    set_reduce(cfg._cfg_dict, changes["reduce_zero_label"])
-    heads = set_num_classes(cfg.get("model"), n_classes)
-    if heads:
-        notes.append(f"num_classes={n_classes} in {', '.join(heads)}")
-    return notes
+    for node in walk(cfg._cfg_dict):  # mmseg demands that label loaders say what the data set says
+        if str(node.get("type", "")).endswith("LoadAnnotations") and "reduce_zero_label" in node:
+            node["reduce_zero_label"] = changes["reduce_zero_label"]
+    return notes + fit_heads(cfg, n_classes)
 
 
 def _class_changes(table: LabelTable) -> tuple[dict[str, Any], list[str]]:
@@ -103,18 +103,6 @@ def _class_changes(table: LabelTable) -> tuple[dict[str, Any], list[str]]:
     void = ", ".join(map(str, table.void)) or "none"
     notes.append(f"labels are mapped by a table (void in the label maps: {void}; ignored from then on)")
     return dict(type="MappedSegDataset", metainfo=meta, label_map=pairs, reduce_zero_label=False), notes
-
-
-def set_reduce(node: Any, value: bool) -> None:
-    """Set `reduce_zero_label` of every label loader; mmseg demands that it equals the data set's."""
-    if isinstance(node, dict):
-        if str(node.get("type", "")).endswith("LoadAnnotations") and "reduce_zero_label" in node:
-            node["reduce_zero_label"] = value
-        for part in node.values():
-            set_reduce(part, value)
-    elif isinstance(node, (list, tuple)):
-        for part in node:
-            set_reduce(part, value)
 
 
 def check_ade(node: Any, split: str, found: Findings) -> None:

@@ -126,10 +126,8 @@ def _examine(path: Path) -> tuple[str | None, int]:
         side = min(image_size(path))
         with path.open("rb") as file:
             file.seek(-min(path.stat().st_size, len(PNG_END)), 2)
-            end = file.read()
-        if end.endswith((JPEG_END, PNG_END)):
-            return None, side
-        return damage(path.read_bytes()), side
+            whole = file.read().endswith((JPEG_END, PNG_END))
+        return None if whole else damage(path.read_bytes()), side
     except DataError:
         return damage(path.read_bytes()) or "its header cannot be read", 0
     except OSError as error:

@@ -13,10 +13,10 @@ from rtx.datasets.openmmlab.nodes import (
     ConfigLayout,
     Findings,
     evaluators,
+    fit_heads,
     palette,
     put_data_sets,
     root_of,
-    set_num_classes,
 )
 from rtx.errors import DataError
 from rtx.metrics.coco_file import MMDET, read_tables, unmatched
@@ -72,14 +72,11 @@ def _fit_classes(cfg: Config, classes: tuple[str, ...]) -> list[str]:
     meta = None if classes == _coco_names() else dict(classes=classes, palette=palette(len(classes)))
     for split in ("train", "val"):
         put_data_sets(cfg, split, [dict(metainfo=meta)])
-    heads = set_num_classes(cfg.get("model"), len(classes))
     notes = []
     if meta is not None:
         shown = ", ".join(classes[:10]) + (", ..." if len(classes) > 10 else "")
         notes.append(f"{len(classes)} classes from the annotation file: {shown}")
-    if heads:
-        notes.append(f"num_classes={len(classes)} in {', '.join(heads)}")
-    return notes
+    return notes + fit_heads(cfg, len(classes))
 
 
 def _coco_names() -> tuple[str, ...]:

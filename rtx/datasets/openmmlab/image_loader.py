@@ -22,11 +22,9 @@ from mmengine.registry import TRANSFORMS
 from PIL import Image
 
 from rtx.datasets.image_files import damage
-from rtx.datasets.openmmlab.nodes import add_import
+from rtx.datasets.openmmlab.nodes import add_import, walk
 from rtx.errors import DataError
 
-LOADER = "LoadImageChecked"
-MODULE = "rtx.datasets.openmmlab.image_loader"
 MIN_SIDE = 32  # The corruptions of ImageNet-C are not defined for anything smaller.
 
 
@@ -94,17 +92,8 @@ def with_checked_images(cfg: Config) -> Config:
         cfg: a loaded config; it is not changed.
     """
     out: Config = copy.deepcopy(cfg)
-    _swap(out._cfg_dict)
-    add_import(out, MODULE)
-    return out
-
-
-def _swap(node: Any) -> None:
-    if isinstance(node, dict):
+    for node in walk(out._cfg_dict):
         if node.get("type") in ("LoadImageFromFile", "mmcv.LoadImageFromFile"):
-            node["type"] = LOADER
-        for value in node.values():
-            _swap(value)
-    elif isinstance(node, (list, tuple)):
-        for value in node:
-            _swap(value)
+            node["type"] = LoadImageChecked.__name__
+    add_import(out, __name__)
+    return out

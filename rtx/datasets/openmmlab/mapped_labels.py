@@ -8,9 +8,6 @@ from typing import Any
 from mmengine.registry import DATASETS
 from mmseg.datasets import BaseSegDataset
 
-IGNORED = 255  # mmseg's number for pixels that neither train nor count
-MODULE = "rtx.datasets.openmmlab.mapped_labels"
-
 
 @DATASETS.register_module()
 class MappedSegDataset(BaseSegDataset):

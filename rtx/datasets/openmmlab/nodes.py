@@ -175,12 +175,27 @@ def set_num_classes(model: Any, n_classes: int, name: str = "model") -> list[str
     return changed
 
 
+def fit_heads(cfg: Config, n_classes: int) -> list[str]:
+    """Set the number of classes of every head of a config; return a note where that changed one."""
+    heads = set_num_classes(cfg.get("model"), n_classes)
+    return [f"num_classes={n_classes} in {', '.join(heads)}"] if heads else []
+
+
+def walk(node: Any) -> Iterator[Any]:
+    """Every dict in a config, the outer ones first."""
+    if isinstance(node, dict):
+        yield node
+    for part in node.values() if isinstance(node, dict) else node if isinstance(node, (list, tuple)) else ():
+        yield from walk(part)
+
+
 def add_import(cfg: Config, module: str) -> None:
     """Add a module to the `custom_imports` of a config, once, and import it now: a loaded config is past that step."""
     importlib.import_module(module)
-    imports = cfg.get("custom_imports") or dict(imports=[], allow_failed_imports=False)
-    if module not in imports["imports"]:
-        cfg.custom_imports = dict(imports, imports=[*imports["imports"], module])
+    found = cfg.get("custom_imports") or dict(imports=[], allow_failed_imports=False)
+    names = [found["imports"]] if isinstance(found["imports"], str) else list(found["imports"])
+    if module not in names:
+        cfg.custom_imports = dict(found, imports=[*names, module])
 
 
 def palette(n_colours: int) -> list[list[int]]:

@@ -11,10 +11,10 @@ from rtx.datasets.openmmlab.nodes import (
     ConfigLayout,
     Findings,
     add_import,
+    fit_heads,
     palette,
     put_data_sets,
     root_of,
-    set_num_classes,
 )
 from rtx.datasets.voc import (
     EVAL_SPLITS,
@@ -90,10 +90,7 @@ def adapt_voc(cfg: Config, root: Path) -> list[str]:
             where = dict(data_root=str(base), ann_file=_inside(listing, base), data_prefix=prefix)
             rows.append(dict(where, type=kind, metainfo=meta))
         put_data_sets(cfg, split, rows)
-    heads = set_num_classes(cfg.get("model"), len(classes))
-    if heads:
-        notes.append(f"num_classes={len(classes)} in {', '.join(heads)}")
-    return notes
+    return notes + fit_heads(cfg, len(classes))
 
 
 def _inside(path: Path, base: Path) -> str:
@@ -114,16 +111,16 @@ def check_voc(node: Any, split: str, found: Findings) -> None:
     objects = [(stem, o) for stem, row in zip(part.stems, read_all(part.labels()), strict=True) for o in row]
     names = {item.name for _, item in objects}
     classes = (node.get("metainfo") or {}).get("classes") or NAMES
-    strange = sorted(names - set(classes))
+    unknown = sorted(names - set(classes))
     if not names:
         found.nothing_labelled(f"{listing}: its images' labels", split)
-    elif len(strange) == len(names):
+    elif len(unknown) == len(names):
         found.problems.append(
-            f"the labels are {', '.join(strange[:5])}, none of which the config knows ({len(classes)} classes from "
+            f"the labels are {', '.join(unknown[:5])}, none of which the config knows ({len(classes)} classes from "
             f"{classes[0]!r}); give the folder as --data-root, which takes the classes from the files"
         )
-    elif strange:
-        found.warnings.append(f"objects of {', '.join(strange[:5])} are left out: the config has no such class")
+    elif unknown:
+        found.warnings.append(f"objects of {', '.join(unknown[:5])} are left out: the config has no such class")
     empty = [stem for stem, item in objects if item.empty]
     found.no_area(empty, split, "they are ignored, as all under bbox_min_size")
 

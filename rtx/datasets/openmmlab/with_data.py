@@ -34,12 +34,21 @@ def with_data(cfg: Config, data_root: str | Path) -> Config:
         A new config with `rtx_data = dict(root=..., layout=..., notes=[...])`.
 
     Raises:
-        DataError: no such folder, another layout than the config reads, or data that contradict themselves.
+        DataError: no such folder, no data set that rtx knows in the config, another layout than it reads, or data that
+            contradict themselves.
     """
     root = Path(data_root).expanduser()
     if not root.is_dir():
         raise DataError(f"data folder {str(root)!r} does not exist (looked for {root.absolute()}); give --data-root")
-    family = family_of(cfg)
+    nodes = split_data_sets(cfg, "val") + split_data_sets(cfg, "train")
+    if not nodes:
+        raise DataError("the config has no train, val or test data set; there is nothing to point at a data folder")
+    if (name := type_name(nodes[0])) not in FAMILIES:
+        raise DataError(
+            f"the config reads a {name or 'data set without a type'}; "
+            f"rtx/datasets/openmmlab/with_data.py knows {', '.join(FAMILIES)}"
+        )
+    family = FAMILIES[name]
     there = layout_of(root)
     if there is not None and there != family:
         raise DataError(
@@ -56,21 +65,3 @@ def with_data(cfg: Config, data_root: str | Path) -> Config:
         del out.labels["data"]  # other classes than the leaf's: not the data set that it names
     out.rtx_data = dict(root=str(root), layout=family, notes=notes)
     return out
-
-
-def family_of(cfg: Config) -> str:
-    """Return which layout a config reads: "coco", "voc" or "ade".
-
-    Raises:
-        DataError: the config has no data set, or one of another kind.
-    """
-    nodes = split_data_sets(cfg, "val") + split_data_sets(cfg, "train")
-    if not nodes:
-        raise DataError("the config has no train, val or test data set; there is nothing to point at a data folder")
-    name = type_name(nodes[0])
-    if name not in FAMILIES:
-        raise DataError(
-            f"the config reads a {name or 'data set without a type'}; "
-            f"rtx/datasets/openmmlab/with_data.py knows {', '.join(FAMILIES)}"
-        )
-    return FAMILIES[name]

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rtx.corruptions import CORRUPTIONS
-from rtx.datasets.class_folders import SUFFIXES, class_folders, labelled_images
+from rtx.datasets.class_folders import class_folders, labelled_images
+from rtx.datasets.image_files import SUFFIXES
 from rtx.errors import DataError, RunConflict
 from rtx.files import write_atomic
 from rtx.results.cell import Cell
