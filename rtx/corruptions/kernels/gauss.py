@@ -60,16 +60,38 @@ def _smooth(image: Image, channels: int, weights: Doubles, out: Image) -> None:
         centre = ring[y % span]
         for i in range(n):
             middle[i] = centre[i] * weights[0]
-        for j in range(radius, 0, -1):
-            add_pair(middle, ring[max(y - j, 0) % span], ring[min(y + j, height - 1) % span], weights[j])
+        j = radius
+        while j > 0:
+            one, other = ring[max(y - j, 0) % span], ring[min(y + j, height - 1) % span]
+            if j > 1:
+                k = j - 1
+                near, far = ring[max(y - k, 0) % span], ring[min(y + k, height - 1) % span]
+                _add_pairs(middle, one, other, weights[j], near, far, weights[k])
+            else:
+                add_pair(middle, one, other, weights[j])
+            j -= 2
         for i in range(edge):
             line[i] = middle[i % channels]
             line[edge + n + i] = middle[n - channels + i % channels]
         for i in range(n):
             total[i] = middle[i] * weights[0]
-        for j in range(radius, 0, -1):
+        j = radius
+        while j > 0:
             a, b = edge - j * channels, edge + j * channels
-            add_pair(total, line[a : a + n], line[b : b + n], weights[j])
+            if j > 1:
+                c, d = a + channels, b - channels
+                _add_pairs(
+                    total,
+                    line[a : a + n],
+                    line[b : b + n],
+                    weights[j],
+                    line[c : c + n],
+                    line[d : d + n],
+                    weights[j - 1],
+                )
+            else:
+                add_pair(total, line[a : a + n], line[b : b + n], weights[j])
+            j -= 2
         _store(total, out[y])
 
 
@@ -84,6 +106,15 @@ def add_pair(total: Doubles, one: Doubles, other: Doubles, weight: float) -> Non
     """Add a pair of rows at the same distance from the middle, times their weight."""
     for i in range(total.size):
         total[i] += (one[i] + other[i]) * weight
+
+
+@compiled
+def _add_pairs(
+    total: Doubles, one: Doubles, other: Doubles, weight: float, near: Doubles, far: Doubles, near_weight: float
+) -> None:
+    """Two pairs on one walk, the outer one first: half the traffic of two calls of `add_pair`, the same sums."""
+    for i in range(total.size):
+        total[i] = (total[i] + (one[i] + other[i]) * weight) + (near[i] + far[i]) * near_weight
 
 
 @compiled

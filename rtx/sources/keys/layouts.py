@@ -26,7 +26,7 @@ CONTAINERS = ("model", "state_dict", "model_state_dict", "net", "network", "ema_
 
 
 @dataclass(frozen=True)
-class Layout:
+class KeyLayout:
     """One published key layout.
 
     Attributes:
@@ -52,21 +52,21 @@ _ROBUSTNESS_NORMALISERS = (
 )
 # In order of specificity: the first layout whose prefix occurs is the one.
 _ALL = (
-    Layout(
+    KeyLayout(
         "robustness_wrapped",
         "module.model.model.",
         ("module.attacker.model.model.",),
         _ROBUSTNESS_NORMALISERS,
         text="robustness library, network wrapped twice (the six extra architectures of Salman et al.)",
     ),
-    Layout(
+    KeyLayout(
         "robustness",
         "module.model.",
         ("module.attacker.model.",),
         _ROBUSTNESS_NORMALISERS,
         text="robustness library: network, attacker copy and normaliser",
     ),
-    Layout(
+    KeyLayout(
         "lightning",
         "model.model.",
         (),
@@ -74,8 +74,8 @@ _ALL = (
         ("model.aug.",),
         text="Lightning module around the network (PRIME's training code)",
     ),
-    Layout("ddp", "module.", text="DataParallel or DistributedDataParallel around the network"),
-    Layout(
+    KeyLayout("ddp", "module.", text="DataParallel or DistributedDataParallel around the network"),
+    KeyLayout(
         "mmengine",
         "backbone.",
         (),
@@ -83,19 +83,19 @@ _ALL = (
         ("",),
         text="OpenMMLab training checkpoint: the backbone is taken, heads and neck are dropped",
     ),
-    Layout("resnet_wrapped", "resnet.", text="network as attribute `resnet` (training code of ANT)"),
-    Layout("wrapped", "model.", text="network as attribute `model`"),
-    Layout("torchvision", "", text="plain torchvision keys"),
+    KeyLayout("resnet_wrapped", "resnet.", text="network as attribute `resnet` (training code of ANT)"),
+    KeyLayout("wrapped", "model.", text="network as attribute `model`"),
+    KeyLayout("torchvision", "", text="plain torchvision keys"),
 )
 # Networks whose keys differ between publishers; recognised after the wrapping is off.
 _DIALECTS = (
-    Layout("swin", "", text="original Swin keys"),
-    Layout("swin_timm", "", text="Swin with the keys of timm 0.9 and later"),
-    Layout("swin_openmmlab", "", text="Swin with OpenMMLab's keys"),
-    Layout("swin_torchvision", "", text="Swin with torchvision's keys"),
-    Layout("detectron2", "", text="ResNet with detectron2's keys"),
+    KeyLayout("swin", "", text="original Swin keys"),
+    KeyLayout("swin_timm", "", text="Swin with the keys of timm 0.9 and later"),
+    KeyLayout("swin_openmmlab", "", text="Swin with OpenMMLab's keys"),
+    KeyLayout("swin_torchvision", "", text="Swin with torchvision's keys"),
+    KeyLayout("detectron2", "", text="ResNet with detectron2's keys"),
 )
-LAYOUTS: Mapping[str, Layout] = {layout.name: layout for layout in (*_ALL, *_DIALECTS)}
+LAYOUTS: Mapping[str, KeyLayout] = {layout.name: layout for layout in (*_ALL, *_DIALECTS)}
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class Recognised:
         dropped: keys of the file that belong to none of this, e.g. an OpenMMLab neck.
     """
 
-    layout: Layout
+    layout: KeyLayout
     container: str
     state: dict[str, Tensor]
     copies: tuple[str, ...]
@@ -231,7 +231,7 @@ def _same(one: Tensor, two: Tensor) -> bool:
 
 
 def _normaliser(
-    tensors: Mapping[str, Tensor], layout: Layout, where: str
+    tensors: Mapping[str, Tensor], layout: KeyLayout, where: str
 ) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
     found = []
     for mean_key, std_key in layout.normalisers:
