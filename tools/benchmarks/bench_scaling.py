@@ -3,10 +3,10 @@
 
     python tools/benchmarks/bench_scaling.py [--json FILE] [--images 12] [--cells FOLDER]
 
-The processes are torchrun ranks and plain starts on one folder; each has one thread and no loader process, so that two
-of them fit two cores. The simulation hands the measured cells out as the sweep does, in grid order to whoever is free,
-and compares the end with a schedule of whole cells that knows every time in advance (longest first, within 4/3 of the
-best), and with what no schedule beats: the longest cell, and the sum over the ranks. `--cells FOLDER` simulates from
+The processes are torchrun ranks and shards; each has one thread and no loader process, so that two of them fit two
+cores. The simulation deals the measured cells out as the sweep does, every n-th to one rank, and compares the end with
+a schedule of whole cells that knows every time in advance (longest first, within 4/3 of the best), and with what no
+schedule beats: the longest cell, and the sum over the ranks. `--cells FOLDER` simulates from
 the cells of an evaluation that is there, e.g. one made on a GPU.
 """
 
@@ -27,6 +27,11 @@ from typing import Any
 from bench_sweep import ROOT, build_config, save_weights  # type: ignore[import-not-found]
 
 
+def dealt(seconds: Sequence[float], ranks: int) -> float:
+    """When the last of `ranks` workers is done, if each has every n-th cell."""
+    return max(sum(seconds[rank::ranks]) for rank in range(ranks))
+
+
 def hand_out(seconds: Sequence[float], ranks: int) -> float:
     """When the last of `ranks` workers is done, if each takes the next cell as soon as it is free."""
     free = [0.0] * ranks
@@ -37,16 +42,16 @@ def hand_out(seconds: Sequence[float], ranks: int) -> float:
 
 
 def simulate(seconds: Sequence[float], ranks: int) -> dict[str, float]:
-    """End of the dynamic hand-out, against longest first and against the bound."""
+    """End of the cells as they are dealt, against longest first and against the bound."""
     bound = max(max(seconds), sum(seconds) / ranks)
-    end, informed = hand_out(seconds, ranks), hand_out(sorted(seconds, reverse=True), ranks)
+    end, informed = dealt(seconds, ranks), hand_out(sorted(seconds, reverse=True), ranks)
     best = max(bound, min(end, informed))
     found = {"ranks": ranks, "end_s": end, "best_s": best, "bound_s": bound}
     return found | {"ratio": end / best, "speedup": sum(seconds) / end}
 
 
 def cell_seconds(folder: Path) -> list[float]:
-    """The measured time of every cell, in the order in which the sweep hands them out."""
+    """The measured time of every cell, in the order of the grid."""
     from rtx.results.conditions import grid
 
     files = {condition: folder / "cells" / f"{condition.key}.json" for condition in grid()}
@@ -63,7 +68,7 @@ def start(config: Path, checkpoint: Path, out: Path, how: str, args: argparse.Na
     starts = {
         "one": [[*main, *command]],
         "torchrun": [[*rendezvous, *main, *command, "--launcher", "pytorch"]],
-        "plain": [[*main, *command]] * 2,
+        "shards": [[*main, *command, "--shard", f"{index}/2"] for index in (1, 2)],
     }[how]
     started = time.perf_counter()
     running = [
@@ -88,7 +93,7 @@ def measure(args: argparse.Namespace, work: Path) -> dict[str, Any]:
     cfg.dump(config)
     save_weights(cfg, checkpoint)
     wall = {}
-    for how in ("one", "torchrun", "plain"):
+    for how in ("one", "torchrun", "shards"):
         wall[how] = start(config, checkpoint, work / how, how, args)
         print(f"{how}: {wall[how]:.1f} s", file=sys.stderr, flush=True)
     seconds = cell_seconds(work / "one")
@@ -96,7 +101,7 @@ def measure(args: argparse.Namespace, work: Path) -> dict[str, Any]:
     same = all((work / how / "summary.json").read_bytes() == table for how in wall)
     return {
         "wall_s": wall,
-        "speedup_2": {how: wall["one"] / wall[how] for how in ("torchrun", "plain")},
+        "speedup_2": {how: wall["one"] / wall[how] for how in ("torchrun", "shards")},
         "equal_summaries": same,
         "images": args.images,
         "cpu_count": os.cpu_count(),
