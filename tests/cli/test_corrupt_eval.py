@@ -76,7 +76,7 @@ def scores(out: Path) -> dict[str, Any]:
     ("number", "status"),
     [
         pytest.param(signal.SIGINT, 130, id="ctrl-c"),
-        pytest.param(signal.SIGTERM, 143, id="term", marks=[pytest.mark.slow, pytest.mark.ci]),
+        pytest.param(signal.SIGTERM, 143, id="term", marks=pytest.mark.slow),
     ],
 )
 def test_stopped_on_a_terminal_it_says_how_to_go_on_and_that_works(

@@ -17,7 +17,7 @@ from rtx.cli import main as cli
 from tests.cli.sweep_world import PROJECT, environment, write_world
 from tests.evaluation.worlds import table
 
-pytestmark = [pytest.mark.slow, pytest.mark.ci]  # a start takes ten seconds
+pytestmark = pytest.mark.slow  # a start takes ten seconds
 
 TOOL = [sys.executable, str(PROJECT / "tools" / "corrupt_eval.py")]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", TOOL[1]]
@@ -85,6 +85,7 @@ def test_a_rank_that_is_killed_under_torchrun_costs_its_job_the_cells_in_flight(
     assert not list(out.glob(".*"))
 
 
+@pytest.mark.ci
 def test_tasks_of_a_slurm_array_are_shards_and_the_last_shows_the_table(
     made_coco: Path, tmp_path: Path, whole: dict[str, object]
 ) -> None:

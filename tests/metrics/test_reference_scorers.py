@@ -51,7 +51,6 @@ def test_rtx_equals_the_packages_to_the_last_bit(seed: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.ci
 @pytest.mark.parametrize("family", range(len(FAMILIES)), ids=FAMILIES)
 def test_rtx_equals_the_packages_to_the_last_bit_on_520_data_sets(family: int) -> None:
     for seed in range(family, 40 * len(FAMILIES), len(FAMILIES)):

@@ -152,10 +152,8 @@ def main() -> None:
         order = json.loads(line)
         started = time.monotonic()
         if number == 0:
-            # The first sweep compiles kernels and imports everything; those that are forked inherit it. It scores with
-            # pycocotools: the threads of the default scorer do not live on in a fork, which would wait for them.
-            options = {**order["options"], "scorer": "pycocotools"}
-            sweep({**order, "out": f"{order['out']}-first", "options": options, "log": os.devnull})
+            # The first sweep compiles kernels and imports everything; those that are forked inherit it.
+            sweep({**order, "out": f"{order['out']}-first", "log": os.devnull})
             gc.collect()
             gc.freeze()
         status = wait(start(order), order["kill_after"])
