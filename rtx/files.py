@@ -57,7 +57,7 @@ def cannot_write(path: Path, error: OSError) -> OutputError:
     """What to tell a person when `path` cannot be written."""
     return OutputError(
         f"{path.name} cannot be written to {str(path.parent)!r} ({error.strerror or error}); free some space or "
-        "mend the permissions there, then run the same command again: what is finished is kept"
+        "fix the permissions there, then run the same command again: what is finished is kept"
     )
 
 

@@ -59,6 +59,11 @@ def load_model(cfg: Config, checkpoint: Path, device: str | torch.device = "cpu"
     return model.to(device).eval()
 
 
+def _first_line(error: Exception) -> str:
+    """The first line of an error's message; its type where the message is empty."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 def check_device(device: str | torch.device) -> None:
     """Check that a device is there, before anything is loaded for it.
 
@@ -70,7 +75,7 @@ def check_device(device: str | torch.device) -> None:
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
         there = f"cpu and cuda:0 to cuda:{gpus - 1}" if gpus > 1 else "cpu and cuda:0" if gpus else "cpu"
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = _first_line(error)
         raise DeviceError(f"device {str(device)!r} cannot be used; available: {there} ({reason[:200]})") from error
 
 
@@ -140,7 +145,7 @@ def training_meta(checkpoint: Path) -> Mapping[str, Any]:
     except Exception as error:
         raise WeightsError(
             f"checkpoint {str(checkpoint)!r} cannot be read without running code from it ({type(error).__name__}: "
-            f"{str(error).splitlines()[0]}); resume only from a checkpoint that rtx or mmengine wrote; to start from "
+            f"{_first_line(error)}); resume only from a checkpoint that rtx or mmengine wrote; to start from "
             "weights alone, use --source FILE"
         ) from error
     meta = content.get("meta") if isinstance(content, Mapping) else None

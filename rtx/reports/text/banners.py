@@ -26,7 +26,7 @@ class Banner:
         level: "stop" where numbers must not be compared, "warn" where they mean less than they seem, "note" else.
         title: what is the matter, in a few words.
         text: which runs, and what to do.
-        command: the command that mends it, if there is one.
+        command: the command that fixes it, if there is one.
     """
 
     level: str

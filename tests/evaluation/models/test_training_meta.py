@@ -41,3 +41,14 @@ def test_a_key_that_takes_forever_to_hash_is_refused_at_once(program: bytes, tmp
     code = f"from rtx.evaluation.models.load import training_meta\ntraining_meta({str(path)!r})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert WeightsError.__name__ in done.stderr and "key or set member of type tuple" in done.stderr
+
+
+def test_an_error_without_words_is_named_by_its_type(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.save({"meta": {}}, tmp_path / "a.pth")
+
+    def fail(*_: object, **__: object) -> None:
+        raise EOFError
+
+    monkeypatch.setattr(torch, "load", fail)
+    with pytest.raises(WeightsError, match=r"\(EOFError: EOFError\).*resume only"):
+        training_meta(tmp_path / "a.pth")
