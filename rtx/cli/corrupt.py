@@ -76,7 +76,7 @@ def _sheet(args: argparse.Namespace, names: tuple[str, ...], settings) -> int:  
 
     if args.input.is_dir():
         raise BadValue(f"{args.input}: a contact sheet is of one image; name an image, or a folder as --out")
-    image, _ = read_rgb(args.input)
+    image = read_rgb(args.input)
     both = [settings, *([replace(settings, engine=args.compare)] if args.compare else [])]
     write_sheet(args.out, image, args.input.stem, names, sorted(set(args.severities)), both, quality=args.quality)
     print(f"{args.out}: {len(names)} corruptions x {len(set(args.severities))} severities of {args.input.name}")

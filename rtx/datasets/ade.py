@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rtx.datasets.image_files import SUFFIXES
 from rtx.datasets.layout import DataFolder, Layout, files_in, unsaid
 from rtx.errors import BadValue, DataError
+from rtx.metrics.miou import reduced
 from rtx.results.predictions import MAP_SUFFIXES, read_map
 
 SPLIT_NAMES = {"train": ("training", "train"), "val": ("validation", "val")}
@@ -169,6 +171,48 @@ def settle(table: LabelTable, home: Path, folders: Iterable[str]) -> LabelTable:
         reduce = True
     first = 1 if reduce else 0
     return replace(table, labels=tuple(range(first, n_classes + first)), reduce=reduce)
+
+
+@dataclass(frozen=True)
+class LabelRule:
+    """How the numbers in label maps become class indices: ADE20K's rule, or a table.
+
+    Attributes:
+        reduce: label 0 is unlabelled and class n is label n + 1, see `rtx.metrics.miou.reduced`.
+        pairs: (number in the label maps, class index or 255) of the numbers that the table changes.
+    """
+
+    reduce: bool
+    pairs: tuple[tuple[int, int], ...] = ()
+
+    def apply(self, label: NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
+        """A label map (H, W) of numbers up to 255 as class indices, 255 where nothing counts."""
+        out: NDArray[np.uint8] = self.table[label.astype(np.uint8, copy=False)]
+        return out
+
+    @property
+    def table(self) -> NDArray[np.uint8]:
+        """(256,) what each number becomes."""
+        table = np.arange(256, dtype=np.uint8)
+        for old, new in self.pairs:
+            table[old] = new
+        return reduced(table, IGNORED).astype(np.uint8) if self.reduce else table
+
+
+def label_rule(table: LabelTable) -> LabelRule:
+    """The rule of a settled table; ADE20K's where that says it all."""
+    assert table.labels is not None and table.reduce is not None
+    n_classes, first = len(table.names), 1 if table.reduce else 0
+    plain = table.labels == tuple(range(first, n_classes + first))
+    if plain and set(table.void) <= {IGNORED, *range(first)}:
+        return LabelRule(table.reduce)
+    pairs = [(label, index) for index, label in enumerate(table.labels) if label != index]
+    if plain:
+        others = sorted({*table.void, *range(first)})
+    else:  # with gaps, a number that is no class could pass for one after the mapping
+        others = [label for label in range(IGNORED) if label not in table.labels]
+    pairs += [(label, IGNORED) for label in others if label not in table.labels and label != IGNORED]
+    return LabelRule(False, tuple(pairs))
 
 
 def label_maps(folder: Path) -> dict[str, Path]:

@@ -25,7 +25,7 @@ from typing import Any
 import cv2
 
 from rtx.corruptions.settings import Settings, corrupt_as
-from rtx.datasets.image_files import encode, read_rgb
+from rtx.datasets.image_files import decode_rgb, encode, read_whole
 from rtx.datasets.layout import DataFolder
 from rtx.errors import RtxError, RunConflict
 from rtx.files import write_whole
@@ -131,7 +131,8 @@ def _export_image(task: _ImageTask) -> _Written:
     """All missing conditions of one image, which is read once."""
     root, relative, out, conditions, settings = task
     try:
-        image, source_hash = read_rgb(root / relative)
+        content = read_whole(root / relative)
+        image, source_hash = decode_rgb(content, root / relative), hashlib.sha256(content).hexdigest()
         records = []
         for condition in conditions:
             pixels = corrupt_as(image, condition, relative.stem, settings, name=str(relative))

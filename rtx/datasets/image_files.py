@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 from pathlib import Path
 from typing import Any
@@ -22,27 +21,45 @@ JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
 PNG_START, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 
 
-def read_rgb(path: Path) -> tuple[Image, str]:
-    """Read an image as RGB; grey is repeated, alpha dropped, and turned as its EXIF data say, as OpenCV does.
+def read_rgb(path: Path) -> Image:
+    """Read an image as RGB uint8 (H, W, 3); grey is repeated, alpha dropped, and turned as its EXIF data say.
 
-    Returns:
-        RGB uint8 (H, W, 3) and the sha256 of the file.
+    These are the pixels that OpenCV gives mmcv, in the other order of channels.
 
     Raises:
         DataError: the file is missing, cut off, or no image.
     """
+    return decode_rgb(read_whole(path), path)
+
+
+def read_whole(path: Path) -> bytes:
+    """The bytes of an image file.
+
+    Raises:
+        DataError: it is missing, or cut off.
+    """
     try:
         content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise DataError(f"image {path} is missing; complete the data folder or take it out of the list") from error
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+        raise DataError(f"image {path}: cannot be read ({error.strerror}); check the path") from error
     # OpenCV returns a cut-off JPEG as a half-grey image without a word.
     if (complaint := damage(content)) is not None:
-        raise DataError(f"{path}: {complaint}; replace it or leave it out")
-    decoded: Any = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+        raise DataError(f"image {path}: {complaint}; copy the file again or take it out of the list")
+    return content
+
+
+def decode_rgb(content: bytes, path: Path) -> Image:
+    """The picture in the bytes of a file; see `read_rgb`."""
+    try:
+        decoded: Any = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error as error:
+        raise DataError(f"image {path} cannot be decoded ({error}); convert it to 8-bit RGB") from error
     if decoded is None:
-        raise DataError(f"{path}: this is no image that OpenCV can read; replace it or leave it out")
+        raise DataError(f"image {path} cannot be decoded by OpenCV; convert it to 8-bit RGB")
     image: Image = cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
-    return image, hashlib.sha256(content).hexdigest()
+    return image
 
 
 def damage(content: bytes) -> str | None:

@@ -6,14 +6,17 @@ Objects are what mmdet reads: corners cut to whole numbers, minus 1 on all four 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree
 
+import numpy as np
+
 from rtx.datasets.layout import DataFolder, Layout, files_in, some, unsaid
 from rtx.errors import DataError
+from rtx.metrics.voc import VocTruth
 
 NAMES = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog"),
@@ -205,6 +208,17 @@ def read_objects(path: Path) -> tuple[VocObject, ...]:
     except (ElementTree.ParseError, OSError, ValueError, OverflowError, LookupError) as error:
         raise DataError(f"{path} is no VOC annotation ({where}: {error}); correct it or copy the file again") from error
     return tuple(found)
+
+
+def voc_truth(name: str, objects: Iterable[VocObject], index: Mapping[str, int]) -> VocTruth:
+    """The ground truth of one image; objects of other classes than those of `index` are none, as for mmdet."""
+    counted = [item for item in objects if item.name in index]
+    return VocTruth(
+        name,
+        np.array([item.box for item in counted], np.float32).reshape(-1, 4),
+        np.array([index[item.name] for item in counted], np.int64),
+        np.array([item.difficult for item in counted], bool),
+    )
 
 
 def _whole(node: ElementTree.Element, key: str) -> int:

@@ -17,7 +17,6 @@ from mmengine.config import Config
 
 import rtx
 from rtx.evaluation.data_key import images_sha256
-from rtx.evaluation.models.adapters import Adapter
 from rtx.evaluation.own_code import own_code
 from rtx.evaluation.scorers.base import Scorer
 from rtx.evaluation.sweep.batches import image_path
@@ -87,21 +86,29 @@ def config_sha256(cfg: Config) -> str:
     return hashlib.sha256(json.dumps(part, sort_keys=True).encode()).hexdigest()
 
 
-def model_card(cfg: Config, model: torch.nn.Module, checkpoint: Path | None) -> dict[str, Any]:
+def model_card(
+    model: torch.nn.Module,
+    config: str,
+    checkpoint: Path | None = None,
+    *,
+    backbone: Mapping[str, Any] | None = None,
+    scope: str = "",
+) -> dict[str, Any]:
     """Fields of the protocol card about the model.
 
     Args:
-        cfg: the expanded config that is evaluated.
         model: the model with its weights.
-        checkpoint: the file that they came from, if any.
+        config: sha256 of what it was built from, and of what is done to images in front of it.
+        checkpoint: the file that the weights came from, if any.
+        backbone: its config, where there is one.
+        scope: the framework that reads it.
     """
-    backbone = plain(cfg.model).get("backbone") or {}
+    backbone = backbone or {}
     return {
-        **(model.card() if isinstance(model, Adapter) else {}),
         "weights_sha256": weights_sha256(model),
-        "config_sha256": config_sha256(cfg),
+        "config_sha256": config,
         "source": backbone.get("source"),
-        "transfer": transfer_name(backbone, cfg.get("default_scope", "")),
+        "transfer": transfer_name(backbone, scope),
         "freeze_map": freeze_map(model),
         "checkpoint_file": checkpoint.name if checkpoint else None,
         "checkpoint_sha256": file_sha256(checkpoint) if checkpoint else None,

@@ -12,9 +12,9 @@ from torch import nn
 
 from rtx.datasets.layout import data_name
 from rtx.errors import BadValue, RunConflict
-from rtx.evaluation.card import choose, computing_card, data_card, model_card, plain
+from rtx.evaluation.card import choose, computing_card, config_sha256, data_card, model_card, plain
 from rtx.evaluation.finish import complete
-from rtx.evaluation.models.adapter_config import config_for
+from rtx.evaluation.models.adapter_data import Tested, adapter_test
 from rtx.evaluation.models.adapters import Adapter
 from rtx.evaluation.pixels.made import Made
 from rtx.evaluation.pixels.random_steps import check_not_random
@@ -125,35 +125,25 @@ def prepare(
     Args and Raises: see `evaluate`.
     """
     protocol, pixels = (protocol or Protocol()).with_options(options), pixels or Made()
+    conditions = pixels.conditions(protocol)
     if isinstance(model, Adapter):
-        cfg = config_for(model, data, annotations=annotations, classes=classes)
-        labels = {"run": model.name, "method": model.name, **(labels or {})}
+        tested = adapter_test(model, data, pixels, protocol, annotations=annotations, classes=classes)
     elif isinstance(data, Config):
-        cfg = data
+        tested = _config_test(model, data, pixels, protocol, checkpoint)
     else:
         raise BadValue(f"data {str(data)!r}: a model that is no adapter needs its config here")
-    conditions = pixels.conditions(protocol)
-    cfg = pixels.config(cfg, model)
-    check_not_random(cfg.test_dataloader.dataset)
-    init_default_scope(cfg.get("default_scope", "mmdet"))
-    dataset = DATASETS.build(pixels.dataset(cfg, protocol))
-    if hasattr(dataset, "full_init"):
-        dataset.full_init()
-    scorer = build_scorer(cfg.test_evaluator, dataset)
-    indices = choose(dataset, protocol.limit, protocol.seed)
-    name = data_name(cfg.get("data_root") or cfg.test_dataloader.dataset.get("data_root") or "")
+    indices = choose(tested.dataset, protocol.limit, protocol.seed)
     card = {
-        **pixels.card(cfg, protocol),
-        **data_card(dataset, indices, scorer),
-        "metric": scorer.card(),
+        **tested.card,
+        **data_card(tested.dataset, indices, tested.scorer),
+        "metric": tested.scorer.card(),
         **computing_card(model, amp=protocol.amp, channels_last=protocol.channels_last),
-        **model_card(cfg, model, checkpoint),
-        "labels": {**({} if name is None else {"data": name}), **plain(cfg.get("labels", {})), **(labels or {})},
+        "labels": {**tested.labels, **(labels or {})},
     }
     return Job(
         model,
-        dataset,
-        scorer,
+        tested.dataset,
+        tested.scorer,
         card,
         Path(out),
         indices,
@@ -163,6 +153,30 @@ def prepare(
         channels_last=protocol.channels_last,
         keep_predictions=protocol.keep_predictions,
         conditions=conditions,
+    )
+
+
+def _config_test(
+    model: nn.Module, cfg: Config, pixels: Made | Stored, protocol: Protocol, checkpoint: Path | None
+) -> Tested:
+    """What the model of a config is evaluated on."""
+    cfg = pixels.config(cfg)
+    check_not_random(cfg.test_dataloader.dataset)
+    scope = cfg.get("default_scope", "mmdet")
+    init_default_scope(scope)
+    dataset = DATASETS.build(pixels.dataset(cfg, protocol))
+    if hasattr(dataset, "full_init"):
+        dataset.full_init()
+    name = data_name(cfg.get("data_root") or cfg.test_dataloader.dataset.get("data_root") or "")
+    backbone = plain(cfg.model).get("backbone")
+    return Tested(
+        dataset,
+        build_scorer(cfg.test_evaluator, dataset),
+        card={
+            **pixels.card(scope, protocol),
+            **model_card(model, config_sha256(cfg), checkpoint, backbone=backbone, scope=cfg.get("default_scope", "")),
+        },
+        labels={**({} if name is None else {"data": name}), **plain(cfg.get("labels", {}))},
     )
 
 

@@ -217,8 +217,9 @@ def _row(root: Path, number: int, info: Mapping[str, Any], *, maps: bool) -> dic
 def truth_map(info: Mapping[str, Any]) -> Labels:
     """The label map of an image as a loader of the data set gives it: class indices, 255 where nothing counts."""
     labels = read_map(Path(info["seg_map_path"]), str(info["seg_map_path"]))
+    given = labels.copy()
     for old, new in (info.get("label_map") or {}).items():
-        labels[labels == old] = new
+        labels[given == old] = new
     if info.get("reduce_zero_label"):
         labels = np.where(labels == 0, IGNORED, labels - 1)
         labels[labels == IGNORED - 1] = IGNORED

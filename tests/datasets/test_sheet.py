@@ -20,7 +20,7 @@ def test_cells_are_the_pixels_of_an_evaluation(tmp_path: Path) -> None:
     for file in ("a/sheet.png", "again.png"):
         write_sheet(tmp_path / file, image, "name", names, (2, 5), [Settings(seed=4)])
     assert (tmp_path / "a/sheet.png").read_bytes() == (tmp_path / "again.png").read_bytes()
-    sheet, _ = read_rgb(tmp_path / "again.png")
+    sheet = read_rgb(tmp_path / "again.png")
     assert set(names) < set(BENCHMARK)
     for row, name in enumerate(names):
         for column, severity in enumerate((2, 5)):

@@ -20,8 +20,7 @@ from rtx.datasets.layouts import find_images
 from rtx.datasets.openmmlab.checks import check_data
 from rtx.datasets.openmmlab.with_data import with_data
 from rtx.errors import DataError
-from rtx.evaluation.models.adapter_config import config_for
-from rtx.evaluation.models.adapters import Detector
+from rtx.evaluation.models.folders import read_voc
 from rtx.evaluation.offline.voc import VocFolder
 from tests.makers import make_voc
 
@@ -61,18 +60,24 @@ def check(root: Path) -> Seen:
 
 
 def adapter(root: Path) -> Seen:
-    return built(config_for(Detector(lambda images: [], (*voc.NAMES, *OWN), name="a"), root))
+    held = read_voc(root, annotations=None, wanted=None, known=())
+    rows = zip(held.rows, held.truth, strict=True)
+    return {
+        "images": [row["img_id"] for row in held.rows],
+        "files": {str(Path(row["img_path"]).resolve()) for row in held.rows},
+        "classes": held.classes,
+        "objects": {row["img_id"]: objects(truth, held.classes) for row, truth in rows},
+    }
+
+
+def objects(truth: Any, names: tuple[str, ...]) -> list[Any]:
+    rows = zip(truth.boxes.tolist(), truth.labels, truth.difficult, strict=True)
+    return sorted((names[label], *map(int, box), bool(difficult)) for box, label, difficult in rows)
 
 
 def score(root: Path) -> Seen:
     truth = VocFolder(root)
-    rows = {
-        t.image_id: sorted(
-            (truth.classes[label], *map(int, box), bool(difficult))
-            for box, label, difficult in zip(t.boxes.tolist(), t.labels, t.difficult, strict=True)
-        )
-        for t in truth.truth
-    }
+    rows = {t.image_id: objects(t, truth.classes) for t in truth.truth}
     return {"images": list(rows), "classes": truth.classes, "objects": rows}
 
 

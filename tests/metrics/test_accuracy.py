@@ -41,7 +41,7 @@ def samples(n: int, seed: int = 0, *, ties: bool = False) -> list[Any]:
 
 
 def scorer(rows: list[Any], **evaluator: Any) -> AccuracyScorer:
-    made = AccuracyScorer({"type": "Accuracy", "topk": (1, 5), **evaluator}, DATASET)
+    made = AccuracyScorer.from_config({"type": "Accuracy", "topk": (1, 5), **evaluator}, DATASET)
     made.keep = True
     for n in range(0, len(rows), 4):
         made.process(rows[n : n + 4])

@@ -14,6 +14,7 @@ from rtx.datasets.ade import (
     LabelTable,
     find_home,
     image_suffix,
+    label_rule,
     labels_in,
     read_table,
     settle,
@@ -82,26 +83,19 @@ def adapt_ade(cfg: Config, root: Path) -> list[str]:
 
 
 def _class_changes(table: LabelTable) -> tuple[dict[str, Any], list[str]]:
-    assert table.labels is not None and table.reduce is not None
     n_classes = len(table.names)
     colours = [list(c) for c in table.colours] if table.colours else palette(n_classes)
     meta = dict(classes=table.names, palette=colours)
     shown = ", ".join(table.names[:10]) + (", ..." if n_classes > 10 else "")
     notes = [f"{n_classes} classes from classes.json: {shown}"]
-    first = 1 if table.reduce else 0
-    plain = table.labels == tuple(range(first, n_classes + first))
-    if plain and set(table.void) <= {IGNORED, *range(first)}:
-        what = "label 0 is unlabelled" if table.reduce else "labels count from 0"
-        notes.append(f"{what} (reduce_zero_label={table.reduce})")
-        return dict(type="BaseSegDataset", metainfo=meta, label_map=None, reduce_zero_label=table.reduce), notes
-    pairs = [[label, index] for index, label in enumerate(table.labels) if label != index]
-    if plain:
-        others = sorted({*table.void, *range(first)})
-    else:  # with gaps, a number that is no class could pass for one after the mapping
-        others = [label for label in range(IGNORED) if label not in table.labels]
-    pairs += [[label, IGNORED] for label in others if label not in table.labels and label != IGNORED]
+    rule = label_rule(table)
+    if not rule.pairs:
+        what = "label 0 is unlabelled" if rule.reduce else "labels count from 0"
+        notes.append(f"{what} (reduce_zero_label={rule.reduce})")
+        return dict(type="BaseSegDataset", metainfo=meta, label_map=None, reduce_zero_label=rule.reduce), notes
     void = ", ".join(map(str, table.void)) or "none"
     notes.append(f"labels are mapped by a table (void in the label maps: {void}; ignored from then on)")
+    pairs = [list(pair) for pair in rule.pairs]
     return dict(type="MappedSegDataset", metainfo=meta, label_map=pairs, reduce_zero_label=False), notes
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 
@@ -41,32 +42,38 @@ def check_data(
             images under 32 pixels, no image, no object to train on; the message lists all of them.
         BadValue: no such split.
     """
-    problems: list[str] = []
-    absent: dict[tuple[Path, str], list[str]] = {}
-    done: set[str] = set()
     for split in splits:
         if split not in SPLIT_LOADERS:
             raise BadValue(f"split {split!r} is not one of {', '.join(SPLIT_LOADERS)}")
-        for node in split_data_sets(cfg, split):
-            name = type_name(node)
-            key = repr([split, name, node.get("data_root"), node.get("ann_file"), node.get("data_prefix")])
-            if name not in FAMILIES or key in done:
-                continue
-            done.add(key)
-            family, root = FAMILIES[name], root_of(node)
-            found = Findings()
-            try:
-                LAYOUTS[family].check(node, split, found)
-            except DataError as error:
-                found.problems.append(str(error))
-            _look_at_images(found, split, max_train_images if split == "train" else None)
-            for warning in found.warnings:
-                log.warning("%s data: %s", split, warning)
-            problems += [f"{split} data: {problem}" for problem in found.problems]
-            if found.absent:
-                absent.setdefault((root, family), []).extend(found.absent)
-            elif not found.problems:
-                log.info("%s data: %d images in %s", split, len(found.images), root)
+    sets = [(split, node) for split in splits for node in split_data_sets(cfg, split)]
+    check_sets(sets, max_train_images=max_train_images)
+
+
+def check_sets(sets: Iterable[tuple[str, Any]], *, max_train_images: int = MAX_TRAIN_IMAGES) -> None:
+    """The same for data sets, each given as its split and what a config would say of it."""
+    problems: list[str] = []
+    absent: dict[tuple[Path, str], list[str]] = {}
+    done: set[str] = set()
+    for split, node in sets:
+        name = type_name(node)
+        key = repr([split, name, node.get("data_root"), node.get("ann_file"), node.get("data_prefix")])
+        if name not in FAMILIES or key in done:
+            continue
+        done.add(key)
+        family, root = FAMILIES[name], root_of(node)
+        found = Findings()
+        try:
+            LAYOUTS[family].check(node, split, found)
+        except DataError as error:
+            found.problems.append(str(error))
+        _look_at_images(found, split, max_train_images if split == "train" else None)
+        for warning in found.warnings:
+            log.warning("%s data: %s", split, warning)
+        problems += [f"{split} data: {problem}" for problem in found.problems]
+        if found.absent:
+            absent.setdefault((root, family), []).extend(found.absent)
+        elif not found.problems:
+            log.info("%s data: %d images in %s", split, len(found.images), root)
     problems = [_missing(root, family, names) for (root, family), names in absent.items()] + problems
     if problems:
         raise DataError("; ".join(problems))

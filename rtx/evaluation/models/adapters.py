@@ -18,22 +18,28 @@ import inspect
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import cv2
 import numpy as np
 import torch
+from mmcv.transforms import CenterCrop
 from mmengine.structures import InstanceData, PixelData
 from torch import nn
 
-from rtx.datasets.openmmlab.class_folders import ClassFolders
 from rtx.errors import BadValue, unknown_name
-from rtx.evaluation.scorers.base import array
+from rtx.evaluation.models.folders import CLASS_FOLDERS, Held
+from rtx.evaluation.scorers.base import Scorer, array
+from rtx.evaluation.scorers.classification import AccuracyScorer
+from rtx.evaluation.scorers.detection import CocoScorer, VocScorer
+from rtx.evaluation.scorers.segmentation import IouScorer
+from rtx.metrics.coco_truth import CocoTruth, category_ids
 from rtx.metrics.miou import NOTHING
 
 log = logging.getLogger(__name__)
 
 INPUTS = ("arrays", "tensor")
-CLASS_FOLDERS = "class folders"
 Function = Callable[[Any], Any]
 
 
@@ -97,8 +103,12 @@ class Adapter(nn.Module, ABC):
         return {"type": f"rtx.{type(self).__name__}", "inputs": self.inputs, "classes": self.classes, "code": source}
 
     @abstractmethod
-    def test_set(self, layout: str) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Data set and metric, as OpenMMLab calls them, of a layout; `steps` go between loading and packing."""
+    def scorer(self, held: Held) -> Scorer:
+        """What scores its answers on a data folder."""
+
+    def preparation(self) -> list[Any]:
+        """Pipeline steps between loading an image and handing it over."""
+        return []
 
     def bind(self, names: Sequence[str]) -> None:
         """Say which classes the data set has, in its own order; other classes of the function are then left out.
@@ -185,12 +195,12 @@ class Detector(Adapter):
         super().__init__(fn, classes, **options)
         self.masks = masks
 
-    def test_set(self, layout: str) -> tuple[dict[str, Any], dict[str, Any]]:
-        """A COCO set under COCO AP, or a VOC set under the AP of 2007."""
-        if layout == "voc":
-            return dict(type="VOCDataset", ann_file=""), dict(type="VOCMetric", metric="mAP", eval_mode="11points")
-        kinds = ["bbox", "segm"] if self.masks else "bbox"
-        return dict(type="CocoDataset", ann_file=""), dict(type="CocoMetric", metric=kinds, ann_file="")
+    def scorer(self, held: Held) -> Scorer:
+        """COCO AP on COCO, the AP of 2007 on VOC."""
+        if not isinstance(held.truth, CocoTruth):
+            return VocScorer(held.truth or [], held.classes)
+        kinds = ("bbox", "segm") if self.masks else ("bbox",)
+        return CocoScorer(held.truth, category_ids(held.truth, held.classes), kinds=kinds)
 
     def _fill(self, sample: Any, row: Any, size: tuple[int, int]) -> None:
         if not isinstance(row, Mapping) or not {"boxes", "scores", "labels"} <= set(row):
@@ -245,10 +255,9 @@ class Segmenter(Adapter):
     layouts = ("ade",)
     returns = "a label map (H, W)"
 
-    def test_set(self, layout: str) -> tuple[dict[str, Any], dict[str, Any]]:
-        """ADE20K's layout under mean IoU."""
-        steps = [dict(type="LoadAnnotations", reduce_zero_label=True)]
-        return dict(type="ADE20KDataset", steps=steps), dict(type="IoUMetric", iou_metrics=["mIoU"])
+    def scorer(self, held: Held) -> Scorer:
+        """Mean IoU."""
+        return IouScorer(held.classes, reduce_zero_label=held.rule is not None and held.rule.reduce)
 
     def _fill(self, sample: Any, row: Any, size: tuple[int, int]) -> None:
         found = np.asarray(array(row))
@@ -270,6 +279,25 @@ class Segmenter(Adapter):
             sample.seg_logits = PixelData(data=torch.from_numpy(np.where(lost, np.nan, 0).astype(np.float32))[None])
 
 
+@dataclass(frozen=True)
+class ResizeEdge:
+    """mmpretrain's step of that name for the shorter side, without its package: pixels are the same.
+
+    Attributes:
+        scale: the shorter side in pixels.
+    """
+
+    scale: int
+
+    def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Resize `results["img"]`, uint8 (H, W, 3), by bilinear interpolation."""
+        height, width = results["img"].shape[:2]
+        least = min(height, width)
+        size = int(self.scale * width / least), int(self.scale * height / least)
+        image = cv2.resize(results["img"], size, interpolation=cv2.INTER_LINEAR)
+        return {**results, "img": image, "img_shape": image.shape[:2]}
+
+
 class Classifier(Adapter):
     """A classifier: returns the scores of the classes, (N, classes), or one row for each image.
 
@@ -288,14 +316,14 @@ class Classifier(Adapter):
         super().__init__(fn, classes, **options)
         self.resize, self.crop = resize, crop
 
-    def test_set(self, layout: str) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Class folders under top-1 and top-5 accuracy."""
-        steps = [
-            *([dict(type="ResizeEdge", scale=self.resize, edge="short")] if self.resize else []),
-            *([dict(type="CenterCrop", crop_size=self.crop)] if self.crop else []),
-        ]
-        topk = (1, 5) if len(self.classes) >= 5 else (1,)
-        return dict(type=ClassFolders.__name__, steps=steps), dict(type="Accuracy", topk=topk, thrs=None)
+    def scorer(self, held: Held) -> Scorer:
+        """Top-1 and top-5 accuracy."""
+        return AccuracyScorer(held.classes, str(held.root), topk=(1, 5) if len(held.classes) >= 5 else (1,))
+
+    def preparation(self) -> list[Any]:
+        """Resize, then crop, as it was asked for."""
+        resize = [ResizeEdge(self.resize)] if self.resize else []
+        return [*resize, *([CenterCrop(self.crop)] if self.crop else [])]
 
     def _fill(self, sample: Any, row: Any, size: tuple[int, int]) -> None:
         scores = np.asarray(array(row), np.float32)

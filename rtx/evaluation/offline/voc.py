@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from rtx.datasets.voc import VocObject, class_names, evaluated_part, find_years, read_all, train_parts
+from rtx.datasets.voc import class_names, evaluated_part, find_years, read_all, train_parts, voc_truth
 from rtx.errors import BadValue, unknown_name
 from rtx.evaluation.offline.truth import DetectionTruth, entry_files
 from rtx.metrics import coco, voc
@@ -52,7 +52,7 @@ class VocFolder(DetectionTruth):
         objects = read_all(part.labels())
         self.classes = tuple(classes) if classes else class_names([*train_parts(homes, part), part])
         index = {name: n for n, name in enumerate(self.classes)}
-        self.truth = [_truth(name, rows, index) for name, rows in zip(part.stems, objects, strict=True)]
+        self.truth = [voc_truth(name, rows, index) for name, rows in zip(part.stems, objects, strict=True)]
         self.metric = voc.VocAP(self.truth, self.classes, headline=headline)
         self.place, self.images = str(part.listing), self.metric.truth
         log.info("%s: %d images, %d classes", part.listing, len(self.images), len(self.classes))
@@ -129,16 +129,6 @@ class VocFolder(DetectionTruth):
                 f"{place}: box {box} and score {score} must be numbers, right and bottom not before left and top"
             )
         return box, score, self.classes.index(name)
-
-
-def _truth(name: str, objects: Sequence[VocObject], index: Mapping[str, int]) -> voc.VocTruth:
-    counted = [item for item in objects if item.name in index]  # others are no objects, as for mmdet
-    return voc.VocTruth(
-        name,
-        np.array([item.box for item in counted], np.float32).reshape(-1, 4),
-        np.array([index[item.name] for item in counted], np.int64),
-        np.array([item.difficult for item in counted], bool),
-    )
 
 
 def _detections(image: str, rows: Sequence[Row]) -> coco.Detections:

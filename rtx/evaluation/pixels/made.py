@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from mmengine.config import Config
 
 import rtx
 from rtx.evaluation.card import version_of
-from rtx.evaluation.pixels.corrupt import insert_corrupt, usual_place
+from rtx.evaluation.pixels.corrupt import Corrupt, insert_corrupt, usual_place
 from rtx.evaluation.protocol import Protocol
 from rtx.evaluation.sweep.forward import Job
 from rtx.types import Condition
@@ -27,24 +27,30 @@ class Made:
         """Those of the wanted cells that there are pixels for."""
         return protocol.conditions()
 
-    def config(self, cfg: Config, model: Any) -> Config:
+    def config(self, cfg: Config) -> Config:
         """The config as the card stores it, without paths and conditions."""
         return cfg
 
     def dataset(self, cfg: Config, protocol: Protocol) -> Any:
         """The test set of that config with a step in its pipeline that gives the pixels of the present condition."""
-        step = dict(type="Corrupt", seed=protocol.seed, channel_order=protocol.channel_order, engine=protocol.engine)
-        return insert_corrupt(cfg.test_dataloader.dataset, step, _place(cfg, protocol))
+        step = dict(type="Corrupt", **_settings(protocol))
+        return insert_corrupt(cfg.test_dataloader.dataset, step, _place(cfg.get("default_scope", "mmdet"), protocol))
 
-    def card(self, cfg: Config, protocol: Protocol) -> dict[str, Any]:
-        """Fields of the protocol card that say how the pixels come about."""
+    def steps(self, load: Any, preparation: Sequence[Any], scope: str, protocol: Protocol) -> list[Any]:
+        """The steps of an adapter, from loading an image to handing it over, with the same step among them."""
+        corrupt = Corrupt(**_settings(protocol))
+        first = _place(scope, protocol) == "original_resolution"
+        return [load, corrupt, *preparation] if first else [load, *preparation, corrupt]
+
+    def card(self, scope: str, protocol: Protocol) -> dict[str, Any]:
+        """Fields of the protocol card that say how the pixels come about, for a model of that framework."""
         package = _ENGINE_PACKAGE.get(protocol.engine)
         return {
             "corruption_engine": protocol.engine,
             "corruption_engine_version": version_of(package) if package else rtx.__version__,
             "channel_order": protocol.channel_order,
             "corruption_seed": protocol.seed,
-            "corruption_at": _place(cfg, protocol),
+            "corruption_at": _place(scope, protocol),
         }
 
     def check(self, job: Job, *, overwrite: bool) -> None:
@@ -55,5 +61,9 @@ class Made:
         return {}
 
 
-def _place(cfg: Config, protocol: Protocol) -> str:
-    return protocol.corruption_at or usual_place(cfg.get("default_scope", "mmdet"))
+def _settings(protocol: Protocol) -> dict[str, Any]:
+    return dict(seed=protocol.seed, channel_order=protocol.channel_order, engine=protocol.engine)
+
+
+def _place(scope: str, protocol: Protocol) -> str:
+    return protocol.corruption_at or usual_place(scope)

@@ -19,7 +19,6 @@ from mmengine.registry import TRANSFORMS
 
 from rtx.datasets.openmmlab.class_folders import ClassFolders
 from rtx.errors import BadValue, DataError
-from rtx.evaluation.models.adapters import Adapter
 from rtx.evaluation.pixels.corrupt import Corrupt, find_steps
 from rtx.evaluation.pixels.random_steps import step_name
 from rtx.evaluation.pixels.stored_files import StoredSet, check_files, find_image
@@ -50,15 +49,15 @@ class LoadStored(Corrupt):
         self,
         data_prefix: Mapping[str, str],
         data_root: str,
-        clean: Sequence[dict[str, Any]],
-        stored: Sequence[dict[str, Any]],
+        clean: Sequence[Any],
+        stored: Sequence[Any],
     ) -> None:
         super().__init__()
         self.folders, self.base = {key: Path(folder) for key, folder in data_prefix.items()}, Path(data_root)
         self.clean, self.stored = Compose(list(clean)), Compose(list(stored))
-        crops = [step.get("crop_size") for step in stored if step_name(step) == "CenterCrop"]
-        sides = [max(crop) if isinstance(crop, list | tuple) else int(crop) for crop in crops if crop is not None]
-        self.least = max(sides, default=0) if not any(step_name(step).startswith("Resize") for step in stored) else 0
+        crops = [step["crop_size"] if isinstance(step, dict) else step.crop_size for step in stored if _crops(step)]
+        sides = [max(crop) if isinstance(crop, list | tuple) else int(crop) for crop in crops]
+        self.least = max(sides, default=0) if not any(_name(step).startswith("Resize") for step in stored) else 0
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Load and prepare the image.
@@ -87,6 +86,14 @@ class LoadStored(Corrupt):
         return out
 
 
+def _name(step: Any) -> str:
+    return step_name(step) if isinstance(step, dict) else type(step).__name__
+
+
+def _crops(step: Any) -> bool:
+    return _name(step) == "CenterCrop" and (not isinstance(step, dict) or step.get("crop_size") is not None)
+
+
 @dataclass(frozen=True)
 class Stored:
     """The pixels of class folders on disk, for classifiers; what `rtx.evaluation.pixels.made.Made` does for others.
@@ -111,39 +118,53 @@ class Stored:
         """Those of the wanted cells whose folder is there."""
         return self.files.wanted(protocol.corruptions, protocol.severities)
 
-    def config(self, cfg: Config, model: Any) -> Config:
+    def config(self, cfg: Config) -> Config:
         """The config with its test set over the base folder, whose first step is `LoadStored`.
 
         Raises:
             BadValue: it is no classifier's, or its test pipeline has no image loader or does not pack.
         """
-        scope = cfg.get("default_scope")
-        if scope != "mmpretrain":
-            raise BadValue(f"default_scope {scope!r}: stored class folders are for classifiers (mmpretrain)")
+        self._check_scope(cfg.get("default_scope"))
         pipeline = list(cfg.test_dataloader.dataset.get("pipeline") or [])
         loader, end = find_steps(pipeline)
         clean = pipeline[loader:end]
         kept = (
             clean if self.images == "resize" else [step for step in clean if not step_name(step).startswith("Resize")]
         )
-        base = str(self.files.base)
-        folders = {condition.key: str(folder) for condition, folder in self.files.folders.items()}
-        step = dict(type=LoadStored.__name__, data_prefix=folders, data_root=base, clean=clean, stored=kept)
-        classes = model.classes if isinstance(model, Adapter) else self.files.classes
+        step = dict(type=LoadStored.__name__, **self._places(), clean=clean, stored=kept)
         out = copy.deepcopy(cfg)
         out.test_dataloader.dataset = dict(
             type=ClassFolders.__name__,
-            data_root=base,
-            metainfo=dict(classes=list(classes)),
+            data_root=str(self.files.base),
+            metainfo=dict(classes=list(self.files.classes)),
             pipeline=[step, *pipeline[end:]],
         )
         return out
+
+    def _places(self) -> dict[str, Any]:
+        folders = {condition.key: str(folder) for condition, folder in self.files.folders.items()}
+        return dict(data_prefix=folders, data_root=str(self.files.base))
+
+    def _check_scope(self, scope: str | None) -> None:
+        if scope != "mmpretrain":
+            raise BadValue(f"default_scope {scope!r}: stored class folders are for classifiers (mmpretrain)")
 
     def dataset(self, cfg: Config, protocol: Protocol) -> Any:
         """That test set."""
         return cfg.test_dataloader.dataset
 
-    def card(self, cfg: Config, protocol: Protocol) -> dict[str, Any]:
+    def steps(self, load: Any, preparation: Sequence[Any], scope: str, protocol: Protocol) -> list[Any]:
+        """The steps of an adapter: `LoadStored` does them all.
+
+        Raises:
+            BadValue: it is no classifier.
+        """
+        self._check_scope(scope)
+        clean = [load, *preparation]
+        kept = clean if self.images == "resize" else [step for step in clean if not _name(step).startswith("Resize")]
+        return [LoadStored(**self._places(), clean=clean, stored=kept)]
+
+    def card(self, scope: str, protocol: Protocol) -> dict[str, Any]:
         """Fields of the protocol card: the files do not say how their pixels came about."""
         unstated = dict.fromkeys(("corruption_engine_version", "corruption_seed", "channel_order"), "unstated")
         return {**unstated, "corruption_engine": "stored_files", "corruption_at": f"stored_files_{self.images}"}

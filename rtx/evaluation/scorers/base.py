@@ -26,6 +26,20 @@ class Scorer(Metric):
         super().reset()
         self._kept: list[Any] = []
 
+    @classmethod
+    @abstractmethod
+    def from_config(cls, evaluator: Mapping[str, Any], dataset: Any) -> Scorer:
+        """The scorer that a config asks for.
+
+        Args:
+            evaluator: its `test_evaluator`.
+            dataset: the built test set.
+
+        Raises:
+            UnknownName, BadValue: it asks for something else than the standard metric.
+            DataError: the ground truth cannot be read.
+        """
+
     @abstractmethod
     def process(self, data_samples: Sequence[Any]) -> None:
         """Take what `model.test_step` returned for a batch.

@@ -53,6 +53,4 @@ def build_scorer(evaluator: Any, dataset: Any) -> Scorer:
             f"the test set has filter_cfg={dict(dataset.filter_cfg)!r} and no test_mode=True, so that it leaves images "
             "out as for training; set test_dataloader.dataset.test_mode=True"
         )
-    build: Any = SCORERS[name]
-    scorer: Scorer = build(entry, dataset)
-    return scorer
+    return SCORERS[name].from_config(entry, dataset)

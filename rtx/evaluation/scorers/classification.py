@@ -22,20 +22,28 @@ class AccuracyScorer(Accuracy, Scorer):
     """Top-k accuracy from mmpretrain's samples.
 
     Args:
-        evaluator: the config's `Accuracy`.
-        dataset: the built test set; it gives the classes, and the folder that names of images start at.
+        classes: names of the classes in the order of the labels; empty for as many as the model has.
+        root: the folder that names of images start at.
+        topk, threshold: see `rtx.metrics.accuracy.Accuracy`.
     """
 
-    def __init__(self, evaluator: Mapping[str, Any], dataset: Any) -> None:
+    def __init__(
+        self, classes: Sequence[str], root: str = "", *, topk: Iterable[int] = (1, 5), threshold: float | None = None
+    ) -> None:
+        self._classes, self._root = [str(name) for name in classes], root
+        super().__init__(len(self._classes) or None, topk=topk, threshold=threshold)
+        log.info("scoring %s over %s classes", ", ".join(self.metrics), self.n_classes or "the model's")
+
+    @classmethod
+    def from_config(cls, evaluator: Mapping[str, Any], dataset: Any) -> AccuracyScorer:
+        """From a config's `Accuracy`, and the built test set; see `Scorer.from_config`."""
         thresholds = listed(evaluator.get("thrs", 0.0))
         if len(thresholds) != 1:
             raise BadValue(f"Accuracy thrs={list(thresholds)}: rtx scores one threshold; leave one, or None for none")
         threshold = None if thresholds[0] is None else float(thresholds[0])
-        self._classes = [str(name) for name in dataset.metainfo.get("classes") or ()]
-        self._root = str(getattr(dataset, "img_prefix", None) or "")
+        root = str(getattr(dataset, "img_prefix", None) or "")
         topk = map(int, listed(evaluator.get("topk", 1)))
-        super().__init__(len(self._classes) or None, topk=topk, threshold=threshold)
-        log.info("scoring %s over %s classes", ", ".join(self.metrics), self.n_classes or "the model's")
+        return cls(dataset.metainfo.get("classes") or (), root, topk=topk, threshold=threshold)
 
     def process(self, data_samples: Sequence[Any]) -> None:
         """Take class scores.

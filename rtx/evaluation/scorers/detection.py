@@ -22,14 +22,11 @@ log = logging.getLogger(__name__)
 
 
 class CocoScorer(CocoAP, Scorer):
-    """COCO AP of boxes, and of masks where the config asks for them.
+    """COCO AP of boxes, of masks, or of both, from mmdet's samples."""
 
-    Args:
-        evaluator: the config's `CocoMetric`.
-        dataset: the built test set.
-    """
-
-    def __init__(self, evaluator: Mapping[str, Any], dataset: Any) -> None:
+    @classmethod
+    def from_config(cls, evaluator: Mapping[str, Any], dataset: Any) -> CocoScorer:
+        """From a config's `CocoMetric`, and the built test set; see `Scorer.from_config`."""
         kinds = listed(evaluator.get("metric", "bbox"))
         wrong = [kind for kind in kinds if kind not in KINDS]
         if wrong or not kinds:
@@ -41,8 +38,9 @@ class CocoScorer(CocoAP, Scorer):
         truth = read_truth(Path(path))
         categories = category_ids(truth, dataset.metainfo["classes"])
         ascending = tuple(sorted(categories))
+        order = None
         if evaluator.get("sort_categories") and categories != ascending:  # as in mmdet: labels count through these
-            categories, self.label_order = ascending, "ascending category ids"
+            categories, order = ascending, "ascending category ids"
         labels = getattr(dataset, "cat_ids", None)
         if labels is not None and list(labels) != list(categories):
             raise BadValue(
@@ -50,8 +48,10 @@ class CocoScorer(CocoAP, Scorer):
                 f"{_first(categories)}; set sort_categories=True where the data set sorts them (Objects365), and "
                 "give both the same ann_file"
             )
-        super().__init__(truth, categories, kinds=kinds, headline="bbox_mAP")
+        scorer = cls(truth, categories, kinds=kinds, headline="bbox_mAP")
+        scorer.label_order = order
         log.info("scoring %s over %d classes against %s", " and ".join(kinds), len(categories), path)
+        return scorer
 
     def process(self, data_samples: Sequence[Any]) -> None:
         """Take detections; masks become run lengths at once, since full masks of a data set fill the memory."""
@@ -69,14 +69,14 @@ class CocoScorer(CocoAP, Scorer):
 
 
 class VocScorer(VocAP, Scorer):
-    """VOC AP under every definition of `rtx.metrics.voc`.
+    """VOC AP under every definition of `rtx.metrics.voc`, from mmdet's samples."""
 
-    Args:
-        evaluator: the config's `VOCMetric`; the headline is `AP50_07` of its "11points", `AP50_area` of "area".
-        dataset: the built test set; its annotations are the ground truth.
-    """
+    @classmethod
+    def from_config(cls, evaluator: Mapping[str, Any], dataset: Any) -> VocScorer:
+        """From a config's `VOCMetric`, and the built test set, whose annotations are the ground truth.
 
-    def __init__(self, evaluator: Mapping[str, Any], dataset: Any) -> None:
+        The headline is `AP50_07` of "11points", `AP50_area` of "area"; see `Scorer.from_config`.
+        """
         kinds = listed(evaluator.get("metric", "mAP"))
         if kinds != ("mAP",):
             raise BadValue(f"VOCMetric metric={evaluator.get('metric')!r}: rtx scores 'mAP' only")
@@ -88,8 +88,9 @@ class VocScorer(VocAP, Scorer):
         if mode not in modes:
             raise unknown_name("VOCMetric eval_mode", mode, place="rtx.evaluation.scorers.build", choices=modes)
         truths = map(_voc_truth, map(dataset.get_data_info, range(len(dataset))))
-        super().__init__(truths, dataset.metainfo["classes"], headline=modes[mode])
-        log.info("scoring VOC AP over %d classes, headline %s", len(self.class_names), self.headline)
+        scorer = cls(truths, dataset.metainfo["classes"], headline=modes[mode])
+        log.info("scoring VOC AP over %d classes, headline %s", len(scorer.class_names), scorer.headline)
+        return scorer
 
     def process(self, data_samples: Sequence[Any]) -> None:
         """Take detections.

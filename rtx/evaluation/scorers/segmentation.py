@@ -19,22 +19,20 @@ log = logging.getLogger(__name__)
 
 
 class IouScorer(MeanIoU, Scorer):
-    """Mean IoU from mmseg's samples; the labels come with the predictions.
+    """Mean IoU from mmseg's samples; the labels come with the predictions."""
 
-    Args:
-        evaluator: the config's `IoUMetric`.
-        dataset: the built test set.
-    """
-
-    def __init__(self, evaluator: Mapping[str, Any], dataset: Any) -> None:
+    @classmethod
+    def from_config(cls, evaluator: Mapping[str, Any], dataset: Any) -> IouScorer:
+        """From a config's `IoUMetric`, and the built test set; see `Scorer.from_config`."""
         kinds = listed(evaluator.get("iou_metrics", "mIoU"))
         if "mIoU" not in kinds:
             raise BadValue(f"IoUMetric iou_metrics={list(kinds)}: rtx scores mIoU, aAcc and mAcc; name 'mIoU'")
         refuse(evaluator, "nan_to_num", "classes that are not there are left out of the mean")
         ignore_index = int(evaluator.get("ignore_index", IGNORE_INDEX))
         zero = reduces_zero_label(dataset)
-        super().__init__(dataset.metainfo["classes"], ignore_index=ignore_index, reduce_zero_label=zero)
-        log.info("scoring mIoU over %d classes, label %d ignored", len(self.class_names), ignore_index)
+        scorer = cls(dataset.metainfo["classes"], ignore_index=ignore_index, reduce_zero_label=zero)
+        log.info("scoring mIoU over %d classes, label %d ignored", len(scorer.class_names), ignore_index)
+        return scorer
 
     def process(self, data_samples: Sequence[Any]) -> None:
         """Count pixels.

@@ -18,14 +18,13 @@ _KEEP = (
     "Corrupt",
     "LoadImageFromFile",
     "LoadImageChecked",
-    "LoadImageRgb",
+    "LoadRgb",
     "LoadAnnotations",
     "LoadPanopticAnnotations",
     "Normalize",
     "PackDetInputs",
     "PackSegInputs",
     "PackInputs",
-    "PackRgb",
 )
 
 

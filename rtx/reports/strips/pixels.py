@@ -36,7 +36,7 @@ def made_again(original: Path, image_id: str, condition: Condition, settings: Se
     # OpenCV, only where a report has examples: reading a report's numbers needs none.
     from rtx.datasets.image_files import read_rgb
 
-    image, _ = read_rgb(original)
+    image = read_rgb(original)
     if condition != CLEAN and settings is not None:
         image = corrupt_as(image, condition, image_id, settings, name=str(original))
     return reduced(PILImage.fromarray(np.ascontiguousarray(image)))

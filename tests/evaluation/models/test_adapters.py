@@ -21,7 +21,6 @@ from torch import nn  # noqa: E402
 from rtx.corruptions import corrupt  # noqa: E402
 from rtx.errors import BadValue, DataError, RunConflict, UnknownName  # noqa: E402
 from rtx.evaluation.evaluate import evaluate, prepare  # noqa: E402
-from rtx.evaluation.models.adapter_config import config_for  # noqa: E402
 from rtx.evaluation.models.adapters import Classifier, Detector, Segmenter  # noqa: E402
 from rtx.evaluation.sweep.batches import CorruptedView  # noqa: E402
 from rtx.metrics import miou  # noqa: E402
@@ -134,11 +133,11 @@ def test_faults_of_the_whole_answer_and_of_the_set_up(made_coco: Path, made_ade:
     with pytest.raises(BadValue, match="1 of the 3 classes of the data are none of the model's, the first is 'stripe'"):
         evaluate(Detector(by_colour, CLASSES[:2], name="a"), made_coco, tmp_path, **FEW)
     with pytest.raises(BadValue, match="has the layout of ade; a Detector is scored on coco or voc"):
-        config_for(Detector(by_colour, CLASSES, name="a"), made_ade)
+        prepare(Detector(by_colour, CLASSES, name="a"), made_ade, tmp_path)
     with pytest.raises(BadValue, match="does not exist"):
-        config_for(Detector(by_colour, CLASSES, name="a"), made_ade / "absent")
+        prepare(Detector(by_colour, CLASSES, name="a"), made_ade / "absent", tmp_path)
     with pytest.raises(BadValue, match="classes: 'zebra' is none of the data's"):
-        config_for(Detector(by_colour, (*CLASSES, "zebra"), name="a"), made_coco, classes=["zebra"])
+        prepare(Detector(by_colour, (*CLASSES, "zebra"), name="a"), made_coco, tmp_path, classes=["zebra"])
     with pytest.raises(BadValue, match="each class once"):
         Detector(by_colour, ["a", "a"], name="a")
     with pytest.raises(UnknownName, match="'tensors' is not in"):

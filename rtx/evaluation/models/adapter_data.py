@@ -1,0 +1,162 @@
+"""The test set of an adapter: what a data folder holds, as RGB arrays, without a config or a framework's data sets."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dataset import Compose
+from mmengine.structures import BaseDataElement, PixelData
+
+from rtx.datasets.ade import LabelRule
+from rtx.datasets.image_files import decode_rgb, read_whole
+from rtx.datasets.layout import data_name
+from rtx.datasets.layouts import layout_of
+from rtx.errors import BadValue, DataError
+from rtx.evaluation.card import model_card
+from rtx.evaluation.models.adapters import Adapter
+from rtx.evaluation.models.folders import CLASS_FOLDERS, READERS
+from rtx.evaluation.pixels.made import Made
+from rtx.evaluation.pixels.stored import Stored
+from rtx.evaluation.protocol import Protocol
+from rtx.evaluation.scorers.base import Scorer
+from rtx.results.predictions import read_map
+
+_KEYS = ("img_id", "img_path", "ori_shape", "img_shape")
+Step = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Tested:
+    """What a model is evaluated on.
+
+    Attributes:
+        dataset: the test set, with a step in its pipeline that gives the pixels of the present condition.
+        scorer: the metric.
+        card: fields of the protocol card about pixels and model.
+        labels: names shown in tables.
+    """
+
+    dataset: Any
+    scorer: Scorer
+    card: dict[str, Any]
+    labels: dict[str, Any]
+
+
+class LoadRgb:
+    """A pipeline step: the image as RGB uint8 (H, W, 3), the order that corruptions and adapters take."""
+
+    def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Load `results["img_path"]` into `results["img"]`.
+
+        Raises:
+            DataError: the file is missing, damaged or no image.
+        """
+        path = Path(results["img_path"])
+        image = decode_rgb(read_whole(path), path)
+        return {**results, "img": image, "img_order": "rgb", "ori_shape": image.shape[:2], "img_shape": image.shape[:2]}
+
+
+class AdapterImages:
+    """Images of a data folder with what is known of each, in the form that a sweep asks for.
+
+    Args:
+        rows: of each image `img_path`, and `img_id`, `instances`, `gt_label` or `seg_map_path`.
+        classes: names of the classes that count, in the order of the labels.
+        steps: from `img_path` to the RGB array that the adapter gets.
+        root: where names of images start.
+        rule: what the numbers in label maps mean.
+    """
+
+    def __init__(
+        self,
+        rows: Sequence[Mapping[str, Any]],
+        classes: Sequence[str],
+        steps: Sequence[Step],
+        *,
+        root: str = "",
+        rule: LabelRule | None = None,
+    ) -> None:
+        self.rows, self.metainfo, self.img_prefix, self.rule = rows, {"classes": tuple(classes)}, root, rule
+        self.pipeline = Compose(list(steps))
+
+    def __len__(self) -> int:
+        """How many images there are."""
+        return len(self.rows)
+
+    def get_data_info(self, index: int) -> Mapping[str, Any]:
+        """What is known of an image."""
+        return self.rows[index]
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """The array as a tensor (3, H, W) on the same memory, and what scorers ask of a sample.
+
+        Raises:
+            DataError: the image or its label map cannot be read.
+        """
+        row = self.rows[index]
+        results = self.pipeline(dict(row))
+        assert results is not None
+        results["img_shape"] = results["img"].shape[:2]
+        sample = BaseDataElement(metainfo={key: results[key] for key in _KEYS if key in results})
+        if "gt_label" in row:
+            sample.gt_label = row["gt_label"]
+        if self.rule is not None:
+            path = row["seg_map_path"]
+            label = read_map(path, f"label map {path}")
+            if label.max(initial=0) > 255:
+                raise DataError(f"label map {path}: holds {label.max()}; numbers of classes must lie in 0..254")
+            sample.gt_sem_seg = PixelData(data=torch.from_numpy(self.rule.apply(label)[None]))
+        image = torch.from_numpy(np.ascontiguousarray(results["img"]))
+        return {"inputs": image.permute(2, 0, 1), "data_samples": sample}
+
+
+def adapter_test(
+    adapter: Adapter,
+    data: str | Path,
+    pixels: Made | Stored,
+    protocol: Protocol,
+    *,
+    annotations: str | Path | None = None,
+    classes: Sequence[str] | None = None,
+) -> Tested:
+    """What an adapter is evaluated on; the adapter is told the classes of the data.
+
+    Raises:
+        BadValue: the layout of the folder is not one that this kind of adapter is scored on, or `classes` names none of
+            its classes.
+        DataError: the data cannot be used as they are.
+    """
+    root = Path(data).expanduser()
+    if not root.is_dir():
+        raise BadValue(f"data folder {str(data)!r} does not exist (looked for {root.absolute()})")
+    layout = "coco" if annotations else layout_of(root) or CLASS_FOLDERS
+    if layout not in adapter.layouts:
+        raise BadValue(
+            f"data folder {str(data)!r} has the layout of {layout}; a {type(adapter).__name__} is scored on "
+            f"{' or '.join(adapter.layouts)}" + (", or give annotations=FILE" if layout == CLASS_FOLDERS else "")
+        )
+    if classes is not None and layout not in ("coco", "voc"):
+        raise BadValue(f"classes={list(classes)}: the classes that count can be chosen for COCO and VOC only")
+    held = READERS[layout](root, annotations=annotations, wanted=classes, known=adapter.classes)
+    adapter.bind(held.classes)
+    steps = pixels.steps(LoadRgb(), adapter.preparation(), adapter.scope, protocol)
+    dataset = AdapterImages(held.rows, held.classes, steps, root=str(root), rule=held.rule)
+    identity = [adapter.identity(), held.classes, list(map(repr, adapter.preparation()))]
+    name = data_name(annotations or root)
+    return Tested(
+        dataset,
+        adapter.scorer(held),
+        card={
+            **pixels.card(adapter.scope, protocol),
+            **adapter.card(),
+            **model_card(adapter, hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()),
+        },
+        labels={**({} if name is None else {"data": name}), "run": adapter.name, "method": adapter.name},
+    )

@@ -1,0 +1,157 @@
+"""What is evaluated in a data folder of each layout: the images, what is true of them, the classes. All is checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rtx.datasets import ade, coco, voc
+from rtx.datasets.class_folders import labelled_images
+from rtx.datasets.openmmlab.checks import check_sets
+from rtx.errors import BadValue
+from rtx.metrics.coco_truth import CocoTruth, category_ids, read_truth
+from rtx.metrics.voc import VocTruth
+
+CLASS_FOLDERS = "class folders"
+Rows = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a data folder holds.
+
+    Attributes:
+        layout: its name.
+        rows: of each image what `AdapterImages` says.
+        classes: names of those that count, in the order of the labels.
+        root: where names of images start.
+        truth: what detections are scored against.
+        rule: what the numbers in label maps mean.
+    """
+
+    layout: str
+    rows: Rows
+    classes: tuple[str, ...]
+    root: Path
+    truth: CocoTruth | list[VocTruth] | None = None
+    rule: ade.LabelRule | None = None
+
+
+def read_coco(root: Path, *, annotations: str | Path | None, wanted: Sequence[str] | None, known: object) -> Held:
+    """A COCO folder; with `annotations`, that file and the folder of its images."""
+    if annotations is None:
+        names = coco.SPLIT_NAMES["val"]
+        split, file = coco.find_file(root, names) or (names[0], f"annotations/instances_{names[0]}.json")
+        path = root / file
+        folder = (coco.image_folder(root, coco.listed_names(path), split) if path.is_file() else None) or split
+        images, place = root / folder, dict(data_root=str(root), ann_file=file, data_prefix=dict(img=f"{folder}/"))
+    else:
+        images, path = root.absolute(), Path(annotations).absolute()
+        place = dict(data_root="", ann_file=str(path), data_prefix=dict(img=str(images)))
+    classes = _wanted(coco.category_names(path), wanted) if path.is_file() else ()  # else the check says so
+    check_sets([("val", dict(place, type="CocoDataset", metainfo=dict(classes=classes)))])
+    truth = read_truth(path)
+    label = {category: n for n, category in enumerate(category_ids(truth, classes))}
+    rows = {
+        key: dict(img_id=key, img_path=str(images / row["file_name"]), width=row["width"], height=row["height"])
+        for key, row in truth.images.items()
+    }
+    for row in rows.values():
+        row["instances"] = []
+    for item in truth.annotations:
+        if item["image_id"] in rows and item["category_id"] in label and _trained_on(item, rows[item["image_id"]]):
+            left, top, width, height = item["bbox"]
+            found = dict(bbox=[left, top, left + width, top + height], bbox_label=label[item["category_id"]])
+            found |= dict(ignore_flag=int(bool(item["iscrowd"])), mask=item.get("segmentation") or None)
+            rows[item["image_id"]]["instances"].append(found)
+    return Held("coco", list(rows.values()), classes, images, truth=truth)
+
+
+def _trained_on(item: Mapping[str, Any], image: Mapping[str, Any]) -> bool:
+    """Whether mmdet's data set has an annotation: a subset of images must be the same whoever is evaluated on it."""
+    left, top, width, height = item["bbox"]
+    inside = min(left + width, image["width"]) > max(left, 0) and min(top + height, image["height"]) > max(top, 0)
+    return bool(inside and item["area"] > 0 and width >= 1 and height >= 1 and not item.get("ignore"))
+
+
+def read_voc(root: Path, *, annotations: object, wanted: Sequence[str] | None, known: object) -> Held:
+    """The evaluated split of a VOC folder."""
+    homes = voc.find_years(root)
+    part = voc.evaluated_part(homes)
+    classes = _wanted(voc.class_names([*voc.train_parts(homes, part), part]), wanted)
+    listing = part.listing.relative_to(part.home).as_posix()
+    where = dict(data_root=str(part.home), ann_file=listing, metainfo=dict(classes=classes))
+    check_sets([("val", dict(where, type="XMLDataset"))])
+    index = {name: n for n, name in enumerate(classes)}
+    objects = voc.read_all(part.labels())
+    truth = [voc.voc_truth(stem, found, index) for stem, found in zip(part.stems, objects, strict=True)]
+    rows = [
+        dict(
+            img_id=image.image_id,
+            img_path=str(part.home / "JPEGImages" / f"{image.image_id}.jpg"),
+            instances=[
+                dict(bbox=box, bbox_label=int(label), ignore_flag=int(difficult))
+                for box, label, difficult in zip(image.boxes.tolist(), image.labels, image.difficult, strict=True)
+            ],
+        )
+        for image in truth
+    ]
+    return Held("voc", rows, classes, part.home, truth=truth)
+
+
+def read_ade(root: Path, *, annotations: object, wanted: object, known: object) -> Held:
+    """The validation split of an ADE20K folder."""
+    home = ade.find_home(root)
+    folder = ade.split_folder(home, "val")
+    images, maps = f"images/{folder}", f"annotations/{folder}"
+    suffix = ade.image_suffix(home / images)
+    if (home / "classes.json").is_file():
+        table = ade.settle(ade.read_table(home / "classes.json"), home, [ade.split_folder(home, "train"), folder])
+        classes, rule = table.names, ade.label_rule(table)
+    else:
+        from mmseg.datasets import ADE20KDataset  # for the names of its 150 classes
+
+        classes, rule = tuple(ADE20KDataset.METAINFO["classes"]), ade.LabelRule(reduce=True)
+    where = dict(data_root=str(home), data_prefix=dict(img_path=images, seg_map_path=maps), img_suffix=suffix)
+    named = dict(metainfo=dict(classes=classes), label_map=list(rule.pairs), reduce_zero_label=rule.reduce)
+    check_sets([("val", dict(where, **named, type="BaseSegDataset"))])
+    files = (path for path in (home / images).rglob(f"*{suffix}"))
+    meaning = dict(label_map=dict(rule.pairs), reduce_zero_label=rule.reduce)
+    rows = [
+        dict(
+            meaning,
+            img_path=str(path),
+            seg_map_path=str((home / maps / path.relative_to(home / images)).with_suffix(".png")),
+        )
+        for path in sorted(files, key=str)  # as mmseg sorts them
+        if not any(part.startswith(".") for part in path.relative_to(home / images).parts)
+    ]
+    return Held("ade", rows, classes, home / images, rule=rule)
+
+
+def read_class_folders(root: Path, *, annotations: object, wanted: object, known: Sequence[str]) -> Held:
+    """Class folders, whose labels follow the model's classes."""
+    rows = [dict(img_path=str(path), gt_label=label) for path, label in labelled_images(root, known)]
+    return Held(CLASS_FOLDERS, rows, tuple(known), root)
+
+
+READERS: dict[str, Callable[..., Held]] = {
+    "coco": read_coco,
+    "voc": read_voc,
+    "ade": read_ade,
+    CLASS_FOLDERS: read_class_folders,
+}
+"""Layout -> what reads it. `wanted`: names of the classes that count, all when None; `known`: the model's classes.
+
+Raises:
+    BadValue: `wanted` names a class that the data do not have.
+    DataError: the data cannot be used as they are.
+"""
+
+
+def _wanted(held: Sequence[str], wanted: Sequence[str] | None) -> tuple[str, ...]:
+    if absent := [name for name in wanted or () if name not in held]:
+        raise BadValue(f"classes: {absent[0]!r} is none of the data's ({', '.join(held)})")
+    return tuple(name for name in held if wanted is None or name in wanted)
