@@ -30,7 +30,8 @@ def cell_by_cell(image: Image, level: tuple[float, float]) -> Image:
     padded = cv2.copyMakeBorder(image, reach, reach, reach, reach, cv2.BORDER_REFLECT_101).astype(np.int32)
 
     def moved(dy: int, dx: int) -> NDArray[np.int32]:
-        return padded[reach + dy : reach + dy + height, reach + dx : reach + dx + width]
+        part: NDArray[np.int32] = padded[reach + dy : reach + dy + height, reach + dx : reach + dx + width]
+        return part
 
     count, total = np.zeros(image.shape, np.int32), np.zeros(image.shape, np.float32)
     for dx, half in cells.runs:

@@ -128,7 +128,7 @@ def _disk(radius: float, edge_sigma: float) -> Disk:
     reach, side = _square(radius)
     half = {d: int(np.sqrt(radius**2 - d * d)) for d in range(int(radius) + 1)}
     taps = cv2.getGaussianKernel(2 * side + 1, edge_sigma)[side:, 0]
-    rim = {}
+    rim: dict[tuple[int, int], float] = {}
     for at in range(reach - side + 1, reach + side + 1):
         for tap in range(1, side + 1):
             # A line beyond the square is lost; within it, the lines that its smoothing meets beyond are mirrored.
