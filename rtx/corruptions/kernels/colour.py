@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -51,28 +52,45 @@ def _scale_to(image: Image, table: Table, out: Image) -> None:
 @corruption("digital", levels=(0.4, 0.3, 0.2, 0.1, 0.05), cifar10c=(0.75, 0.5, 0.4, 0.3, 0.15))
 def contrast(image: Image, scale: float, rng: np.random.Generator) -> Image:
     """Pull every pixel towards the mean colour of its image; at a `scale` of 1 the image stays as it is."""
-    sums = np.zeros(3, np.int64)
-    _sum_channels(image.reshape(image.shape[0], -1), sums)
-    means = sums / (255.0 * image.shape[0] * image.shape[1])
+    # Sums of OpenCV are whole numbers in doubles, and exact.
+    means = np.array(cv2.sumElems(image)[:3]) / (255.0 * image.shape[0] * image.shape[1])
     values = (np.arange(256) / 255.0)[None, :]
-    table = np.clip((values - means[:, None]) * scale + means[:, None], 0, 1) * 255
+    table = (np.clip((values - means[:, None]) * scale + means[:, None], 0, 1) * 255).astype(np.uint8)
     out = np.empty_like(image)
-    _look_up_channels(image.reshape(-1), table.astype(np.uint8), out.reshape(-1))
+    line = _as_lines(table, scale)
+    if line is None:
+        _look_up_channels(image.reshape(-1), table, out.reshape(-1))
+    else:
+        _apply_lines(image.reshape(-1), line[0], np.resize(line[1], 3 * _PIXELS), out.reshape(-1))
     return out
 
 
+_BITS, _PIXELS = 16, 64
+
+
+def _as_lines(table: Table, slope: float) -> tuple[np.int32, NDArray[np.int32]] | None:
+    """Find whole numbers with `table[c, v] == (factor * v + offsets[c]) >> _BITS` for all v; None where there are none.
+
+    What is left to choose is how `table` was rounded: a mean colour may put values a last bit beside a whole level.
+    """
+    values, levels = np.arange(256), table.astype(np.int64)
+    for factor in (round(slope * (1 << _BITS)) + k for k in (0, 1, -1)):
+        least = ((levels << _BITS) - factor * values).max(axis=1)
+        most = (((levels + 1) << _BITS) - factor * values).min(axis=1) - 1
+        if (least <= most).all():
+            return np.int32(factor), ((least + most) // 2).astype(np.int32)
+    return None
+
+
 @compiled
-def _sum_channels(image: Image, sums: NDArray[np.int64]) -> None:
-    for y in range(image.shape[0]):
-        row = image[y]
-        red, green, blue = np.int64(0), np.int64(0), np.int64(0)
-        for i in range(0, row.size, 3):
-            red += row[i]
-            green += row[i + 1]
-            blue += row[i + 2]
-        sums[0] += red
-        sums[1] += green
-        sums[2] += blue
+def _apply_lines(image: Image, factor: np.int32, offsets: NDArray[np.int32], out: Image) -> None:
+    """`offsets` are those of the channels by turns."""
+    many = offsets.size
+    for start in range(0, image.size, many):
+        block, into = image[start : start + many], out[start : start + many]
+        for i in range(block.size):
+            scaled = np.int32(np.int32(np.int32(block[i]) * factor) + offsets[i])
+            into[i] = np.uint8(np.int32(scaled >> np.int32(_BITS)))
 
 
 @compiled

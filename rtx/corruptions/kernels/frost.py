@@ -13,7 +13,6 @@ import cv2
 import numpy as np
 
 from rtx.compiled import compiled
-from rtx.corruptions.kernels.gauss import Doubles
 from rtx.corruptions.registry import Image, corruption
 from rtx.errors import MissingDependency
 
@@ -62,17 +61,9 @@ def frost(image: Image, level: FrostLevel, field: FrostField) -> Image:
     height, width = image.shape[:2]
     ice = _scaled(field.texture, scaled_size(field.texture, height, width, level.scale))
     assert field.top + height <= ice.shape[0] and field.left + width <= ice.shape[1]
-    values = np.arange(256, dtype=np.float64)
+    crop = ice.reshape(ice.shape[0], -1)[field.top : field.top + height, 3 * field.left : 3 * (field.left + width)]
     out = np.empty_like(image)
-    _blend(
-        image.reshape(height, -1),
-        ice.reshape(ice.shape[0], -1),
-        field.top,
-        3 * field.left,
-        level.image * values,
-        level.frost * values,
-        out.reshape(height, -1),
-    )
+    _blend(image.reshape(height, -1), crop, float(level.image), float(level.frost), out.reshape(height, -1))
     return out
 
 
@@ -143,9 +134,10 @@ def _scaled(texture: int, size: tuple[int, int]) -> Image:
 
 
 @compiled
-def _blend(image: Image, ice: Image, top: int, left: int, image_part: Doubles, ice_part: Doubles, out: Image) -> None:
+def _blend(image: Image, ice: Image, image_weight: float, ice_weight: float, out: Image) -> None:
+    # In doubles, as in the reference: 0.7 * 10 + 0.3 * 10 must be cut where its last bit says.
     for y in range(image.shape[0]):
-        row, cold, row_out = image[y], ice[top + y], out[y]
+        row, cold, row_out = image[y], ice[y], out[y]
         for i in range(row.size):
-            value = image_part[row[i]] + ice_part[cold[left + i]]
+            value = np.float64(row[i]) * image_weight + np.float64(cold[i]) * ice_weight
             row_out[i] = np.uint8(np.int32(min(value, 255.0)))
