@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rtx.cli.resume import typed_words, without_overwrite
+from rtx.engines import Engine
 from rtx.errors import RtxError
 from rtx.evaluation.protocol import Protocol
 from rtx.evaluation.sweep.events import Event, Planned
@@ -29,14 +30,20 @@ class Sweep:
         begun: cells are being evaluated.
         overwrite: the command was told to.
         shard: the part of the cells that this process evaluates; None for all.
+        engine: where they are evaluated.
         typed: the words of the command.
     """
 
     def __init__(
-        self, conditions: Sequence[Condition] = (), *, overwrite: bool = False, shard: tuple[int, int] | None = None
+        self,
+        conditions: Sequence[Condition] = (),
+        *,
+        overwrite: bool = False,
+        shard: tuple[int, int] | None = None,
+        engine: Engine | None = None,
     ) -> None:
         self.conditions = tuple(conditions)
-        self.overwrite, self.shard = overwrite, shard
+        self.overwrite, self.shard, self.engine = overwrite, shard, engine or Engine()
         self.rank = 0
         self.out: Path | None = None
         self.begun = False
@@ -53,7 +60,7 @@ class Sweep:
         from rtx.evaluation.models.load import check_device
         from rtx.evaluation.sweep import share
 
-        device: str = args.device or share.default_device(args.local_rank)
+        device: str = args.device or ("cpu" if self.engine.is_ray else share.default_device(args.local_rank))
         check_device(device)
         share.start(args.launcher, (cfg or {}).get("env_cfg", {}).get("dist_cfg"))
         self.rank = get_rank()
@@ -79,7 +86,7 @@ class Sweep:
                 self.note(event)
                 shown(event)
 
-            options |= {"overwrite": self.overwrite, "shard": self.shard, "on_event": on_event}
+            options |= {"overwrite": self.overwrite, "shard": self.shard, "engine": self.engine, "on_event": on_event}
             return evaluate(model, data, self.out, protocol, **options)
 
     def is_over(self, summary: Mapping[str, Any]) -> bool:
