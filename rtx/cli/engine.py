@@ -24,6 +24,18 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_track_argument(parser: argparse.ArgumentParser) -> None:
+    """Declare `--track`."""
+    parser.add_argument(
+        "--track",
+        nargs="+",
+        choices=("tensorboard", "mlflow", "wandb"),
+        default=[],
+        metavar="NAME",
+        help="report scores to tensorboard, mlflow or wandb too; one that fails never ends the run",
+    )
+
+
 def engine_of(args: argparse.Namespace) -> Engine:
     """The engine that the arguments ask for.
 

@@ -26,7 +26,7 @@ OPTIONS = tuple("corruptions severities limit seed batch_size workers amp keep_p
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    from rtx.cli.engine import add_engine_arguments
+    from rtx.cli.engine import add_engine_arguments, add_track_argument
     from rtx.cli.options import SHARD_HELP, add_launcher_arguments, add_protocol_arguments
 
     parser.add_argument("root", metavar="ROOT", help="holds <corruption>/<severity>/<class>/<image>")
@@ -49,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--source", metavar="NAME|ARCH:FILE", help="a published classifier of `rtx weights`")
     parser.add_argument("--shard", metavar="I/N", help=SHARD_HELP)
     add_engine_arguments(parser)
+    add_track_argument(parser)
     add_launcher_arguments(parser)
 
 
@@ -61,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
         raise BadValue("name the classifier: --source NAME, or --config FILE and --checkpoint FILE")
     protocol = protocol_of(args)  # a wrong name fails before anything is loaded
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    sweep = Sweep(overwrite=args.overwrite, shard=shard_of(args), engine=engine_of(args))
+    sweep = Sweep(overwrite=args.overwrite, shard=shard_of(args), engine=engine_of(args), track=args.track)
     return sweep.run(lambda: _run(args, protocol, sweep))
 
 

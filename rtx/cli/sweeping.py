@@ -31,6 +31,7 @@ class Sweep:
         overwrite: the command was told to.
         shard: the part of the cells that this process evaluates; None for all.
         engine: where they are evaluated.
+        track: trackers that get the scores too.
         typed: the words of the command.
     """
 
@@ -41,9 +42,11 @@ class Sweep:
         overwrite: bool = False,
         shard: tuple[int, int] | None = None,
         engine: Engine | None = None,
+        track: Sequence[str] = (),
     ) -> None:
         self.conditions = tuple(conditions)
         self.overwrite, self.shard, self.engine = overwrite, shard, engine or Engine()
+        self.track = track
         self.rank = 0
         self.out: Path | None = None
         self.begun = False
@@ -78,16 +81,22 @@ class Sweep:
         """`rtx.evaluation.evaluate.evaluate` into the folder, shown live by the first rank; the summary."""
         from rtx.cli.live import Display
         from rtx.evaluation.evaluate import evaluate
+        from rtx.evaluation.tracking import Tracker
 
         assert self.out is not None
-        with Display(limit=protocol.limit, quiet=self.rank > 0) as shown:
+        run = (options.get("labels") or {}).get("run") or self.out.name
+        tracker = Tracker(() if self.rank else self.track, self.out, run)
+        with tracker, Display(limit=protocol.limit, quiet=self.rank > 0) as shown:
 
             def on_event(event: Event) -> None:
                 self.note(event)
                 shown(event)
+                tracker(event)
 
             options |= {"overwrite": self.overwrite, "shard": self.shard, "engine": self.engine, "on_event": on_event}
-            return evaluate(model, data, self.out, protocol, **options)
+            summary = evaluate(model, data, self.out, protocol, **options)
+            tracker.summary(summary)
+            return summary
 
     def is_over(self, summary: Mapping[str, Any]) -> bool:
         """Whether all cells are there; says so where other shards still have some to do."""
