@@ -34,7 +34,8 @@ class GridTable:
         console = Console(file=self.stream)
         self.terminal = console.is_terminal and not console.is_dumb_terminal
         self._live = Live(console=console, auto_refresh=False, transient=True)
-        self.started, self._last = clock(), -1e9
+        self.started: float | None = None
+        self._last = -1e9
 
     def __enter__(self) -> GridTable:
         """Take the terminal, if it is one."""
@@ -52,6 +53,7 @@ class GridTable:
     def __call__(self, tally: Tally, unit: Unit, event: Outcome | Begun | Retried) -> None:
         """Show it."""
         now = self.clock()
+        self.started = now if self.started is None else self.started  # workers were ready by then
         failed = isinstance(event, Outcome) and unit.name in tally.failed
         if self.terminal and now - self._last >= REDRAW_SECONDS:
             self._last = now
@@ -73,7 +75,9 @@ class GridTable:
     def left(self, tally: Tally) -> float | None:
         """Seconds until all units have ended, by the pace so far; None before the first."""
         ended = tally.done + len(tally.failed)
-        return None if not ended else tally.left * (self.clock() - self.started) / ended
+        if not ended or self.started is None:
+            return None
+        return tally.left * (self.clock() - self.started) / ended
 
     def _table(self, tally: Tally) -> Any:
         table = Table("running", "done", "failed", "left", "time left", caption_justify="left")
