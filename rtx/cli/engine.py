@@ -9,9 +9,9 @@ from rtx.errors import BadValue
 
 
 def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare `--engine` and the size of Ray's workers; `--workers` are the loader processes of each of them."""
+    """Declare `--run-on` and the size of Ray's workers; `--workers` are the loader processes of each of them."""
     group = parser.add_argument_group("engine")
-    group.add_argument("--engine", choices=ENGINES, default="serial", help="ray: in the workers of a Ray cluster")
+    group.add_argument("--run-on", choices=ENGINES, default="serial", help="ray: in the workers of a Ray cluster")
     group.add_argument("--ray-workers", type=int, metavar="N", help="how many; default: as many as the cluster holds")
     group.add_argument(
         "--per-gpu", type=float, metavar="F", help="GPUs of a worker: 0.25 puts four on each, 0 uses CPUs; default: 1"
@@ -49,8 +49,8 @@ def engine_of(args: argparse.Namespace) -> Engine:
         "address": args.ray_address,
     }
     given = {name: value for name, value in given.items() if value is not None}
-    if args.engine == "serial" and given:
-        raise BadValue("--ray-workers, --per-gpu, --cpus-per-worker and --ray-address are Ray's: add --engine ray")
-    if args.engine == "ray" and getattr(args, "launcher", "none") != "none":
-        raise BadValue(f"--engine ray --launcher {args.launcher}: Ray starts its own workers; leave one of them away")
-    return Engine(args.engine, **given)
+    if args.run_on == "serial" and given:
+        raise BadValue("--ray-workers, --per-gpu, --cpus-per-worker and --ray-address are Ray's: add --run-on ray")
+    if args.run_on == "ray" and getattr(args, "launcher", "none") != "none":
+        raise BadValue(f"--run-on ray --launcher {args.launcher}: Ray starts its own workers; leave one of them away")
+    return Engine(args.run_on, **given)

@@ -93,7 +93,7 @@ class Sweep:
                 shown(event)
                 tracker(event)
 
-            options |= {"overwrite": self.overwrite, "shard": self.shard, "engine": self.engine, "on_event": on_event}
+            options |= {"overwrite": self.overwrite, "shard": self.shard, "run_on": self.engine, "on_event": on_event}
             summary = evaluate(model, data, self.out, protocol, **options)
             tracker.summary(summary)
             return summary

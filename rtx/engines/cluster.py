@@ -29,7 +29,7 @@ def find_ray() -> Any:
         return importlib.import_module("ray")
     except ImportError as error:
         raise MissingDependency(
-            f"--engine ray: Ray cannot be imported ({error}); pip install -c constraints.txt 'rtx-robustness[ray]', on "
+            f"--run-on ray: Ray cannot be imported ({error}); pip install -c constraints.txt 'rtx-robustness[ray]', on "
             "every node"
         ) from error
 
@@ -60,7 +60,7 @@ def connected(engine: Engine) -> Iterator[Any]:
             ray.init(**how)
         except Exception as error:  # of several kinds, and RuntimeError for another version
             raise EngineError(
-                f"--engine ray: no connection to {address or 'a cluster of this machine'} ({type(error).__name__}: "
+                f"--run-on ray: no connection to {address or 'a cluster of this machine'} ({type(error).__name__}: "
                 f"{error}); driver and nodes need the same Ray ({ray.__version__} here) and Python"
             ) from error
     try:

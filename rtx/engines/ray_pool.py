@@ -90,8 +90,8 @@ def _packed(ray: Any, setup: Setup) -> bytes:
         return bytes(ray.cloudpickle.dumps(setup))
     except Exception as error:
         raise BadValue(
-            f"--engine ray: the model or its data cannot be sent to a worker ({type(error).__name__}: {error}); "
-            "keep open files, locks and lambdas of other libraries out of it, or use --engine serial"
+            f"--run-on ray: the model or its data cannot be sent to a worker ({type(error).__name__}: {error}); "
+            "keep open files, locks and lambdas of other libraries out of it, or use --run-on serial"
         ) from error
 
 

@@ -49,7 +49,7 @@ def evaluate(
     overwrite: bool | None = False,
     share: Share | None = None,
     shard: Shard | None = None,
-    engine: Engine | str = "serial",
+    run_on: Engine | str = "serial",
     on_cell: OnCell | None = None,
     on_event: OnEvent | None = None,
     **options: Any,
@@ -73,7 +73,7 @@ def evaluate(
         overwrite: evaluate everything again, even in a folder of another run; None to do so in such a folder alone.
         share: how ranks share the cells; the running torch.distributed job when None.
         shard: (i, n): evaluate part i of n, counted from 1, and leave the others to other processes.
-        engine: "ray" has cells evaluated by the workers of a Ray cluster, see `rtx.engines.Engine` for their number and
+        run_on: "ray" has cells evaluated by the workers of a Ray cluster, see `rtx.engines.Engine` for their number and
             size; this process writes the files.
         on_cell: called after each cell with (cell, number done here, number to do in all).
         on_event: called with what happens, see `rtx.evaluation.sweep.events`.
@@ -95,7 +95,7 @@ def evaluate(
     pixels.check(job, overwrite=overwrite)
     summary: dict[str, Any] = {}
 
-    with cells_on(Engine.of(engine), job, share) as (job, passes):
+    with cells_on(Engine.of(run_on), job, share) as (job, passes):
 
         def finish(cells: dict[Condition, Cell]) -> None:
             summary.update(complete(job, cells, rank=share.rank, resamples=protocol.resamples))

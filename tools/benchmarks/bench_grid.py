@@ -145,7 +145,7 @@ def main() -> None:
             work = ["--work-dirs", str(Path(made) / to)]
             return rtx("experiments", "run", str(grid), *work, *more), Path(made) / to / "heads"
 
-        ray = ("--engine", "ray", "--ray-workers", str(args.workers), "--per-gpu", "0")
+        ray = ("--run-on", "ray", "--ray-workers", str(args.workers), "--per-gpu", "0")
         found: dict[str, Any] = {"stopped": stopped_twice(*run("a", *ray), (60, 130), env)}
         print(found["stopped"], flush=True)
         collected = subprocess.run(

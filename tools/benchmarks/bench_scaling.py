@@ -4,8 +4,8 @@
     python tools/benchmarks/bench_scaling.py [--json FILE] [--images 12] [--cells FOLDER]
 
 The processes are torchrun ranks, shards and Ray workers; each has one thread and no loader process, so that two of them
-fit two cores. The simulation deals the measured cells out as the sweep does, every n-th to one rank, and compares the end with
-a schedule of whole cells that knows every time in advance (longest first, within 4/3 of the best), and with what no
+fit two cores. The simulation deals the measured cells out as ranks do, every n-th to one, and compares the end with a
+schedule of whole cells that knows every time in advance (longest first, within 4/3 of the best), and with what no
 schedule beats: the longest cell, and the sum over the ranks. `--cells FOLDER` simulates from
 the cells of an evaluation that is there, e.g. one made on a GPU.
 """
@@ -68,7 +68,7 @@ def start(config: Path, checkpoint: Path, out: Path, how: str, args: argparse.Na
     starts = {
         "one": [[*main, *command]],
         "torchrun": [[*rendezvous, *main, *command, "--launcher", "pytorch"]],
-        "ray": [[*main, *command, "--engine", "ray", "--ray-workers", "2", "--per-gpu", "0"]],
+        "ray": [[*main, *command, "--run-on", "ray", "--ray-workers", "2", "--per-gpu", "0"]],
         "shards": [[*main, *command, "--shard", f"{index}/2"] for index in (1, 2)],
     }[how]
     started = time.perf_counter()

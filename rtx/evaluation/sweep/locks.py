@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 Shard = tuple[int, int]
 """(i, n): part i of n, counted from 1."""
 _MORE = (
-    "to use more processes give --engine ray, or start one job with `torchrun --nproc-per-node N tools/corrupt_eval.py "
+    "to use more processes give --run-on ray, or start one job with `torchrun --nproc-per-node N tools/corrupt_eval.py "
     "... --launcher pytorch`, or one process for each --shard I/N; or choose another --out"
 )
 _DRIVER, _GUARD, _SHARDS = ".driver.lock", ".folder.lock", ".shard-*.lock"

@@ -86,7 +86,7 @@ def cells_on(engine: Engine, job: Job, share: Share) -> Iterator[tuple[Job, Pass
         yield job, evaluate
         return
     if share.size > 1:
-        raise BadValue("--engine ray starts its own workers; leave --launcher away")
+        raise BadValue("--run-on ray starts its own workers; leave --launcher away")
     from mmengine.registry import DefaultScope
 
     here = DefaultScope.get_current_instance()

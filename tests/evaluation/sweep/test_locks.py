@@ -37,7 +37,7 @@ def test_a_second_driver_is_refused_with_what_works_instead_and_disturbs_nothing
     evaluate(made_coco, tmp_path, on_cell=again)
     for way in (
         "another process is at work there",
-        "--engine ray",
+        "--run-on ray",
         "torchrun",
         "--launcher pytorch",
         "--shard I/N",

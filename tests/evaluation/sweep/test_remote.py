@@ -34,7 +34,7 @@ def contents(out: Path) -> Iterator[tuple[str, Any]]:
 
 def test_the_same_bytes_but_for_timing(two_nodes: Any, made_coco: Path, tmp_path: Path) -> None:
     for name, engine in (("serial", "serial"), ("ray", RAY)):
-        evaluate(PixelDetector(), coco_config(made_coco), tmp_path / name, engine=engine, **FEW)
+        evaluate(PixelDetector(), coco_config(made_coco), tmp_path / name, run_on=engine, **FEW)
     assert dict(contents(tmp_path / "serial")) == dict(contents(tmp_path / "ray"))
     assert len(list((tmp_path / "ray" / "cells").glob("*.json"))) == 5
 
@@ -43,7 +43,7 @@ def test_the_same_bytes_but_for_timing(two_nodes: Any, made_coco: Path, tmp_path
 def test_loader_processes_of_a_worker(two_nodes: Any, made_coco: Path, tmp_path: Path) -> None:
     options = {**FEW, "severities": (1,), "corruptions": ("contrast",)}
     here = evaluate(PixelDetector(), coco_config(made_coco), tmp_path / "a", **options)
-    there = evaluate(PixelDetector(), coco_config(made_coco), tmp_path / "b", engine=RAY, **{**options, "workers": 1})
+    there = evaluate(PixelDetector(), coco_config(made_coco), tmp_path / "b", run_on=RAY, **{**options, "workers": 1})
     assert here["cells"] == there["cells"]
 
 
@@ -68,7 +68,7 @@ def test_workers_of_two_kinds_are_refused() -> None:
 
 def test_ranks_and_ray_are_refused(made_coco: Path, tmp_path: Path) -> None:
     with pytest.raises(BadValue, match="leave --launcher away"):
-        evaluate(PixelDetector(), coco_config(made_coco), tmp_path, share=Share(0, 2), engine="ray", **FEW)
+        evaluate(PixelDetector(), coco_config(made_coco), tmp_path, share=Share(0, 2), run_on="ray", **FEW)
 
 
 @pytest.mark.slow
@@ -92,7 +92,7 @@ def test_a_node_killed_in_the_middle_costs_nothing(made_coco: Path, tmp_path: Pa
 
     try:
         options = dict(workers=0, resamples=10)
-        evaluate(PixelDetector(), config, tmp_path / "ray", engine=RAY, on_event=on_event, **options)
+        evaluate(PixelDetector(), config, tmp_path / "ray", run_on=RAY, on_event=on_event, **options)
     finally:
         ray.shutdown()
         cluster.shutdown()
