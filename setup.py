@@ -40,6 +40,9 @@ EXTRAS = {
         "tensorboard>=2.15",
         "torchvision>=0.19,<0.28",
     ],
+    # Its wheels carry the cluster's own processes; pyarrow writes the tidy table of an experiment as Parquet.
+    "ray": ["ray>=2.50,<3"],
+    "parquet": ["pyarrow>=15"],
     "corruptions": ["imagecorruptions-imaug>=1.1.5,<2"],
     "tb": ["tensorboard>=2.15"],
 }

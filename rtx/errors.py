@@ -50,6 +50,10 @@ class DeviceError(RtxError):
     """A device that cannot do what it is asked to."""
 
 
+class EngineError(RtxError):
+    """Workers that cannot be started, or that die again and again."""
+
+
 class FrozenChanged(RtxError):
     """A parameter or buffer that was declared frozen is not bit-identical after training."""
 

@@ -16,7 +16,7 @@ OPENMMLAB = ("mmcv", "mmdet", "mmengine", "mmpretrain", "mmseg")
 # From below to above; a room may import those of lower rows. One line for a new room.
 ORDER = (
     ("types", "errors", "rng", "files", "compiled", "environment", "diagnosis"),
-    ("corruptions", "sources", "adversarial", "influence", "featurevis", "drift"),
+    ("corruptions", "sources", "engines", "adversarial", "influence", "featurevis", "drift"),
     ("metrics",),
     ("results",),
     ("datasets",),
@@ -31,8 +31,8 @@ ORDER = (
 )
 LEVELS = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 # Folders that never import OpenMMLab; those of the second row work without PyTorch too.
-PURE = ("corruptions", "datasets", "metrics", "reports", "results", "sources", *ORDER[0])
-LIGHT = ("corruptions", "metrics", "reports", "results", *ORDER[0])
+PURE = ("corruptions", "datasets", "engines", "metrics", "reports", "results", "sources", *ORDER[0])
+LIGHT = ("corruptions", "engines", "metrics", "reports", "results", *ORDER[0])
 USES_OPENMMLAB = "rtx.datasets.openmmlab"
 
 FILES = sorted(ROOT.glob("rtx/**/*.py")) + sorted(ROOT.glob("tools/*.py"))
@@ -91,6 +91,8 @@ def faults(module: str, source: str, package: str) -> list[str]:
             found.append(f"{module}:{line}: {my_room} imports {name}")
         if root == "detectron2" and my_room != "bridges":
             found.append(f"{module}:{line}: detectron2 belongs in rtx/bridges alone")
+        if root == "ray" and my_room != "engines":
+            found.append(f"{module}:{line}: ray belongs in rtx/engines alone")
         if root == "tests":
             found.append(f"{module}:{line}: imports a test")
         if root == "tools":
@@ -180,6 +182,7 @@ def test_every_room_has_its_place() -> None:
         ("rtx.datasets.openmmlab.coco", "from ...cli import main", "lies above"),
         ("rtx.sources.catalog.archs", "import torchvision.models", "torchvision at module level"),
         ("rtx.evaluation.evaluate", "import detectron2.layers", "bridges alone"),
+        ("rtx.evaluation.evaluate", "def f():\n    import ray", "engines alone"),
         ("tools.train", "from rtx.config import load", "a tool calls a command"),
     ],
 )

@@ -27,6 +27,7 @@ from rtx.results.folder import (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
+    from rtx.cli.engine import add_engine_arguments, add_track_argument
     from rtx.cli.options import SHARD_HELP, add_config_arguments, add_protocol_arguments
 
     parser.add_argument("config", help="config file, or the folder of a training run")
@@ -39,16 +40,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--overwrite", action="store_true", help="evaluate again, and replace what another run left in --out"
     )
     parser.add_argument("--shard", metavar="I/N", help=SHARD_HELP)
+    add_engine_arguments(parser)
+    add_track_argument(parser)
     add_config_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate and print the table."""
+    from rtx.cli.engine import engine_of
     from rtx.cli.options import protocol_of, shard_of
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     protocol = protocol_of(args)  # a wrong name fails before anything is loaded
-    sweep = Sweep(protocol.conditions(), overwrite=args.overwrite, shard=shard_of(args))
+    sweep = Sweep(
+        protocol.conditions(), overwrite=args.overwrite, shard=shard_of(args), engine=engine_of(args), track=args.track
+    )
     return sweep.run(lambda: _run(args, protocol, sweep))
 
 

@@ -1,4 +1,4 @@
-"""`rtx experiments list | show NAME`: what the papers ran, what they printed, the commands that repeat it."""
+"""`rtx experiments list | show | run | collect`: what the papers ran and printed; doing it, or a grid of one's own."""
 
 from __future__ import annotations
 
@@ -26,8 +26,10 @@ WIDTH = 120
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare `list` and `show`."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="list|show")
+    """Declare the actions."""
+    from rtx.cli.run_experiment import add_collect, add_run
+
+    actions = parser.add_subparsers(dest="action", required=True, metavar="list|show|run|collect")
     listing = actions.add_parser("list", help="every experiment in one line")
     listing.add_argument("--format", choices=("table", "json"), default="table")
     show = actions.add_parser("show", help="the runs of one experiment")
@@ -37,10 +39,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     show.add_argument("--gpus", type=int, metavar="N", help="training commands for N GPUs; default: the leaf's")
     show.add_argument("--data-root", help="put --data-root into the training commands")
     show.add_argument("--work-dirs", default="work_dirs", metavar="DIR", help="folder of the run folders")
+    add_run(actions.add_parser("run", help="do what an experiment's table needs and is not there yet"))
+    add_collect(actions.add_parser("collect", help="one tidy table of what was done"))
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print what was asked for."""
+    """Print what was asked for, or do it."""
+    from rtx.cli.run_experiment import collect, run_experiment
+
+    if args.action in ("run", "collect"):
+        return run_experiment(args) if args.action == "run" else collect(args)
     if args.action == "list":
         found = read_all()
         print(json.dumps([_summary(e) for e in found], indent=1) if args.format == "json" else _list(found))

@@ -26,6 +26,7 @@ OPTIONS = tuple("corruptions severities limit seed batch_size workers amp keep_p
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
+    from rtx.cli.engine import add_engine_arguments, add_track_argument
     from rtx.cli.options import SHARD_HELP, add_launcher_arguments, add_protocol_arguments
 
     parser.add_argument("root", metavar="ROOT", help="holds <corruption>/<severity>/<class>/<image>")
@@ -47,18 +48,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="evaluate again, and replace what --out holds")
     parser.add_argument("--source", metavar="NAME|ARCH:FILE", help="a published classifier of `rtx weights`")
     parser.add_argument("--shard", metavar="I/N", help=SHARD_HELP)
+    add_engine_arguments(parser)
+    add_track_argument(parser)
     add_launcher_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate, and print the errors."""
+    from rtx.cli.engine import engine_of
     from rtx.cli.options import protocol_of, shard_of
 
     if bool(args.config) == bool(args.source) or bool(args.config) != bool(args.checkpoint):
         raise BadValue("name the classifier: --source NAME, or --config FILE and --checkpoint FILE")
     protocol = protocol_of(args)  # a wrong name fails before anything is loaded
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    sweep = Sweep(overwrite=args.overwrite, shard=shard_of(args))
+    sweep = Sweep(overwrite=args.overwrite, shard=shard_of(args), engine=engine_of(args), track=args.track)
     return sweep.run(lambda: _run(args, protocol, sweep))
 
 

@@ -1,8 +1,8 @@
 """`rtx status RUN [RUN ...]`: how far evaluations are, and the command that finishes them.
 
 Reads the folder only, so it works while the evaluation runs and from any machine that sees the folder. RUN is an
-evaluation folder, a run folder, or a folder of either. Exit status: 0 where everything that was asked for is there,
-1 where something is missing or damaged, 2 for an error.
+evaluation folder, a run folder, a folder of either, or an experiment's folder. Exit status: 0 where everything that was
+asked for is there, 1 where something is missing or damaged, 2 for an error.
 """
 
 from __future__ import annotations
@@ -28,14 +28,53 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the state of each evaluation."""
     from rtx.evaluation.sweep.progress import read_progress
-    from rtx.results.folder import find_evaluations
+    from rtx.experiments.store import PLAN
+    from rtx.results.folder import PROTOCOL, find_evaluations
 
-    states = [read_progress(folder) for path in args.runs for folder in find_evaluations(Path(path))]
+    folders, grids = [], []
+    for path in map(Path, args.runs):
+        if not (path / PLAN).is_file():
+            folders += find_evaluations(path)
+            continue
+        grids.append(grid_state(path))
+        folders += [f for f in map(Path, grids[-1]["evaluations"]) if (f / PROTOCOL).is_file()]
+    states = [read_progress(folder) for folder in folders]
     if args.json:
-        print(json.dumps([as_json(state) for state in states], indent=1))
+        print(json.dumps([*grids, *(as_json(state) for state in states)], indent=1))
     else:
-        print("\n\n".join(as_text(state) for state in states))
-    return COMPLETE if all(state.complete for state in states) else INCOMPLETE
+        print("\n\n".join([*map(grid_text, grids), *(as_text(state) for state in states)]))
+    complete = all(grid["complete"] for grid in grids) and all(state.complete for state in states)
+    return COMPLETE if complete else INCOMPLETE
+
+
+def grid_state(root: Path) -> dict[str, Any]:
+    """The runs of an experiment as JSON values."""
+    from rtx.experiments.collect import counts, faults_of
+    from rtx.experiments.store import planned_states
+
+    name, states = planned_states(root)
+    found = counts(states)
+    return {
+        "folder": str(root),
+        "experiment": name,
+        "complete": found["done"] == len(states),
+        "runs": {"total": len(states), **found},
+        "faults": faults_of(states),
+        "evaluations": [state.unit.folder for state in states if state.unit.folder],
+    }
+
+
+def grid_text(state: dict[str, Any]) -> str:
+    """The runs of an experiment in a few lines."""
+    from rich.console import Console
+
+    runs = state["runs"]
+    drawn = bar(runs["done"], runs["total"], 20, ascii_only=Console(file=sys.stdout).options.ascii_only)
+    words = ", ".join(f"{runs[what]} {what}" for what in ("failed", "missing", "broken") if runs[what])
+    lines = [f"{state['folder']}: {'complete' if state['complete'] else 'INCOMPLETE: ' + words}"]
+    lines.append(f"  runs      {drawn} {runs['done']}/{runs['total']}")
+    lines += [f"  {fault}" for fault in state["faults"][:_SHOWN]]
+    return "\n".join("".join(c if c.isprintable() else "\ufffd" for c in line) for line in lines)
 
 
 def as_json(state: Any) -> dict[str, Any]:

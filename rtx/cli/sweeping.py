@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rtx.cli.resume import typed_words, without_overwrite
+from rtx.engines import Engine
 from rtx.errors import RtxError
 from rtx.evaluation.protocol import Protocol
 from rtx.evaluation.sweep.events import Event, Planned
@@ -29,14 +30,23 @@ class Sweep:
         begun: cells are being evaluated.
         overwrite: the command was told to.
         shard: the part of the cells that this process evaluates; None for all.
+        engine: where they are evaluated.
+        track: trackers that get the scores too.
         typed: the words of the command.
     """
 
     def __init__(
-        self, conditions: Sequence[Condition] = (), *, overwrite: bool = False, shard: tuple[int, int] | None = None
+        self,
+        conditions: Sequence[Condition] = (),
+        *,
+        overwrite: bool = False,
+        shard: tuple[int, int] | None = None,
+        engine: Engine | None = None,
+        track: Sequence[str] = (),
     ) -> None:
         self.conditions = tuple(conditions)
-        self.overwrite, self.shard = overwrite, shard
+        self.overwrite, self.shard, self.engine = overwrite, shard, engine or Engine()
+        self.track = track
         self.rank = 0
         self.out: Path | None = None
         self.begun = False
@@ -53,7 +63,7 @@ class Sweep:
         from rtx.evaluation.models.load import check_device
         from rtx.evaluation.sweep import share
 
-        device: str = args.device or share.default_device(args.local_rank)
+        device: str = args.device or ("cpu" if self.engine.is_ray else share.default_device(args.local_rank))
         check_device(device)
         share.start(args.launcher, (cfg or {}).get("env_cfg", {}).get("dist_cfg"))
         self.rank = get_rank()
@@ -71,16 +81,22 @@ class Sweep:
         """`rtx.evaluation.evaluate.evaluate` into the folder, shown live by the first rank; the summary."""
         from rtx.cli.live import Display
         from rtx.evaluation.evaluate import evaluate
+        from rtx.evaluation.tracking import Tracker
 
         assert self.out is not None
-        with Display(limit=protocol.limit, quiet=self.rank > 0) as shown:
+        run = (options.get("labels") or {}).get("run") or self.out.name
+        tracker = Tracker(() if self.rank else self.track, self.out, run)
+        with tracker, Display(limit=protocol.limit, quiet=self.rank > 0) as shown:
 
             def on_event(event: Event) -> None:
                 self.note(event)
                 shown(event)
+                tracker(event)
 
-            options |= {"overwrite": self.overwrite, "shard": self.shard, "on_event": on_event}
-            return evaluate(model, data, self.out, protocol, **options)
+            options |= {"overwrite": self.overwrite, "shard": self.shard, "run_on": self.engine, "on_event": on_event}
+            summary = evaluate(model, data, self.out, protocol, **options)
+            tracker.summary(summary)
+            return summary
 
     def is_over(self, summary: Mapping[str, Any]) -> bool:
         """Whether all cells are there; says so where other shards still have some to do."""

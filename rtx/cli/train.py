@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments, named as OpenMMLab's own training tools name them."""
+    from rtx.cli.engine import add_track_argument
     from rtx.cli.options import add_config_arguments
 
     parser.add_argument("config", help="config file")
@@ -38,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="score under corruption when training ends, and every N epochs (validations in a schedule of steps)",
     )
+    add_track_argument(parser)
     parser.add_argument("--no-clean-eval", action="store_true", help="do not score the final weights on clean images")
     add_config_arguments(parser)
 
@@ -101,6 +103,11 @@ def prepare(args: argparse.Namespace) -> Config:
         hook = dict(type="CorruptionEvalHook", interval=args.corrupt_eval)
         cfg.custom_hooks = [*(cfg.get("custom_hooks") or []), hook]
         add_import(cfg, "rtx.evaluation.hook")
+    if args.track:
+        from rtx.evaluation.tracking import with_trackers
+
+        with_trackers(cfg, args.track, Path(cfg.work_dir).name)
+        add_import(cfg, "rtx.evaluation.tracking")
     return cfg
 
 

@@ -11,6 +11,7 @@ from mmengine.registry import DATASETS, init_default_scope
 from torch import nn
 
 from rtx.datasets.layout import data_name
+from rtx.engines import Engine
 from rtx.errors import BadValue, RunConflict
 from rtx.evaluation.card import choose, computing_card, config_sha256, data_card, model_card, plain
 from rtx.evaluation.finish import complete
@@ -24,6 +25,7 @@ from rtx.evaluation.scorers.build import build_scorer
 from rtx.evaluation.sweep.batches import loaders
 from rtx.evaluation.sweep.events import OnEvent
 from rtx.evaluation.sweep.locks import Shard
+from rtx.evaluation.sweep.remote import cells_on
 from rtx.evaluation.sweep.share import Share, default_share
 from rtx.evaluation.sweep.sweep import Job, OnCell, run
 from rtx.results.cell import Cell
@@ -47,6 +49,7 @@ def evaluate(
     overwrite: bool | None = False,
     share: Share | None = None,
     shard: Shard | None = None,
+    run_on: Engine | str = "serial",
     on_cell: OnCell | None = None,
     on_event: OnEvent | None = None,
     **options: Any,
@@ -70,6 +73,8 @@ def evaluate(
         overwrite: evaluate everything again, even in a folder of another run; None to do so in such a folder alone.
         share: how ranks share the cells; the running torch.distributed job when None.
         shard: (i, n): evaluate part i of n, counted from 1, and leave the others to other processes.
+        run_on: "ray" has cells evaluated by the workers of a Ray cluster, see `rtx.engines.Engine` for their number and
+            size; this process writes the files.
         on_cell: called after each cell with (cell, number done here, number to do in all).
         on_event: called with what happens, see `rtx.evaluation.sweep.events`.
         options: fields of `Protocol` (corruptions, severities, limit, batch_size, workers ...), instead of those of
@@ -90,20 +95,23 @@ def evaluate(
     pixels.check(job, overwrite=overwrite)
     summary: dict[str, Any] = {}
 
-    def finish(cells: dict[Condition, Cell]) -> None:
-        summary.update(complete(job, cells, rank=share.rank, resamples=protocol.resamples))
-        summary.update(pixels.finish(summary, job.out))
+    with cells_on(Engine.of(run_on), job, share) as (job, passes):
 
-    cells = run(
-        job,
-        job.conditions,
-        overwrite=overwrite,
-        share=share,
-        shard=shard,
-        on_cell=on_cell,
-        on_event=on_event,
-        complete=finish,
-    )
+        def finish(cells: dict[Condition, Cell]) -> None:
+            summary.update(complete(job, cells, rank=share.rank, resamples=protocol.resamples))
+            summary.update(pixels.finish(summary, job.out))
+
+        cells = run(
+            job,
+            job.conditions,
+            overwrite=overwrite,
+            share=share,
+            shard=shard,
+            on_cell=on_cell,
+            on_event=on_event,
+            complete=finish,
+            passes=passes,
+        )
     return summary or build_summary(Evaluation(job.out, job.card, cells), job.scorer.headline)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rtx.errors import BadValue, RtxError, unknown_name
+from rtx.experiments.grid import Grid, GridRun
 from rtx.experiments.record import Experiment, PlannedRun
 
 CONFIGS = Path("configs")
@@ -37,16 +38,29 @@ def folder() -> Path:
 
 
 def read_all() -> tuple[Experiment, ...]:
-    """Every experiment of the folder, by name."""
-    return tuple(read_file(path) for path in sorted(folder().glob("*.py")))
+    """Every experiment of a paper in the folder, by name."""
+    found = (read_file(path) for path in sorted(folder().glob("*.py")))
+    return tuple(one for one in found if isinstance(one, Experiment))
 
 
 def read(name: str) -> Experiment:
-    """One experiment, by its name or by the path of a file of one's own.
+    """One experiment of a paper, by its name or by the path of a file of one's own.
 
     Raises:
         UnknownName: there is none of that name.
         BadValue: the file has another form.
+    """
+    found = read_any(name)
+    if isinstance(found, Grid):
+        raise BadValue(f"experiment {name!r} is a grid of small trainings; see `rtx experiments run NAME --plan`")
+    return found
+
+
+def read_any(name: str) -> Experiment | Grid:
+    """An experiment of a paper or a grid.
+
+    Raises:
+        UnknownName, BadValue: see `read`.
     """
     if name.endswith(".py"):
         return read_file(Path(name))
@@ -57,8 +71,8 @@ def read(name: str) -> Experiment:
     return read_file(path)
 
 
-def read_file(path: Path) -> Experiment:
-    """Run one file and take `experiment` and `runs` from it.
+def read_file(path: Path) -> Experiment | Grid:
+    """Run one file and take `experiment` and `runs` from it; with a `kind` in `experiment` it is a grid.
 
     Args:
         path: trusted as any config is: it is code of its writer, which is executed.
@@ -76,8 +90,9 @@ def read_file(path: Path) -> Experiment:
     if not isinstance(about, Mapping) or not isinstance(rows, list):
         raise BadValue(f"{path}: must define `experiment`, a dict, and `runs`, a list of dicts")
     try:
-        runs = tuple(_make(PlannedRun, row, "runs") for row in rows)
-        experiment: Experiment = _make(Experiment, {**about, "name": path.stem, "runs": runs}, "experiment")
+        run_kind, whole = (GridRun, Grid) if "kind" in about else (PlannedRun, Experiment)
+        runs = tuple(_make(run_kind, row, "runs") for row in rows)
+        experiment: Experiment | Grid = _make(whole, {**about, "name": path.stem, "runs": runs}, "experiment")
     except RtxError as error:
         raise type(error)(f"{path}: {error}") from error
     return experiment

@@ -21,12 +21,21 @@ log = logging.getLogger(__name__)
 
 Shard = tuple[int, int]
 """(i, n): part i of n, counted from 1."""
+_MORE = (
+    "to use more processes give --run-on ray, or start one job with `torchrun --nproc-per-node N tools/corrupt_eval.py "
+    "... --launcher pytorch`, or one process for each --shard I/N; or choose another --out"
+)
 _DRIVER, _GUARD, _SHARDS = ".driver.lock", ".folder.lock", ".shard-*.lock"
 
 
 @contextmanager
-def driving(root: Path, shard: Shard | None = None) -> Iterator[None]:
+def driving(root: Path, shard: Shard | None = None, *, more: str = "") -> Iterator[None]:
     """Within, this process is the one driver of the folder, or of its shard.
+
+    Args:
+        root: the folder.
+        shard: of an evaluation.
+        more: how to use more processes; the ways of an evaluation when empty.
 
     Raises:
         RunConflict: another process is; or one drives a shard while this one would drive the folder, or the reverse.
@@ -37,11 +46,7 @@ def driving(root: Path, shard: Shard | None = None) -> Iterator[None]:
         others = sorted(root.glob(_SHARDS)) if shard is None else [root / _DRIVER]
         if any(_is_held(path) for path in others) or not _acquire(lock := FileLock(mine), 0):
             what = "there" if shard is None else f"shard {shard[0]}/{shard[1]} or the whole grid there"
-            raise RunConflict(
-                f"output folder {str(root)!r}: another process is evaluating {what}; to use more processes start one "
-                "job with `torchrun --nproc-per-node N tools/corrupt_eval.py ... --launcher pytorch`, or one process "
-                "for each --shard I/N; or choose another --out"
-            )
+            raise RunConflict(f"output folder {str(root)!r}: another process is at work {what}; {more or _MORE}")
     try:
         yield
     finally:

@@ -36,7 +36,8 @@ def test_a_second_driver_is_refused_with_what_works_instead_and_disturbs_nothing
 
     evaluate(made_coco, tmp_path, on_cell=again)
     for way in (
-        "another process is evaluating there",
+        "another process is at work there",
+        "--run-on ray",
         "torchrun",
         "--launcher pytorch",
         "--shard I/N",

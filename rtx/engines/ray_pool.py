@@ -1,0 +1,213 @@
+"""Ray's actors as a pool of workers. The only module that imports Ray.
+
+Placement, health and restarts of workers are Ray's. What a dead worker had in hand is given to the next free one, since
+Ray would wait for room for that very worker, which a lost node does not give back.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import platform
+import time
+from collections import Counter, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import rtx
+from rtx.engines.cluster import connected, options_of, slots
+from rtx.engines.engine import Engine
+from rtx.engines.pool import Begun, OnUnit, Outcome, Setup, Take, Task, attempt
+from rtx.engines.pool import Retried as Again
+from rtx.errors import BadValue, EngineError, RtxError
+
+log = logging.getLogger(__name__)
+
+_DEATHS = 3
+"""Deaths of one worker in a row, without a finished unit, after which it is given up."""
+
+
+class Worker:
+    """What runs in an actor."""
+
+    work: Any = None
+
+    def ready(self, blob: bytes, device: str) -> dict[str, Any]:
+        """Set up, and say who this is; an error is returned, since raised it would name no node.
+
+        Args:
+            blob: the pickled setup.
+            device: what it is told.
+        """
+        here: dict[str, Any] = {"name": f"{platform.node()}/{os.getpid()}", "rtx": rtx.__version__}
+        try:
+            self.work, here["facts"] = pickle.loads(blob)(device)
+        except Exception as error:
+            here["error"] = portable(error)
+        return here
+
+    def do(self, payload: Any) -> dict[str, Any]:
+        """One unit."""
+        found = attempt(self.work, payload)
+        return {**found, "error": portable(found["error"])} if "error" in found else found
+
+
+def portable(error: BaseException) -> BaseException:
+    """The error, or one of the same words where it cannot be pickled."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error
+
+
+@contextmanager
+def ray_pool(engine: Engine, setup: Setup, *, memory: int = 0) -> Iterator[RayPool]:
+    """Workers on a cluster, all of them ready.
+
+    Raises:
+        MissingDependency: Ray is not installed.
+        EngineError: the address does not answer, the cluster holds fewer workers, or some cannot start.
+        BadValue: the setup cannot be sent to a node.
+        RtxError: what the setup raised on a node, which the message names.
+    """
+    with connected(engine) as ray:
+        blob = _packed(ray, setup)
+        wanted = slots(ray, engine, memory)
+        pool = RayPool(ray, engine, blob, wanted, memory)
+        try:
+            pool.start()
+            yield pool
+        finally:
+            pool.end()
+
+
+def _packed(ray: Any, setup: Setup) -> bytes:
+    try:
+        # Packed here, so that each worker gets arrays of its own: Ray's shared ones cannot be written to.
+        return bytes(ray.cloudpickle.dumps(setup))
+    except Exception as error:
+        raise BadValue(
+            f"--run-on ray: the model or its data cannot be sent to a worker ({type(error).__name__}: {error}); "
+            "keep open files, locks and lambdas of other libraries out of it, or use --run-on serial"
+        ) from error
+
+
+class RayPool:
+    """See `rtx.engines.pool.Pool`."""
+
+    def __init__(self, ray: Any, engine: Engine, blob: bytes, size: int, memory: int) -> None:
+        self.ray, self.engine, self.size = ray, engine, size
+        self.blob = ray.put(blob)
+        self.options = options_of(ray, engine, memory)
+        self.device = "cuda" if self.options["num_gpus"] else "cpu"
+        self.actors: list[Any] = []
+        self.names: dict[Any, str] = {}
+        self.facts: dict[str, Any] = {}
+        self.idle: deque[Any] = deque()
+        self.starting: dict[Any, Any] = {}
+        self.deaths: Counter[Any] = Counter()
+
+    def start(self) -> None:
+        """Make all workers and wait until they are ready."""
+        actor = self.ray.remote(Worker)
+        self.actors = [actor.options(**self.options).remote() for _ in range(self.size)]
+        self.starting = {one.ready.remote(self.blob, self.device): one for one in self.actors}
+        limit = time.monotonic() + self.engine.start_seconds
+        while self.starting:
+            done, _ = self.ray.wait(list(self.starting), timeout=max(0.0, limit - time.monotonic()))
+            if not done:
+                raise EngineError(
+                    f"{len(self.starting)} of {self.size} Ray workers were not there after "
+                    f"{self.engine.start_seconds:.0f} s: other jobs hold the cluster's CPUs or GPUs, or its nodes are "
+                    "still starting; wait (`ray status` shows them), or give fewer --ray-workers"
+                )
+            self._welcome(done[0], first=True)
+
+    def end(self) -> None:
+        """Let the workers go."""
+        for one in self.actors:
+            self.ray.kill(one)
+        self.actors = []
+
+    def _welcome(self, ref: Any, *, first: bool = False) -> None:
+        """Take a worker that is set up, or has died while it was.
+
+        Raises:
+            EngineError, RtxError: see `ray_pool`; where a worker comes back later, it is given up instead.
+        """
+        actor = self.starting.pop(ref)
+        try:
+            here = self.ray.get(ref)
+        except self.ray.exceptions.RayError as error:
+            if first and (type(error) is not self.ray.exceptions.ActorUnavailableError):
+                raise EngineError(
+                    f"a Ray worker cannot start: {_words(error)}; each node needs rtx and what it was installed with, "
+                    "and memory for its workers"
+                ) from error
+            self._died(actor, _words(error))
+            return
+        if "error" in here or here["rtx"] != rtx.__version__:
+            fault = here.get("error") or EngineError(f"rtx {here['rtx']} there, {rtx.__version__} here; install one")
+            if not first:
+                log.warning("worker %s does not come back: %s", here["name"], fault)
+                return
+            kind = type(fault) if isinstance(fault, RtxError) else EngineError
+            raise kind(f"worker {here['name']}: {fault}") from fault
+        self.names[actor], self.facts[here["name"]] = here["name"], here["facts"]
+        self.idle.append(actor)
+
+    def _died(self, actor: Any, reason: str) -> None:
+        """Wait for Ray's next start of a worker, unless it dies again and again."""
+        self.deaths[actor] += 1
+        if self.deaths[actor] >= _DEATHS:
+            log.warning("a worker died %d times in a row (%s) and is given up", _DEATHS, reason)
+            return
+        self.starting[actor.ready.remote(self.blob, self.device)] = actor
+
+    def outcomes(self, take: Take, tell: OnUnit) -> Iterator[Outcome]:
+        """Hand out units, and yield how they end."""
+        again: deque[Task] = deque()
+        tries: Counter[str] = Counter()
+        busy: dict[Any, tuple[Any, Task]] = {}
+        reason = ""
+        while True:
+            while self.idle and (task := again.popleft() if again else take()) is not None:
+                actor = self.idle.popleft()
+                tries[task[0]] += 1
+                busy[actor.do.remote(task[1])] = actor, task
+                tell(Begun(task[0], self.names[actor]))
+            if not busy and (not again and self.idle):
+                return
+            if not busy and not self.starting:
+                raise EngineError(f"no Ray worker is left; the last one died: {reason or 'see the warnings above'}")
+            done, _ = self.ray.wait([*busy, *self.starting], timeout=None)
+            for ref in done:
+                if ref in self.starting:
+                    self._welcome(ref)
+                    continue
+                actor, task = busy.pop(ref)
+                try:
+                    found = self.ray.get(ref)
+                except self.ray.exceptions.RayError as error:
+                    reason, name = _words(error), self.names[actor]
+                    self._died(actor, reason)
+                    if tries[task[0]] < self.engine.tries:
+                        log.warning("%s: worker %s died (%s); tried again elsewhere", task[0], name, reason)
+                        tell(Again(task[0], name, reason))
+                        again.append(task)
+                    else:
+                        fault = EngineError(f"{task[0]}: its worker died {tries[task[0]]} times, the last: {reason}")
+                        yield Outcome(task[0], error=fault, log=str(error), worker=name)
+                    continue
+                self.deaths[actor] = 0
+                self.idle.append(actor)
+                yield Outcome(task[0], worker=self.names[actor], **found)
+
+
+def _words(error: BaseException) -> str:
+    """Ray's reason on one line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {' '.join(lines)}"[:300]

@@ -1,0 +1,47 @@
+"""A unit that is a command of rtx's: a whole training or evaluation in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rtx.errors import RtxError
+
+_TAIL = 40
+
+
+class CommandFailed(RtxError):
+    """A command ended with another exit status than 0."""
+
+
+def work(settings: Mapping[str, Any], device: str) -> dict[str, Any]:
+    """Run the command, which goes on where an earlier one stopped.
+
+    Args:
+        settings: `words`; `resume`, a file whose presence means that a training had begun; `summary`, the file with the
+            scores afterwards.
+        device: the command takes the GPUs that its worker sees.
+
+    Raises:
+        CommandFailed: exit status other than 0; the message ends with the last lines of its output.
+    """
+    words = list(settings["words"])
+    if settings.get("resume") and Path(settings["resume"]).is_file():
+        words.append("--resume")
+    done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+    if done.returncode:
+        tail = "\n".join(done.stdout.splitlines()[-_TAIL:])
+        raise CommandFailed(f"{' '.join(words)}: exit status {done.returncode}\n{tail}")
+    if "summary" not in settings:
+        return {}
+    summary = json.loads(Path(settings["summary"]).read_text("utf-8"))
+    found = {name: summary[name] for name in ("P", "mPC", "rPC") if isinstance(summary.get(name), int | float)}
+    headline = summary.get("headline") or summary.get("metric")
+    for key, metrics in summary.get("cells", {}).items():
+        value = metrics.get(headline) if isinstance(metrics, Mapping) else metrics
+        if isinstance(value, int | float):
+            found[f"cell.{key}"] = value
+    return found

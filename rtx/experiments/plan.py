@@ -1,0 +1,134 @@
+"""From an experiment to its units, and what they may cost."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rtx.experiments.commands import evaluate_command, gpus_of, run_folder, train_command
+from rtx.experiments.grid import Grid
+from rtx.experiments.read import configs_folder
+from rtx.experiments.record import Experiment, PlannedRun
+from rtx.experiments.store import DONE, State
+from rtx.experiments.units import COMMAND, Unit
+
+_HOURS = re.compile(r"^Cost:\s+(\d+) GPUs? x \d+ images; about ([\d.]+) h", re.M)
+_CHECKPOINT_BYTES = 360_000_000
+"""A ResNet-50 detector with its optimiser; mmengine keeps a handful, rtx's leaves the last one or two."""
+
+
+def units_of(
+    experiment: Experiment | Grid,
+    names: Sequence[str] = (),
+    *,
+    seeds: Sequence[int] | None = None,
+    limit: int | None = None,
+    gpus: int | None = None,
+    data_root: str | None = None,
+    work_dirs: str = "work_dirs",
+) -> list[Unit]:
+    """What an experiment's table needs.
+
+    Args:
+        experiment: a paper's, or a grid.
+        names: only these runs; all when empty.
+        seeds: only these.
+        limit: at most so many pairs of run and seed.
+        gpus: of a training; None for the leaf's.
+        data_root: another data folder than the leaf's.
+        work_dirs: folder of all experiments.
+
+    Raises:
+        UnknownName: there is no such run.
+        BadValue: a leaf that does not exist.
+    """
+    runs: Sequence[Any] = experiment.select(tuple(names))
+    pairs = [(run, seed) for run in runs for seed in run.seeds if seeds is None or seed in seeds][:limit]
+    if isinstance(experiment, Grid):
+        return [experiment.unit(run, seed) for run, seed in pairs]
+    units = []
+    for run, seed in pairs:
+        units += _pair(experiment, run, seed, gpus, data_root, work_dirs)
+    return units
+
+
+def _pair(
+    experiment: Experiment, run: PlannedRun, seed: int, gpus: int | None, data_root: str | None, work_dirs: str
+) -> list[Unit]:
+    folder = run_folder(experiment, run, seed, root=work_dirs)
+    words = train_command(experiment, run, seed, gpus=gpus, data_root=data_root, root=work_dirs)
+    training = Unit(
+        f"{run.name}/seed{seed}/train",
+        COMMAND,
+        {"words": words, "resume": f"{folder}/last_checkpoint", "gpus": gpus or gpus_of(run.config)},
+        run=run.name,
+        seed=seed,
+        gpu_hours=hours_of(run.config),
+        disk_bytes=_CHECKPOINT_BYTES,
+    )
+    scores = f"{folder}/corruption_eval"
+    evaluation = Unit(
+        f"{run.name}/seed{seed}/evaluate",
+        COMMAND,
+        {"words": evaluate_command(experiment, run, seed, root=work_dirs), "summary": f"{scores}/summary.json"},
+        needs=(training.name,),
+        run=run.name,
+        seed=seed,
+        folder=scores,
+    )
+    return [training, evaluation]
+
+
+def hours_of(config: str) -> float | None:
+    """GPU hours of a training, from the `Cost:` line of its leaf; None where it does not say."""
+    header = ast.get_docstring(ast.parse((configs_folder() / config).read_text("utf-8"))) or ""
+    found = _HOURS.search(header)
+    return int(found.group(1)) * float(found.group(2)) if found else None
+
+
+def cost(units: Sequence[Unit], states: Mapping[str, State]) -> dict[str, Any]:
+    """What is left to do: units, image passes, GPU hours, bytes; and worker hours by the units of each kind so far."""
+    left = [u for u in units if states[u.name].what != DONE]
+    spent: dict[str, list[float]] = {}
+    for state in states.values():
+        if state.what == DONE and state.record:
+            spent.setdefault(state.unit.kind + state.unit.name.rpartition("/")[2], []).append(state.record["seconds"])
+    known = [spent.get(u.kind + u.name.rpartition("/")[2]) for u in left]
+    measured = [sum(times) / len(times) for times in known if times]
+
+    def total(field: str) -> dict[str, Any]:
+        values = [getattr(u, field) for u in left]
+        there = [v for v in values if v is not None]
+        return {"sum": sum(there), "units_unknown": len(values) - len(there)}
+
+    return {
+        "units": len(left),
+        "images": total("images"),
+        "gpu_hours": total("gpu_hours"),
+        "disk_bytes": total("disk_bytes"),
+        "worker_hours_by_units_done": {"sum": sum(measured) / 3600, "units_unknown": len(left) - len(measured)},
+    }
+
+
+def as_json(name: str, units: Sequence[Unit], states: Mapping[str, State], root: Path) -> dict[str, Any]:
+    """The plan as JSON values."""
+    rows = [
+        {
+            "name": u.name,
+            "state": states[u.name].what,
+            "run": u.run,
+            "seed": u.seed,
+            "needs": list(u.needs),
+            "kind": u.kind,
+            "settings": dict(u.settings),
+            "images": u.images,
+            "gpu_hours": u.gpu_hours,
+            "disk_bytes": u.disk_bytes,
+            "key": u.key,
+        }
+        for u in units
+    ]
+    return {"experiment": name, "folder": str(root), "left": cost(units, states), "units": rows}

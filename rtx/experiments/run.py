@@ -1,0 +1,116 @@
+"""Doing the units of an experiment that are not there yet, on an engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rtx.engines import Begun, Engine, Outcome, Retried, opened
+from rtx.engines.pool import Task, Work
+from rtx.errors import RtxError
+from rtx.evaluation.sweep.locks import driving
+from rtx.experiments.store import DONE, check_unchanged, write_failure, write_plan, write_result
+from rtx.experiments.units import Unit, check_units, function_of
+
+
+@dataclass
+class Tally:
+    """How a command's units stand.
+
+    Attributes:
+        left: units that are neither done nor failed.
+        done: done by this command.
+        cached: done before.
+        failed: name -> error.
+        running: name -> worker.
+        blocked: units whose needs have failed.
+    """
+
+    left: int = 0
+    done: int = 0
+    cached: int = 0
+    failed: dict[str, str] = field(default_factory=dict)
+    running: dict[str, str] = field(default_factory=dict)
+    blocked: list[str] = field(default_factory=list)
+
+
+OnChange = Callable[[Tally, Unit, Outcome | Begun | Retried], None]
+
+
+def unit_setup(device: str) -> tuple[Work, dict[str, Any]]:
+    """A worker for units of every kind; what their functions cache stays from one to the next."""
+    return lambda task: function_of(task[0])(task[1], device), {}
+
+
+def run_units(
+    root: Path, name: str, units: Sequence[Unit], engine: Engine, on_change: OnChange = lambda *told: None
+) -> Tally:
+    """Do what is missing; a failure is recorded and the rest goes on.
+
+    Args:
+        root: the experiment's folder.
+        name: of the experiment.
+        units: in the order in which they should begin; what a unit needs may come after it.
+        engine: where.
+        on_change: called when a unit begins, is tried again or ends.
+
+    Raises:
+        BadValue: see `rtx.experiments.units.check_units`.
+        RunConflict: the experiment has changed since a unit was done, or another process works in this folder.
+        EngineError, OutputError: workers do not start or all die; a result cannot be written. What is done stays.
+    """
+    check_units(units)
+    with driving(root, more="give the one that runs more --ray-workers, or choose another --work-dirs"):
+        states = check_unchanged(root, units)
+        write_plan(root, name, units)
+        todo = [u for u in units if states[u.name].what != DONE]
+        tally = Tally(left=len(todo), cached=len(units) - len(todo))
+        if not todo:
+            return tally
+        queue = _Queue(todo, {u.name for u in units if states[u.name].what == DONE})
+        by_name = {u.name: u for u in todo}
+
+        def told(event: Begun | Retried) -> None:
+            if isinstance(event, Begun):
+                tally.running[event.name] = event.worker
+            else:
+                tally.running.pop(event.name, None)
+            on_change(tally, by_name[event.name], event)
+
+        with opened(engine, unit_setup) as pool:
+            for outcome in pool.outcomes(queue.take, told):
+                unit = by_name[outcome.name]
+                tally.running.pop(unit.name, None)
+                tally.left -= 1
+                error = outcome.error
+                if error is None and not isinstance(outcome.result, Mapping):
+                    error = TypeError(f"{unit.kind} returned {type(outcome.result).__name__}; a dict of scores is due")
+                if error is None:
+                    write_result(root, unit, outcome.result, seconds=outcome.seconds, worker=outcome.worker)
+                    queue.done.add(unit.name)
+                    tally.done += 1
+                else:
+                    write_failure(root, unit, error, outcome.log, worker=outcome.worker)
+                    first = str(error).splitlines()[0] if str(error) else ""
+                    tally.failed[unit.name] = (
+                        first if isinstance(error, RtxError) else f"{type(error).__name__}: {first}"
+                    )
+                on_change(tally, unit, outcome)
+        tally.blocked = [u.name for u in queue.waiting]
+        return tally
+
+
+class _Queue:
+    """Units in order, each once what it needs is done."""
+
+    def __init__(self, units: Sequence[Unit], done: set[str]) -> None:
+        self.waiting, self.done = list(reversed(units)), done
+
+    def take(self) -> Task | None:
+        for place in range(len(self.waiting) - 1, -1, -1):
+            if self.done.issuperset(self.waiting[place].needs):
+                unit = self.waiting.pop(place)
+                return unit.name, (unit.kind, dict(unit.settings))
+        return None

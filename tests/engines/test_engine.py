@@ -1,0 +1,53 @@
+"""What cannot be asked of an engine is an error before anything starts."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from typing import Any
+
+import pytest
+
+from rtx.engines import Engine, opened
+from rtx.engines.cluster import check_answers, room
+from rtx.errors import EngineError, MissingDependency, RtxError
+from tests.engines.units import setup
+
+
+@pytest.mark.parametrize(
+    ("options", "fault"),
+    [
+        (dict(name="rey"), "did you mean 'ray'"),
+        (dict(workers=0), "--ray-workers 0"),
+        (dict(per_gpu=1.5), "--per-gpu 1.5"),
+        (dict(per_gpu=-1), "--per-gpu -1"),
+        (dict(cpus_per_worker=0), "--cpus-per-worker 0"),
+    ],
+    ids=str,
+)
+def test_bad_numbers(options: dict[str, Any], fault: str) -> None:
+    with pytest.raises(RtxError, match=fault):
+        Engine(**options)
+
+
+def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MissingDependency, match=r"rtx-robustness\[ray\]"), opened(Engine("ray"), setup):
+        pass
+
+
+def test_an_address_that_does_not_answer() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        with pytest.raises(EngineError, match="does not answer"):
+            check_answers(f"127.0.0.1:{taken.getsockname()[1]}")
+    for address in ("ray://127.0.0.1:10001", "127.0.0.1", "host:"):
+        with pytest.raises(EngineError, match="HOST:PORT"):
+            check_answers(address)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "count"), [(1.0, 2), (0.25, 8), (0.4, 4), (2.0, 1), (4.0, 0), (0.0, 16)], ids=lambda x: str(x)
+)
+def test_a_worker_never_spans_parts_of_two_gpus(gpus: float, count: int) -> None:
+    assert room({"CPU": 16, "GPU": 2, "memory": 1e12}, Engine("ray"), gpus, 2**30)[0] == count

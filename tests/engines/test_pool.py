@@ -1,0 +1,81 @@
+"""A pool does every unit once, whatever its workers do, and says what became of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rtx.engines import Begun, Engine, Outcome, Retried, opened
+from rtx.errors import DataError, EngineError
+from tests.engines.units import broken_setup, setup
+
+SERIAL, RAY = Engine(), Engine("ray", workers=2)
+
+
+def done(engine: Engine, tasks: Sequence[Any]) -> tuple[dict[str, Outcome], list[Begun | Retried]]:
+    named = iter([(f"{n}", task) for n, task in enumerate(tasks)])
+    told: list[Begun | Retried] = []
+    with opened(engine, setup) as pool:
+        found = list(pool.outcomes(lambda: next(named, None), told.append))
+    assert len({one.name for one in found}) == len(found), "no unit ends twice"
+    return {one.name: one for one in found}, told
+
+
+def test_ray_does_what_serial_does(two_nodes: Any) -> None:
+    tasks = [*(("square", n) for n in range(20)), ("fail", "a.jpg"), ("odd", "words")]
+    (here, _), (there, told) = done(SERIAL, tasks), done(RAY, tasks)
+    assert {n: one.result for n, one in here.items()} == {n: one.result for n, one in there.items()}
+    assert there["5"].result == 25 and there["5"].error is None
+    for found in (here, there):
+        assert isinstance(found["20"].error, DataError) and "a.jpg" in found["20"].log
+        assert "words" in str(found["21"].error)
+    assert len({one.worker for one in there.values()}) == 2
+    assert sorted(e.name for e in told if isinstance(e, Begun)) == sorted(there)
+
+
+def test_units_of_dead_workers_are_tried_again_within_a_bound(two_nodes: Any, tmp_path: Path) -> None:
+    tasks = [("die", (str(tmp_path / "once"), 1)), ("die", (str(tmp_path / "always"), 99)), *[("square", 3)] * 4]
+    found, told = done(RAY, tasks)
+    assert found["0"].result == "alive" and [found[str(n)].result for n in range(2, 6)] == [9] * 4
+    assert isinstance(found["1"].error, EngineError) and "died 3 times" in str(found["1"].error)
+    assert sorted(e.name for e in told if isinstance(e, Retried)) == ["0", "1", "1"]
+    assert len((tmp_path / "always").read_text().split()) == 3
+
+
+@pytest.mark.parametrize(
+    ("engine", "fault"),
+    [
+        (Engine("ray", workers=3), "cluster holds 2 of 1 CPUs.*for lack of CPUs"),
+        (Engine("ray", per_gpu=0.5), "0 of 1 CPUs, 0.5 GPUs.*for lack of GPUs"),
+    ],
+    ids=["cpus", "gpus"],
+)
+def test_more_workers_than_fit_are_an_error(two_nodes: Any, engine: Engine, fault: str) -> None:
+    with pytest.raises(EngineError, match=fault), opened(engine, setup):
+        pass
+
+
+def test_more_than_memory_holds_is_an_error(two_nodes: Any) -> None:
+    with pytest.raises(EngineError, match="for lack of memory"), opened(RAY, setup, memory=2**50):
+        pass
+
+
+def test_an_error_while_setting_up_names_the_worker(two_nodes: Any) -> None:
+    with pytest.raises(DataError, match=r"worker .*/\d+: folder 'data' is not there"), opened(RAY, broken_setup):
+        pass
+
+
+def test_another_rtx_on_a_node_is_an_error(two_nodes: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rtx.__version__", "9.9")
+    with pytest.raises(EngineError, match=r"worker .*: rtx .* there, 9.9 here"), opened(RAY, setup):
+        pass
+
+
+def test_what_cannot_be_sent_is_an_error(two_nodes: Any, tmp_path: Path) -> None:
+    with (tmp_path / "open").open("w") as file:
+        held: Callable[[str], Any] = lambda device: (file, None)  # noqa: E731
+        with pytest.raises(Exception, match="cannot be sent to a worker"), opened(RAY, held):
+            pass

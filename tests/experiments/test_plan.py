@@ -1,0 +1,51 @@
+"""A paper's runs become trainings and evaluations in an order that respects what needs what."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from rtx.cli.main import main
+from rtx.errors import BadValue, DeviceError
+from rtx.experiments.command import CommandFailed, work
+from rtx.experiments.plan import hours_of, units_of
+from rtx.experiments.read import read, read_any
+
+NAME = "yamada2022_prime"
+
+
+def test_train_then_evaluate() -> None:
+    units = units_of(read_any(NAME), limit=2)
+    assert [u.name.rpartition("/")[2] for u in units] == ["train", "evaluate"] * 2
+    assert units[1].needs == (units[0].name,) and units[0].settings["gpus"] == 8
+    assert hours_of("maskrcnn_r50_eps3_coco.py") == 64
+
+
+def test_plan_of_a_paper(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["experiments", "run", NAME, "--plan", "--work-dirs", str(tmp_path)]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert plan["left"]["units"] == len(plan["units"]) == 2 * read(NAME).n_models
+    assert plan["left"]["disk_bytes"]["sum"] > 0
+    assert not list(tmp_path.iterdir())
+
+
+def test_fewer_gpus_than_a_training_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from rtx.cli.run_experiment import _check_gpus, _only
+    from rtx.engines import Engine
+
+    units = units_of(read_any(NAME), limit=1)
+    with pytest.raises(DeviceError, match="8 GPUs, and a Ray worker has 1: give --per-gpu 8"):
+        _check_gpus(units, Engine("ray"))
+    _check_gpus(units, Engine("ray", per_gpu=8))
+    with pytest.raises(BadValue, match="needs coco_lr01/seed0/train, which is not done"):
+        _only(units, "evaluate", set())
+
+
+def test_a_command_that_fails_keeps_its_last_words(tmp_path: Path) -> None:
+    with pytest.raises(CommandFailed, match="exit status 3\nlast words"):
+        work({"words": ["sh", "-c", "echo last words; exit 3"]}, "cpu")
+    (tmp_path / "last_checkpoint").touch()
+    settings = {"words": ["sh", "-c", 'test "$0" = --resume'], "resume": str(tmp_path / "last_checkpoint")}
+    assert work(settings, "cpu") == {}
