@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rtx.datasets.class_folders import class_folders, labelled_images
 from rtx.datasets.label_files import cifar_labels, idx_labels, svhn_labels
@@ -80,7 +81,7 @@ def find_target(name: str) -> Target:
     return TARGETS[name]
 
 
-def check_target(target: Target, root: Path, *, subset: bool = False) -> dict[str, np.ndarray]:
+def check_target(target: Target, root: Path, *, subset: bool = False) -> dict[str, NDArray[np.int64]]:
     """Images of each class in the two splits, as int64 counts (classes,).
 
     Args:
@@ -110,7 +111,7 @@ def check_target(target: Target, root: Path, *, subset: bool = False) -> dict[st
     return counts
 
 
-def _labels(target: Target, root: Path, split: str) -> tuple[np.ndarray, int]:
+def _labels(target: Target, root: Path, split: str) -> tuple[NDArray[np.int64], int]:
     if target.layout == "folders":
         return _folder_labels(target, root, split)
     assert target.classes is not None
@@ -128,7 +129,7 @@ def _labels(target: Target, root: Path, split: str) -> tuple[np.ndarray, int]:
     return labels, target.classes
 
 
-def _folder_labels(target: Target, root: Path, split: str) -> tuple[np.ndarray, int]:
+def _folder_labels(target: Target, root: Path, split: str) -> tuple[NDArray[np.int64], int]:
     train = class_folders(root / "train")
     if target.classes is not None and len(train) != target.classes:
         raise DataError(

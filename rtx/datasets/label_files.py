@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rtx.errors import DataError
 
@@ -28,7 +29,7 @@ class _ArraysOnly(pickle.Unpickler):
         return super().find_class(module, name)
 
 
-def cifar_labels(root: Path, split: str, *, ten: bool) -> np.ndarray:
+def cifar_labels(root: Path, split: str, *, ten: bool) -> NDArray[np.int64]:
     """Labels (images,) int64 of CIFAR-10 (`ten`) or CIFAR-100 in its python layout.
 
     Raises:
@@ -51,7 +52,7 @@ def cifar_labels(root: Path, split: str, *, ten: bool) -> np.ndarray:
     return np.concatenate(found)
 
 
-def idx_labels(root: Path, split: str, *, folder: str) -> np.ndarray:
+def idx_labels(root: Path, split: str, *, folder: str) -> NDArray[np.int64]:
     """Labels (images,) int64 of an MNIST-like set: `FOLDER/raw/*-labels-idx1-ubyte`, plain or .gz.
 
     Raises:
@@ -65,7 +66,7 @@ def idx_labels(root: Path, split: str, *, folder: str) -> np.ndarray:
     return labels.astype(np.int64)
 
 
-def _idx(root: Path, name: str, magic: int, *, header: int) -> np.ndarray:
+def _idx(root: Path, name: str, magic: int, *, header: int) -> NDArray[np.uint8]:
     path = _existing(root, name, f"{name}.gz")
     try:
         raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
@@ -81,7 +82,7 @@ def _idx(root: Path, name: str, magic: int, *, header: int) -> np.ndarray:
     return np.frombuffer(raw, np.uint8, offset=header)
 
 
-def svhn_labels(root: Path, split: str) -> np.ndarray:
+def svhn_labels(root: Path, split: str) -> NDArray[np.int64]:
     """Labels (images,) int64 of SVHN's cropped digits; the file's 10 is the digit 0.
 
     Raises:
@@ -91,7 +92,7 @@ def svhn_labels(root: Path, split: str) -> np.ndarray:
 
     path = _existing(root, f"{split}_32x32.mat")
     try:
-        labels = loadmat(path, variable_names=["y"])["y"].ravel().astype(np.int64)
+        labels: NDArray[np.int64] = loadmat(path, variable_names=["y"])["y"].ravel().astype(np.int64)
     except Exception as error:  # scipy raises a different class for each kind of damage
         raise DataError(f"{path}: truncated or not an SVHN file ({error}); download it again") from error
     labels[labels == 10] = 0
