@@ -27,6 +27,7 @@ COMMANDS: dict[str, str] = {
     "score": "P, mPC, rPC of predictions made elsewhere (COCO results, label maps)",
     "imagenet_c": "error, mCE, rPC of a classifier on ImageNet-C-style folders",
     "corrupt": "corrupt an image or a data folder, into files or a contact sheet",
+    "targets": "classification targets: list the rows, check a folder against one",
     "weights": "source weights: list, fetch, inspect, convert",
     "experiments": "the papers' experiments: their runs, and what to type for each",
     "report": "one page, figures and tables over finished evaluations",
