@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rtx.cli.sweeping import Sweep
+from rtx.cli.options import add_config_arguments, add_protocol_arguments, apply_config_arguments, protocol_of
+from rtx.cli.sweeping import Sweep, add_sweep_arguments
 from rtx.errors import BadValue
 from rtx.evaluation.protocol import Protocol
 from rtx.results.folder import (
@@ -27,63 +27,53 @@ from rtx.results.folder import (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    from rtx.cli.engine import add_engine_arguments, add_track_argument
-    from rtx.cli.options import SHARD_HELP, add_config_arguments, add_protocol_arguments
-
     parser.add_argument("config", help="config file, or the folder of a training run")
     parser.add_argument("checkpoint", nargs="?", help="checkpoint file; with a run folder, its last one when left out")
     parser.add_argument("--out", help="output folder; default: corruption_eval/ beside the checkpoint")
-    add_protocol_arguments(parser)
-    parser.add_argument("--device", help="cpu, cuda, cuda:1, ...; default: a GPU where there is one")
     parser.add_argument("--dry-run", action="store_true", help="say what would be evaluated, and how long it may take")
-    parser.add_argument(
-        "--overwrite", action="store_true", help="evaluate again, and replace what another run left in --out"
-    )
-    parser.add_argument("--shard", metavar="I/N", help=SHARD_HELP)
-    add_engine_arguments(parser)
-    add_track_argument(parser)
+    add_protocol_arguments(parser)
+    add_sweep_arguments(parser)
     add_config_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate and print the table."""
-    from rtx.cli.engine import engine_of
-    from rtx.cli.options import protocol_of, shard_of
-
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     protocol = protocol_of(args)  # a wrong name fails before anything is loaded
-    sweep = Sweep(
-        protocol.conditions(), overwrite=args.overwrite, shard=shard_of(args), engine=engine_of(args), track=args.track
-    )
+    sweep = Sweep.of(args, protocol.conditions())
     return sweep.run(lambda: _run(args, protocol, sweep))
 
 
 def _run(args: argparse.Namespace, protocol: Protocol, sweep: Sweep) -> int:
-    config_path, checkpoint = resolve(args.config, args.checkpoint)
+    path, checkpoint = resolve(args.config, args.checkpoint)
     from rtx import config as configs
-    from rtx.cli.options import apply_config_arguments
     from rtx.datasets.openmmlab.checks import check_data
     from rtx.evaluation.models.load import load_model
 
-    cfg = apply_config_arguments(configs.load(config_path), args)
+    cfg = apply_config_arguments(configs.load(path), args)
     device = sweep.start(args, cfg)
     if sweep.rank == 0:
         check_data(cfg, splits=("val",))
-    model = load_model(cfg, checkpoint, device)
     sweep.out = Path(args.out) if args.out else checkpoint.parent / INSIDE_RUN
-    labels = {"run": checkpoint.parent.name, "config": Path(config_path).stem}
+    labels = {"run": checkpoint.parent.name, "config": Path(path).stem}
+    given: dict[str, Any] = dict(protocol=protocol, checkpoint=checkpoint, labels=labels)
+    model = load_model(cfg, checkpoint, device)
     if args.dry_run:
-        from rtx.cli.forecast import forecast
-        from rtx.evaluation.evaluate import prepare
-        from rtx.evaluation.sweep import share
-
-        job = prepare(model, cfg, sweep.out, protocol, checkpoint=checkpoint, labels=labels)
-        job = replace(job, conditions=share.part(job.conditions, sweep.shard))
-        print(forecast(job, overwrite=args.overwrite))
-        return 0
-    summary = sweep.evaluate(model, cfg, protocol, checkpoint=checkpoint, labels=labels)
-    if sweep.rank == 0 and sweep.is_over(summary):
+        return _forecast(model, cfg, given, sweep)
+    summary = sweep.evaluate(model, cfg, **given)
+    if sweep.is_over(summary):
         show_result(sweep.out, summary, print)
+    return 0
+
+
+def _forecast(model: Any, cfg: Any, given: dict[str, Any], sweep: Sweep) -> int:
+    """Say what would be evaluated."""
+    from rtx.cli.forecast import forecast
+    from rtx.evaluation.evaluate import prepare
+    from rtx.evaluation.sweep import share
+
+    assert sweep.out is not None
+    job = prepare(model, cfg, sweep.out, **given)
+    print(forecast(replace(job, conditions=share.part(job.conditions, sweep.shard)), overwrite=sweep.overwrite))
     return 0
 
 

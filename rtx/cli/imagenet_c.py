@@ -11,24 +11,23 @@ file with one folder name a line, in the order of the network's outputs. What --
 from __future__ import annotations
 
 import argparse
-import logging
-import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rtx.cli.sweeping import Sweep
+from rtx.cli.options import add_launcher_arguments, add_protocol_arguments, merge_options, protocol_of
+from rtx.cli.sweeping import Sweep, add_sweep_arguments
 from rtx.errors import BadValue
 from rtx.evaluation.protocol import Protocol
 from rtx.results.folder import CELLS_CSV, IMAGENET_C, SUMMARY
+
+if TYPE_CHECKING:
+    from rtx.evaluation.pixels.stored_files import StoredSet
 
 OPTIONS = tuple("corruptions severities limit seed batch_size workers amp keep_predictions resamples".split())
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    from rtx.cli.engine import add_engine_arguments, add_track_argument
-    from rtx.cli.options import SHARD_HELP, add_launcher_arguments, add_protocol_arguments
-
     parser.add_argument("root", metavar="ROOT", help="holds <corruption>/<severity>/<class>/<image>")
     parser.add_argument("--clean", metavar="DIR", help="class folders of the clean images, for P, rPC and relative mCE")
     parser.add_argument("--config", metavar="FILE", help="config of an mmpretrain classifier")
@@ -43,35 +42,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="as_is",
         help="stored images are cropped from the middle only (ImageNet-C), or resized as clean ones are",
     )
-    add_protocol_arguments(parser, OPTIONS, batch_size=32)
-    parser.add_argument("--device", help="cpu, cuda, cuda:1, ...; default: a GPU where there is one")
-    parser.add_argument("--overwrite", action="store_true", help="evaluate again, and replace what --out holds")
     parser.add_argument("--source", metavar="NAME|ARCH:FILE", help="a published classifier of `rtx weights`")
-    parser.add_argument("--shard", metavar="I/N", help=SHARD_HELP)
-    add_engine_arguments(parser)
-    add_track_argument(parser)
+    add_protocol_arguments(parser, OPTIONS, batch_size=32)
+    add_sweep_arguments(parser)
     add_launcher_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate, and print the errors."""
-    from rtx.cli.engine import engine_of
-    from rtx.cli.options import protocol_of, shard_of
-
     if bool(args.config) == bool(args.source) or bool(args.config) != bool(args.checkpoint):
         raise BadValue("name the classifier: --source NAME, or --config FILE and --checkpoint FILE")
     protocol = protocol_of(args)  # a wrong name fails before anything is loaded
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    sweep = Sweep(overwrite=args.overwrite, shard=shard_of(args), engine=engine_of(args), track=args.track)
+    sweep = Sweep.of(args)
     return sweep.run(lambda: _run(args, protocol, sweep))
 
 
 def _run(args: argparse.Namespace, protocol: Protocol, sweep: Sweep) -> int:
-    from rtx import config as configs
-    from rtx.cli.options import merge_options
-    from rtx.datasets.openmmlab.image_loader import with_checked_images
-    from rtx.evaluation.models.load import load_model
-    from rtx.evaluation.models.source_classifier import source_classifier
     from rtx.evaluation.pixels.stored import Stored
     from rtx.evaluation.pixels.stored_files import find_stored
 
@@ -79,22 +65,30 @@ def _run(args: argparse.Namespace, protocol: Protocol, sweep: Sweep) -> int:
     pixels = Stored(files, args.stored)
     sweep.conditions = pixels.conditions(protocol)
     checkpoint = Path(args.checkpoint) if args.checkpoint else None
-    if checkpoint is None:
-        model: Any = source_classifier(args.source, files.classes, sweep.start(args))
-        data: Any = files.base
-    else:
-        data = configs.load(args.config)
-        merge_options(data, args.cfg_options or {})
-        data = with_checked_images(data)
-        model = load_model(data, checkpoint, sweep.start(args, data))
+    model, data = _model(args, checkpoint, files, sweep)
     labels = {"run": args.source if checkpoint is None else checkpoint.parent.name}
     sweep.out = Path(args.out)
     summary = sweep.evaluate(model, data, protocol, pixels=pixels, checkpoint=checkpoint, labels=labels)
-    if sweep.rank == 0 and sweep.is_over(summary):
+    if sweep.is_over(summary):
         print(table(summary))
         out = sweep.out
         print(f"errors: {out / IMAGENET_C}   summary: {out / SUMMARY}   cells: {out / CELLS_CSV}")
     return 0
+
+
+def _model(args: argparse.Namespace, checkpoint: Path | None, files: StoredSet, sweep: Sweep) -> tuple[Any, Any]:
+    """The classifier, and what `rtx.evaluation.evaluate.evaluate` calls its data."""
+    from rtx import config as configs
+    from rtx.datasets.openmmlab.image_loader import with_checked_images
+    from rtx.evaluation.models.load import load_model
+    from rtx.evaluation.models.source_classifier import source_classifier
+
+    if checkpoint is None:
+        return source_classifier(args.source, files.classes, sweep.start(args)), files.base
+    cfg = configs.load(args.config)
+    merge_options(cfg, args.cfg_options or {})
+    cfg = with_checked_images(cfg)
+    return load_model(cfg, checkpoint, sweep.start(args, cfg)), cfg
 
 
 def table(summary: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import signal
 import sys
@@ -10,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rtx.cli.engine import add_engine_arguments, add_track_argument, engine_of
+from rtx.cli.options import SHARD_HELP, shard_of
 from rtx.cli.resume import typed_words, without_overwrite
 from rtx.engines import Engine
 from rtx.errors import RtxError
@@ -18,6 +21,17 @@ from rtx.evaluation.sweep.events import Event, Planned
 from rtx.evaluation.sweep.interrupt import exit_status, sigterm_raises
 from rtx.results.command import Command, note_command, shell_line
 from rtx.types import Condition
+
+
+def add_sweep_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare `--device`, `--overwrite`, `--shard`, the engine and `--track`."""
+    parser.add_argument("--device", help="cpu, cuda, cuda:1, ...; default: a GPU where there is one")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="evaluate again, and replace what another run left in --out"
+    )
+    parser.add_argument("--shard", metavar="I/N", help=SHARD_HELP)
+    add_engine_arguments(parser)
+    add_track_argument(parser)
 
 
 class Sweep:
@@ -51,6 +65,17 @@ class Sweep:
         self.out: Path | None = None
         self.begun = False
         self.typed = typed_words()
+
+    @classmethod
+    def of(cls, args: argparse.Namespace, conditions: Sequence[Condition] = ()) -> Sweep:
+        """The sweep that the arguments ask for; what it logs is shown.
+
+        Raises:
+            BadValue: a shard or an engine that cannot be.
+        """
+        logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+        options = dict(overwrite=args.overwrite, shard=shard_of(args), engine=engine_of(args), track=args.track)
+        return cls(conditions, **options)
 
     def start(self, args: argparse.Namespace, cfg: Mapping[str, Any] | None = None) -> str:
         """Join the launcher's job, under the settings of a config if there is one; the device of this process.
@@ -99,7 +124,9 @@ class Sweep:
             return summary
 
     def is_over(self, summary: Mapping[str, Any]) -> bool:
-        """Whether all cells are there; says so where other shards still have some to do."""
+        """Whether all cells are there and this rank speaks; says so where other shards still have some to do."""
+        if self.rank > 0:
+            return False
         there = sum(condition.key in summary["cells"] for condition in self.conditions)
         if there < len(self.conditions):
             print(f"{self.out}: {there} of {len(self.conditions)} cells are there; the rest is other shards' work")
