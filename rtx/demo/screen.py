@@ -1,4 +1,4 @@
-"""Progress of the demo: one line a step with its duration; output of the libraries goes to a log file."""
+"""Progress of the demo: lines for each step with its duration; output of the libraries goes to a log file."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from rich.console import Console
 from rich.progress import Progress
 
 Report = Callable[[int, int], None]
+EVERY = 15.0
+"""Seconds between lines of a long step where there is no terminal that could show a bar."""
 
 
 class Screen:
@@ -69,7 +71,13 @@ class Screen:
         )
         task = progress.add_task(unit, total=None)
 
+        told = begun
+
         def report(done: int, total: int) -> None:
+            nonlocal told
+            if not self.console.is_terminal and done < total and time.monotonic() - told >= EVERY:
+                told = time.monotonic()
+                self.line(f"{head}: {done} of {total} {unit}")
             progress.update(task, description=f"{done} of {total} {unit}", completed=done, total=total, refresh=True)
 
         with progress, quiet(self.sink):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -168,6 +169,17 @@ def test_screen_counts_steps_and_keeps_other_talk_in_the_log(
     assert "noise" not in shown + "".join(capsys.readouterr())
     assert "noise" in (tmp_path / "log").read_text() and "more noise" in (tmp_path / "log").read_text()
     assert clock(0) == " 0:00" and clock(600) == "10:00"
+
+
+def test_a_long_step_says_where_it_is_without_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    stream = io.StringIO()
+    with Screen(1, tmp_path / "log", stream).step("one", "things") as (report, _):
+        for done in range(1, 41):
+            now[0] += 1
+            report(done, 40)
+    assert [line.split()[-4] for line in stream.getvalue().splitlines()[1:-1]] == ["15", "30"]
 
 
 def test_an_error_inside_a_step_reaches_the_caller(tmp_path: Path) -> None:

@@ -148,7 +148,7 @@ def adapter_test(
     adapter.bind(held.classes)
     steps = pixels.steps(LoadRgb(), adapter.preparation(), adapter.scope, protocol)
     dataset = AdapterImages(held.rows, held.classes, steps, root=str(root), rule=held.rule)
-    identity = [adapter.identity(), held.classes, list(map(repr, adapter.preparation()))]
+    text = json.dumps([adapter.identity(), held.classes, list(map(repr, adapter.preparation()))], sort_keys=True)
     name = data_name(annotations or root)
     return Tested(
         dataset,
@@ -156,7 +156,7 @@ def adapter_test(
         card={
             **pixels.card(adapter.scope, protocol),
             **adapter.card(),
-            **model_card(adapter, hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()),
+            **model_card(adapter, hashlib.sha256(text.encode()).hexdigest(), scope=adapter.scope),
         },
         labels={**({} if name is None else {"data": name}), "run": adapter.name, "method": adapter.name},
     )
