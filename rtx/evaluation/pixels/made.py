@@ -12,7 +12,9 @@ from mmengine.config import Config
 import rtx
 from rtx.evaluation.card import version_of
 from rtx.evaluation.pixels.corrupt import insert_corrupt, usual_place
+from rtx.evaluation.pixels.slim import slim
 from rtx.evaluation.protocol import Protocol
+from rtx.evaluation.scorers.build import scorer_class
 from rtx.evaluation.sweep.forward import Job
 from rtx.types import Condition
 
@@ -34,7 +36,8 @@ class Made:
     def dataset(self, cfg: Config, protocol: Protocol) -> Any:
         """The test set of that config with a step in its pipeline that gives the pixels of the present condition."""
         step = dict(type="Corrupt", seed=protocol.seed, channel_order=protocol.channel_order, engine=protocol.engine)
-        return insert_corrupt(cfg.test_dataloader.dataset, step, _place(cfg, protocol))
+        dataset = insert_corrupt(cfg.test_dataloader.dataset, step, _place(cfg, protocol))
+        return slim(dataset, annotations=scorer_class(cfg.get("test_evaluator")).reads_annotations)
 
     def card(self, cfg: Config, protocol: Protocol) -> dict[str, Any]:
         """Fields of the protocol card that say how the pixels come about."""

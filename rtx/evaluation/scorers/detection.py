@@ -29,6 +29,8 @@ class CocoScorer(CocoAP, Scorer):
         dataset: the built test set.
     """
 
+    reads_annotations = False
+
     def __init__(self, evaluator: Mapping[str, Any], dataset: Any) -> None:
         kinds = listed(evaluator.get("metric", "bbox"))
         wrong = [kind for kind in kinds if kind not in KINDS]
@@ -75,6 +77,8 @@ class VocScorer(VocAP, Scorer):
         evaluator: the config's `VOCMetric`; the headline is `AP50_07` of its "11points", `AP50_area` of "area".
         dataset: the built test set; its annotations are the ground truth.
     """
+
+    reads_annotations = False
 
     def __init__(self, evaluator: Mapping[str, Any], dataset: Any) -> None:
         kinds = listed(evaluator.get("metric", "mAP"))
