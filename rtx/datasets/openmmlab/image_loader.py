@@ -13,6 +13,7 @@ import copy
 import io
 from typing import Any
 
+import cv2
 import mmcv
 import mmengine.fileio as fileio
 import numpy as np
@@ -47,16 +48,23 @@ def differs_with_pillow(content: bytes) -> str | None:
 class LoadImageChecked(LoadImageFromFile):
     """mmcv's `LoadImageFromFile` with the same pixels, but damaged files raise a `DataError` that names them.
 
-    Takes the arguments of `LoadImageFromFile` (`to_float32`, `color_type`, `imdecode_backend`, `backend_args`); the
-    required and added keys are the same too.
+    The required and added keys are those of `LoadImageFromFile`; with `rgb`, `img_order` is added.
+
+    Args:
+        rgb: decode colour images with OpenCV to RGB, the same pixels in the other order.
+        options: those of `LoadImageFromFile` (`to_float32`, `color_type`, `imdecode_backend`, `backend_args`).
 
     Raises:
         DataError: the file is missing, empty, truncated, no image, or of a kind that mmcv cannot decode, or that it
             decodes otherwise with Pillow than with OpenCV.
     """
 
+    def __init__(self, *, rgb: bool = False, **options: Any) -> None:
+        super().__init__(**options)
+        self.rgb = rgb
+
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Load `results["img_path"]` into `results["img"]`, (H, W, 3) in BGR, uint8 unless `to_float32`."""
+        """Load `results["img_path"]` into `results["img"]`, (H, W, 3), BGR unless `rgb`, uint8 unless `to_float32`."""
         path = results["img_path"]
         try:
             content = fileio.get(path, backend_args=self.backend_args)
@@ -69,7 +77,11 @@ class LoadImageChecked(LoadImageFromFile):
         if otherwise is not None:
             raise DataError(f"image {path}: {otherwise}; convert it to 8-bit RGB")
         try:
-            image = mmcv.imfrombytes(content, flag=self.color_type, backend=self.imdecode_backend)
+            if self.rgb:
+                image = _decoded_rgb(content)
+                results["img_order"] = "rgb"
+            else:
+                image = mmcv.imfrombytes(content, flag=self.color_type, backend=self.imdecode_backend)
         except Exception as error:  # OpenCV raises its own class
             raise DataError(f"image {path} cannot be decoded ({error}); convert it to 8-bit RGB") from error
         if image is None:
@@ -80,6 +92,15 @@ class LoadImageChecked(LoadImageFromFile):
         results["img_shape"] = image.shape[:2]
         results["ori_shape"] = image.shape[:2]
         return results
+
+
+def _decoded_rgb(content: bytes) -> Any:
+    """(H, W, 3) uint8 in RGB; None for what OpenCV cannot decode."""
+    data = np.frombuffer(content, np.uint8)
+    if hasattr(cv2, "IMREAD_COLOR_RGB"):
+        return cv2.imdecode(data, cv2.IMREAD_COLOR_RGB)
+    image = cv2.imdecode(data, cv2.IMREAD_COLOR)  # before OpenCV 4.11
+    return None if image is None else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
 def with_checked_images(cfg: Config) -> Config:

@@ -19,7 +19,7 @@ from mmcv.transforms import BaseTransform
 from mmengine.registry import TRANSFORMS
 
 from rtx.corruptions import CORRUPTIONS, DEFAULT_ENGINE
-from rtx.corruptions.settings import Settings, corrupt_as
+from rtx.corruptions.settings import Settings, corrupt_as, turn
 from rtx.errors import BadValue, unknown_name
 from rtx.evaluation.pixels.random_steps import check_not_random, step_name
 from rtx.evaluation.protocol import PLACES
@@ -74,10 +74,10 @@ class Corrupt(BaseTransform):
                 f"image {path!r} is {image.dtype} when it reaches Corrupt: corruptions take uint8; "
                 "remove to_float32 from the image loader of the test pipeline"
             )
-        turn = slice(None, None, 1 if results.get("img_order", "bgr") == "rgb" else -1)
-        image = np.ascontiguousarray(image[..., turn])
+        turned = results.get("img_order", "bgr") != "rgb"
+        image = turn(image) if turned else np.ascontiguousarray(image)
         out = corrupt_as(image, self.condition, Path(path).stem, self.settings, name=f"image {str(path)!r}")
-        results["img"] = np.ascontiguousarray(out[..., turn])
+        results["img"] = turn(out) if turned else np.ascontiguousarray(out)
         return results
 
     def __repr__(self) -> str:

@@ -12,7 +12,9 @@ from mmengine.config import Config
 import rtx
 from rtx.evaluation.card import version_of
 from rtx.evaluation.pixels.corrupt import Corrupt, insert_corrupt, usual_place
+from rtx.evaluation.pixels.slim import slim
 from rtx.evaluation.protocol import Protocol
+from rtx.evaluation.scorers.build import scorer_class
 from rtx.evaluation.sweep.forward import Job
 from rtx.types import Condition
 
@@ -34,7 +36,9 @@ class Made:
     def dataset(self, cfg: Config, protocol: Protocol) -> Any:
         """The test set of that config with a step in its pipeline that gives the pixels of the present condition."""
         step = dict(type="Corrupt", **_settings(protocol))
-        return insert_corrupt(cfg.test_dataloader.dataset, step, _place(cfg.get("default_scope", "mmdet"), protocol))
+        place = _place(cfg.get("default_scope", "mmdet"), protocol)
+        dataset = insert_corrupt(cfg.test_dataloader.dataset, step, place)
+        return slim(dataset, annotations=scorer_class(cfg.get("test_evaluator")).reads_annotations)
 
     def steps(self, load: Any, preparation: Sequence[Any], scope: str, protocol: Protocol) -> list[Any]:
         """The steps of an adapter, from loading an image to handing it over, with the same step among them."""

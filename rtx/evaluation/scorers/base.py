@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -17,9 +17,11 @@ class Scorer(Metric):
 
     Attributes:
         keep: set it before the first image where `predictions` will be asked for; label maps are forgotten otherwise.
+        reads_annotations: whether `process` takes the ground truth from the samples, so that they must have it.
     """
 
     keep: bool = False
+    reads_annotations: ClassVar[bool] = True
 
     def reset(self) -> None:
         """Forget every prediction."""

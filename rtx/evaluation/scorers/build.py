@@ -38,14 +38,7 @@ def build_scorer(evaluator: Any, dataset: Any) -> Scorer:
             test set leaves images out as for training.
         DataError: the ground truth cannot be read.
     """
-    entries = list(evaluator) if isinstance(evaluator, list | tuple) else [evaluator]
-    if len(entries) != 1 or not isinstance(entries[0], Mapping):
-        raise BadValue(f"test_evaluator must be one evaluator, got {evaluator!r}; name one of {', '.join(SCORERS)}")
-    entry = entries[0]
-    kind = entry.get("type")
-    name = kind.rpartition(".")[2] if isinstance(kind, str) else getattr(kind, "__name__", repr(kind))
-    if name not in SCORERS:
-        raise unknown_name("test_evaluator type", name, place="rtx.evaluation.scorers.build.SCORERS", choices=SCORERS)
+    name, entry = _only(evaluator)
     if entry.get("format_only"):
         raise BadValue(f"{name} has format_only=True, so there is no ground truth to score against; remove it")
     if getattr(dataset, "test_mode", True) is False and getattr(dataset, "filter_cfg", None):
@@ -54,3 +47,25 @@ def build_scorer(evaluator: Any, dataset: Any) -> Scorer:
             "out as for training; set test_dataloader.dataset.test_mode=True"
         )
     return SCORERS[name].from_config(entry, dataset)
+
+
+def scorer_class(evaluator: Any) -> type[Scorer]:
+    """What scores a config's `test_evaluator`.
+
+    Raises:
+        UnknownName: rtx has no scorer for this evaluator.
+        BadValue: there is not exactly one evaluator.
+    """
+    return SCORERS[_only(evaluator)[0]]
+
+
+def _only(evaluator: Any) -> tuple[str, Mapping[str, Any]]:
+    """The name and the entry of the one evaluator of a config."""
+    entries = list(evaluator) if isinstance(evaluator, list | tuple) else [evaluator]
+    if len(entries) != 1 or not isinstance(entries[0], Mapping):
+        raise BadValue(f"test_evaluator must be one evaluator, got {evaluator!r}; name one of {', '.join(SCORERS)}")
+    kind = entries[0].get("type")
+    name = kind.rpartition(".")[2] if isinstance(kind, str) else getattr(kind, "__name__", repr(kind))
+    if name not in SCORERS:
+        raise unknown_name("test_evaluator type", name, place="rtx.evaluation.scorers.build.SCORERS", choices=SCORERS)
+    return name, entries[0]

@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 class CocoScorer(CocoAP, Scorer):
     """COCO AP of boxes, of masks, or of both, from mmdet's samples."""
 
+    reads_annotations = False
+
     @classmethod
     def from_config(cls, evaluator: Mapping[str, Any], dataset: Any) -> CocoScorer:
         """From a config's `CocoMetric`, and the built test set; see `Scorer.from_config`."""
@@ -70,6 +72,8 @@ class CocoScorer(CocoAP, Scorer):
 
 class VocScorer(VocAP, Scorer):
     """VOC AP under every definition of `rtx.metrics.voc`, from mmdet's samples."""
+
+    reads_annotations = False
 
     @classmethod
     def from_config(cls, evaluator: Mapping[str, Any], dataset: Any) -> VocScorer:

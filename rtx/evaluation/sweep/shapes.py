@@ -25,6 +25,7 @@ _KEEP = (
     "PackDetInputs",
     "PackSegInputs",
     "PackInputs",
+    "PackPlanes",
 )
 
 

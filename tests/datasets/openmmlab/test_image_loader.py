@@ -53,7 +53,11 @@ def loaders() -> dict:
     mmcv_transforms = pytest.importorskip("mmcv.transforms")
     from rtx.datasets.openmmlab.image_loader import LoadImageChecked
 
-    return {"stock": mmcv_transforms.LoadImageFromFile(), "checked": LoadImageChecked()}
+    return {
+        "stock": mmcv_transforms.LoadImageFromFile(),
+        "checked": LoadImageChecked(),
+        "rgb": LoadImageChecked(rgb=True),
+    }
 
 
 @pytest.mark.parametrize("kind", ["grey", "alpha", "grey alpha", "palette", "cmyk", "16 bit grey"])
@@ -66,6 +70,28 @@ def test_every_kind_becomes_8_bit_rgb_by_the_stated_rule(tmp_path: Path, loaders
     assert (stock == checked).all(), "the checked loader must not change a pixel"
     tolerance = 6 if kind == "cmyk" else 0  # JPEG
     assert np.abs(checked[..., ::-1].astype(int) - expected).max() <= tolerance
+    as_rgb = loaders["rgb"]({"img_path": str(path)})
+    assert as_rgb["img_order"] == "rgb" and (as_rgb["img"][..., ::-1] == checked).all()
+
+
+def test_an_opencv_that_cannot_decode_to_rgb_gives_the_same(
+    tmp_path: Path, loaders: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(tmp_path / "image.png", "palette")
+    new = loaders["rgb"]({"img_path": str(tmp_path / "image.png")})["img"]
+    monkeypatch.delattr("cv2.IMREAD_COLOR_RGB", raising=False)
+    assert (loaders["rgb"]({"img_path": str(tmp_path / "image.png")})["img"] == new).all()
+
+
+@pytest.mark.slow
+@pytest.mark.realdata
+def test_real_photographs_have_the_same_pixels_in_either_order(real_data: Path, loaders: dict) -> None:
+    photographs = [path for path in sorted(real_data.rglob("*")) if path.suffix.lower() in (".jpg", ".jpeg", ".png")]
+    assert len(photographs) > 100
+    for path in photographs:
+        if min(image_size(path)) >= 2:
+            found = (loaders[name]({"img_path": str(path)})["img"] for name in ("checked", "rgb"))
+            assert (next(found) == next(found)[..., ::-1]).all(), path
 
 
 @pytest.mark.parametrize("kind", ["grey", "alpha", "grey alpha", "palette", "cmyk", "16 bit grey"])
