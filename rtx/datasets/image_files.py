@@ -53,13 +53,22 @@ def read_whole(path: Path) -> bytes:
 def decode_rgb(content: bytes, path: Path) -> Image:
     """The picture in the bytes of a file; see `read_rgb`."""
     try:
-        decoded: Any = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+        image = rgb_pixels(content)
     except cv2.error as error:
         raise DataError(f"image {path} cannot be decoded ({error}); convert it to 8-bit RGB") from error
-    if decoded is None:
+    if image is None:
         raise DataError(f"image {path} cannot be decoded by OpenCV; convert it to 8-bit RGB")
-    image: Image = cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
     return image
+
+
+def rgb_pixels(content: bytes) -> Image | None:
+    """What OpenCV makes of the bytes of a file, as RGB uint8 (H, W, 3); None for what it cannot decode."""
+    data = np.frombuffer(content, np.uint8)
+    if hasattr(cv2, "IMREAD_COLOR_RGB"):
+        decoded: Any = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB)
+        return decoded  # type: ignore[no-any-return]
+    decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)  # before OpenCV 4.11
+    return None if decoded is None else cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
 
 
 def damage(content: bytes) -> str | None:

@@ -13,7 +13,6 @@ import copy
 import io
 from typing import Any
 
-import cv2
 import mmcv
 import mmengine.fileio as fileio
 import numpy as np
@@ -22,7 +21,7 @@ from mmengine.config import Config
 from mmengine.registry import TRANSFORMS
 from PIL import Image
 
-from rtx.datasets.image_files import damage
+from rtx.datasets.image_files import damage, rgb_pixels
 from rtx.datasets.openmmlab.nodes import add_import, walk
 from rtx.errors import DataError
 
@@ -78,7 +77,7 @@ class LoadImageChecked(LoadImageFromFile):
             raise DataError(f"image {path}: {otherwise}; convert it to 8-bit RGB")
         try:
             if self.rgb:
-                image = _decoded_rgb(content)
+                image = rgb_pixels(content)
                 results["img_order"] = "rgb"
             else:
                 image = mmcv.imfrombytes(content, flag=self.color_type, backend=self.imdecode_backend)
@@ -92,15 +91,6 @@ class LoadImageChecked(LoadImageFromFile):
         results["img_shape"] = image.shape[:2]
         results["ori_shape"] = image.shape[:2]
         return results
-
-
-def _decoded_rgb(content: bytes) -> Any:
-    """(H, W, 3) uint8 in RGB; None for what OpenCV cannot decode."""
-    data = np.frombuffer(content, np.uint8)
-    if hasattr(cv2, "IMREAD_COLOR_RGB"):
-        return cv2.imdecode(data, cv2.IMREAD_COLOR_RGB)
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR)  # before OpenCV 4.11
-    return None if image is None else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
 def with_checked_images(cfg: Config) -> Config:
