@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rtx.errors import BadValue, DataError
+from rtx.compiled import compiled
+from rtx.errors import BadValue, DataError, RtxError
 from rtx.files import file_sha256
 from rtx.metrics.metric import Metric
 from rtx.metrics.per_image import PixelEvidence
@@ -78,8 +79,9 @@ class MeanIoU(Metric):
             BadValue: the image comes a second time, or the prediction does not fit.
             DataError: a label is neither a class nor ignored.
         """
-        counts = count(prediction, label, len(self.class_names), ignore_index=self.ignore_index, name=image)
-        self._add(image, counts, broken=bool((prediction == NOTHING).any()))
+        options: dict[str, Any] = dict(ignore_index=self.ignore_index, name=image)
+        counts, broken = _counted(prediction, label, len(self.class_names), **options)
+        self._add(image, counts, broken=broken)
 
     def flags(self) -> list[str]:
         """Whether there was nothing to compare with, and how many images had scores that are no numbers."""
@@ -132,26 +134,65 @@ def count(
         BadValue: the two maps differ in shape, or a prediction is no class.
         DataError: a label is neither a class nor ignored. mmseg would count such pixels against the predicted classes.
     """
+    return _counted(prediction, label, n_classes, ignore_index=ignore_index, name=name)[0]
+
+
+def _counted(
+    prediction: Labels, label: Labels, n_classes: int, *, ignore_index: int, name: str
+) -> tuple[PixelCounts, bool]:
+    """The counts, and whether `NOTHING` is predicted anywhere."""
     if prediction.shape != label.shape:
         raise BadValue(f"{name}: predictions of shape {prediction.shape} for labels of shape {label.shape}")
+    counts = PixelCounts.empty(n_classes)
+    flat = (_whole_numbers(prediction), _whole_numbers(label))
+    sound, nothing = _add_pixels(*flat, ignore_index, counts.both, counts.predicted, counts.labelled)
+    if not sound:
+        raise _complaint(prediction, label, n_classes, ignore_index, name)
+    return counts, bool(nothing)
+
+
+def _whole_numbers(values: Labels) -> Labels:
+    """(pixels,) of one of a few types, since the loop is compiled for each."""
+    flat = np.ravel(values)
+    return flat if flat.dtype in (np.uint8, np.uint16, np.int64) else flat.astype(np.int64)
+
+
+@compiled
+def _add_pixels(
+    prediction: Labels, label: Labels, ignore_index: int, both: Counts, predicted: Counts, labelled: Counts
+) -> tuple[bool, bool]:
+    """One pass over the pixels; False first where one is no class, and the counts are then of no use."""
+    nothing = False
+    for n in range(len(label)):
+        guess, truth = np.int64(prediction[n]), np.int64(label[n])
+        if guess == NOTHING:
+            nothing = True
+        if truth == ignore_index:
+            continue
+        if truth < 0 or truth >= len(labelled):
+            return False, nothing
+        labelled[truth] += 1
+        if guess == NOTHING:
+            continue
+        if guess < 0 or guess >= len(predicted):
+            return False, nothing
+        predicted[guess] += 1
+        if guess == truth:
+            both[truth] += 1
+    return True, nothing
+
+
+def _complaint(prediction: Labels, label: Labels, n_classes: int, ignore_index: int, name: str) -> RtxError:
+    """What is wrong with maps that hold something else than classes: labels first."""
     counted = label != ignore_index
     prediction, label = prediction[counted], label[counted]
-    made = prediction[prediction != NOTHING]
-    for values, what in ((label, "labels"), (made, "predictions")):
-        if values.size and not 0 <= values.min() <= values.max() < n_classes:
-            wrong = sorted({int(v) for v in np.unique(values) if not 0 <= v < n_classes})
-            text = f"{name}: {what} {wrong[:5]} are none of the {n_classes} classes"
-            if what == "labels":
-                raise DataError(
-                    f"{text} nor ignore_index {ignore_index}; check reduce_zero_label, ignore_index and classes"
-                )
-            raise BadValue(f"{text}; the head of the model has another number of classes than the data set")
-    return PixelCounts(
-        *(
-            np.bincount(values.astype(np.int64), minlength=n_classes).astype(np.int64)
-            for values in (label[prediction == label], made, label)
-        )
-    )
+    wrong = [int(v) for v in np.unique(label) if not 0 <= v < n_classes]
+    what = "labels" if wrong else "predictions"
+    wrong = wrong or [int(v) for v in np.unique(prediction) if v != NOTHING and not 0 <= v < n_classes]
+    text = f"{name}: {what} {wrong[:5]} are none of the {n_classes} classes"
+    if what == "labels":
+        return DataError(f"{text} nor ignore_index {ignore_index}; check reduce_zero_label, ignore_index and classes")
+    return BadValue(f"{text}; the head of the model has another number of classes than the data set")
 
 
 def class_iou(counts: PixelCounts) -> NDArray[np.float64]:

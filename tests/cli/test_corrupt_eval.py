@@ -156,6 +156,16 @@ def test_dry_run_measures_where_no_cell_tells_the_pace(
     assert not (tmp_path / "out of it").exists(), "nothing is written"
 
 
+def test_dry_run_measures_loading_however_long_the_model_takes(
+    made_coco: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rtx.cli.forecast.PROBE_SECONDS", 0.0)
+    monkeypatch.setattr("rtx.evaluation.pixels.corrupt.Corrupt.transform", lambda self, r: (time.sleep(0.02), r)[1])
+    assert cli.main(["corrupt_eval", *arguments(tmp_path, made_coco, delay=0.1), "--dry-run"]) == 0
+    loading, passing = re.search(r"(\d+) ms to load and corrupt, (\d+) ms to predict", capsys.readouterr().out).groups()
+    assert int(loading) >= 20 and int(passing) >= 100
+
+
 RUN = ["python", "tools/corrupt_eval.py", "c d.py", "--out", "o"]
 
 

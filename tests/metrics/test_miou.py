@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rtx.errors import BadValue, DataError
-from rtx.metrics.miou import PixelCounts, class_accuracy, class_iou, count, scores
+from rtx.metrics.miou import NOTHING, MeanIoU, PixelCounts, class_accuracy, class_iou, count, scores
 
 
 def maps(seed: int, n_classes: int, n_images: int = 6) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -114,3 +114,31 @@ def test_equals_mmseg(seed: int) -> None:
     assert mine["mIoU"] == pytest.approx(float(np.nanmean(full["IoU"])), abs=1e-6)
     assert mine["mAcc"] == pytest.approx(float(np.nanmean(full["Acc"])), abs=1e-6)
     assert 0.3 < mine["mIoU"] < 0.9
+
+
+@pytest.mark.parametrize("guess", [np.uint8, np.int32, np.int64, np.uint16])
+@pytest.mark.parametrize("truth", [np.uint8, np.uint16, np.int64])
+def test_counts_are_those_of_three_histograms_whatever_the_types(guess: type, truth: type) -> None:
+    for prediction, label in maps(4, 8):
+        found = count(prediction.astype(guess), label.astype(truth), 8)
+        there = label != 255
+        for values, counts in (
+            (label[there & (prediction == label)], found.both),
+            (prediction[there], found.predicted),
+            (label[there], found.labelled),
+        ):
+            assert counts.dtype == np.int64 and (counts == np.bincount(values, minlength=8)).all()
+        turned = count(prediction.T, label.T, 8)
+        assert (turned.both == found.both).all(), "arrays need not lie in memory row by row"
+
+
+def test_nothing_counts_for_no_prediction_and_is_told_even_where_labels_are_ignored() -> None:
+    label = np.array([[0, 1, 255]], np.uint8)
+    metric = MeanIoU(["a", "b"])
+    metric.add("right", np.array([[0, 1, 0]]), label)
+    assert metric.flags() == []
+    metric.add("lost", np.array([[NOTHING, 1, 0]]), label)
+    metric.add("ignored", np.array([[0, 1, NOTHING]]), label)
+    assert metric.flags() != [] and "2" in metric.flags()[0]
+    counts = count(np.array([[NOTHING, 1, 0]]), label, 2)
+    assert (counts.both.tolist(), counts.predicted.tolist(), counts.labelled.tolist()) == ([0, 1], [0, 1], [1, 1])

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from rtx.errors import DeviceError
+from rtx.evaluation.sweep.autocast import prepare_cpu_autocast
 from rtx.evaluation.sweep.batches import CorruptedView, LoaderDied, cut, shape_groups, stream
 from rtx.evaluation.sweep.events import OnEvent, Progress
 from rtx.evaluation.sweep.scoring import ScoredCell, score
@@ -205,6 +206,8 @@ class Forward:
         self.limit: int | None = None
         parameter = next(model.parameters(), None)
         self.device = torch.device("cpu") if parameter is None else parameter.device
+        if amp and self.device.type == "cpu":
+            prepare_cpu_autocast()
 
     def __call__(self, batch: Any, condition: Condition) -> list[Any]:
         """Predictions for a collated batch, in its order.
