@@ -18,7 +18,6 @@ import logging
 import os
 import resource
 import statistics
-import sys
 import tempfile
 import time
 import warnings
@@ -147,4 +146,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -22,7 +22,7 @@ def prepare_cpu_autocast() -> None:
     """
     for kind in _classes("mmcv.ops."):
         if issubclass(kind, Function):
-            kind.forward = staticmethod(_in_float32(kind.forward))  # type: ignore[attr-defined]
+            kind.forward = staticmethod(_in_float32(kind.forward))  # type: ignore[method-assign]
     for kind in _classes("mmdet.models."):
         if "predict_by_feat" in vars(kind):
             kind.predict_by_feat = _in_float32(kind.predict_by_feat)  # type: ignore[attr-defined]
