@@ -49,7 +49,7 @@ class Protocol:
     seed: int = _option(0, "seed of the corruptions and of the subset", card="corruption_seed", type=int)
     batch_size: int = _option(1, "images a forward pass", type=int)
     workers: int | None = _option(
-        None, "loader processes; default: 2, or 0 on a CPU of fewer than 4 processors", type=int
+        None, "loader processes; default: by the processors there are (on a GPU all but one, up to 16)", type=int
     )
     engine: str = _option(
         DEFAULT_ENGINE, "what makes the pixels", card="corruption_engine", choices=tuple(sorted(ENGINES))

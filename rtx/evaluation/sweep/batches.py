@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import logging
-import os
 import pickle
 import shutil
 from collections.abc import Generator, Iterable, Iterator, Mapping
@@ -24,6 +23,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from rtx.errors import BadValue, DataError, RtxError
 from rtx.evaluation.pixels.corrupt import Corrupt, find_corrupt
+from rtx.evaluation.sweep.machine import processors
 from rtx.evaluation.sweep.shapes import Size, padded, size_after
 from rtx.types import CLEAN, Condition
 
@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 
 SHARED_MEMORY = Path("/dev/shm")
 _PLENTY = 8 * 2**30  # bytes; no batches need as much
+MOST_LOADERS = 16
 _AHEAD = 2  # batches that each loader process prepares, PyTorch's default
 Request = tuple[Condition, int]
 
@@ -141,11 +142,13 @@ def cut(groups: Iterable[list[int]], batch_size: int) -> list[list[int]]:
 
 
 def loaders(asked: int | None, model: Any) -> int:
-    """How many loader processes to use.
+    """How many loader processes to use; one line of log says why.
 
     Args:
-        asked: what was asked for; None for what suits the machine: 2, or 0 where model and loaders would share fewer
-            than four processors, since waiting for each other costs more there than loading between the passes.
+        asked: what was asked for. None for what suits the machine. With a model on a GPU: one for each processor of
+            this process's share but one, which feeds the model, up to 16. With a model on the CPU, which needs the
+            processors itself: 2, or 0 where there are fewer than four, since waiting for each other costs more there
+            than loading between the passes.
         model: on its device.
 
     Raises:
@@ -155,13 +158,14 @@ def loaders(asked: int | None, model: Any) -> int:
         if asked < 0:
             raise BadValue(f"--workers {asked}: must be 0 (load in the process itself) or more")
         return asked
+    count, reason = processors()
     parameter = next(model.parameters(), None)
-    on_gpu = parameter is not None and parameter.device.type != "cpu"
-    return 2 if on_gpu or _processors() >= 4 else 0
-
-
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if parameter is not None and parameter.device.type != "cpu":
+        chosen, beside = min(max(count - 1, 1), MOST_LOADERS), "the model on a GPU"
+    else:
+        chosen, beside = 2 if count >= 4 else 0, "the model on the CPU"
+    log.info("%d loader processes: %s, %s (--workers for others)", chosen, reason, beside)
+    return chosen
 
 
 def _collate(items: list[tuple[Condition, dict[str, Any]]]) -> tuple[Condition, Any]:
@@ -205,7 +209,7 @@ def stream(
         DataError: an image cannot be prepared; the message is the worker's own, without its traceback.
         LoaderDied: a loader process was killed. PyTorch raises a RuntimeError of its own where it notices first.
     """
-    workers = workers if _shared_memory_suffices(view, batches, workers) else 0
+    workers = _that_fit(view, batches, workers)
     loader = DataLoader(
         view,
         batch_sampler=_Requests(conditions, batches),  # type: ignore[arg-type]
@@ -247,13 +251,13 @@ class _Tensors(pickle.Pickler):
         return 0
 
 
-def _shared_memory_suffices(view: CorruptedView, batches: list[list[int]], workers: int) -> bool:
-    """Whether /dev/shm holds the batches that loader processes make ahead; where it does not, they wait without end."""
+def _that_fit(view: CorruptedView, batches: list[list[int]], workers: int) -> int:
+    """As many of the loader processes as /dev/shm holds the batches of; with more, they would wait without end."""
     if not workers or not SHARED_MEMORY.is_dir():
-        return True
+        return workers
     free = shutil.disk_usage(SHARED_MEMORY).free
     if free > _PLENTY:
-        return True
+        return workers
 
     def pixels(batch: list[int]) -> int:
         width, height = _original_size(view.dataset.get_data_info(batch[0]))
@@ -262,18 +266,19 @@ def _shared_memory_suffices(view: CorruptedView, batches: list[list[int]], worke
     largest = max(batches, key=pixels)
     tensors = _Tensors(io.BytesIO())
     tensors.dump(view[(CLEAN, largest[0])][1])
-    need = tensors.total * len(largest) * (_AHEAD * workers + 1)
-    if need <= free:
-        return True
-    log.warning(
-        "--workers %d: their batches need about %d MB of shared memory, and %s has %d MB free; images are loaded in "
-        "this process instead (a container gets more with --shm-size)",
-        workers,
-        need // 10**6,
-        SHARED_MEMORY,
-        free // 10**6,
-    )
-    return False
+    batch = max(tensors.total * len(largest), 1)
+    fit = min(workers, max(free // batch - 1, 0) // _AHEAD)
+    if fit < workers:
+        log.warning(
+            "--workers %d: their batches need about %d MB of shared memory, and %s has %d MB free; %s instead (a "
+            "container gets more with --shm-size)",
+            workers,
+            batch * (_AHEAD * workers + 1) // 10**6,
+            SHARED_MEMORY,
+            free // 10**6,
+            f"{fit} load images" if fit else "images are loaded in this process",
+        )
+    return fit
 
 
 def _plain(error: RtxError) -> RtxError:

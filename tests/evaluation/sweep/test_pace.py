@@ -70,13 +70,30 @@ def test_loaders_live_for_all_cells_and_load_the_next_one_before_a_cell_is_score
 
 @pytest.mark.parametrize(
     ("asked", "device", "cores", "workers"),
-    [(3, "cpu", 2, 3), (0, "meta", 8, 0), (None, "meta", 2, 2), (None, "cpu", 2, 0), (None, "cpu", 4, 2)],
+    [
+        (3, "cpu", 2, 3),
+        (0, "meta", 8, 0),
+        (None, "meta", 1, 1),
+        (None, "meta", 8, 7),
+        (None, "meta", 64, 16),
+        (None, "cpu", 2, 0),
+        (None, "cpu", 4, 2),
+    ],
 )
-def test_loaders_by_default_leave_a_small_cpu_to_the_model(
-    asked: int | None, device: str, cores: int, workers: int, monkeypatch: pytest.MonkeyPatch
+def test_loaders_by_default_are_as_many_as_the_model_leaves_processors(
+    asked: int | None,
+    device: str,
+    cores: int,
+    workers: int,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr("rtx.evaluation.sweep.batches._processors", lambda: cores)
-    assert loaders(asked, torch.nn.Linear(1, 1, device=device)) == workers
+    monkeypatch.setattr("rtx.evaluation.sweep.batches.processors", lambda: (cores, f"{cores} processors"))
+    with caplog.at_level("INFO"):
+        assert loaders(asked, torch.nn.Linear(1, 1, device=device)) == workers
+    where = "the CPU" if device == "cpu" else "a GPU"
+    said = f"{workers} loader processes: {cores} processors, the model on {where} (--workers for others)"
+    assert [record.message for record in caplog.records] == ([said] if asked is None else [])
     with pytest.raises(BadValue, match="--workers -1"):
         loaders(-1, torch.nn.Linear(1, 1))
 
@@ -105,3 +122,13 @@ def test_too_little_shared_memory_for_the_loaders_is_said_and_images_load_here(
     assert asked == [Path("/dev/shm")]
     assert set(model.loaders) == {os.getpid()}
     assert "has 0 MB free; images are loaded in this process instead" in caplog.text
+
+
+def test_only_as_many_loaders_start_as_shared_memory_holds_batches_of(
+    made_coco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    free = SimpleNamespace(free=150_000)  # three images: two ahead, and one with the model
+    monkeypatch.setattr("rtx.evaluation.sweep.batches.shutil.disk_usage", lambda path: free)
+    model, *_ = evaluate(made_coco, tmp_path, workers=3)
+    assert len(set(model.loaders)) == 1 and os.getpid() not in model.loaders
+    assert "--workers 3: their batches need about 0 MB" in caplog.text and "; 1 load images instead" in caplog.text

@@ -1,0 +1,40 @@
+"""What of the machine is this process's share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+CGROUP = Path("/sys/fs/cgroup/cpu.max")
+_RANKS_HERE = ("LOCAL_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE")
+
+
+def processors(environ: Mapping[str, str] | None = None) -> tuple[int, str]:
+    """How many processors this process may count as its own, at least 1, and in words why.
+
+    Those that the system lets it run on, or fewer where a container has a quota; of a launcher's job, an even part of
+    what the ranks on this node have together. A task of Slurm has processors of its own.
+
+    Args:
+        environ: where a launcher says how many ranks there are; this process's environment when None.
+    """
+    environ = os.environ if environ is None else environ
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    reason = f"{count} processors"
+    quota = _quota()
+    if quota is not None and quota < count:
+        count, reason = quota, f"a quota of {quota} processors"
+    ranks = next((int(environ[name]) for name in _RANKS_HERE if environ.get(name, "").isdecimal()), 1)
+    if ranks > 1:
+        count, reason = count // ranks, f"{reason} for {ranks} ranks on this node"
+    return max(count, 1), reason
+
+
+def _quota() -> int | None:
+    """Whole processors that a container's quota leaves; None without one."""
+    try:
+        quota, period = CGROUP.read_text().split()
+        return None if quota == "max" else max(int(quota) // int(period), 1)
+    except (OSError, ValueError):
+        return None
