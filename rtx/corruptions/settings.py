@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
 from rtx.corruptions import DEFAULT_ENGINE, ENGINES, corrupt
@@ -60,5 +59,7 @@ def turn(image: Image) -> Image:
         >>> turn(np.array([[[1, 2, 3]]], np.uint8)).tolist()
         [[[3, 2, 1]]]
     """
+    import cv2  # a report reads settings without OpenCV
+
     is_image = image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if is_image else image

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rtx.compiled import compiled
 from rtx.errors import BadValue, DataError, RtxError
 from rtx.files import file_sha256
 from rtx.metrics.metric import Metric
@@ -143,9 +142,11 @@ def _counted(
     """The counts, and whether `NOTHING` is predicted anywhere."""
     if prediction.shape != label.shape:
         raise BadValue(f"{name}: predictions of shape {prediction.shape} for labels of shape {label.shape}")
+    from rtx.metrics.pixel_counts import add_pixels  # numba, which no report needs
+
     counts = PixelCounts.empty(n_classes)
     flat = (_whole_numbers(prediction), _whole_numbers(label))
-    sound, nothing = _add_pixels(*flat, ignore_index, counts.both, counts.predicted, counts.labelled)
+    sound, nothing = add_pixels(*flat, ignore_index, NOTHING, counts.both, counts.predicted, counts.labelled)
     if not sound:
         raise _complaint(prediction, label, n_classes, ignore_index, name)
     return counts, bool(nothing)
@@ -155,31 +156,6 @@ def _whole_numbers(values: Labels) -> Labels:
     """(pixels,) of one of a few types, since the loop is compiled for each."""
     flat = np.ravel(values)
     return flat if flat.dtype in (np.uint8, np.uint16, np.int64) else flat.astype(np.int64)
-
-
-@compiled
-def _add_pixels(
-    prediction: Labels, label: Labels, ignore_index: int, both: Counts, predicted: Counts, labelled: Counts
-) -> tuple[bool, bool]:
-    """One pass over the pixels; False first where one is no class, and the counts are then of no use."""
-    nothing = False
-    for n in range(len(label)):
-        guess, truth = np.int64(prediction[n]), np.int64(label[n])
-        if guess == NOTHING:
-            nothing = True
-        if truth == ignore_index:
-            continue
-        if truth < 0 or truth >= len(labelled):
-            return False, nothing
-        labelled[truth] += 1
-        if guess == NOTHING:
-            continue
-        if guess < 0 or guess >= len(predicted):
-            return False, nothing
-        predicted[guess] += 1
-        if guess == truth:
-            both[truth] += 1
-    return True, nothing
 
 
 def _complaint(prediction: Labels, label: Labels, n_classes: int, ignore_index: int, name: str) -> RtxError:
