@@ -64,10 +64,11 @@ def decode_rgb(content: bytes, path: Path) -> Image:
 def rgb_pixels(content: bytes) -> Image | None:
     """What OpenCV makes of the bytes of a file, as RGB uint8 (H, W, 3); None for what it cannot decode."""
     data = np.frombuffer(content, np.uint8)
-    if hasattr(cv2, "IMREAD_COLOR_RGB"):
+    # OpenCV 4.12 ignores the order it is asked for in AVIF with alpha; these two are what data sets are made of.
+    if hasattr(cv2, "IMREAD_COLOR_RGB") and content.startswith((JPEG_START, PNG_START)):
         decoded: Any = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB)
         return decoded  # type: ignore[no-any-return]
-    decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)  # before OpenCV 4.11
+    decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
     return None if decoded is None else cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
 
 

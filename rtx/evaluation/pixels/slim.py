@@ -118,6 +118,9 @@ def _takes_any_order(step: Mapping[str, Any]) -> bool:
         return all(step.get(name, value) == value for name, value in usual.items())
     if step_name(step) == "Corrupt":
         return step.get("channel_order", "rgb") == "rgb"  # else BGR is what it takes
+    if step_name(step) == "CenterCrop":
+        return not step.get("auto_pad")
     fill = step.get("pad_val", 0)
     fill = fill.get("img", 0) if isinstance(fill, Mapping) else fill
-    return not isinstance(fill, (list, tuple)) or len(set(fill)) == 1
+    # mmcv fills all channels with a whole number, but the first alone with a fraction.
+    return isinstance(fill, int) or (isinstance(fill, tuple) and len(set(fill)) == 1)

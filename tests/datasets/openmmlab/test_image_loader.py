@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 
 from rtx.datasets.image_files import damage, image_size
 from rtx.errors import DataError
@@ -81,6 +81,13 @@ def test_an_opencv_that_cannot_decode_to_rgb_gives_the_same(
     new = loaders["rgb"]({"img_path": str(tmp_path / "image.png")})["img"]
     monkeypatch.delattr("cv2.IMREAD_COLOR_RGB", raising=False)
     assert (loaders["rgb"]({"img_path": str(tmp_path / "image.png")})["img"] == new).all()
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow writes no AVIF")
+def test_a_format_that_opencv_does_not_turn_is_turned(tmp_path: Path, loaders: dict) -> None:
+    save(tmp_path / "image.avif", "alpha")
+    checked, as_rgb = (loaders[name]({"img_path": str(tmp_path / "image.avif")})["img"] for name in ("checked", "rgb"))
+    assert (as_rgb[..., ::-1] == checked).all()
 
 
 @pytest.mark.slow

@@ -22,6 +22,13 @@ from tests.evaluation.sweep.small_sweep import evaluate
 from tests.evaluation.worlds import table
 
 LOAD, PAD = dict(type="LoadImageChecked"), dict(type="Pad", size=(160, 160))
+BEYOND = dict(type="CenterCrop", crop_size=160, auto_pad=True, pad_cfg=dict(type="Pad", pad_val=dict(img=(9, 99, 199))))
+FILLS = {
+    "padded in grey": [dict(PAD, pad_val=dict(img=(9, 9, 9)))],
+    "padded in a number": [dict(PAD, pad_val=9)],
+    "padded in colour": [dict(PAD, pad_val=dict(img=(9, 99, 199)))],
+    "padded in a fraction": [dict(PAD, pad_val=dict(img=114.0))],
+}
 CONDITIONS = (Condition("clean", 0), Condition("frost", 3))
 
 
@@ -56,30 +63,30 @@ def samples(scope: str, cfg: dict[str, Any], condition: Condition) -> list[Any]:
 
 
 @pytest.mark.parametrize("order", ["rgb", "bgr_legacy"])
-@pytest.mark.parametrize("case", ["coco", "stock loader", "padded in grey", "padded in colour", "classes", "ade"])
+@pytest.mark.parametrize("case", ["coco", "stock loader", *FILLS, "classes", "cropped beyond", "ade"])
 def test_the_network_is_given_the_same_bits(
     case: str, order: str, made_coco: Path, made_ade: Path, tmp_path: Path
 ) -> None:
     at, scope = "original_resolution", "mmdet"
     if case == "ade":
         cfg, scope = of_ade(made_ade), "mmseg"
-    elif case == "classes":
+    elif case in ("classes", "cropped beyond"):
         cfg, scope, at = (
             class_config(make_folders(tmp_path)).test_dataloader.dataset.to_dict(),
             "mmpretrain",
             "network_input",
         )
-        cfg = {**cfg, "pipeline": [LOAD, *cfg["pipeline"][1:]]}
+        resize, crop, pack = cfg["pipeline"][1:]
+        cfg = {**cfg, "pipeline": [LOAD, resize, crop if case == "classes" else BEYOND, pack]}
     elif case == "stock loader":
         cfg = of_coco(made_coco, load=dict(type="LoadImageFromFile"))
     else:
-        fill = {"padded in grey": [dict(PAD, pad_val=dict(img=(9, 9, 9)))]}
-        fill["padded in colour"] = [dict(PAD, pad_val=dict(img=(9, 99, 199)))]
-        cfg = of_coco(made_coco, *fill.get(case, []))
+        cfg = of_coco(made_coco, *FILLS.get(case, []))
     cfg = insert_corrupt(cfg, dict(type="Corrupt", channel_order=order), at)
-    thin = slim(cfg, annotations=case in ("ade", "classes"))
+    thin = slim(cfg, annotations=case in ("ade", "classes", "cropped beyond"))
     decoded_rgb = any(step.get("rgb") for step in thin["pipeline"])
-    assert decoded_rgb is (case not in ("stock loader", "padded in colour") and order == "rgb")
+    either = case in ("coco", "padded in grey", "padded in a number", "classes", "ade")
+    assert decoded_rgb is (either and order == "rgb")
     for condition in CONDITIONS:
         stock, slimmed = samples(scope, cfg, condition), samples(scope, thin, condition)
         for one, two in zip(stock, slimmed, strict=True):
