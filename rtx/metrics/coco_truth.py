@@ -132,6 +132,7 @@ def _completed(annotation: Mapping[str, Any], number: int, place: str) -> dict[s
         "bbox": [left, top, width, height],
         "area": width * height if area is None else float(area),
         "iscrowd": int(annotation.get("iscrowd", 0)),
+        "ignore": bool(annotation.get("ignore", False)),
         "segmentation": annotation.get("segmentation"),
     }
 

@@ -70,7 +70,6 @@ class AdapterImages:
         rows: of each image `img_path`, and `img_id`, `instances`, `gt_label` or `seg_map_path`.
         classes: names of the classes that count, in the order of the labels.
         steps: from `img_path` to the RGB array that the adapter gets.
-        root: where names of images start.
         rule: what the numbers in label maps mean.
     """
 
@@ -80,10 +79,9 @@ class AdapterImages:
         classes: Sequence[str],
         steps: Sequence[Step],
         *,
-        root: str = "",
         rule: LabelRule | None = None,
     ) -> None:
-        self.rows, self.metainfo, self.img_prefix, self.rule = rows, {"classes": tuple(classes)}, root, rule
+        self.rows, self.metainfo, self.rule = rows, {"classes": tuple(classes)}, rule
         self.pipeline = Compose(list(steps))
 
     def __len__(self) -> int:
@@ -147,7 +145,7 @@ def adapter_test(
     held = READERS[layout](root, annotations=annotations, wanted=classes, known=adapter.classes)
     adapter.bind(held.classes)
     steps = pixels.steps(LoadRgb(), adapter.preparation(), adapter.scope, protocol)
-    dataset = AdapterImages(held.rows, held.classes, steps, root=str(root), rule=held.rule)
+    dataset = AdapterImages(held.rows, held.classes, steps, rule=held.rule)
     text = json.dumps([adapter.identity(), held.classes, list(map(repr, adapter.preparation()))], sort_keys=True)
     name = data_name(annotations or root)
     return Tested(

@@ -23,7 +23,6 @@ class Held:
     """What a data folder holds.
 
     Attributes:
-        layout: its name.
         rows: of each image what `AdapterImages` says.
         classes: names of those that count, in the order of the labels.
         root: where names of images start.
@@ -31,7 +30,6 @@ class Held:
         rule: what the numbers in label maps mean.
     """
 
-    layout: str
     rows: Rows
     classes: tuple[str, ...]
     root: Path
@@ -66,14 +64,14 @@ def read_coco(root: Path, *, annotations: str | Path | None, wanted: Sequence[st
             found = dict(bbox=[left, top, left + width, top + height], bbox_label=label[item["category_id"]])
             found |= dict(ignore_flag=int(bool(item["iscrowd"])), mask=item.get("segmentation") or None)
             rows[item["image_id"]]["instances"].append(found)
-    return Held("coco", list(rows.values()), classes, images, truth=truth)
+    return Held(list(rows.values()), classes, images, truth=truth)
 
 
 def _trained_on(item: Mapping[str, Any], image: Mapping[str, Any]) -> bool:
     """Whether mmdet's data set has an annotation: a subset of images must be the same whoever is evaluated on it."""
     left, top, width, height = item["bbox"]
     inside = min(left + width, image["width"]) > max(left, 0) and min(top + height, image["height"]) > max(top, 0)
-    return bool(inside and item["area"] > 0 and width >= 1 and height >= 1 and not item.get("ignore"))
+    return bool(inside and item["area"] > 0 and width >= 1 and height >= 1 and not item["ignore"])
 
 
 def read_voc(root: Path, *, annotations: object, wanted: Sequence[str] | None, known: object) -> Held:
@@ -98,7 +96,7 @@ def read_voc(root: Path, *, annotations: object, wanted: Sequence[str] | None, k
         )
         for image in truth
     ]
-    return Held("voc", rows, classes, part.home, truth=truth)
+    return Held(rows, classes, part.home, truth=truth)
 
 
 def read_ade(root: Path, *, annotations: object, wanted: object, known: object) -> Held:
@@ -128,13 +126,13 @@ def read_ade(root: Path, *, annotations: object, wanted: object, known: object) 
         for path in sorted(files, key=str)  # as mmseg sorts them
         if not any(part.startswith(".") for part in path.relative_to(home / images).parts)
     ]
-    return Held("ade", rows, classes, home / images, rule=rule)
+    return Held(rows, classes, home / images, rule=rule)
 
 
 def read_class_folders(root: Path, *, annotations: object, wanted: object, known: Sequence[str]) -> Held:
     """Class folders, whose labels follow the model's classes."""
     rows = [dict(img_path=str(path), gt_label=label) for path, label in labelled_images(root, known)]
-    return Held(CLASS_FOLDERS, rows, tuple(known), root)
+    return Held(rows, tuple(known), root)
 
 
 READERS: dict[str, Callable[..., Held]] = {
