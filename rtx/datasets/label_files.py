@@ -44,10 +44,12 @@ def cifar_labels(root: Path, split: str, *, ten: bool) -> NDArray[np.int64]:
             with path.open("rb") as file:
                 batch = _ArraysOnly(file, encoding="bytes").load()
             labels, images = np.asarray(batch[key], np.int64), np.asarray(batch[b"data"])
-        except (pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        except Exception as error:  # pickle raises a different class for each kind of damage
             raise DataError(f"{path}: truncated or not a CIFAR batch ({error}); download it again") from error
-        if images.shape != (len(labels), 3072):
-            raise DataError(f"{path}: {len(labels)} labels for images of shape {images.shape}; download it again")
+        if images.shape != (*labels.shape, 3072):
+            raise DataError(
+                f"{path}: labels of shape {labels.shape} for images of shape {images.shape}; download it again"
+            )
         found.append(labels)
     return np.concatenate(found)
 

@@ -107,6 +107,26 @@ def test_a_batch_runs_no_code(tmp_path: Path) -> None:
         check_target(find_target("cifar10"), root, subset=True)
 
 
+@pytest.mark.parametrize("labels", [5, [[n] for n in range(10)], list(range(9))])
+def test_a_batch_has_one_label_an_image(tmp_path: Path, labels: object) -> None:
+    root = cifar(tmp_path, list(range(10)))
+    batch = {b"data": np.zeros((10, 3072), np.uint8), b"labels": labels}
+    (root / "cifar-10-batches-py/data_batch_2").write_bytes(pickle.dumps(batch))
+    with pytest.raises(DataError, match="data_batch_2: labels of shape"):
+        check_target(find_target("cifar10"), root, subset=True)
+
+
+@pytest.mark.parametrize("damage", [(b"latin1", b"lativ1"), (b"\x95", b"\x95\xff\xff\xff\xff\xff\xff\xff\xff")])
+def test_a_damaged_batch_is_an_error_of_the_data(tmp_path: Path, damage: tuple[bytes, bytes]) -> None:
+    path = cifar(tmp_path, list(range(10))) / "cifar-10-batches-py/data_batch_1"
+    batch = pickle.loads(path.read_bytes())
+    whole = pickle.dumps(batch, protocol=2 if damage[0] == b"latin1" else 4)
+    assert damage[0] in whole
+    path.write_bytes(whole.replace(*damage, 1))
+    with pytest.raises(DataError, match="data_batch_1: truncated or not a CIFAR batch"):
+        check_target(find_target("cifar10"), tmp_path, subset=True)
+
+
 @pytest.mark.realdata
 def test_real_subsets(real_data: Path) -> None:
     counts = check_target(find_target("cifar10"), real_data / "cls_cifar10", subset=True)
