@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from rtx.corruptions.kernels import KERNELS, colour
-from rtx.corruptions.kernels.defocus import _cells
+from rtx.corruptions.kernels.defocus_kernel import cells_of
 from rtx.corruptions.kernels.frost import _scaled, scaled_size
 
 Image = NDArray[np.uint8]
@@ -24,7 +24,7 @@ def noise_and_plain_patches(height: int, width: int) -> Image:
 
 
 def cell_by_cell(image: Image, level: tuple[float, float]) -> Image:
-    cells = _cells(*level)
+    cells = cells_of(*level)
     reach = 12
     height, width = image.shape[:2]
     padded = cv2.copyMakeBorder(image, reach, reach, reach, reach, cv2.BORDER_REFLECT_101).astype(np.int32)
@@ -50,6 +50,13 @@ def test_defocus_is_its_kernel_cell_by_cell(size: tuple[int, int]) -> None:
     image = noise_and_plain_patches(*size)
     for level in (*kernel.levels, *(kernel.cifar10c or ())):
         np.testing.assert_array_equal(kernel.apply(image, level, None), cell_by_cell(image, level), err_msg=str(level))
+
+
+def test_defocus_refuses_a_disk_that_its_sums_do_not_hold() -> None:
+    white = np.full((64, 64, 3), 255, np.uint8)
+    assert (KERNELS["defocus_blur"].apply(white, (12, 0.5), None) >= 254).all()
+    with pytest.raises(AssertionError, match="16 bits"):
+        KERNELS["defocus_blur"].apply(white, (13, 0.5), None)
 
 
 def test_contrast_in_whole_numbers_is_its_table(monkeypatch: pytest.MonkeyPatch) -> None:
