@@ -43,7 +43,10 @@ def broken_setup(device: str) -> tuple[Any, dict[str, str]]:
 
 
 def work(task: tuple[str, Any]) -> Any:
-    """square: x * x; fail, odd, exit: an error; wait: for a file; die: kill the worker until the file with the deaths has n lines."""
+    """square: x * x; fail, odd, exit: an error; wait: until a file is there; die: kill the worker, n times.
+
+    The file of a unit that dies gets a line for each death.
+    """
     kind, value = task
     if kind == "fail":
         raise DataError(f"image {value!r} is broken")
