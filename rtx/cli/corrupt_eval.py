@@ -70,10 +70,13 @@ def _forecast(model: Any, cfg: Any, given: dict[str, Any], sweep: Sweep) -> int:
     from rtx.cli.forecast import forecast
     from rtx.evaluation.evaluate import prepare
     from rtx.evaluation.sweep import share
+    from rtx.evaluation.sweep.remote import cells_on
 
     assert sweep.out is not None
     job = prepare(model, cfg, sweep.out, **given)
-    print(forecast(replace(job, conditions=share.part(job.conditions, sweep.shard)), overwrite=sweep.overwrite))
+    job = replace(job, conditions=share.part(job.conditions, sweep.shard))
+    with cells_on(sweep.engine, job, share.default_share()) as (job, _):
+        print(forecast(job, overwrite=sweep.overwrite, probe=not sweep.engine.is_ray))
     return 0
 
 

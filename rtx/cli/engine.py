@@ -40,7 +40,7 @@ def engine_of(args: argparse.Namespace) -> Engine:
     """The engine that the arguments ask for.
 
     Raises:
-        BadValue: flags of Ray without it, numbers out of range, or a launcher beside it.
+        BadValue: flags of Ray without it, numbers out of range, or a launcher or a device beside it.
     """
     given = {
         "workers": args.ray_workers,
@@ -53,4 +53,9 @@ def engine_of(args: argparse.Namespace) -> Engine:
         raise BadValue("--ray-workers, --per-gpu, --cpus-per-worker and --ray-address are Ray's: add --run-on ray")
     if args.run_on == "ray" and getattr(args, "launcher", "none") != "none":
         raise BadValue(f"--run-on ray --launcher {args.launcher}: Ray starts its own workers; leave one of them away")
+    if args.run_on == "ray" and getattr(args, "device", None):
+        raise BadValue(
+            f"--run-on ray --device {args.device}: workers compute on GPUs where the cluster has some; leave --device "
+            "away, or give --per-gpu 0 for CPUs"
+        )
     return Engine(args.run_on, **given)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +20,13 @@ PROBE_SECONDS = 20.0
 """Half of it is for loading, half for predicting: after that no further measurement is begun."""
 
 
-def forecast(job: Job, *, overwrite: bool = False) -> str:
+def forecast(job: Job, *, overwrite: bool = False, probe: bool = True) -> str:
     """Cells to evaluate, cells that are there, and how long it may take.
 
     Args:
         job: the evaluation.
         overwrite: nothing that is there counts.
+        probe: this process's model is what will compute, so that it may be measured.
     """
     folder = CellFolder(job.out, job.card, overwrite=overwrite)
     there = {} if overwrite else sound_cells(folder, job.conditions, aside=False)
@@ -39,7 +39,7 @@ def forecast(job: Job, *, overwrite: bool = False) -> str:
         pace = sum(cell.timing["seconds"] for cell in there.values()) / len(there)
         text += f"; about {_minutes(pace * len(todo))} in one process, by the pace of the cached cells"
     else:
-        text += f"; {probed(job, todo)}"
+        text += f"; {probed(job, todo) if probe else 'no pace is known before the first cell is there'}"
     return f"{text}:\n  " + " ".join(condition.key for condition in todo)
 
 
@@ -49,8 +49,10 @@ def probed(job: Job, todo: list[Condition]) -> str:
         loading, passing = _measure(job, todo)
     except RtxError as error:
         return f"no pace is known ({error})"
+    from rtx.evaluation.sweep.machine import processors
+
     workers = job.workers
-    beside = min(workers, max(1, (os.cpu_count() or 1) - 1))
+    beside = min(workers, max(1, processors()[0] - 1))
     # Workers load while the model computes; without any, one comes after the other.
     image = max(loading / beside, passing) if workers else loading + passing
     total = image * len(job.indices) * len(todo)

@@ -88,7 +88,7 @@ class Sweep:
         from rtx.evaluation.models.load import check_device
         from rtx.evaluation.sweep import share
 
-        device: str = args.device or ("cpu" if self.engine.is_ray else share.default_device(args.local_rank))
+        device = "cpu" if self.engine.is_ray else args.device or share.default_device(args.local_rank)
         check_device(device)
         share.start(args.launcher, (cfg or {}).get("env_cfg", {}).get("dist_cfg"))
         self.rank = get_rank()

@@ -95,7 +95,7 @@ def check_answers(address: str) -> None:
         raise EngineError(f"--ray-address {address}: must be HOST:PORT of the head node (port 6379), or auto")
     try:
         socket.create_connection((host.strip("[]"), int(port)), _ANSWER_SECONDS).close()
-    except OSError as error:
+    except (OSError, OverflowError, UnicodeError) as error:  # the last two: no port, no host name
         raise EngineError(
             f"--ray-address {address}: does not answer ({error}); start it there with `ray start --head`, or leave the "
             "address away to use this machine alone"

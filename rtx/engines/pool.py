@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -120,8 +121,8 @@ def attempt(work: Work, payload: Any) -> dict[str, Any]:
     started = time.perf_counter()
     try:
         found: dict[str, Any] = {"result": work(payload)}
-    except Exception as error:
-        found = {"error": error, "log": "\n".join([*lines.lines[-1000:], traceback.format_exc()])}
+    except (Exception, SystemExit) as error:  # a unit that exits must not end the process that has others to do
+        found = {"error": error, "log": "\n".join([*lines.lines, traceback.format_exc()])}
     finally:
         logging.getLogger().removeHandler(lines)
     return {**found, "seconds": time.perf_counter() - started}
@@ -130,7 +131,7 @@ def attempt(work: Work, payload: Any) -> dict[str, Any]:
 class _Lines(logging.Handler):
     def __init__(self) -> None:
         super().__init__()
-        self.lines: list[str] = []
+        self.lines: deque[str] = deque(maxlen=1000)
 
     def emit(self, record: logging.LogRecord) -> None:
         self.lines.append(f"{record.levelname} {record.name}: {record.getMessage()}")

@@ -19,14 +19,13 @@ from typing import Any
 import rtx
 from rtx.engines.cluster import connected, options_of, slots
 from rtx.engines.engine import Engine
-from rtx.engines.pool import Begun, OnUnit, Outcome, Setup, Take, Task, attempt
-from rtx.engines.pool import Retried as Again
+from rtx.engines.pool import Begun, OnUnit, Outcome, Retried, Setup, Take, Task, attempt
 from rtx.errors import BadValue, EngineError, RtxError
 
 log = logging.getLogger(__name__)
 
 _DEATHS = 3
-"""Deaths of one worker in a row, without a finished unit, after which it is given up."""
+"""Deaths of one worker in a row, without a finished unit, after which it is given up while others are at work."""
 
 
 class Worker:
@@ -152,20 +151,36 @@ class RayPool:
         if "error" in here or here["rtx"] != rtx.__version__:
             fault = here.get("error") or EngineError(f"rtx {here['rtx']} there, {rtx.__version__} here; install one")
             if not first:
-                log.warning("worker %s does not come back: %s", here["name"], fault)
+                self._give_up(actor, f"worker {here['name']} does not come back: {fault}")
                 return
             kind = type(fault) if isinstance(fault, RtxError) else EngineError
             raise kind(f"worker {here['name']}: {fault}") from fault
+        # Compared by the driver at the start only; Ray may start a worker again on a node of another kind.
+        if not first and here["facts"] not in self.facts.values():
+            self._give_up(actor, f"worker {here['name']} differs from those before ({here['facts']}) and is not used")
+            return
         self.names[actor], self.facts[here["name"]] = here["name"], here["facts"]
         self.idle.append(actor)
 
-    def _died(self, actor: Any, reason: str) -> None:
-        """Wait for Ray's next start of a worker, unless it dies again and again."""
+    def _died(self, actor: Any, reason: str, *, last: bool = False) -> None:
+        """Wait for Ray's next start of a worker, unless it dies again and again.
+
+        Args:
+            actor: the worker.
+            reason: of its death.
+            last: it was doing a unit, and no other worker is there; how often it can die so is bounded by the tries.
+        """
         self.deaths[actor] += 1
-        if self.deaths[actor] >= _DEATHS:
-            log.warning("a worker died %d times in a row (%s) and is given up", _DEATHS, reason)
+        if self.deaths[actor] >= _DEATHS and not last:
+            self._give_up(actor, f"a worker died {_DEATHS} times in a row ({reason}) and is given up")
             return
         self.starting[actor.ready.remote(self.blob, self.device)] = actor
+
+    def _give_up(self, actor: Any, why: str) -> None:
+        """Do without a worker, and give back what Ray holds for it."""
+        log.warning("%s", why)
+        self.actors.remove(actor)
+        self.ray.kill(actor)
 
     def outcomes(self, take: Take, tell: OnUnit) -> Iterator[Outcome]:
         """Hand out units, and yield how they end."""
@@ -193,10 +208,10 @@ class RayPool:
                     found = self.ray.get(ref)
                 except self.ray.exceptions.RayError as error:
                     reason, name = _words(error), self.names[actor]
-                    self._died(actor, reason)
+                    self._died(actor, reason, last=not (busy or self.idle))
                     if tries[task[0]] < self.engine.tries:
                         log.warning("%s: worker %s died (%s); tried again elsewhere", task[0], name, reason)
-                        tell(Again(task[0], name, reason))
+                        tell(Retried(task[0], name, reason))
                         again.append(task)
                     else:
                         fault = EngineError(f"{task[0]}: its worker died {tries[task[0]]} times, the last: {reason}")

@@ -90,12 +90,13 @@ def evaluate(
     protocol, pixels = (protocol or Protocol()).with_options(options), pixels or Made()
     given: dict[str, Any] = dict(annotations=annotations, classes=classes, checkpoint=checkpoint, labels=labels)
     job = prepare(model, data, out, protocol, pixels=pixels, **given)
-    overwrite = belongs_to_another(job) if overwrite is None else overwrite
     share = share or default_share()
-    pixels.check(job, overwrite=overwrite)
     summary: dict[str, Any] = {}
 
+    # The card says what computes, so that only in here it can be held against that of the folder.
     with cells_on(Engine.of(run_on), job, share) as (job, passes):
+        overwrite = belongs_to_another(job) if overwrite is None else overwrite
+        pixels.check(job, overwrite=overwrite)
 
         def finish(cells: dict[Condition, Cell]) -> None:
             summary.update(complete(job, cells, rank=share.rank, resamples=protocol.resamples))

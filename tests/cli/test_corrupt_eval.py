@@ -12,7 +12,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +156,22 @@ def test_dry_run_measures_where_no_cell_tells_the_pace(
     assert float(total) == pytest.approx(7 * 4 * (int(loading) + int(passing)) / 60_000, abs=0.06)
     assert "brightness_1" in said
     assert not (tmp_path / "out of it").exists(), "nothing is written"
+
+
+def test_dry_run_of_ray_goes_by_the_card_of_its_workers(
+    made_coco: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def on_gpus(engine: Any, job: Any, share: Any) -> Iterator[Any]:
+        job = replace(job, card={**job.card, "precision": "amp_fp16"})
+        CellFolder(job.out, job.card).open()
+        yield job, None
+
+    monkeypatch.setattr("rtx.evaluation.sweep.remote.cells_on", on_gpus)
+    words = ["corrupt_eval", *arguments(tmp_path, made_coco), "--dry-run", "--run-on", "ray"]
+    for _ in range(2):
+        assert cli.main(words) == 0
+        assert "0 cached; no pace is known before the first cell is there:" in capsys.readouterr().out
 
 
 def test_dry_run_measures_loading_however_long_the_model_takes(

@@ -30,7 +30,9 @@ def test_engine(words: tuple[str, ...]) -> None:
         engine_of(parsed(*words, "--per-gpu", "0.25"))
 
 
-def test_ray_and_a_launcher() -> None:
+def test_ray_beside_a_launcher_or_a_device() -> None:
     with pytest.raises(BadValue, match="leave one of them away"):
         engine_of(parsed("corrupt_eval", "run", "--run-on", "ray", "--launcher", "pytorch"))
+    with pytest.raises(BadValue, match="--per-gpu 0 for CPUs"):
+        engine_of(parsed("corrupt_eval", "run", "--run-on", "ray", "--device", "cpu"))
     assert parsed("corrupt_eval", "run", "--engine", "imagecorruptions").engine == "imagecorruptions"

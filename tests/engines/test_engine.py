@@ -41,6 +41,9 @@ def test_an_address_that_does_not_answer() -> None:
         taken.bind(("127.0.0.1", 0))
         with pytest.raises(EngineError, match="does not answer"):
             check_answers(f"127.0.0.1:{taken.getsockname()[1]}")
+    for address in ("127.0.0.1:70000", "a..b:6379"):
+        with pytest.raises(EngineError, match="does not answer"):
+            check_answers(address)
     for address in ("ray://127.0.0.1:10001", "127.0.0.1", "host:"):
         with pytest.raises(EngineError, match="HOST:PORT"):
             check_answers(address)

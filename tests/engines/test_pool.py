@@ -10,7 +10,7 @@ import pytest
 
 from rtx.engines import Begun, Engine, Outcome, Retried, opened
 from rtx.errors import DataError, EngineError
-from tests.engines.units import broken_setup, setup
+from tests.engines.units import OtherAfterDeath, broken_setup, setup
 
 SERIAL, RAY = Engine(), Engine("ray", workers=2)
 
@@ -25,13 +25,14 @@ def done(engine: Engine, tasks: Sequence[Any]) -> tuple[dict[str, Outcome], list
 
 
 def test_ray_does_what_serial_does(two_nodes: Any) -> None:
-    tasks = [*(("square", n) for n in range(20)), ("fail", "a.jpg"), ("odd", "words")]
+    tasks = [*(("square", n) for n in range(20)), ("fail", "a.jpg"), ("odd", "words"), ("exit", 4)]
     (here, _), (there, told) = done(SERIAL, tasks), done(RAY, tasks)
     assert {n: one.result for n, one in here.items()} == {n: one.result for n, one in there.items()}
     assert there["5"].result == 25 and there["5"].error is None
     for found in (here, there):
         assert isinstance(found["20"].error, DataError) and "a.jpg" in found["20"].log
         assert "words" in str(found["21"].error)
+        assert "4" in str(found["22"].error) and "WARNING made: goes now" in found["22"].log
     assert len({one.worker for one in there.values()}) == 2
     assert sorted(e.name for e in told if isinstance(e, Begun)) == sorted(there)
 
@@ -43,6 +44,21 @@ def test_units_of_dead_workers_are_tried_again_within_a_bound(two_nodes: Any, tm
     assert isinstance(found["1"].error, EngineError) and "died 3 times" in str(found["1"].error)
     assert sorted(e.name for e in told if isinstance(e, Retried)) == ["0", "1", "1"]
     assert len((tmp_path / "always").read_text().split()) == 3
+
+
+def test_a_unit_that_kills_the_only_worker_costs_no_other_unit(two_nodes: Any, tmp_path: Path) -> None:
+    found, _ = done(Engine("ray", workers=1), [("die", (str(tmp_path / "always"), 99)), ("square", 3), ("square", 4)])
+    assert "died 3 times" in str(found["0"].error) and (found["1"].result, found["2"].result) == (9, 16)
+
+
+def test_a_worker_that_comes_back_on_another_kind_of_node_gets_no_unit(two_nodes: Any, tmp_path: Path) -> None:
+    died = str(tmp_path / "died")
+    waiting = iter([("0", ("die", (died, 1))), ("1", ("wait", f"{died}.back")), ("2", ("square", 3))])
+    with opened(RAY, OtherAfterDeath(died)) as pool:
+        there = set(pool.facts)
+        found = list(pool.outcomes(lambda: next(waiting, None), lambda event: None))
+        assert len(found) == 3 and {one.worker for one in found} < there
+        assert set(pool.facts) == there, "the numbers of two kinds never meet"
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
+import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +25,40 @@ def setup(device: str) -> tuple[Any, dict[str, str]]:
     return work, {"device": device}
 
 
+@dataclass
+class OtherAfterDeath:
+    """A setup whose facts are another node's once a worker has died: `deaths` is the file of `work`."""
+
+    deaths: str
+
+    def __call__(self, device: str) -> tuple[Any, dict[str, str]]:
+        dead = Path(self.deaths).exists()
+        if dead:
+            Path(f"{self.deaths}.back").touch()
+        return work, {"device": "another" if dead else "one"}
+
+
 def broken_setup(device: str) -> tuple[Any, dict[str, str]]:
     raise DataError("folder 'data' is not there")
 
 
 def work(task: tuple[str, Any]) -> Any:
-    """square: x * x; fail, odd: an error; die: kill the worker until the file with the deaths has n lines."""
+    """square: x * x; fail, odd, exit: an error; wait: until a file is there; die: kill the worker, n times.
+
+    The file of a unit that dies gets a line for each death.
+    """
     kind, value = task
     if kind == "fail":
         raise DataError(f"image {value!r} is broken")
+    if kind == "wait":
+        for _ in range(600):
+            if Path(value).exists():
+                break
+            time.sleep(0.1)
+        time.sleep(1)  # long enough for the driver to hand out another unit
+    if kind == "exit":
+        logging.getLogger("made").warning("goes now")
+        raise SystemExit(value)
     if kind == "odd":
         raise Odd(value)
     if kind == "die":
@@ -40,4 +68,4 @@ def work(task: tuple[str, Any]) -> Any:
                 file.write(f"{os.getpid()}\n")
             os.kill(os.getpid(), signal.SIGKILL)
         return "alive"
-    return value * value
+    return None if kind == "wait" else value * value

@@ -23,7 +23,7 @@ from rtx.evaluation.sweep.events import CellStarted, OnEvent
 from rtx.evaluation.sweep.forward import Job, evaluate, loader_died, plan_batches
 from rtx.evaluation.sweep.scoring import ScoredCell
 from rtx.evaluation.sweep.share import Share
-from rtx.evaluation.sweep.sweep import MAX_RESTARTS, Passes
+from rtx.evaluation.sweep.sweep import Passes, warn_of_restart
 from rtx.types import Condition
 
 
@@ -63,14 +63,20 @@ class CellSetup:
 
 
 def _score(job: Job, batches: list[list[int]], condition: Condition, key: str) -> ScoredCell:
-    """One cell; a loader process that the system killed starts again, as in a sweep of one process."""
-    for _ in range(MAX_RESTARTS):
+    """One cell; a loader process that the system killed starts again, as in a sweep of one process.
+
+    Raises:
+        DataError: it was killed too often.
+    """
+    restarts = 0
+    while True:
         try:
             return next(evaluate(job, [condition], batches, key, lambda event: None))
         except RuntimeError as error:
             if not loader_died(error):
                 raise
-    return next(evaluate(job, [condition], batches, key, lambda event: None))
+            restarts += 1
+            warn_of_restart(restarts, condition, error)
 
 
 @contextmanager

@@ -172,7 +172,7 @@ class _OneSweep:
                     error, died = died, None
                     restarts = restarts + 1 if self.done == done_before else 1
                     done_before = self.done
-                    _warn_of_restart(restarts, missing[0], error)
+                    warn_of_restart(restarts, missing[0], error)
                 with closing(passes(self.job, self._begun(missing), batches, self.folder.key, self.tell)) as cells:
                     for scored in cells:
                         self._write(scored)
@@ -217,7 +217,7 @@ class _OneSweep:
         return len(self.todo) - len(self._missing(self.todo)) - self.done
 
 
-def _warn_of_restart(restarts: int, condition: Condition, error: RuntimeError) -> None:
+def warn_of_restart(restarts: int, condition: Condition, error: RuntimeError) -> None:
     """Say that the loader starts again.
 
     Raises:

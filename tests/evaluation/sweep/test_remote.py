@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from mmengine.config import Config
 
 from rtx.engines import Engine
 from rtx.errors import BadValue, DataError, RunConflict
 from rtx.evaluation.evaluate import evaluate, prepare
-from rtx.evaluation.sweep.events import CellDone
+from rtx.evaluation.sweep.forward import Job
+from rtx.evaluation.sweep.forward import evaluate as passes
 from rtx.evaluation.sweep.remote import CellSetup, one_card
 from rtx.evaluation.sweep.share import Share
+from rtx.types import Condition
 from tests.evaluation.stand_in import PixelDetector, coco_config
 from tests.makers import make_coco
 
+PROJECT = Path(__file__).resolve().parents[3]
 RAY = Engine("ray", workers=2)
 FEW = dict(corruptions=("contrast", "fog"), severities=(1, 5), workers=0, resamples=10)
 
@@ -59,6 +65,38 @@ def test_images_that_a_node_does_not_see_are_an_error_before_anything_starts(
         setup("cpu")
 
 
+def test_loader_processes_that_are_killed_again_and_again(
+    made_coco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes = iter(range(9))
+
+    def killed(*args: Any) -> Iterator[Any]:
+        next(passes)
+        raise RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly")
+        yield
+
+    monkeypatch.setattr("rtx.evaluation.sweep.remote.evaluate", killed)
+    work, _ = CellSetup(prepare(PixelDetector(), coco_config(made_coco), tmp_path, **FEW), [], "mmdet")("cpu")
+    with pytest.raises(DataError, match="fog_1: loader processes were killed 4 times in a row"):
+        work((Condition("fog", 1), "key"))
+    assert next(passes) == 4, "the driver does not start over what the worker has given up"
+
+
+def test_finished_cells_are_held_against_the_card_of_the_workers(
+    made_coco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def on_gpus(engine: Engine, job: Job, share: Share) -> Iterator[tuple[Job, Any]]:
+        yield replace(job, card={**job.card, "precision": "amp_fp16"}), passes
+
+    monkeypatch.setattr("rtx.evaluation.evaluate.cells_on", on_gpus)
+    done: list[Any] = []
+    for _ in range(2):
+        options = dict(run_on="ray", overwrite=None, on_cell=lambda *cell: done.append(cell), **FEW)
+        evaluate(PixelDetector(), coco_config(made_coco), tmp_path, **options)
+    assert len(done) == 5
+
+
 def test_workers_of_two_kinds_are_refused() -> None:
     cards = {"a/1": {"device": "NVIDIA T4"}, "b/2": {"device": "NVIDIA A100"}}
     with pytest.raises(RunConflict, match="a/1 and b/2 differ in device: NVIDIA T4 and NVIDIA A100"):
@@ -73,29 +111,11 @@ def test_ranks_and_ray_are_refused(made_coco: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_node_killed_in_the_middle_costs_nothing(made_coco: Path, tmp_path: Path) -> None:
-    import ray
-    from ray.cluster_utils import Cluster
-
-    small = dict(num_cpus=1, object_store_memory=100 * 2**20, include_dashboard=False)
-    ray.shutdown()
-    cluster = Cluster(initialize_head=True, head_node_args=small)
-    node = cluster.add_node(**small)
-    ray.init(cluster.address, log_to_driver=False, logging_level="error")
-    config: Config = coco_config(made_coco)
-    written: list[str] = []
-
-    def on_event(event: Any) -> None:
-        if isinstance(event, CellDone):
-            written.append(event.cell.condition.key)
-            if len(written) == 20:
-                cluster.remove_node(node, allow_graceful=False)
-
-    try:
-        options = dict(workers=0, resamples=10)
-        evaluate(PixelDetector(), config, tmp_path / "ray", run_on=RAY, on_event=on_event, **options)
-    finally:
-        ray.shutdown()
-        cluster.shutdown()
-    evaluate(PixelDetector(), config, tmp_path / "serial", **options)
+    # In a process of its own, since this one may drive the cluster of other tests.
+    command = [sys.executable, "-m", "tests.evaluation.sweep.killed_node", str(made_coco), str(tmp_path / "ray"), "20"]
+    ended = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=600, check=False)
+    assert ended.returncode == 0, ended.stderr
+    written = json.loads(ended.stdout.splitlines()[-1])
+    evaluate(PixelDetector(), coco_config(made_coco), tmp_path / "serial", workers=0, resamples=10)
     assert len(written) == len(set(written)) == 76, "no finished cell is computed twice"
     assert dict(contents(tmp_path / "serial")) == dict(contents(tmp_path / "ray"))
