@@ -42,6 +42,7 @@ class Worker:
         """
         here: dict[str, Any] = {"name": f"{platform.node()}/{os.getpid()}", "rtx": rtx.__version__}
         try:
+            # The driver's own setup, sent by Ray, which runs the driver's code here in any case.
             self.work, here["facts"] = pickle.loads(blob)(device)
         except Exception as error:
             here["error"] = portable(error)
@@ -57,7 +58,7 @@ def portable(error: BaseException) -> BaseException:
     """The error, or one of the same words where it cannot be pickled."""
     try:
         pickle.loads(pickle.dumps(error))
-    except Exception:
+    except Exception:  # an exception class may do anything when it is copied
         return RuntimeError(f"{type(error).__name__}: {error}")
     return error
 

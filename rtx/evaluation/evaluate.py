@@ -15,8 +15,8 @@ from rtx.engines import Engine
 from rtx.errors import BadValue, RunConflict
 from rtx.evaluation.card import choose, computing_card, config_sha256, data_card, model_card, plain
 from rtx.evaluation.finish import complete
+from rtx.evaluation.models.adapter import Adapter
 from rtx.evaluation.models.adapter_data import Tested, adapter_test
-from rtx.evaluation.models.adapters import Adapter
 from rtx.evaluation.pixels.made import Made
 from rtx.evaluation.pixels.random_steps import check_not_random
 from rtx.evaluation.pixels.stored import Stored

@@ -20,7 +20,7 @@ from rtx.datasets.layout import data_name
 from rtx.datasets.layouts import layout_of
 from rtx.errors import BadValue, DataError
 from rtx.evaluation.card import model_card
-from rtx.evaluation.models.adapters import Adapter
+from rtx.evaluation.models.adapter import Adapter
 from rtx.evaluation.models.folders import CLASS_FOLDERS, READERS
 from rtx.evaluation.pixels.made import Made
 from rtx.evaluation.pixels.stored import Stored
@@ -96,7 +96,8 @@ class AdapterImages:
         """The array as a tensor (3, H, W) on the same memory, and what scorers ask of a sample.
 
         Raises:
-            DataError: the image or its label map cannot be read.
+            DataError: the image cannot be read, or a number in its label map is no class's.
+            BadValue: the label map is none.
         """
         row = self.rows[index]
         results = self.pipeline(dict(row))
