@@ -51,6 +51,7 @@ def grid_state(root: Path) -> dict[str, Any]:
     """The runs of an experiment as JSON values."""
     from rtx.experiments.collect import counts, faults_of
     from rtx.experiments.store import planned_states
+    from rtx.results.folder import INSIDE_RUN
 
     name, states = planned_states(root)
     found = counts(states)
@@ -60,7 +61,10 @@ def grid_state(root: Path) -> dict[str, Any]:
         "complete": found["done"] == len(states),
         "runs": {"total": len(states), **found},
         "faults": faults_of(states),
-        "evaluations": [state.unit.folder for state in states if state.unit.folder],
+        # Beside the results, wherever the folder has been moved to.
+        "evaluations": [
+            str((root / state.unit.name).parent / INSIDE_RUN) for state in states if "summary" in state.unit.settings
+        ],
     }
 
 

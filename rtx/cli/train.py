@@ -71,9 +71,10 @@ def prepare(args: argparse.Namespace) -> Config:
     from rtx import config as configs
     from rtx.cli.options import apply_config_arguments
     from rtx.datasets.openmmlab.nodes import add_import
-    from rtx.evaluation.sweep.share import check_launcher
+    from rtx.evaluation.sweep.share import check_launcher, end_with_launcher
 
     check_launcher(args.launcher)
+    end_with_launcher(args.launcher)
     if not Path(args.config).is_file():
         raise BadValue(f"config {args.config!r} does not exist; configs/ holds rtx's own")
     cfg = apply_config_arguments(configs.load(args.config), args)

@@ -12,7 +12,7 @@ from typing import Any
 
 from rtx.errors import MissingDependency
 from rtx.experiments.store import DONE, State
-from rtx.files import cannot_write, write_atomic
+from rtx.files import write_atomic, write_whole
 
 Row = dict[str, Any]
 
@@ -74,11 +74,9 @@ def write_parquet(path: Path, rows: Sequence[Row]) -> None:
     except ImportError as error:
         raise MissingDependency(f"Parquet needs pyarrow ({error}); pip install 'rtx-robustness[parquet]'") from error
     columns = {name: _one_type([row.get(name) for row in rows]) for name in columns_of(rows)}
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        parquet.write_table(arrow.table(columns), path)
-    except OSError as error:
-        raise cannot_write(path, error) from error
+    content = io.BytesIO()
+    parquet.write_table(arrow.table(columns), content)
+    write_whole(path, content.getvalue())
 
 
 def _one_type(values: Sequence[Any]) -> list[Any]:

@@ -14,6 +14,7 @@ from rtx.experiments.read import configs_folder
 from rtx.experiments.record import Experiment, PlannedRun
 from rtx.experiments.store import DONE, State
 from rtx.experiments.units import COMMAND, Unit
+from rtx.results.folder import INSIDE_RUN, LAST_CHECKPOINT, SUMMARY
 
 _HOURS = re.compile(r"^Cost:\s+(\d+) GPUs? x \d+ images; about ([\d.]+) h", re.M)
 _CHECKPOINT_BYTES = 360_000_000
@@ -63,21 +64,22 @@ def _pair(
     training = Unit(
         f"{run.name}/seed{seed}/train",
         COMMAND,
-        {"words": words, "resume": f"{folder}/last_checkpoint", "gpus": gpus or gpus_of(run.config)},
+        {"words": words, "resume": f"{folder}/{LAST_CHECKPOINT}", "gpus": gpus or gpus_of(run.config)},
         run=run.name,
         seed=seed,
         gpu_hours=hours_of(run.config),
         disk_bytes=_CHECKPOINT_BYTES,
     )
-    scores = f"{folder}/corruption_eval"
     evaluation = Unit(
         f"{run.name}/seed{seed}/evaluate",
         COMMAND,
-        {"words": evaluate_command(experiment, run, seed, root=work_dirs), "summary": f"{scores}/summary.json"},
+        {
+            "words": evaluate_command(experiment, run, seed, root=work_dirs),
+            "summary": f"{folder}/{INSIDE_RUN}/{SUMMARY}",
+        },
         needs=(training.name,),
         run=run.name,
         seed=seed,
-        folder=scores,
     )
     return [training, evaluation]
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rtx.engines import Begun, Engine, Outcome, Retried, opened
 from rtx.engines.pool import Task, Work
-from rtx.errors import RtxError
+from rtx.errors import BadValue, RtxError
 from rtx.evaluation.sweep.locks import driving
 from rtx.experiments.store import DONE, check_unchanged, write_failure, write_plan, write_result
 from rtx.experiments.units import Unit, check_units, function_of
@@ -85,10 +85,12 @@ def run_units(
                 tally.running.pop(unit.name, None)
                 tally.left -= 1
                 error = outcome.error
-                if error is None and not isinstance(outcome.result, Mapping):
-                    error = TypeError(f"{unit.kind} returned {type(outcome.result).__name__}; a dict of scores is due")
+                try:
+                    if error is None:
+                        write_result(root, unit, outcome.result, seconds=outcome.seconds, worker=outcome.worker)
+                except BadValue as fault:
+                    error = fault
                 if error is None:
-                    write_result(root, unit, outcome.result, seconds=outcome.seconds, worker=outcome.worker)
                     queue.done.add(unit.name)
                     tally.done += 1
                 else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,8 +65,11 @@ def write_result(root: Path, unit: Unit, result: Mapping[str, Any], *, seconds: 
     """Write a result, last of all, and forget an earlier failure.
 
     Raises:
+        BadValue: it is no dict of JSON values.
         OutputError: it cannot be written.
     """
+    if not isinstance(result, Mapping):
+        raise BadValue(f"{unit.kind} returned {type(result).__name__}; a dict of scores is due")
     record = {
         "key": unit.key,
         "kind": unit.kind,
@@ -76,8 +80,12 @@ def write_result(root: Path, unit: Unit, result: Mapping[str, Any], *, seconds: 
         "seconds": seconds,
         "worker": worker,
     }
+    try:
+        text = json.dumps(record, indent=1)
+    except (TypeError, ValueError) as error:
+        raise BadValue(f"{unit.kind} returned no JSON values ({error}); make plain numbers of them") from error
     # Not synced: a result that a power failure takes is computed again, and a sync costs more than a small training.
-    write_whole(result_file(root, unit), (json.dumps(record, indent=1) + "\n").encode(), sync=False)
+    write_whole(result_file(root, unit), (text + "\n").encode(), sync=False)
     error_file(root, unit).unlink(missing_ok=True)
 
 
@@ -106,8 +114,10 @@ def check_unchanged(root: Path, units: Iterable[Unit]) -> dict[str, State]:
 
 def write_plan(root: Path, name: str, units: Sequence[Unit]) -> None:
     """Leave the list of units, for `rtx status`; those of earlier commands stay."""
-    kept = {u["name"]: u for u in (read_plan(root)["units"] if (root / PLAN).is_file() else [])}
-    kept |= {u.name: {k: v for k, v in vars(u).items()} for u in units}
+    kept: dict[str, Any] = {}
+    with suppress(BadValue):
+        kept = {u["name"]: u for u in read_plan(root)["units"]}
+    kept |= {u.name: vars(u) for u in units}
     write_atomic(root / PLAN, json.dumps({"experiment": name, "units": list(kept.values())}, indent=1) + "\n")
 
 
@@ -132,5 +142,8 @@ def planned_states(root: Path) -> tuple[str, list[State]]:
         BadValue: see `read_plan`.
     """
     plan = read_plan(root)
-    units = [Unit(**{**u, "needs": tuple(u["needs"])}) for u in plan["units"]]
+    try:
+        units = [Unit(**{**u, "needs": tuple(u["needs"])}) for u in plan["units"]]
+    except (KeyError, TypeError) as error:
+        raise BadValue(f"{root / PLAN}: is of another version of rtx ({error}); run the experiment again") from error
     return plan["experiment"], [state_of(root, unit) for unit in units]

@@ -12,7 +12,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from typing import Any
@@ -49,7 +49,6 @@ class Unit:
     images: int | None = None
     gpu_hours: float | None = None
     disk_bytes: int | None = None
-    folder: str | None = field(default=None)
 
     def __post_init__(self) -> None:
         """Reject a name that is no path, and settings that are no JSON."""

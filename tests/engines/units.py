@@ -14,11 +14,10 @@ from rtx.errors import DataError
 
 
 class Odd(Exception):
-    """An error that cannot be pickled."""
+    """An error that can be pickled but not unpickled: it is made again from fewer arguments than it takes."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, more: str) -> None:
         super().__init__(text)
-        self.held = lambda: text
 
 
 def setup(device: str) -> tuple[Any, dict[str, str]]:
@@ -60,7 +59,7 @@ def work(task: tuple[str, Any]) -> Any:
         logging.getLogger("made").warning("goes now")
         raise SystemExit(value)
     if kind == "odd":
-        raise Odd(value)
+        raise Odd(value, "more")
     if kind == "die":
         path, deaths = Path(value[0]), value[1]
         if not path.exists() or len(path.read_text().splitlines()) < deaths:

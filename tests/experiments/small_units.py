@@ -18,4 +18,6 @@ def work(settings: Mapping[str, Any], device: str) -> dict[str, Any]:
     if settings.get("stop") and not Path(settings["stop"]).exists():
         Path(settings["stop"]).touch()
         raise KeyboardInterrupt
+    if settings.get("odd"):
+        return {"score": object()}
     return {"score": settings["seed"] / 10, "pid": os.getpid()}

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from rtx.cli.main import main
+from rtx.cli.status import grid_state
 from rtx.errors import BadValue, DeviceError
 from rtx.experiments.command import CommandFailed, work
 from rtx.experiments.plan import hours_of, units_of
 from rtx.experiments.read import read, read_any
+from rtx.experiments.store import write_plan
 
 NAME = "yamada2022_prime"
 
@@ -21,6 +23,16 @@ def test_train_then_evaluate() -> None:
     assert [u.name.rpartition("/")[2] for u in units] == ["train", "evaluate"] * 2
     assert units[1].needs == (units[0].name,) and units[0].settings["gpus"] == 8
     assert hours_of("maskrcnn_r50_eps3_coco.py") == 64
+
+
+def test_evaluations_are_found_wherever_the_folder_is_seen_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "elsewhere" / NAME
+    write_plan(root, NAME, units_of(read_any(NAME), limit=1))
+    (words,) = [u.settings["words"] for u in units_of(read_any(NAME), limit=1) if u.needs]
+    place = root / Path(words[-1]).relative_to(f"work_dirs/{NAME}") / "corruption_eval"
+    assert grid_state(root)["evaluations"] == [str(place)]
 
 
 def test_plan_of_a_paper(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

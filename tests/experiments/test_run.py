@@ -15,7 +15,7 @@ from rtx.engines import Engine
 from rtx.errors import BadValue, RunConflict
 from rtx.evaluation.sweep.locks import driving
 from rtx.experiments.run import run_units
-from rtx.experiments.store import error_file, state_of
+from rtx.experiments.store import PLAN, error_file, planned_states, state_of
 from rtx.experiments.units import Unit
 
 KIND = "tests.experiments.small_units:work"
@@ -59,6 +59,22 @@ def test_a_failure_is_recorded_with_its_log_and_blocks_what_needs_it(tmp_path: P
     assert (tally.done, tally.cached, tally.failed) == (2, 1, {})
     assert not error_file(root, first).exists()
     assert ran(tmp_path / "log") == ["r0", "r1", "r0", "r2"]
+
+
+def test_a_result_that_is_no_json_costs_no_other_run(tmp_path: Path) -> None:
+    todo = units(tmp_path / "log", 2)
+    todo[0] = replace(todo[0], settings={**todo[0].settings, "odd": True})
+    tally = run_units(tmp_path / "root", "g", todo, Engine())
+    assert tally.done == 1 and "make plain numbers of them" in tally.failed["r0"]
+
+
+def test_a_plan_that_cannot_be_read_is_written_anew(tmp_path: Path) -> None:
+    (tmp_path / PLAN).write_text('{"experiment": "g", "units": [{"name": "r0", "needs": [], "size": 3}]}')
+    with pytest.raises(BadValue, match="another version of rtx"):
+        planned_states(tmp_path)
+    (tmp_path / PLAN).write_text("{")
+    run_units(tmp_path, "g", units(tmp_path / "log", 1), Engine())
+    assert [state.what for state in planned_states(tmp_path)[1]] == ["done"]
 
 
 def test_an_experiment_that_changed_is_refused_before_anything_starts(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ every n-th of that list, from r on.
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -116,6 +117,7 @@ def start(launcher: str, dist_cfg: Mapping[str, Any] | None = None) -> None:
             "away and give each process its own --shard I/N"
         )
     check_launcher(launcher)
+    end_with_launcher(launcher)
     if torch.cuda.is_available():
         from mmengine.dist import init_dist
 
@@ -129,6 +131,18 @@ _LAUNCHERS = {
     "slurm": ("srun", ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_NODELIST")),
     "mpi": ("mpirun", ("OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK")),
 }
+
+
+def end_with_launcher(launcher: str) -> None:
+    """Have this process told to end (SIGTERM) when torchrun is killed, which does not take its ranks along.
+
+    A rank that is left would go on writing into a folder where the next command is at work too.
+    """
+    if launcher == "pytorch":
+        # As PyTorch's own `spawn` does; nothing happens elsewhere than on Linux.
+        from torch.multiprocessing import _prctl_pr_set_pdeathsig  # type: ignore[attr-defined]
+
+        _prctl_pr_set_pdeathsig(signal.SIGTERM)
 
 
 def check_launcher(launcher: str) -> None:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from rtx.errors import BadValue, RunConflict
 from rtx.evaluation.sweep.share import Share, default_device, start
+
+PROJECT = Path(__file__).resolve().parents[3]
 
 
 def test_what_fails_on_rank_0_is_raised_there_as_it_is_and_named_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,3 +64,26 @@ def test_a_launcher_without_a_gpu_is_told_what_works_instead(monkeypatch: pytest
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(BadValue, match=r"--launcher slurm: there is no GPU.*leave --launcher away"):
         start("slurm")
+
+
+RANK = """
+import time
+from rtx.evaluation.sweep.share import end_with_launcher
+end_with_launcher("pytorch")
+print(1, flush=True)
+time.sleep(60)
+"""
+AGENT = (
+    "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', {rank!r}], start_new_session=True).wait()"
+)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such signal")
+def test_a_rank_ends_with_a_launcher_that_is_killed() -> None:
+    agent = AGENT.format(rank=RANK)
+    with subprocess.Popen([sys.executable, "-uc", agent], stdout=subprocess.PIPE, cwd=PROJECT) as launcher:
+        assert launcher.stdout and launcher.stdout.readline() == b"1\n"
+        launcher.kill()
+        started = time.monotonic()
+        assert launcher.stdout.read() == b"", "the rank held the pipe open until now"
+        assert time.monotonic() - started < 20
