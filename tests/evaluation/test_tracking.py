@@ -29,6 +29,17 @@ def test_tensorboard_has_the_scores_under_corruption(made_coco: Path, tmp_path: 
     assert "config/text_summary" in events.Tags()["tensors"]
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_mean_over_a_part_is_not_reported_as_mpc(
+    whole: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracker, seen = Tracker([], tmp_path, "mine"), {}
+    monkeypatch.setattr(tracker, "scalars", lambda values: seen.update(values))
+    tracker.summary(dict(complete=whole, P=0.4, mPC=0.2, rPC=0.5, imagenet_c=dict(complete=whole, mCE=0.7)))
+    found = {name for name, value in seen.items() if value is not None}
+    assert found == ({"P", "mPC", "rPC", "mCE"} if whole else {"P"})
+
+
 @pytest.mark.parametrize("name", ["mlflow", "wandb"])
 def test_a_tracker_that_fails_warns_once_and_the_run_goes_on(
     name: str, made_coco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
