@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     demo = Demo(out, plan, args.seed)
     demo.claim(fresh=args.fresh)
     screen = Screen(STEPS, out / "console.log")
-    what = "PREVIEW: tiny amounts, the scores mean nothing" if args.smoke else "about 7 minutes on 2 cores"
+    what = "PREVIEW: tiny amounts, the scores mean nothing" if args.smoke else "about 10 minutes on 2 cores"
     screen.line(f"rtx demo ({what}); folder {out}, log {out / 'console.log'}")
     summaries = demo.run(screen)
     text = table(summaries)
