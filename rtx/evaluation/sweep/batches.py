@@ -88,7 +88,11 @@ class CorruptedView(Dataset):  # type: ignore[type-arg]
 
 def image_path(dataset: Any, index: int) -> str:
     """The file of one image of a data set."""
-    info = dataset.get_data_info(index)
+    return path_in(dataset.get_data_info(index), index)
+
+
+def path_in(info: Mapping[str, Any], index: int) -> str:
+    """The same, from what the data set knows of the image."""
     return str(info.get("img_path", f"number {index}"))
 
 
