@@ -162,6 +162,7 @@ def prepare(
         channels_last=protocol.channels_last,
         keep_predictions=protocol.keep_predictions,
         conditions=conditions,
+        cache=protocol.cache,
     )
 
 

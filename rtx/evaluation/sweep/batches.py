@@ -113,14 +113,19 @@ def shape_groups(dataset: Any, indices: Iterable[int], divisor: int = 1) -> list
     steps = getattr(getattr(dataset, "pipeline", None), "transforms", None)
     groups: dict[tuple[str, Size], list[int]] = {}
     for index in indices:
-        size = _original_size(dataset.get_data_info(index))
+        size = original_size(dataset.get_data_info(index))
         after = None if steps is None else size_after(steps, size)
         key = ("original", size) if after is None else ("padded", padded(after, divisor))
         groups.setdefault(key, []).append(index)
     return list(groups.values())
 
 
-def _original_size(info: Mapping[str, Any]) -> Size:
+def original_size(info: Mapping[str, Any]) -> Size:
+    """(Width, height) of an image by its annotations, or by its header where these do not say it.
+
+    Raises:
+        DataError: the header cannot be read.
+    """
     size: tuple[Any, Any] = (info.get("width"), info.get("height"))
     if not all(isinstance(side, int) and side > 0 for side in size):
         try:
@@ -264,7 +269,7 @@ def _that_fit(view: CorruptedView, batches: list[list[int]], workers: int) -> in
         return workers
 
     def pixels(batch: list[int]) -> int:
-        width, height = _original_size(view.dataset.get_data_info(batch[0]))
+        width, height = original_size(view.dataset.get_data_info(batch[0]))
         return width * height * len(batch)
 
     largest = max(batches, key=pixels)

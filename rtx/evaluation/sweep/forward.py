@@ -18,6 +18,7 @@ from rtx.errors import DeviceError
 from rtx.evaluation.sweep.autocast import prepare_cpu_autocast
 from rtx.evaluation.sweep.batches import CorruptedView, LoaderDied, cut, shape_groups, stream
 from rtx.evaluation.sweep.events import OnEvent, Progress
+from rtx.evaluation.sweep.keep import decoded_kept
 from rtx.evaluation.sweep.scoring import ScoredCell, score
 from rtx.evaluation.sweep.shapes import padded
 from rtx.types import Condition
@@ -47,6 +48,7 @@ class Job:
         keep_predictions: write the predictions of each cell too, in `predictions/`, so that another metric needs no
             inference.
         conditions: the cells that are wanted, clean first.
+        cache: gigabytes for decoded images; None for all of them where there is memory, 0 for none.
     """
 
     model: Any
@@ -61,6 +63,7 @@ class Job:
     keep_predictions: bool = False
     channels_last: bool = False
     conditions: tuple[Condition, ...] = ()
+    cache: float | None = None
 
 
 def padding_divisor(model: nn.Module) -> int:
@@ -111,7 +114,7 @@ def evaluate(
     job.scorer.reset()
     images, started = 0, time.perf_counter()
     loaded = stream(CorruptedView(job.dataset), conditions, batches, workers=job.workers)
-    with _ready(job), closing(loaded):
+    with _ready(job), decoded_kept(job), closing(loaded):
         for condition, last, batch in loaded:
             samples = forward(batch, condition)
             job.scorer.process(samples)
