@@ -38,13 +38,21 @@ class Target:
 
 _ROWS = (
     Target("aircraft", 100, MEAN_PER_CLASS, "aircraft", SALMAN, "trainval / test", 6667, 3333),
-    Target("birdsnap", 500, TOP1, "birdsnap", SALMAN, "not in test_images.txt / in it", note="as far as links still work"),
-    Target("caltech101", 101, MEAN_PER_CLASS, "caltech", SALMAN, "first 30 of a class in file order / rest", 3030, 5647),
-    Target("caltech256", 257, MEAN_PER_CLASS, "caltech", SALMAN, "first 60 of a class in file order / rest", 15420, 15187),
+    Target(
+        "birdsnap", 500, TOP1, "birdsnap", SALMAN, "not in test_images.txt / in it", note="as far as links still work"
+    ),
+    Target(
+        "caltech101", 101, MEAN_PER_CLASS, "caltech", SALMAN, "first 30 of a class in file order / rest", 3030, 5647
+    ),
+    Target(
+        "caltech256", 257, MEAN_PER_CLASS, "caltech", SALMAN, "first 60 of a class in file order / rest", 15420, 15187
+    ),
     Target("cifar10", 10, TOP1, "cifar10", BOTH, "batches / test_batch", 50_000, 10_000),
     Target("cifar100", 100, TOP1, "cifar100", BOTH, "train / test", 50_000, 10_000),
     Target("cars", 196, TOP1, "cars", SALMAN, "cars_train / cars_test", 8144, 8041),
-    Target("dtd", 47, TOP1, "dtd", SALMAN, "split 1, train and val / test", 3760, 1880, "the published head has 57 outputs"),
+    Target(
+        "dtd", 47, TOP1, "dtd", SALMAN, "split 1, train and val / test", 3760, 1880, "the published head has 57 outputs"
+    ),
     Target("flowers", 102, MEAN_PER_CLASS, "flowers", SALMAN, "trnid and valid / tstid", 2040, 6149),
     Target("food", 101, TOP1, "food", SALMAN, "train / test", 75_750, 25_250),
     Target("pets", 37, MEAN_PER_CLASS, "pets", SALMAN, "trainval / test", 3680, 3669),

@@ -196,7 +196,9 @@ def _split_folders(root: Path, split: str) -> Listed:
 
 def _look_for(paths: Sequence[Path]) -> None:
     """Raise for listed images that are not there; one listing of a folder instead of a call for each image."""
-    there = {folder: {p.name for p in folder.iterdir()} if folder.is_dir() else set() for folder in {p.parent for p in paths}}
+    there = {
+        folder: {p.name for p in folder.iterdir()} if folder.is_dir() else set() for folder in {p.parent for p in paths}
+    }
     missing = [path for path in paths if path.name not in there[path.parent]]
     if missing:
         raise DataError(

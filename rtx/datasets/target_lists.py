@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -68,7 +69,9 @@ def flowers(root: Path, split: str) -> Listed:
 
     base = _base(root, "setid.mat", "flowers-102")
     ids, labels = _mat(loadmat, base / "setid.mat"), _mat(loadmat, base / "imagelabels.mat")["labels"]
-    chosen = np.concatenate([np.atleast_1d(ids[key]) for key in (("trnid", "valid") if split == "train" else ("tstid",))])
+    chosen = np.concatenate(
+        [np.atleast_1d(ids[key]) for key in (("trnid", "valid") if split == "train" else ("tstid",))]
+    )
     classes = tuple(str(n + 1) for n in range(int(labels.max())))
     return classes, [(base / f"jpg/image_{n:05d}.jpg", int(labels[n - 1]) - 1) for n in chosen.tolist()]
 
@@ -152,7 +155,7 @@ def _lines(path: Path) -> list[str]:
     return [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
 
 
-def _mat(read: Callable[..., dict[str, np.ndarray]], path: Path) -> dict[str, np.ndarray]:
+def _mat(read: Callable[..., dict[str, Any]], path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise DataError(f"{path} is missing; complete the data folder")
     try:
