@@ -115,7 +115,7 @@ def apply_config_arguments(cfg: Config, args: argparse.Namespace) -> Config:
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
     target = target_options(args)
     if target:
-        from rtx.transfer.classify import with_target
+        from rtx.transfer.classify import record_training, with_target
 
         cfg = with_target(cfg, target)
     mode = TransferMode.parse(args.transfer) if args.transfer else None
@@ -146,6 +146,8 @@ def apply_config_arguments(cfg: Config, args: argparse.Namespace) -> Config:
     cfg = with_checked_images(cfg)
     if args.cfg_options:
         merge_options(cfg, args.cfg_options)
+        if target:
+            record_training(cfg)
     return cfg
 
 

@@ -129,21 +129,25 @@ def with_target(cfg: Config, options: TargetOptions) -> Config:
     _set_head(new, row, n_classes, options.head_init)
     new.data_root = reading["data_root"]
     new.labels = {**new.get("labels", {}), "data": row.name, "schedule": recipe.name}
-    new.rtx_target = {
-        **{name: value for name, value in asdict(options).items() if name != "data_root"},
-        **{
-            "epochs": schedule.epochs,
-            "lr": lr,
-            "lr_drops_after": list(schedule.drops),
-            "batch_size": recipe.batch_size,
-        },
-    }
+    new.rtx_target = {name: value for name, value in asdict(options).items() if name != "data_root"}
+    record_training(new)
     add_import(new, "rtx.datasets.openmmlab.target")
     log.info(
         "target=%s: %d classes, recipe %s: %d images, %d epochs, lr %g falling after %s",
         row.name, n_classes, recipe.name, n_images, schedule.epochs, lr, ", ".join(map(str, schedule.drops)) or "none",
     )  # fmt: skip
     return new
+
+
+def record_training(cfg: Config) -> None:
+    """Bring `rtx_target` up to date, in place, with what the config trains by: other options may have changed it."""
+    drops = [milestone for step in cfg.param_scheduler or [] for milestone in step.get("milestones", [])]
+    cfg.rtx_target.update(
+        epochs=cfg.train_cfg.max_epochs,
+        lr=cfg.optim_wrapper.optimizer.lr,
+        lr_drops_after=drops,
+        batch_size=cfg.train_dataloader.batch_size,
+    )
 
 
 def with_normalisation(cfg: Config) -> Config:
