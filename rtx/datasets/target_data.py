@@ -115,11 +115,6 @@ def open_target(
         UnknownName: no such target, split or Caltech split.
         DataError: a file is missing or damaged, the classes or counts are others, a label is out of range, or a class
             has no image in this split. Image files are looked for, not opened.
-
-    Example:
-        >>> data = open_target("kmnist", Path("data/kmnist"), "train")  # doctest: +SKIP
-        >>> data.image(0).shape, data.labels.shape, data.classes[:2]  # doctest: +SKIP
-        ((28, 28, 3), (60000,), ('o', 'ki'))
     """
     target = find_target(name)
     for what, value, choices in (("split", split, SPLITS), ("Caltech split", caltech_split, CALTECH_SPLITS)):
