@@ -127,14 +127,14 @@ def with_transfer(cfg: Config, mode: TransferMode | str, norm: NormPolicy | None
 
 
 def check_statistics(cfg: Config) -> None:
-    """Refuse a config whose preprocessor normalises otherwise than its source was trained.
+    """Refuse a config whose preprocessor normalises otherwise than its source was trained, unless it says so.
 
     Raises:
         BadValue: another mean, std or channel order; the message says which and what to write.
     """
     backbone = _backbone(cfg)
     spec = backbone.get("source")
-    if spec in (None, "random"):
+    if spec in (None, "random") or (cfg.get("rtx_target") or {}).get("normalise") == "upstream":
         return
     wanted = copy.deepcopy(cfg)
     _set_statistics(wanted, parse_spec(spec).source)

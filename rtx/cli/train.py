@@ -19,9 +19,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments, named as OpenMMLab's own training tools name them."""
     from rtx.cli.engine import add_track_argument
     from rtx.cli.options import add_config_arguments
+    from rtx.cli.target_options import add_target_arguments
 
     parser.add_argument("config", help="config file")
-    parser.add_argument("--work-dir", help="run folder; default: work_dirs/<config>[_<source>][_<transfer>]")
+    parser.add_argument(
+        "--work-dir", help="run folder; default: work_dirs/<config>[_<target>...][_<source>][_<transfer>]"
+    )
     parser.add_argument(
         "--resume", nargs="?", const="auto", metavar="CHECKPOINT", help="go on from the last or a given checkpoint"
     )
@@ -45,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_track_argument(parser)
     parser.add_argument("--no-clean-eval", action="store_true", help="do not score the final weights on clean images")
     add_config_arguments(parser)
+    add_target_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -130,7 +134,11 @@ def default_name(args: argparse.Namespace) -> str:
         'a_x_blocks3'
     """
     parts = [Path(args.config).stem]
+    if getattr(args, "target", None):
+        parts += [args.target, args.recipe or "salman", f"n{args.images or 'all'}"]
     if args.source:
         parts.append(Path(args.source).stem if Path(args.source).suffix in _WEIGHTS else args.source)
     parts += [part.replace(":", "") for part in (args.transfer, args.norm, args.view) if part]
+    if getattr(args, "target", None) and args.seed is not None:
+        parts.append(f"seed{args.seed}")  # a subset of its own
     return "_".join(parts)

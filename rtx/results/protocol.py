@@ -72,6 +72,7 @@ FIELDS = {
         Field("source", CONTEXT, "source weights"),
         Field("transfer", CONTEXT, "transfer mode"),
         Field("freeze_map", CONTEXT, "what was frozen"),
+        Field("target", CONTEXT, "how the target was trained on"),
         Field("checkpoint_file", CONTEXT, "checkpoint file"),
         Field("checkpoint_sha256", CONTEXT, "checkpoint"),
         Field("device", CONTEXT, "device"),

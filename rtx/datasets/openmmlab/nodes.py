@@ -27,12 +27,14 @@ class Findings:
         problems: what ends the run.
         warnings: what is logged.
         images: the image files, to be looked at next.
+        any_size: small ones are enlarged before anything is done to them.
     """
 
     absent: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     images: list[Path] = field(default_factory=list)
+    any_size: bool = False
 
     def nothing_labelled(self, where: str, split: str) -> None:
         """Add that there is no object: nothing to learn, or nothing to score."""
