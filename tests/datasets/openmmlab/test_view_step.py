@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.registry import MODELS, TRANSFORMS, init_default_scope
+from mmengine.registry import DATASETS, MODELS, TRANSFORMS, init_default_scope
 
+from rtx.config import load
 from rtx.datasets.openmmlab.view_step import ApplyView, view_of, with_view
 from rtx.errors import BadValue
 from rtx.evaluation.evaluate import prepare
 from rtx.evaluation.pixels.corrupt import insert_corrupt
 from rtx.results.protocol import differing, pixels
+from rtx.transfer.classify import TargetOptions, with_target
+from tests.datasets.target_worlds import mnist
 from tests.evaluation.class_folders import class_config, make_folders
 
+LEAF = Path(__file__).resolve().parents[3] / "configs/classify_r50.py"
 LOAD, PACK = dict(type="LoadImageFromFile"), dict(type="PackInputs")
 
 
@@ -68,3 +73,22 @@ def test_a_classifier_sees_the_view_and_its_card_says_so(tmp_path: Path) -> None
     own = with_view(cfg, "downscale:8")
     assert prepare(model, own, tmp_path / "out").card == job["downscale:8"].card
     assert prepare(model, own, tmp_path / "out", view="none").card == job[None].card
+
+
+def test_images_of_a_target_are_seen_through_it(tmp_path: Path) -> None:
+    options = TargetOptions("mnist", str(mnist(tmp_path, [*range(10), *range(10)])), subset=True, image_size=32)
+    cfg = with_target(load(LEAF), options)
+    init_default_scope("mmpretrain")
+    seen: dict[Any, Any] = {}
+    for view in ("none", "downscale:8"):
+        for split in ("train", "test"):
+            dataset = DATASETS.build(with_view(cfg, view)[f"{split}_dataloader"].dataset)
+            steps = [type(step).__name__ for step in dataset.pipeline.transforms]
+            seen[view, split] = steps
+            if split == "test":
+                seen[view] = dataset[0]["inputs"].numpy().astype(int)
+    for split in ("train", "test"):
+        plain = seen["none", split]
+        assert seen["downscale:8", split] == [plain[0], "ApplyView", *plain[1:]]
+    rough = [np.abs(np.diff(seen[view], axis=2)).mean() for view in ("none", "downscale:8")]
+    assert rough[1] < rough[0] / 2, "noise of 8 pixels is smoother than noise of 28"
