@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from mmengine.registry import DATASETS, init_default_scope
 from torch import nn
 
 from rtx.datasets.layout import data_name
+from rtx.datasets.openmmlab.view_step import view_of, with_view
 from rtx.engines import Engine
 from rtx.errors import BadValue, RunConflict
 from rtx.evaluation.card import choose, computing_card, config_sha256, data_card, model_card, plain
@@ -138,6 +140,8 @@ def prepare(
     if isinstance(model, Adapter):
         tested = adapter_test(model, data, pixels, protocol, annotations=annotations, classes=classes)
     elif isinstance(data, Config):
+        data = data if protocol.view is None else with_view(data, protocol.view)
+        protocol = replace(protocol, view=view_of(data))
         tested = _config_test(model, data, pixels, protocol, checkpoint)
     else:
         raise BadValue(f"data {str(data)!r}: a model that is no adapter needs its config here")
@@ -146,6 +150,7 @@ def prepare(
         **tested.card,
         **data_card(tested.dataset, indices, tested.scorer),
         "metric": tested.scorer.card(),
+        **({"view": protocol.view} if protocol.view not in (None, "none") else {}),
         **computing_card(model, amp=protocol.amp, channels_last=protocol.channels_last),
         "labels": {**tested.labels, **(labels or {})},
     }
