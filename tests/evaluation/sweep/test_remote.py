@@ -18,6 +18,7 @@ from rtx.errors import BadValue, DataError, RunConflict
 from rtx.evaluation.evaluate import evaluate, prepare
 from rtx.evaluation.sweep.forward import Job
 from rtx.evaluation.sweep.forward import evaluate as passes
+from rtx.evaluation.sweep.locks import driving
 from rtx.evaluation.sweep.remote import CellSetup, one_card
 from rtx.evaluation.sweep.share import Share
 from rtx.types import Condition
@@ -102,6 +103,19 @@ def test_workers_of_two_kinds_are_refused() -> None:
     with pytest.raises(RunConflict, match="a/1 and b/2 differ in device: NVIDIA T4 and NVIDIA A100"):
         one_card(cards)
     assert one_card({"a/1": cards["a/1"]}) == cards["a/1"]
+
+
+def test_a_second_driver_is_refused_before_workers_start(
+    made_coco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(*args: Any) -> None:
+        raise AssertionError("workers are started")
+
+    monkeypatch.setattr("rtx.evaluation.evaluate.cells_on", start)
+    with driving(tmp_path), pytest.raises(RunConflict, match="another process is at work there"):
+        evaluate(PixelDetector(), coco_config(made_coco), tmp_path, run_on="ray", **FEW)
+    with pytest.raises(BadValue, match="--shard 9/8"):
+        evaluate(PixelDetector(), coco_config(made_coco), tmp_path, run_on="ray", shard=(9, 8), **FEW)
 
 
 def test_ranks_and_ray_are_refused(made_coco: Path, tmp_path: Path) -> None:
