@@ -41,6 +41,7 @@ class Record:
         spread: the printed spread, same unit; None where none is printed.
         note: what must be said beside it, e.g. how its training differed.
         schedule: the training schedule, e.g. `1x`; "" where it is not known.
+        images: of a subset, how many training images; None for all, or where it does not apply.
     """
 
     paper: str
@@ -56,6 +57,7 @@ class Record:
     spread: float | None = None
     note: str = ""
     schedule: str = ""
+    images: int | None = None
 
 
 def fraction(percent: float) -> float:
