@@ -19,7 +19,7 @@ LANES = 32
 _LONG, _INDEX = ir.IntType(64), ir.IntType(32)
 
 
-def _pair_sums(flags: tuple[str, ...]) -> Any:
+def _pair_sums(flags: tuple[str, ...], two_by_two: bool = False) -> Any:
     def declare(typing_context: Any, out: Any, into: Any, source: Any, at: Any, places: Any, weights: Any) -> Any:
         number = ir.FloatType() if source.dtype == types.float32 else ir.DoubleType()
         vector = ir.VectorType(number, LANES)
@@ -40,13 +40,26 @@ def _pair_sums(flags: tuple[str, ...]) -> Any:
                 spread = builder.shuffle_vector(single, single, ir.Constant(ir.VectorType(_INDEX, LANES), [0] * LANES))
                 return builder.fmul(values, spread, flags=flags)
 
+            def pair(j: Any) -> Any:
+                last = builder.shl(j, one)
+                return times_weight(builder.fadd(row(builder.sub(last, one)), row(last)), j)
+
+            def add(value: Any) -> None:
+                builder.store(builder.fadd(builder.load(total), value, flags=flags), total)
+
             total = cgutils.alloca_once(builder, vector)
             builder.store(times_weight(row(zero), zero), total)
             radius = builder.sub(builder.extract_value(factors.shape, 0), one)
-            with cgutils.for_range_slice(builder, radius, zero, down, _LONG, inc=False) as (j, _):
-                last = builder.shl(j, one)
-                pair = builder.fadd(row(builder.sub(last, one)), row(last))
-                builder.store(builder.fadd(builder.load(total), times_weight(pair, j), flags=flags), total)
+            if two_by_two:
+                step = ir.Constant(_LONG, -2)
+                with cgutils.for_range_slice(builder, radius, one, step, _LONG, inc=False) as (j, _):
+                    outer = pair(j)
+                    add(builder.fadd(outer, pair(builder.sub(j, one)), flags=flags))
+                with builder.if_then(builder.icmp_signed("==", builder.and_(radius, one), one)):
+                    add(pair(one))
+            else:
+                with cgutils.for_range_slice(builder, radius, zero, down, _LONG, inc=False) as (j, _):
+                    add(pair(j))
             place = pointer(context, builder, kinds[0], arguments[0], arguments[1], vector)
             store(builder, builder.load(total), place)
             return context.get_dummy_value()
@@ -62,5 +75,7 @@ def _pair_sums(flags: tuple[str, ...]) -> Any:
 
 
 pair_sums = _pair_sums(())
+# The sum of two neighbouring pairs is added, then that of the next two; an odd one is last.
+pair_sums_by_two = _pair_sums((), two_by_two=True)
 # A multiplication and an addition may be one instruction, where the processor has it: last bits depend on the processor.
 pair_sums_nearly = _pair_sums(("contract",))

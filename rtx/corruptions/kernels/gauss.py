@@ -21,8 +21,8 @@ from rtx.corruptions.registry import Image, corruption
 Vector = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
 Counts = NDArray[np.int32]
-# Values of a row that are smoothed together: as many as let the rows of a large radius stay in the cache.
-_STRIP = 3 * 1024
+# Values that are smoothed together: so many that the rows which a value needs stay in the cache.
+_CACHED = 128 * 1024
 _BLOCK = 128
 # A row with a larger share of doubtful values than one in so many is quicker in doubles as a whole.
 _FEW = 64
@@ -92,8 +92,9 @@ def smooth(image: Image, sigma: float) -> Image:
     height, width, channels = image.shape
     flat = (height, width * channels)
     taps = _taps(sigma)
-    for left in range(0, flat[1], _STRIP):
-        _smooth(image.reshape(flat), channels, taps, left, min(left + _STRIP, flat[1]), out.reshape(flat))
+    strip = _CACHED // (2 * taps.weights.size - 1) // channels * channels
+    for left in range(0, flat[1], strip):
+        _smooth(image.reshape(flat), channels, taps, left, min(left + strip, flat[1]), out.reshape(flat))
     return out
 
 

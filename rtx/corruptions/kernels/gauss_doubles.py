@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,10 @@ from rtx.corruptions.registry import Image
 
 Doubles = NDArray[np.float64]
 Index = NDArray[np.int64]
+# 1 / 255 in two parts: a grey level times the first is exact, so that the sum of both products is rounded once, to what
+# the division gives; a test holds all 256.
+_MOST = round(2.0**47 / 255) / 2.0**47
+_REST = float(Fraction(1, 255) - Fraction(_MOST))
 
 
 def plain_levels(weights: Doubles) -> NDArray[np.uint8]:
@@ -103,7 +108,8 @@ def whole_row(
             held[k % span] = k
             into = ring[k % span]
             for i in range(last - first):
-                into[i] = image[k, first + i] / 255.0
+                level = np.float64(image[k, first + i])
+                into[i] = level * _MOST + level * _REST
     size = out.size + 2 * radius * channels
     line = np.empty(size + LANES, np.float64)
     total = np.empty(-(-out.size // LANES) * LANES, np.float64)
