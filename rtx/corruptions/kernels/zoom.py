@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtx.compiled import compiled
-from rtx.corruptions.arithmetic.pixels import Words, to_bytes, to_words
+from rtx.corruptions.arithmetic.pixels import Bytes, Words, to_bytes, to_words
 from rtx.corruptions.arithmetic.vector import add_between
 from rtx.corruptions.registry import Image, corruption
 
@@ -111,20 +111,30 @@ def widened(image: Image) -> NDArray[np.float32]:
     levels = words.view(np.uint8)
     for y in range(image.shape[0]):
         to_words(image[y].reshape(-1), words)
-        into = wide[y]
-        for i in range(levels.size):
-            level = np.float32(levels[i])
-            into[i] = level * _MOST + level * _REST
+        _fractions(levels, wide[y])
     return wide
 
 
 @compiled
 def narrow(wide: NDArray[np.float32], words: Words, out: Image) -> None:
     """A row of `widened`, back to whole grey levels; `words` has room for a word a pixel."""
-    levels = words.view(np.uint8)
-    for i in range(levels.size):
-        levels[i] = np.uint8(np.int32(min(wide[i], np.float32(1)) * np.float32(255)))
+    _cut(wide, words.view(np.uint8))
     to_bytes(words, out.reshape(-1))
+
+
+# Loops in functions of their own: beside a `view`, LLVM leaves them as they are.
+@compiled
+def _fractions(levels: Bytes, into: NDArray[np.float32]) -> None:
+    for i in range(levels.size):
+        level = np.float32(levels[i])
+        into[i] = level * _MOST + level * _REST
+
+
+@compiled
+def _cut(wide: NDArray[np.float32], levels: Bytes) -> None:
+    for i in range(levels.size):
+        fraction = wide[i] if wide[i] < np.float32(1) else np.float32(1)
+        levels[i] = np.uint8(np.int32(fraction * np.float32(255)))
 
 
 @compiled
