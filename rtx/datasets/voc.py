@@ -221,9 +221,7 @@ def read_objects(path: Path) -> tuple[VocObject, ...]:
     return tuple(found)
 
 
-def voc_truth(
-    part: VocPart, objects: Sequence[Iterable[VocObject]], classes: Sequence[str]
-) -> list[VocTruth]:
+def voc_truth(part: VocPart, objects: Sequence[Iterable[VocObject]], classes: Sequence[str]) -> list[VocTruth]:
     """The ground truth of each image of a split; objects of other classes are none, as for mmdet."""
     index = {name: n for n, name in enumerate(classes)}
     truth = []

@@ -25,7 +25,7 @@ class Held:
     """What a data folder holds.
 
     Attributes:
-        rows: of each image what `AdapterImages` says.
+        rows: of each image `img_path`, and `img_id`, `instances`, `gt_label` or `seg_map_path`.
         classes: names of those that count, in the order of the labels.
         root: where names of images start.
         truth: what detections are scored against.

@@ -23,7 +23,7 @@ from rtx.errors import BadValue, unknown_name
 from rtx.evaluation.offline.truth import Truth
 from rtx.metrics.coco_truth import ImageId
 from rtx.metrics.metric import Metric, truth_sha256
-from rtx.results import evidence_file as evidence
+from rtx.results import arrays as evidence
 from rtx.results.arrays import reading
 from rtx.results.cell import Cell
 from rtx.results.confidence import write_results
