@@ -147,20 +147,14 @@ def check_statistics(cfg: Config) -> None:
             continue
         for key in ("mean", "std", "bgr_to_rgb", "to_rgb"):
             have, need = place.get(key), right.get(key)
-            same = have == need if isinstance(need, bool) or need is None else _close(have, need)
+            same = have == need
+            if isinstance(need, list) and isinstance(have, (list, tuple)) and len(have) == len(need):
+                same = all(abs(a - b) < 0.05 for a, b in zip(have, need, strict=True))
             if not same:
                 raise BadValue(
                     f"{name}.{key} is {have}, but source {spec!r} was trained with {need}; "
                     f"drop the change or pass the source with --source, which sets it"
                 )
-
-
-def _close(have: Any, need: list[float]) -> bool:
-    return (
-        isinstance(have, (list, tuple))
-        and len(have) == len(need)
-        and all(abs(a - b) < 0.05 for a, b in zip(have, need, strict=True))
-    )
 
 
 def _backbone(cfg: Config) -> ConfigDict:

@@ -17,7 +17,6 @@ from rtx.datasets.openmmlab.view_step import view_of, with_view
 from rtx.engines import Engine
 from rtx.errors import BadValue, RunConflict
 from rtx.evaluation.card import choose, computing_card, config_sha256, data_card, model_card, plain
-from rtx.evaluation.finish import complete
 from rtx.evaluation.models.adapter import Adapter
 from rtx.evaluation.models.adapter_data import Tested, adapter_test
 from rtx.evaluation.pixels.made import Made
@@ -29,6 +28,7 @@ from rtx.evaluation.sweep.batches import loaders
 from rtx.evaluation.sweep.events import OnEvent
 from rtx.evaluation.sweep.locks import Shard, driving
 from rtx.evaluation.sweep.remote import cells_on
+from rtx.evaluation.sweep.scoring import complete
 from rtx.evaluation.sweep.share import Share, default_share, part
 from rtx.evaluation.sweep.sweep import Job, OnCell, run
 from rtx.results.cell import Cell
