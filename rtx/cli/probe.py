@@ -33,9 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--caltech-split", metavar="RULE", help="first (default; in file order) or random")
     add("--head", metavar="NAME", help="logistic (default; L-BFGS), or SGD as salman, utrera or yamada")
     add("--head-init", metavar="NAME", help="of SGD: default (PyTorch's) or utrera (N(0, 1), bias 0)")
-    add(
-        "--select", metavar="ON", help="choose the weight decay on held-out training images (held-out, default) or test"
-    )
+    add("--select", metavar="ON", help="weight decay chosen on held-out (default; of the training images) or test")
     add("--decays", nargs="+", type=float, metavar="D", help="weight decays, relative to the spread of the features")
     add("--preprocessing", metavar="NAME", help="salman (default) or utrera; of SGD the recipe's")
     add("--image-size", type=int, metavar="PIXELS", help="side of the network's input; default 224")
@@ -122,7 +120,7 @@ def table(results: Sequence[Results], metric: str) -> str:
     chosen = {"none": "last epoch of SGD", "default": "default weight decay, nothing could be held out"}
     how = "; ".join(chosen.get(word, f"weight decay selected on {word}") for word in on)
     lines = [f"{first.settings['target']}: {metric.replace('_', ' ')} in percent; {how}", ""]
-    rows = [("source", "images", "seeds", "mean", "std", "min", "max", "95 % interval")]
+    rows: list[tuple[str, ...]] = [("source", "images", "seeds", "mean", "std", "min", "max", "95 % interval")]
     for found in results:
         for images, s in by_images(found, metric).items():
             numbers = (_percent(value) for value in (s.mean, s.std, s.lowest, s.highest))

@@ -2,9 +2,9 @@
 
     logits = W x + b,   loss = sum_i w_i CE(logits_i, y_i) + decay / 2 |W|^2
 
-Rotating x, and taking it from its mean, changes neither the loss nor the minimum. In the eigenbasis of the covariance the
-Hessian at W = 0 is (variance / K + decay) along each axis for K classes, so one number for each axis preconditions it. And
-n rows span n directions: 100 images of 2048 features are a problem of 100 unknowns a class.
+Rotating x, and taking it from its mean, changes neither the loss nor the minimum. In the eigenbasis of the covariance
+the Hessian at W = 0 is (variance / K + decay) along each axis for K classes, so one number for each axis preconditions
+it. And n rows span n directions: 100 images of 2048 features are a problem of 100 unknowns a class.
 """
 
 from __future__ import annotations

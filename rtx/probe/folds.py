@@ -12,7 +12,7 @@ _ALL_FOLDS_BELOW = 1000
 def deal(labels: NDArray[np.int64]) -> NDArray[np.int64]:
     """The fold of each image: those of a class are dealt one by one, in the order in which a seed has drawn them.
 
-    A class with one image keeps it for training, -1; so does every class one image at least, whichever fold is left out.
+    A class with one image keeps it for training, -1; every class keeps at least one, whichever fold is left out.
 
     Args:
         labels: (n,) of a subset.

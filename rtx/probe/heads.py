@@ -1,7 +1,7 @@
 """Multinomial logistic regression by full-batch L-BFGS: seeds, held-out folds and weight decays of a size in one batch.
 
-The minimum is that of scikit-learn's LogisticRegression with C = 1 / (decay n), for three classes or more; the bias is not
-decayed. Where n or D are large, seeds and columns are worked on in groups that fit `budget`.
+The minimum is that of scikit-learn's LogisticRegression with C = 1 / (decay n), for three classes or more; the bias is
+not decayed. Where n or D are large, seeds and columns are worked on in groups that fit `budget`.
 """
 
 from __future__ import annotations
@@ -195,9 +195,13 @@ class _Problem:
     def solve(self, subsets: tuple[int, ...], columns: tuple[int, ...], tolerance: float, max_evaluations: int) -> Fit:
         start = self.weights.new_zeros(self.shape).flatten(2)
         found = minimise(
-            self.evaluate, start, tolerance=tolerance * self.loosened, max_evaluations=max_evaluations, noise=self.design.noise,
+            self.evaluate,
+            start,
+            tolerance=tolerance * self.loosened,
+            max_evaluations=max_evaluations,
+            noise=self.design.noise,
             history=HISTORY,
-        )  # fmt: skip
+        )
         weight, bias = self.head(found.x, torch.arange(len(columns), device=start.device))
         log_probability = torch.empty(len(subsets), len(columns), self.design.n, dtype=torch.float64)
         right = torch.empty(log_probability.shape, dtype=torch.bool)

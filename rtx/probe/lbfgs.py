@@ -1,7 +1,7 @@
 """L-BFGS over many independent problems at once, each with its own step length, none waiting for another.
 
-Source: Nocedal & Wright, Numerical Optimization (2006), algorithm 7.4, with backtracking under the Armijo condition. The
-problems are strictly convex here, so that s'y > 0 and no Wolfe search is needed.
+Source: Nocedal & Wright, Numerical Optimization (2006), algorithm 7.5, with backtracking under the Armijo condition.
+The problems are strictly convex here, so that s'y > 0 and no Wolfe search is needed.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ def minimise(
     """Minimise S x J problems of M unknowns.
 
     Args:
-        evaluate: `evaluate(x, columns)` with x (S, j, M) and columns (j,) of the J that are still worked on gives losses
-            (S, j) and gradients (S, j, M).
+        evaluate: `evaluate(x, columns)` with x (S, j, M) and columns (j,), those of the J that are still worked on,
+            gives losses (S, j) and gradients (S, j, M).
         x: (S, J, M) float64, the start.
         tolerance: (J,), a problem is done when no entry of its gradient is larger.
         max_evaluations: an end for those that never are.
@@ -100,8 +100,8 @@ def _largest(gradient: Tensor) -> Tensor:
 class _Pairs:
     """The last steps s and changes of the gradient y, and the direction that they give.
 
-    In compact form (Byrd, Nocedal & Schnabel, 1994, theorem 2.2), H = c I + [S cY] M [S cY]', two products with the whole
-    history instead of four passes for each pair. It lies in float32: a direction need not be exact, the gradient is.
+    In compact form (Byrd, Nocedal & Schnabel, 1994, theorem 2.2), H = c I + [S cY] M [S cY]': two products with the
+    whole history instead of four passes for each pair. It lies in float32: a direction need not be exact.
     """
 
     def __init__(self, x: Tensor, history: int) -> None:

@@ -76,7 +76,8 @@ def probe(
         select: "held-out": by accuracy on left-out folds, each of five for less than 1000 images, else one; then by
             their mean log probability. "test": by the test score.
         by_class: the test score is `mean_per_class`.
-        device, budget: see `rtx.probe.heads.fit`.
+        device: see `rtx.probe.heads.fit`.
+        budget: see `rtx.probe.heads.fit`.
 
     Raises:
         UnknownName: no such selection.

@@ -1,4 +1,4 @@
-"""What a probe of a source on a target found: one file, written anew after each size, gone on with by the next command."""
+"""What a probe of a source on a target found: one file, written after each size; the next command goes on with it."""
 
 from __future__ import annotations
 
