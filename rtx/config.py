@@ -57,8 +57,8 @@ def with_source(cfg: Config, spec: str) -> Config:
 
     Args:
         cfg: a config of a detector, segmenter or classifier.
-        spec: a source's name, FILE or ARCH:FILE (a bare FILE must fit the config's architecture), or "random", which
-            keeps the architecture and starts from random weights.
+        spec: a source's name, FILE or ARCH:FILE (a bare FILE must fit the config's architecture), "random", which
+            keeps the architecture and starts from random weights, or ARCH:random.
 
     Raises:
         UnknownName: no such source.
@@ -68,7 +68,8 @@ def with_source(cfg: Config, spec: str) -> Config:
     new = copy.deepcopy(cfg)
     backbone = _backbone(new)
     architecture = spec_of(parsed.arch or arch_of(backbone))
-    changed = {**_taken_over(backbone, architecture.config, new), "source": spec, "init_cfg": None}
+    changed = _taken_over(backbone, architecture.config, new)
+    changed |= {"source": "random" if parsed.random else spec, "init_cfg": None}
     kept = kept_arguments(changed, architecture)
     if architecture.config["type"] == "SourceSwin" and new.get("default_scope") == "mmpretrain":
         # A classifier reads the features that the published one read: behind the final norm, small maps unshifted.
