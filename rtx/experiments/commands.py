@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
+from functools import cache
 
 from rtx.errors import BadValue
+from rtx.experiments.classification import flag_words
 from rtx.experiments.read import configs_folder
 from rtx.experiments.record import Experiment, PlannedRun
 
-_GPUS = re.compile(r"^Cost:\s+(\d+) GPUs? x (\d+) images", re.M)
+_COST = re.compile(r"^Cost:\s+(\d+) GPUs? x \d+ images(?:; about ([\d.]+) h)?", re.M)
 
 
 def run_folder(experiment: Experiment, run: PlannedRun, seed: int, *, root: str = "work_dirs") -> str:
@@ -17,20 +20,35 @@ def run_folder(experiment: Experiment, run: PlannedRun, seed: int, *, root: str 
     return f"{root}/{experiment.name}/{run.name}/seed{seed}"
 
 
-def gpus_of(config: str) -> int:
-    """How many GPUs a leaf is made for, from the `Cost:` line of its header: its learning rate belongs to them.
+def cost_of(config: str) -> tuple[int, float | None]:
+    """What the `Cost:` line of a leaf's header says: GPUs, which its learning rate belongs to, and hours or None.
 
     Raises:
-        BadValue: there is no such leaf, or its header does not say it.
+        BadValue: there is no such leaf, or its header has no such line.
     """
+    found = _COST.search(header_of(config))
+    if found is None:
+        raise BadValue(
+            f"configs/{config}: its header has no line 'Cost: N GPUs x M images'; add it, or give the number of GPUs"
+        )
+    return int(found.group(1)), float(found.group(2)) if found.group(2) else None
+
+
+def header_of(config: str) -> str:
+    """The docstring of a leaf, which is read once: an experiment can have ten thousand runs of one.
+
+    Raises:
+        BadValue: there is no such leaf.
+    """
+    return _header(config, os.getcwd())
+
+
+@cache
+def _header(config: str, place: str) -> str:
     path = configs_folder() / config
     if not path.is_file():
         raise BadValue(f"config {config!r} is not in {path.parent}")
-    header = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
-    found = _GPUS.search(header)
-    if found is None:
-        raise BadValue(f"{path}: its header has no line 'Cost: N GPUs x M images'; add it, or give the number of GPUs")
-    return int(found.group(1))
+    return ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
 
 
 def train_command(
@@ -50,11 +68,11 @@ def train_command(
         seed: one of the run's.
         gpus: processes on this node; None for as many as the leaf is made for. With another number the command asks for
             a learning rate scaled to the batch.
-        data_root: another data folder than the leaf's.
+        data_root: another data folder than the leaf's; of runs on targets, the folder of the targets' folders.
         root: folder of all run folders.
     """
     config = f"configs/{run.config}"
-    usual = gpus_of(run.config)
+    usual, _ = cost_of(run.config)
     gpus = usual if gpus is None else gpus
     words = ["python", "tools/train.py", config] if gpus == 1 else ["tools/dist_train.sh", config, str(gpus)]
     words += ["--source", run.source]
@@ -62,7 +80,9 @@ def train_command(
     words += ["--norm", run.norm] if run.norm else []
     words += ["--auto-scale-lr"] if gpus != usual else []
     words += ["--seed", str(seed), "--work-dir", run_folder(experiment, run, seed, root=root)]
-    words += ["--data-root", data_root] if data_root else []
+    words += flag_words(run.flags)
+    if data_root:
+        words += ["--data-root", f"{data_root}/{run.flags['target']}" if run.flags else data_root]
     if run.options:
         words += ["--cfg-options", *(f"{key}={value}" for key, value in run.options.items())]
     return words

@@ -16,7 +16,7 @@ from torch import nn
 
 from rtx.errors import DeviceError
 from rtx.evaluation.sweep.autocast import prepare_cpu_autocast
-from rtx.evaluation.sweep.batches import CorruptedView, LoaderDied, cut, shape_groups, stream
+from rtx.evaluation.sweep.batches import CorruptedView, KeptLoader, LoaderDied, cut, shape_groups, stream
 from rtx.evaluation.sweep.events import OnEvent, Progress
 from rtx.evaluation.sweep.keep import decoded_kept
 from rtx.evaluation.sweep.scoring import ScoredCell, score
@@ -49,6 +49,7 @@ class Job:
             inference.
         conditions: the cells that are wanted, clean first.
         cache: gigabytes for decoded images; None for all of them where there is memory, 0 for none.
+        kept: where one loader serves several calls of `evaluate`; None for a loader of each call's own.
     """
 
     model: Any
@@ -64,6 +65,7 @@ class Job:
     channels_last: bool = False
     conditions: tuple[Condition, ...] = ()
     cache: float | None = None
+    kept: KeptLoader | None = None
 
 
 def padding_divisor(model: nn.Module) -> int:
@@ -113,7 +115,7 @@ def evaluate(
     job.scorer.keep = job.keep_predictions
     job.scorer.reset()
     images, started = 0, time.perf_counter()
-    loaded = stream(CorruptedView(job.dataset), conditions, batches, workers=job.workers)
+    loaded = stream(CorruptedView(job.dataset), conditions, batches, workers=job.workers, kept=job.kept)
     with _ready(job), decoded_kept(job), closing(loaded):
         for condition, last, batch in loaded:
             samples = forward(batch, condition)
