@@ -38,6 +38,7 @@ class Protocol:
     `corruptions` and `severities` may be any sequences. `corruption_at` None is the practice of the model's task.
     `cache` None keeps decoded images where memory allows, see `rtx.evaluation.sweep.keep`.
     `view` None is what the model's own config says.
+    `batch_size` None is 1, on a GPU what a probe finds, see `rtx.evaluation.sweep.batch_size`.
     `workers` None is what suits the machine, see `rtx.evaluation.sweep.batches.loaders`.
 
     Raises:
@@ -51,7 +52,9 @@ class Protocol:
         None, "evaluate a seeded subset of this many images (labelled PREVIEW)", card="limit", type=int
     )
     seed: int = _option(0, "seed of the corruptions and of the subset", card="corruption_seed", type=int)
-    batch_size: int = _option(1, "images a forward pass", type=int)
+    batch_size: int | None = _option(
+        None, "images a forward pass; default: 1, on a GPU what a short probe finds best", type=int
+    )
     workers: int | None = _option(
         None, "loader processes; default: by the processors there are (on a GPU all but one, up to 16)", type=int
     )

@@ -168,13 +168,18 @@ def loaders(asked: int | None, model: Any) -> int:
             raise BadValue(f"--workers {asked}: must be 0 (load in the process itself) or more")
         return asked
     count, reason = processors()
-    parameter = next(model.parameters(), None)
-    if parameter is not None and parameter.device.type != "cpu":
+    if device_of(model).type != "cpu":
         chosen, beside = min(max(count - 1, 1), MOST_LOADERS), "the model on a GPU"
     else:
         chosen, beside = 2 if count >= 4 else 0, "the model on the CPU"
     log.info("%d loader processes: %s, %s (--workers for others)", chosen, reason, beside)
     return chosen
+
+
+def device_of(model: Any) -> torch.device:
+    """Where a model lies; the CPU for one without weights."""
+    parameter = next(model.parameters(), None)
+    return torch.device("cpu") if parameter is None else parameter.device
 
 
 def _collate(items: list[tuple[Condition, dict[str, Any]]]) -> tuple[Condition, Any]:
@@ -216,6 +221,7 @@ def stream(
     *,
     workers: int = 2,
     kept: KeptLoader | None = None,
+    pinned: bool = False,
 ) -> Generator[tuple[Condition, bool, Any], None, None]:
     """Prepared batches of all cells, in order, loaded ahead across cell borders.
 
@@ -225,6 +231,7 @@ def stream(
         batches: the same batches of indices for every cell.
         workers: loader processes; 0 loads in this process.
         kept: those of an earlier stream are taken from here, and left here where all cells came to their end.
+        pinned: put tensors into page-locked memory, from which a GPU takes them at once.
 
     Yields:
         (condition, whether this is the cell's last batch, collated batch).
@@ -241,7 +248,7 @@ def stream(
             num_workers=workers,
             collate_fn=_collate,
             worker_init_fn=_start_worker,
-            pin_memory=False,
+            pin_memory=pinned,
             persistent_workers=kept is not None and workers > 0,
         )
     else:
