@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rtx.errors import WeightsError, printable
+from rtx.errors import WeightsError, printable, some
 from rtx.files import file_sha256
 from rtx.sources.catalog.archs import ARCHS, reference_shapes
 from rtx.sources.catalog.rows import CATALOG
 from rtx.sources.keys.guess import guess_arch
-from rtx.sources.keys.layouts import recognise, shown
+from rtx.sources.keys.layouts import recognise
 from rtx.sources.load import fit
 from rtx.sources.reading.read import read_content
 
@@ -67,16 +67,16 @@ def as_text(facts: dict[str, Any]) -> str:
         ("file", f"{facts['file']} ({facts['bytes']:,} bytes)"),
         ("sha256", facts["sha256"]),
         ("container", facts["container"]),
-        ("left unread", shown(facts["foreign"]) or "nothing"),
-        ("weights under", f"{facts['weights_under']} (entries: {shown(facts['entries']) or '-'})"),
+        ("left unread", some(facts["foreign"], 8) or "nothing"),
+        ("weights under", f"{facts['weights_under']} (entries: {some(facts['entries'], 8) or '-'})"),
         ("layout", f"{facts['layout']}: {facts['layout_text']}"),
         ("prefix", facts["prefix"] or "none"),
         ("copies", f"{', '.join(facts['copies'])} (identical)" if facts["copies"] else "none"),
         ("normaliser", "none stored" if norm is None else f"mean {_row(norm['mean'])}, std {_row(norm['std'])}"),
         ("architecture", facts["architecture"] or "unknown"),
         ("weights", f"{facts['tensors']} tensors, {facts['parameters']:,} parameters"),
-        ("dropped", shown(facts["dropped"]) or "nothing"),
-        ("filled in", shown(facts["filled"]) or "nothing"),
+        ("dropped", some(facts["dropped"], 8) or "nothing"),
+        ("filled in", some(facts["filled"], 8) or "nothing"),
         ("source", ", ".join(facts["sources"]) or "no catalogued file has this name"),
         ("usable", "yes" if not facts["problems"] else "no: " + "; ".join(facts["problems"])),
     ]

@@ -14,13 +14,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from rtx.errors import WeightsError, WeightsMismatch
+from rtx.errors import WeightsError, WeightsMismatch, some
 from rtx.files import file_sha256
 from rtx.sources.catalog.archs import ARCHS, find_arch, reference_shapes
 from rtx.sources.catalog.record import IMAGENET_MEAN, IMAGENET_STD, Source
 from rtx.sources.catalog.spec import parse_spec
 from rtx.sources.keys.guess import guess_arch
-from rtx.sources.keys.layouts import Recognised, recognise, shown
+from rtx.sources.keys.layouts import Recognised, recognise
 from rtx.sources.reading.read import read_checkpoint
 
 log = logging.getLogger(__name__)
@@ -116,7 +116,7 @@ def load_source(spec: str, arch: str, shapes: Shapes | None = None) -> LoadedWei
     dropped = (*dropped, *found.dropped)
     log.info(
         "source %s: %s, layout %s, %d tensors used, %d dropped (%s)",
-        spec, path, found.layout.name, len(state), len(dropped), shown(dropped, 3) or "none",
+        spec, path, found.layout.name, len(state), len(dropped), some(dropped) or "none",
     )  # fmt: skip
     if parsed.source is not None and parsed.source.layout != found.layout.name:
         log.warning("source %s: layout %s found, %s expected", spec, found.layout.name, parsed.source.layout)
@@ -155,7 +155,7 @@ def fit(
         raise WeightsMismatch(_mismatch_text(found, arch, missing, unexpected, wrong, where))
     bad = [key for key, value in state.items() if value.is_floating_point() and not bool(value.isfinite().all())]
     if bad:
-        raise WeightsError(f"{where}: {len(bad)} weights hold NaN or infinity ({shown(bad)}); the file is useless")
+        raise WeightsError(f"{where}: {len(bad)} weights hold NaN or infinity ({some(bad, 8)}); the file is useless")
     for key in filled:
         state[key] = torch.zeros((), dtype=torch.int64)
     return {key: state[key] for key in shapes}, dropped, filled
@@ -166,7 +166,7 @@ def _mismatch_text(
 ) -> str:
     looks = guess_arch(found.state)
     parts = [
-        f"{len(names)} {kind} ({shown(names)})"
+        f"{len(names)} {kind} ({some(names, 8)})"
         for kind, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", wrong))
         if names
     ]

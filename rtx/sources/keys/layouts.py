@@ -14,7 +14,7 @@ from typing import Any, TypeGuard
 import torch
 from torch import Tensor
 
-from rtx.errors import WeightsError, WeightsMismatch, printable
+from rtx.errors import WeightsError, WeightsMismatch, some
 from rtx.sources.keys.openmmlab import from_detectron2, from_openmmlab, is_detectron2
 from rtx.sources.keys.swin import dialect_of, to_original
 
@@ -150,7 +150,7 @@ def recognise(content: Any, where: str) -> Recognised:
     foreign = [key for key in dropped if not (layout.others and key.startswith(layout.others))]
     if foreign:
         raise WeightsMismatch(
-            f"{where}: {len(foreign)} keys beside the layout {layout.name!r} ({shown(foreign)}); "
+            f"{where}: {len(foreign)} keys beside the layout {layout.name!r} ({some(foreign, 8)}); "
             "remove them from the file if they are not part of the network"
         )
     for prefix, other in copies.items():
@@ -168,12 +168,6 @@ def recognise(content: Any, where: str) -> Recognised:
     return Recognised(layout, container, inner, tuple(copies), normaliser, tuple(dropped))
 
 
-def shown(names: list[str] | tuple[str, ...], limit: int = 8) -> str:
-    """The first names, and how many more there are."""
-    rest = len(names) - limit
-    return printable(", ".join(names[:limit])) + (f" and {rest} more" if rest > 0 else "")
-
-
 def _find_state(content: Any, where: str) -> tuple[str, dict[str, Tensor]]:
     if isinstance(content, Tensor):
         raise WeightsError(f"{where}: holds one tensor of shape {tuple(content.shape)}, not a network's state dict")
@@ -187,12 +181,12 @@ def _find_state(content: Any, where: str) -> tuple[str, dict[str, Tensor]]:
                 log.warning(
                     "%s: weights are taken from %r; %s holds some as well, e.g. an average of them (to use those, save "
                     "them alone in a file)",
-                    where, container, shown(others),
+                    where, container, some(others, 8),
                 )  # fmt: skip
             return container, _tensors(entry, where)
     if any(isinstance(value, Tensor) for value in content.values()):
         return "", _tensors(content, where)
-    keys = shown([str(key)[:40] for key in content])
+    keys = some([str(key)[:40] for key in content], 8)
     raise WeightsError(
         f"{where}: no state dict in it (top-level entries: {keys or 'none'}; looked for tensors there and under "
         f"{', '.join(CONTAINERS)}); save model.state_dict() instead of the whole model"
@@ -206,7 +200,7 @@ def _holds_tensors(entry: Any) -> TypeGuard[dict[Any, Any]]:
 def _tensors(entry: Mapping[Any, Any], where: str) -> dict[str, Tensor]:
     odd = [str(key)[:80] for key, value in entry.items() if not (isinstance(key, str) and isinstance(value, Tensor))]
     if odd:
-        raise WeightsError(f"{where}: entries of its state dict are no plain tensors ({shown(odd)})")
+        raise WeightsError(f"{where}: entries of its state dict are no plain tensors ({some(odd, 8)})")
     return dict(entry)
 
 
@@ -215,7 +209,7 @@ def _check_copy(one: dict[str, Tensor], two: dict[str, Tensor], name: str, other
     differ += [key for key in one if key in two and not _same(one[key], two[key])]
     if differ:
         raise WeightsMismatch(
-            f"{where}: the copies under {name!r} and {other!r} disagree in {len(differ)} entries ({shown(differ)}); "
+            f"{where}: the copies under {name!r} and {other!r} disagree in {len(differ)} entries ({some(differ, 8)}); "
             "the file is damaged or was edited, get it again"
         )
 
