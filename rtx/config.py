@@ -57,8 +57,8 @@ def with_source(cfg: Config, spec: str) -> Config:
 
     Args:
         cfg: a config of a detector, segmenter or classifier.
-        spec: a source's name, FILE or ARCH:FILE (a bare FILE must fit the config's architecture), or "random", which
-            keeps the architecture and starts from random weights.
+        spec: a source's name, FILE or ARCH:FILE (a bare FILE must fit the config's architecture), "random", which
+            keeps the architecture and starts from random weights, or ARCH:random.
 
     Raises:
         UnknownName: no such source.
@@ -68,7 +68,8 @@ def with_source(cfg: Config, spec: str) -> Config:
     new = copy.deepcopy(cfg)
     backbone = _backbone(new)
     architecture = spec_of(parsed.arch or arch_of(backbone))
-    changed = {**_taken_over(backbone, architecture.config, new), "source": spec, "init_cfg": None}
+    changed = _taken_over(backbone, architecture.config, new)
+    changed |= {"source": "random" if parsed.random else spec, "init_cfg": None}
     kept = kept_arguments(changed, architecture)
     if architecture.config["type"] == "SourceSwin" and new.get("default_scope") == "mmpretrain":
         # A classifier reads the features that the published one read: behind the final norm, small maps unshifted.
@@ -127,14 +128,14 @@ def with_transfer(cfg: Config, mode: TransferMode | str, norm: NormPolicy | None
 
 
 def check_statistics(cfg: Config) -> None:
-    """Refuse a config whose preprocessor normalises otherwise than its source was trained.
+    """Refuse a config whose preprocessor normalises otherwise than its source was trained, unless it says so.
 
     Raises:
         BadValue: another mean, std or channel order; the message says which and what to write.
     """
     backbone = _backbone(cfg)
     spec = backbone.get("source")
-    if spec in (None, "random"):
+    if spec in (None, "random") or (cfg.get("rtx_target") or {}).get("normalise") == "upstream":
         return
     wanted = copy.deepcopy(cfg)
     _set_statistics(wanted, parse_spec(spec).source)
@@ -147,20 +148,14 @@ def check_statistics(cfg: Config) -> None:
             continue
         for key in ("mean", "std", "bgr_to_rgb", "to_rgb"):
             have, need = place.get(key), right.get(key)
-            same = have == need if isinstance(need, bool) or need is None else _close(have, need)
+            same = have == need
+            if isinstance(need, list) and isinstance(have, (list, tuple)) and len(have) == len(need):
+                same = all(abs(a - b) < 0.05 for a, b in zip(have, need, strict=True))
             if not same:
                 raise BadValue(
                     f"{name}.{key} is {have}, but source {spec!r} was trained with {need}; "
                     f"drop the change or pass the source with --source, which sets it"
                 )
-
-
-def _close(have: Any, need: list[float]) -> bool:
-    return (
-        isinstance(have, (list, tuple))
-        and len(have) == len(need)
-        and all(abs(a - b) < 0.05 for a, b in zip(have, need, strict=True))
-    )
 
 
 def _backbone(cfg: Config) -> ConfigDict:

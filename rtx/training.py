@@ -110,6 +110,7 @@ def identity(cfg: Config) -> dict[str, Any]:
         "optimiser": plain(cfg.get("optim_wrapper")),
         "schedule": plain([cfg.get("train_cfg"), cfg.get("param_scheduler")]),
         "seed": (cfg.get("randomness") or {}).get("seed"),
+        **({"target": plain(cfg.rtx_target)} if cfg.get("rtx_target") else {}),
     }
     return json.loads(json.dumps(parts, default=str))
 

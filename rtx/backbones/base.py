@@ -120,10 +120,7 @@ class SourceBackbone(BaseModule):
 
     def run_block(self, block: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         """One block, recomputed in the backward pass when `with_cp` asks for it and there is a backward pass."""
-        if self.with_cp and self.training and (x.requires_grad or _trains(block)):
-            return checkpoint(block, x, use_reentrant=False)
+        if self.with_cp and self.training:
+            if x.requires_grad or (isinstance(block, nn.Module) and any(p.requires_grad for p in block.parameters())):
+                return checkpoint(block, x, use_reentrant=False)
         return block(x)
-
-
-def _trains(block: Callable[[Tensor], Tensor]) -> bool:
-    return isinstance(block, nn.Module) and any(p.requires_grad for p in block.parameters())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rtx.errors import RtxError
 from rtx.results.evaluation import sound_cells
@@ -62,6 +62,7 @@ def probed(job: Job, todo: list[Condition]) -> str:
 
 def _measure(job: Job, todo: list[Condition]) -> tuple[float, float]:
     """Seconds an image takes to load, on average over the cells, and to predict."""
+    import torch
     from mmengine.dataset import pseudo_collate
 
     from rtx.evaluation.sweep.batches import CorruptedView
@@ -86,20 +87,13 @@ def _measure(job: Job, todo: list[Condition]) -> tuple[float, float]:
     for _ in range(3):
         started = time.perf_counter()
         forward(pseudo_collate(batch), CLEAN)
-        _settle(forward)
+        if forward.device.type == "cuda":  # a pass returns before it is computed
+            torch.cuda.synchronize(forward.device)
         times.append((time.perf_counter() - started) / len(batch))
         if time.monotonic() > deadline:
             break
     known = [loads[c.corruption] for c in todo if c.corruption in loads]
     return sum(known) / len(known), min(times)
-
-
-def _settle(forward: Any) -> None:
-    """Wait for the device: a pass returns before it is computed."""
-    if forward.device.type == "cuda":
-        import torch
-
-        torch.cuda.synchronize(forward.device)
 
 
 def _minutes(seconds: float) -> str:

@@ -23,7 +23,7 @@ from rtx.results.folder import CELLS_CSV, IMAGENET_C, SUMMARY
 if TYPE_CHECKING:
     from rtx.evaluation.pixels.stored_files import StoredSet
 
-OPTIONS = tuple("corruptions severities limit seed batch_size workers amp keep_predictions resamples".split())
+OPTIONS = tuple("corruptions severities limit seed batch_size workers amp view keep_predictions resamples".split())
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     if bool(args.config) == bool(args.source) or bool(args.config) != bool(args.checkpoint):
         raise BadValue("name the classifier: --source NAME, or --config FILE and --checkpoint FILE")
     protocol = protocol_of(args)  # a wrong name fails before anything is loaded
-    sweep = Sweep.of(args)
+    sweep = Sweep(args)
     return sweep.run(lambda: _run(args, protocol, sweep))
 
 

@@ -28,11 +28,13 @@ COMMANDS: dict[str, str] = {
     "imagenet_c": "error, mCE, rPC of a classifier on ImageNet-C-style folders",
     "corrupt": "corrupt an image or a data folder, into files or a contact sheet",
     "targets": "classification targets: list the rows, check a folder against one",
+    "probe": "linear heads on the frozen features of sources: sizes of training set, seeds",
     "weights": "source weights: list, fetch, inspect, convert",
     "experiments": "the papers' experiments: their runs, and what to type for each",
     "report": "one page, figures and tables over finished evaluations",
     "compare": "two evaluations, paired: where they differ and by how much",
     "import_published": "published result files as evaluations of our own format",
+    "one_pixel": "why a robust source can fail: a task of one pixel, margin against eps (seconds)",
     "demo": "the whole story in a few minutes on rendered scenes, no download, no GPU",
     "doctor": "what is installed, what clashes, and how to fix it",
 }

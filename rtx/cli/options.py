@@ -10,6 +10,7 @@ from dataclasses import fields
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
+from rtx.cli.target_options import target_options
 from rtx.errors import BadValue
 from rtx.evaluation.protocol import Protocol
 from rtx.types import NORM_POLICIES, TransferMode
@@ -99,7 +100,7 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def apply_config_arguments(cfg: Config, args: argparse.Namespace) -> Config:
-    """The config with `--source`, `--transfer`, `--norm` and `--data-root`, then `--cfg-options`, applied.
+    """The config with `--target`, `--source`, `--transfer`, `--norm`, `--data-root`, then `--cfg-options`, applied.
 
     `--cfg-options` come last: what a user sets by hand is not overruled by what another flag implies.
 
@@ -112,6 +113,11 @@ def apply_config_arguments(cfg: Config, args: argparse.Namespace) -> Config:
     from rtx.transfer.modes import transfer_name
 
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
+    target = target_options(args)
+    if target:
+        from rtx.transfer.classify import record_training, with_target
+
+        cfg = with_target(cfg, target)
     mode = TransferMode.parse(args.transfer) if args.transfer else None
     norm = args.norm
     if args.source:
@@ -131,11 +137,17 @@ def apply_config_arguments(cfg: Config, args: argparse.Namespace) -> Config:
         log.info("--source random without --transfer or --norm: everything trains, with batch statistics")
     if mode:
         cfg = configs.with_transfer(cfg, mode, norm)
-    if args.data_root:
+    if args.data_root and not target:
         cfg = with_data(cfg, args.data_root)
+    if cfg.get("rtx_target"):
+        from rtx.transfer.classify import fit_to_source
+
+        cfg = fit_to_source(cfg)
     cfg = with_checked_images(cfg)
     if args.cfg_options:
         merge_options(cfg, args.cfg_options)
+        if target:
+            record_training(cfg)
     return cfg
 
 

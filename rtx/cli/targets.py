@@ -9,7 +9,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from rtx.datasets.classification import TARGETS, check_target, find_target
+from rtx.datasets.classification import TARGETS, find_target
+from rtx.datasets.target_data import check_target
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

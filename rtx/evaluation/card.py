@@ -16,13 +16,12 @@ import torch
 from mmengine.config import Config
 
 import rtx
-from rtx.evaluation.data_key import images_sha256
-from rtx.evaluation.own_code import own_code
+from rtx.evaluation.identity import images_sha256, own_code
 from rtx.evaluation.scorers.base import Scorer
 from rtx.evaluation.sweep.batches import image_path
 from rtx.files import file_sha256
 from rtx.results.subset import RULE, stratified
-from rtx.transfer.freeze_map import freeze_map
+from rtx.transfer.guard import freeze_map
 from rtx.transfer.modes import transfer_name
 
 _VERSIONED = {

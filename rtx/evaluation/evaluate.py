@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,10 @@ from mmengine.registry import DATASETS, init_default_scope
 from torch import nn
 
 from rtx.datasets.layout import data_name
+from rtx.datasets.openmmlab.view_step import view_of, with_view
 from rtx.engines import Engine
 from rtx.errors import BadValue, RunConflict
 from rtx.evaluation.card import choose, computing_card, config_sha256, data_card, model_card, plain
-from rtx.evaluation.finish import complete
 from rtx.evaluation.models.adapter import Adapter
 from rtx.evaluation.models.adapter_data import Tested, adapter_test
 from rtx.evaluation.pixels.made import Made
@@ -27,6 +28,7 @@ from rtx.evaluation.sweep.batches import loaders
 from rtx.evaluation.sweep.events import OnEvent
 from rtx.evaluation.sweep.locks import Shard, driving
 from rtx.evaluation.sweep.remote import cells_on
+from rtx.evaluation.sweep.scoring import complete
 from rtx.evaluation.sweep.share import Share, default_share, part
 from rtx.evaluation.sweep.sweep import Job, OnCell, run
 from rtx.results.cell import Cell
@@ -145,6 +147,8 @@ def prepare(
     if isinstance(model, Adapter):
         tested = adapter_test(model, data, pixels, protocol, annotations=annotations, classes=classes)
     elif isinstance(data, Config):
+        data = data if protocol.view is None else with_view(data, protocol.view)
+        protocol = replace(protocol, view=view_of(data))
         tested = _config_test(model, data, pixels, protocol, checkpoint)
     else:
         raise BadValue(f"data {str(data)!r}: a model that is no adapter needs its config here")
@@ -153,6 +157,7 @@ def prepare(
         **tested.card,
         **data_card(tested.dataset, indices, tested.scorer),
         "metric": tested.scorer.card(),
+        **({"view": protocol.view} if protocol.view not in (None, "none") else {}),
         **computing_card(model, amp=protocol.amp, channels_last=protocol.channels_last),
         "labels": {**tested.labels, **(labels or {})},
     }
@@ -191,6 +196,7 @@ def _config_test(
         card={
             **pixels.card(scope, protocol),
             **model_card(model, config_sha256(cfg), checkpoint, backbone=backbone, scope=cfg.get("default_scope", "")),
+            **({"target": plain(cfg.rtx_target)} if cfg.get("rtx_target") else {}),
         },
         labels={**({} if name is None else {"data": name}), **plain(cfg.get("labels", {}))},
     )

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.hooks import EMAHook, Hook
-from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import IterBasedTrainLoop, Runner
 from torch import nn
@@ -19,6 +18,7 @@ from rtx.evaluation.pixels.made import Made
 from rtx.evaluation.protocol import Protocol
 from rtx.results.folder import INSIDE_RUN
 from rtx.results.summary import with_interval
+from rtx.transfer.guard import bare
 
 
 @HOOKS.register_module()
@@ -107,11 +107,6 @@ class CorruptionEvalHook(Hook):
         )
 
 
-def bare_model(runner: Runner) -> nn.Module:
-    """The model of a runner without the wrapper of distributed training."""
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model
-
-
 @contextmanager
 def tested_model(runner: Runner) -> Iterator[nn.Module]:
     """The model as a test sees it: with the averaged weights, where the run averages them."""
@@ -119,7 +114,7 @@ def tested_model(runner: Runner) -> Iterator[nn.Module]:
     for hook in averaged:
         hook.before_test_epoch(runner)
     try:
-        yield bare_model(runner)
+        yield bare(runner.model)
     finally:
         for hook in averaged:
             hook.after_test_epoch(runner)

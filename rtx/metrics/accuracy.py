@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtx.errors import BadValue
-from rtx.metrics.metric import Metric
+from rtx.metrics.metric import Metric, ratio
 from rtx.metrics.per_image import RankEvidence
 
 KEPT = 10
@@ -48,17 +48,27 @@ class Accuracy(Metric):
         n_classes: how many classes there are; None if unknown before the first prediction.
         topk: which k; 1 is always there.
         threshold: classes whose score is not above it were no guess.
+        headline: what P, mPC and rPC are made of: "accuracy_top1", or "mean_class_accuracy" (macro recall), which
+            Salman et al. (2020) report for targets with classes of unequal size.
 
     Raises:
         BadValue: a k is less than 1, or more than there are classes.
+        UnknownName: no such headline.
     """
 
-    def __init__(self, n_classes: int | None, *, topk: Iterable[int] = (1, 5), threshold: float | None = None) -> None:
+    def __init__(
+        self,
+        n_classes: int | None,
+        *,
+        topk: Iterable[int] = (1, 5),
+        threshold: float | None = None,
+        headline: str = "accuracy_top1",
+    ) -> None:
         self.topk = tuple(sorted({1, *topk}))
         self.threshold, self.n_classes = threshold, n_classes
         if self.topk[0] < 1:
             raise BadValue(f"topk={list(self.topk)}: every k must be 1 or more")
-        super().__init__(metric_names(self.topk), "accuracy_top1")
+        super().__init__(metric_names(self.topk), headline)
 
     def add(self, guess: Guess, label: int) -> None:
         """Take what a classifier says about an image.
@@ -81,6 +91,8 @@ class Accuracy(Metric):
             "topk": list(self.topk),
             "threshold": self.threshold,
             "n_classes": self.n_classes,
+            # Left out where it is the usual one, so that the protocol of earlier evaluations stays the same.
+            **({} if self.headline == "accuracy_top1" else {"headline": self.headline}),
         }
 
     def evidence(self) -> RankEvidence:
@@ -173,7 +185,7 @@ def resampled_accuracy(
     """
     if metric != "mean_class_accuracy":
         right = evidence.ranks < int(metric.removeprefix("accuracy_top"))
-        return _ratio(weights[:, right].sum(axis=1, dtype=np.int64), weights.sum(axis=1, dtype=np.int64))
+        return ratio(weights[:, right].sum(axis=1, dtype=np.int64), weights.sum(axis=1, dtype=np.int64))
     order = np.argsort(evidence.labels, kind="stable")
     if not order.size:
         return np.full(len(weights), np.nan)
@@ -183,9 +195,4 @@ def resampled_accuracy(
     hits = np.add.reduceat(drawn * (evidence.ranks[order] == 0), starts, axis=1, dtype=np.int64)
     means = np.divide(hits, images, out=np.zeros(hits.shape), where=images > 0)
     # A class without an image in a resample is left out, as one without images is.
-    return _ratio(means.sum(axis=1), (images > 0).sum(axis=1))
-
-
-def _ratio(part: NDArray[Any], whole: NDArray[Any]) -> NDArray[np.float64]:
-    ratio: NDArray[np.float64] = np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0)
-    return ratio
+    return ratio(means.sum(axis=1), (images > 0).sum(axis=1))

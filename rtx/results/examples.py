@@ -39,6 +39,7 @@ from rtx.corruptions import ENGINES
 from rtx.corruptions.settings import CHANNEL_ORDERS, Settings
 from rtx.errors import BadValue
 from rtx.files import write_atomic, write_whole
+from rtx.metrics.miou import reduced
 from rtx.results.folder import EXAMPLES, INDEX, predictions_path
 from rtx.results.predictions import encode_map, read_detections, read_map, read_maps
 from rtx.results.protocol import protocol_key
@@ -66,7 +67,8 @@ def settings_of(card: Mapping[str, Any]) -> Settings | None:
     """What makes the pixels of a run again, from its protocol card; None where that cannot be done here."""
     known = card.get("corruption_engine") in ENGINES and card.get("channel_order", "rgb") in CHANNEL_ORDERS
     place, seed = card.get("corruption_at", "original_resolution"), card.get("corruption_seed", 0)
-    if not known or place != "original_resolution" or card.get("image_key") != "file_stem" or not isinstance(seed, int):
+    usual = place == "original_resolution" and card.get("view") is None and card.get("image_key") == "file_stem"
+    if not known or not usual or not isinstance(seed, int):
         return None
     return Settings(card["corruption_engine"], seed, card.get("channel_order", "rgb"))
 
@@ -89,7 +91,7 @@ class Box:
 
 
 @dataclass(frozen=True)
-class View:
+class ExampleView:
     """One image under one condition, with what a model says about it; without a picture, the original gives it."""
 
     image: Path | None
@@ -106,7 +108,7 @@ class Example:
     height: int
     truth: tuple[Box, ...]
     truth_map: Path | None
-    views: Mapping[Condition, View]
+    views: Mapping[Condition, ExampleView]
     original: Path | None = None
     settings: Settings | None = None
     ignored: tuple[Box, ...] = ()
@@ -158,7 +160,11 @@ def write_examples(
     rows = [_row(root, number, info, maps=maps) for number, info in enumerate(infos)]
     keys = [Path(info["img_path"]).stem if maps else str(info["img_id"]) for info in infos]
     for condition, path in files.items():
-        found = _maps(root, condition, path, keys) if maps else _boxes(path, keys)
+        if maps:
+            found = _maps(root, condition, path, keys)
+        else:
+            shown = (d for d in read_detections(path)[0] if str(d.image_id) in keys)
+            found = {str(d.image_id): {"predictions": _predictions(d)} for d in shown}
         for name, row in zip(keys, rows, strict=True):
             if name in found:
                 row["conditions"][condition.key] = found[name]
@@ -221,8 +227,7 @@ def truth_map(info: Mapping[str, Any]) -> Labels:
     for old, new in (info.get("label_map") or {}).items():
         labels[given == old] = new
     if info.get("reduce_zero_label"):
-        labels = np.where(labels == 0, IGNORED, labels - 1)
-        labels[labels == IGNORED - 1] = IGNORED
+        labels = reduced(labels)
     return np.clip(labels, 0, IGNORED).astype(np.uint8)
 
 
@@ -234,12 +239,6 @@ def _truth(row: Mapping[str, Any], size: tuple[int, int]) -> dict[str, Any]:
     elif isinstance(mask, Mapping):
         box["polygons"] = outlines(mask, size)
     return box
-
-
-def _boxes(path: Path, keys: Sequence[str]) -> dict[str, dict[str, Any]]:
-    found, _ = read_detections(path)
-    wanted = set(keys)
-    return {str(d.image_id): {"predictions": _predictions(d)} for d in found if str(d.image_id) in wanted}
 
 
 def _predictions(found: Detections) -> list[dict[str, Any]]:
@@ -319,7 +318,7 @@ def _example(row: Mapping[str, Any], root: Path, settings: Settings | None) -> E
     original = _file(root, row["original"]) if row.get("original") else None
     again = original is not None and settings is not None
     views = {
-        Condition.from_key(key): View(
+        Condition.from_key(key): ExampleView(
             _file(root, view["image"]) if view.get("image") else None,
             tuple(_box(b) for b in view.get("predictions", ())),
             _file(root, view["map"]) if view.get("map") else None,

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 from rtx.errors import BadValue, DataError
+from rtx.evaluation.scorers.build import build_scorer
 from rtx.evaluation.scorers.classification import AccuracyScorer, image_name
 from rtx.metrics.accuracy import MISS, accuracies, best, rank_evidence, rank_of
 from rtx.metrics.per_image import RankEvidence
-from rtx.results import evidence_file as evidence
+from rtx.results import arrays as evidence
 from rtx.results.predictions import guesses_to_bytes, read_guesses
 from rtx.results.resample import draw
 from rtx.results.resample import scores as resampled
@@ -46,6 +47,32 @@ def scorer(rows: list[Any], **evaluator: Any) -> AccuracyScorer:
     for n in range(0, len(rows), 4):
         made.process(rows[n : n + 4])
     return made
+
+
+def test_the_mean_over_classes_is_macro_recall_whatever_the_batches() -> None:
+    from mmpretrain.evaluation import SingleLabelMetric
+
+    rows = [row for row in samples(400, 3) if int(row.gt_label) or "7" in row.img_path] + samples(400, 4)[:50]
+    for n, row in enumerate(rows):
+        row.set_metainfo({"img_path": f"val/{int(row.gt_label)}/{n}.jpg"})
+    asked = {"type": "SingleLabelMetric", "items": ("recall",), "average": "macro"}
+    made = build_scorer(asked, DATASET)
+    assert made.headline == "mean_class_accuracy" and made.card()["headline"] == "mean_class_accuracy"
+    made.process(rows)
+    labels = torch.tensor([int(row.gt_label) for row in rows])
+    scores = torch.stack([row.pred_score for row in rows])
+    theirs = float(SingleLabelMetric.calculate(scores, labels, average="macro", num_classes=12)[0][1])
+    found = made.compute()
+    assert found["mean_class_accuracy"] * 100 == pytest.approx(theirs, abs=1e-4)
+    assert found["mean_class_accuracy"] != found["accuracy_top1"], "the classes are of unequal size"
+    other = build_scorer({"type": "SingleLabelMetric", "items": ["recall"]}, DATASET)
+    for n in range(len(rows)):
+        other.process(rows[-1 - n : len(rows) - n])
+    assert other.compute() == found
+    assert "headline" not in scorer(rows).card(), "earlier evaluations keep their protocol"
+    for wrong in ({"items": ("recall", "f1-score")}, {"items": ("recall",), "average": None}, {}):
+        with pytest.raises(BadValue, match="the accuracy averaged over classes"):
+            build_scorer({"type": "SingleLabelMetric", **wrong}, DATASET)
 
 
 def test_accuracy_equals_mmpretrains() -> None:

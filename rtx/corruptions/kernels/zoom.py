@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtx.compiled import compiled
+from rtx.corruptions.arithmetic.pixels import Bytes, Words, to_bytes, to_words
 from rtx.corruptions.arithmetic.vector import add_between
 from rtx.corruptions.registry import Image, corruption
 
@@ -96,30 +97,44 @@ def _layers(height: int, width: int, level: ZoomLevel) -> tuple[ZoomTables, Zoom
     return tables[0], tables[1], len(factors)
 
 
+# 1 / 255 in two parts: a grey level times the first is exact, so that the sum of both products is rounded once, to what
+# the division in doubles gives; a test holds all 256.
+_MOST = np.float32(np.round(2.0**19 / 255) / 2.0**19)
+_REST = np.float32(1 / 255 - float(_MOST))
+
+
 @compiled
 def widened(image: Image) -> NDArray[np.float32]:
-    """Four floats a pixel, (H, 4 W): the channels as fractions of 255, and one unused, to fill a vector register."""
-    wide = np.zeros((image.shape[0], 4 * image.shape[1]), np.float32)
-    table = np.empty(256, np.float32)
-    for v in range(256):
-        table[v] = np.float32(v / 255.0)
+    """Four floats a pixel, (H, 4 W): the channels as fractions of 255, and a 0, to fill a vector register."""
+    wide = np.empty((image.shape[0], 4 * image.shape[1]), np.float32)
+    words = np.empty(image.shape[1], np.uint32)
+    levels = words.view(np.uint8)
     for y in range(image.shape[0]):
-        row, into = image[y].reshape(-1), wide[y]
-        for x in range(image.shape[1]):
-            into[4 * x] = table[row[3 * x]]
-            into[4 * x + 1] = table[row[3 * x + 1]]
-            into[4 * x + 2] = table[row[3 * x + 2]]
+        to_words(image[y].reshape(-1), words)
+        _fractions(levels, wide[y])
     return wide
 
 
 @compiled
-def narrow(wide: NDArray[np.float32], out: Image) -> None:
-    """A row of `widened`, back to whole grey levels."""
-    row = out.reshape(-1)
-    for x in range(out.shape[0]):
-        row[3 * x] = np.uint8(np.int32(min(wide[4 * x], np.float32(1)) * np.float32(255)))
-        row[3 * x + 1] = np.uint8(np.int32(min(wide[4 * x + 1], np.float32(1)) * np.float32(255)))
-        row[3 * x + 2] = np.uint8(np.int32(min(wide[4 * x + 2], np.float32(1)) * np.float32(255)))
+def narrow(wide: NDArray[np.float32], words: Words, out: Image) -> None:
+    """A row of `widened`, back to whole grey levels; `words` has room for a word a pixel."""
+    _cut(wide, words.view(np.uint8))
+    to_bytes(words, out.reshape(-1))
+
+
+# Loops in functions of their own: beside a `view`, LLVM leaves them as they are.
+@compiled
+def _fractions(levels: Bytes, into: NDArray[np.float32]) -> None:
+    for i in range(levels.size):
+        level = np.float32(levels[i])
+        into[i] = level * _MOST + level * _REST
+
+
+@compiled
+def _cut(wide: NDArray[np.float32], levels: Bytes) -> None:
+    for i in range(levels.size):
+        fraction = wide[i] if wide[i] < np.float32(1) else np.float32(1)
+        levels[i] = np.uint8(np.int32(fraction * np.float32(255)))
 
 
 @compiled
@@ -128,6 +143,7 @@ def _blur(image: Image, rows: ZoomTables, columns: ZoomTables, layers: int, out:
     wide = widened(image)
     between = np.empty(4 * width, np.float32)
     total = np.empty(4 * width, np.float32)
+    words = np.empty(width, np.uint32)
     for y in range(height):
         # Sums in the reference's order: the enlargement by 1 first, the image itself last.
         total[:] = wide[y]
@@ -140,7 +156,7 @@ def _blur(image: Image, rows: ZoomTables, columns: ZoomTables, layers: int, out:
             _add_columns(between, columns.first[k], columns.second[k], columns.weight[k], columns.inside[k], total)
         for i in range(total.size):
             total[i] = (wide[y, i] + total[i]) / np.float32(layers + 1)
-        narrow(total, out[y])
+        narrow(total, words, out[y])
 
 
 @compiled

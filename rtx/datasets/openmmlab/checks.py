@@ -113,7 +113,8 @@ def _look_at_images(found: Findings, split: str, limit: int | None) -> None:
     bad = [f"{path} ({text})" for path, (text, _) in verdicts if text]
     if bad:
         found.problems.append(f"{len(bad)} images are damaged: {some(bad)}; copy them again")
-    small = [f"{path} ({side} px)" for path, (text, side) in verdicts if not text and side < MIN_SIDE]
+    least = 0 if found.any_size else MIN_SIDE
+    small = [f"{path} ({side} px)" for path, (text, side) in verdicts if not text and side < least]
     if small and split == "train":
         found.warnings.append(
             f"{len(small)} images are smaller than {MIN_SIDE} pixels: {some(small)}; detection configs leave them out"

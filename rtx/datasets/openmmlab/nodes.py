@@ -27,12 +27,14 @@ class Findings:
         problems: what ends the run.
         warnings: what is logged.
         images: the image files, to be looked at next.
+        any_size: small ones are enlarged before anything is done to them.
     """
 
     absent: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     images: list[Path] = field(default_factory=list)
+    any_size: bool = False
 
     def nothing_labelled(self, where: str, split: str) -> None:
         """Add that there is no object: nothing to learn, or nothing to score."""
@@ -128,18 +130,14 @@ def put_data_sets(cfg: Config, split: str, new: Sequence[dict[str, Any]]) -> Non
         if not loader:
             continue
         template = next(data_sets(loader["dataset"]))
-        made = [_updated(template, changes) for changes in new]
+        made = [copy.deepcopy(template) for _ in new]
+        for node, changes in zip(made, new, strict=True):
+            for key, value in changes.items():
+                if value is None:
+                    node.pop(key, None)
+                else:
+                    node[key] = copy.deepcopy(value)
         loader["dataset"] = replace_data_sets(loader["dataset"], made)
-
-
-def _updated(template: Any, changes: dict[str, Any]) -> Any:
-    out = copy.deepcopy(template)
-    for key, value in changes.items():
-        if value is None:
-            out.pop(key, None)
-        else:
-            out[key] = copy.deepcopy(value)
-    return out
 
 
 def evaluators(cfg: Config) -> list[Any]:

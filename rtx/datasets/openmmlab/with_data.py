@@ -9,13 +9,13 @@ from pathlib import Path
 from mmengine.config import Config
 
 from rtx.datasets.layouts import layout_of
-from rtx.datasets.openmmlab import ade, coco, voc
+from rtx.datasets.openmmlab import ade, coco, target, voc
 from rtx.datasets.openmmlab.nodes import ConfigLayout, split_data_sets, type_name
 from rtx.errors import DataError
 
 log = logging.getLogger(__name__)
 
-LAYOUTS: dict[str, ConfigLayout] = {row.layout.name: row for row in (coco.ROW, voc.ROW, ade.ROW)}
+LAYOUTS: dict[str, ConfigLayout] = {row.layout.name: row for row in (coco.ROW, voc.ROW, ade.ROW, target.ROW)}
 """One line for a new layout."""
 FAMILIES = {kind: name for name, row in LAYOUTS.items() for kind in row.types}
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from rtx.datasets.voc import class_names, evaluated_part, find_years, read_all, train_parts, voc_truth
+from rtx.datasets.voc import read_evaluated, voc_truth
 from rtx.errors import BadValue, unknown_name
 from rtx.evaluation.offline.truth import DetectionTruth, entry_files
 from rtx.metrics import coco, voc
@@ -46,25 +46,17 @@ class VocFolder(DetectionTruth):
         classes: Sequence[str] | None = None,
         headline: str = "AP50_07",
     ) -> None:
-        homes = find_years(path)
-        part = evaluated_part(homes, split)
-        part.check_whole()
-        objects = read_all(part.labels())
-        self.classes = tuple(classes) if classes else class_names([*train_parts(homes, part), part])
-        index = {name: n for n, name in enumerate(self.classes)}
-        self.truth = [voc_truth(name, rows, index) for name, rows in zip(part.stems, objects, strict=True)]
+        part, self.classes, objects = read_evaluated(path, split, classes)
+        self.truth = voc_truth(part, objects, self.classes)
         self.metric = voc.VocAP(self.truth, self.classes, headline=headline)
         self.place, self.images = str(part.listing), self.metric.truth
         log.info("%s: %d images, %d classes", part.listing, len(self.images), len(self.classes))
 
-    def score(self, entry: Path) -> voc.VocAP:
-        """Feed the metric; see `Truth.score`."""
-        metric, kept = self.metric, self._kept(entry)
+    def read(self, entry: Path) -> Iterable[tuple[Any, ...]]:
+        """Images with their detections; see `Truth.read`."""
+        kept = self._kept(entry)
         found = self._read(entry) if kept is None else kept
-        metric.reset()
-        for image in self.images if kept is None else kept:
-            metric.add(image, found.get(image))
-        return metric
+        return ((image, found.get(image)) for image in (self.images if kept is None else kept))
 
     def _read(self, entry: Path) -> dict[ImageId, coco.Detections]:
         files = entry_files(entry, self.suffixes)

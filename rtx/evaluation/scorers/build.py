@@ -1,8 +1,8 @@
 """Score the predictions of OpenMMLab models at full precision, from the evaluator that their config names.
 
 The configs keep the stock evaluators, so they stay valid for the stock tools. Here `CocoMetric`, `VOCMetric`,
-`IoUMetric` and `Accuracy` say what to score; the numbers come from `rtx.metrics`, which does not round, and which gives
-a score to a model that predicts nothing.
+`IoUMetric`, `Accuracy` and `SingleLabelMetric` say what to score; the numbers come from `rtx.metrics`, which does not
+round, and which gives a score to a model that predicts nothing.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 from rtx.errors import BadValue, unknown_name
 from rtx.evaluation.scorers.base import Scorer
-from rtx.evaluation.scorers.classification import AccuracyScorer
+from rtx.evaluation.scorers.classification import AccuracyScorer, MacroRecallScorer
 from rtx.evaluation.scorers.detection import CocoScorer, VocScorer
 from rtx.evaluation.scorers.segmentation import IouScorer
 
@@ -21,6 +21,7 @@ SCORERS: dict[str, type[Scorer]] = {
     "VOCMetric": VocScorer,
     "IoUMetric": IouScorer,
     "Accuracy": AccuracyScorer,
+    "SingleLabelMetric": MacroRecallScorer,
 }
 """Evaluator type in a config -> what scores it here."""
 

@@ -1,4 +1,4 @@
-"""Score classifiers: top-k accuracy from mmpretrain's samples."""
+"""Score classifiers: top-k accuracy and its mean over classes, from mmpretrain's samples."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from rtx.errors import BadValue, DataError
-from rtx.evaluation.scorers.base import Scorer, array, floats, listed
+from rtx.evaluation.scorers.base import Scorer, array, floats, listed, refuse
 from rtx.metrics.accuracy import KEPT, Accuracy, best
 from rtx.metrics.metric import truth_sha256
 from rtx.results.predictions import guesses_to_bytes
@@ -24,14 +24,12 @@ class AccuracyScorer(Accuracy, Scorer):
     Args:
         classes: names of the classes in the order of the labels; empty for as many as the model has.
         root: the folder that names of images start at.
-        topk, threshold: see `rtx.metrics.accuracy.Accuracy`.
+        options: those of `rtx.metrics.accuracy.Accuracy` (topk, threshold, headline).
     """
 
-    def __init__(
-        self, classes: Sequence[str], root: str = "", *, topk: Iterable[int] = (1, 5), threshold: float | None = None
-    ) -> None:
+    def __init__(self, classes: Sequence[str], root: str = "", **options: Any) -> None:
         self._classes, self._root = [str(name) for name in classes], root
-        super().__init__(len(self._classes) or None, topk=topk, threshold=threshold)
+        super().__init__(len(self._classes) or None, **options)
         log.info("scoring %s over %s classes", ", ".join(self.metrics), self.n_classes or "the model's")
 
     @classmethod
@@ -41,9 +39,8 @@ class AccuracyScorer(Accuracy, Scorer):
         if len(thresholds) != 1:
             raise BadValue(f"Accuracy thrs={list(thresholds)}: rtx scores one threshold; leave one, or None for none")
         threshold = None if thresholds[0] is None else float(thresholds[0])
-        root = str(getattr(dataset, "img_prefix", None) or "")
-        topk = map(int, listed(evaluator.get("topk", 1)))
-        return cls(dataset.metainfo.get("classes") or (), root, topk=topk, threshold=threshold)
+        topk = tuple(map(int, listed(evaluator.get("topk", 1))))
+        return cls(*_classes_and_root(dataset), topk=topk, threshold=threshold)
 
     def process(self, data_samples: Sequence[Any]) -> None:
         """Take class scores.
@@ -82,6 +79,32 @@ class AccuracyScorer(Accuracy, Scorer):
             name = image_name(str(info.get("img_path")), self._root)
             rows.append((name, [names.get(int(label), label) for label in labels]))
         return truth_sha256(rows)
+
+
+class MacroRecallScorer(AccuracyScorer):
+    """The same accuracies, with the mean over classes as the headline."""
+
+    @classmethod
+    def from_config(cls, evaluator: Mapping[str, Any], dataset: Any) -> MacroRecallScorer:
+        """From a config's `SingleLabelMetric` that asks for the macro average of recall, which is that mean.
+
+        Raises:
+            BadValue: it asks for something else.
+        """
+        items = listed(evaluator.get("items", ("precision", "recall", "f1-score")))
+        average = evaluator.get("average", "macro")
+        if items != ("recall",) or average != "macro":
+            raise BadValue(
+                f"SingleLabelMetric items={list(items)}, average={average!r}: rtx scores items=('recall',) with "
+                "average='macro', the accuracy averaged over classes; or name Accuracy"
+            )
+        refuse(evaluator, "thrs", "rtx scores the class of the highest score")
+        classes, root = _classes_and_root(dataset)
+        return cls(classes, root, topk=(1, 5) if len(classes) >= 5 else (1,), headline="mean_class_accuracy")
+
+
+def _classes_and_root(dataset: Any) -> tuple[Sequence[str], str]:
+    return dataset.metainfo.get("classes") or (), str(getattr(dataset, "img_prefix", None) or "")
 
 
 def image_name(path: str, root: str) -> str:

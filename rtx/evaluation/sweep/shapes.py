@@ -18,6 +18,7 @@ _KEEP = (
     "Corrupt",
     "LoadImageFromFile",
     "LoadImageChecked",
+    "LoadTargetImage",
     "LoadRgb",
     "LoadAnnotations",
     "LoadPanopticAnnotations",
@@ -35,6 +36,10 @@ def size_after(steps: Iterable[Any], size: Size) -> Size | None:
         name = type(step).__name__
         if name == "Resize":
             resized = _resized(step, size)
+        elif name == "ResizeEdge":
+            resized = _edge(step, size)
+        elif name == "CenterCrop":
+            resized = _cropped(step, size)
         elif name == "Pad":
             resized = _padded(step, size)
         else:
@@ -69,6 +74,25 @@ def _resized(step: Any, size: Size) -> Size | None:
     # As mmcv's rescale_size: the longer side within the longer number, the shorter within the shorter.
     ratio = min(max(scale) / max(size), min(scale) / min(size))
     return int(size[0] * ratio + 0.5), int(size[1] * ratio + 0.5)
+
+
+def _edge(step: Any, size: Size) -> Size | None:
+    if getattr(step, "edge", None) != "short":
+        return None
+    # As mmpretrain's ResizeEdge.
+    width, height = size
+    return (
+        (step.scale, int(step.scale * height / width))
+        if width < height
+        else (int(step.scale * width / height), step.scale)
+    )
+
+
+def _cropped(step: Any, size: Size) -> Size | None:
+    crop = getattr(step, "crop_size", None)
+    if not (isinstance(crop, tuple) and len(crop) == 2) or getattr(step, "auto_pad", False):
+        return None
+    return min(size[0], crop[0]), min(size[1], crop[1])
 
 
 def _padded(step: Any, size: Size) -> Size | None:

@@ -6,7 +6,6 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from rtx.reports.runs.groups import Group
 from rtx.reports.runs.runs import BENCHMARK_CELLS, Run
@@ -51,7 +50,12 @@ def banners(groups: Sequence[Group]) -> list[Banner]:
 
 
 def _mixed(group: Group) -> list[Banner]:
-    cards = [(run.name, _as_stated(run)) for run in group.runs]
+    cards = [(run.name, pixels(run.card)) for run in group.runs]
+    for _, card in cards:
+        if "origin" in card:  # what an imported card leaves open its own banner names
+            for name in [name for name, value in card.items() if "unknown" in (name, value)]:
+                del card[name]
+            card.setdefault("limit", None)
     fields = sorted({name for _, card in cards for name in card})
     if len({stated("limit", card.get("limit")) for _, card in cards}) > 1:
         fields = without_subset(fields)
@@ -73,14 +77,6 @@ def _mixed(group: Group) -> list[Banner]:
             )
             found.append(Banner("stop", f"Mixed protocols: {words(name)}", text))
     return found
-
-
-def _as_stated(run: Run) -> dict[str, Any]:
-    """The fields that must agree; of an imported card without what it leaves open, which its own banner names."""
-    card = pixels(run.card)
-    if "origin" not in card:
-        return card
-    return {"limit": None} | {name: value for name, value in card.items() if value != "unknown" and name != "unknown"}
 
 
 def _of_run(run: Run) -> list[Banner]:

@@ -19,7 +19,8 @@ class SourceSpec:
     Attributes:
         source: the catalogue's record, for a name.
         path: the file, for a file.
-        arch: the architecture, as far as the text says it: always for a name, for a file only as `ARCH:FILE`.
+        arch: the architecture, as far as the text says it: always for a name, for others only as `ARCH:FILE` and
+            `ARCH:random`.
     """
 
     source: Source | None
@@ -33,7 +34,7 @@ class SourceSpec:
 
 
 def parse_spec(text: str) -> SourceSpec:
-    """Read NAME, FILE, ARCH:FILE or "random".
+    """Read NAME, FILE, ARCH:FILE, "random" or ARCH:random.
 
     A name of the catalogue wins over a file of the same name; write ./NAME for the file.
 
@@ -50,6 +51,8 @@ def parse_spec(text: str) -> SourceSpec:
         source = find(text)
         return SourceSpec(source, None, source.arch)
     arch, colon, rest = text.partition(":")
+    if rest == "random" and arch in ARCHS:
+        return SourceSpec(None, None, arch)
     if colon and rest and arch in ARCHS:
         return SourceSpec(None, Path(rest).expanduser(), arch)
     path = Path(text).expanduser()

@@ -15,8 +15,7 @@ import torch
 from torch import Tensor
 
 from rtx.errors import WeightsError, WeightsMismatch, printable
-from rtx.sources.keys.detectron2 import from_detectron2, is_detectron2
-from rtx.sources.keys.openmmlab import from_openmmlab
+from rtx.sources.keys.openmmlab import from_detectron2, from_openmmlab, is_detectron2
 from rtx.sources.keys.swin import dialect_of, to_original
 
 log = logging.getLogger(__name__)

@@ -1,10 +1,11 @@
-"""Labels out of the archives of CIFAR, MNIST and its kin, and SVHN, without running code from a file."""
+"""Images and labels out of the archives of CIFAR, MNIST and its kin, and SVHN, without running code from a file."""
 
 from __future__ import annotations
 
 import gzip
 import pickle
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,21 @@ _ALLOWED = {
 }
 
 
+@dataclass(frozen=True)
+class Archive:
+    """One split of an archive, in the order of its files.
+
+    Attributes:
+        pixels: uint8, (images, h, w, 3) RGB or (images, h, w) grey; it may be a view that is not contiguous.
+        labels: int64 (images,), as the file has them.
+        files: what was read.
+    """
+
+    pixels: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    files: tuple[Path, ...]
+
+
 class _ArraysOnly(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _ALLOWED:
@@ -29,8 +45,8 @@ class _ArraysOnly(pickle.Unpickler):
         return super().find_class(module, name)
 
 
-def cifar_labels(root: Path, split: str, *, ten: bool) -> NDArray[np.int64]:
-    """Labels (images,) int64 of CIFAR-10 (`ten`) or CIFAR-100 in its python layout.
+def cifar(root: Path, split: str, *, ten: bool) -> Archive:
+    """CIFAR-10 (`ten`) or CIFAR-100 in its python layout, 32x32 RGB.
 
     Raises:
         DataError: a file is missing, damaged, or holds other things than images and labels.
@@ -38,37 +54,40 @@ def cifar_labels(root: Path, split: str, *, ten: bool) -> NDArray[np.int64]:
     folder = "cifar-10-batches-py" if ten else "cifar-100-python"
     names = {"train": [f"data_batch_{n}" for n in range(1, 6)], "test": ["test_batch"]}[split] if ten else [split]
     key = b"labels" if ten else b"fine_labels"
+    paths = [_existing(root, f"{folder}/{name}") for name in names]
     found = []
-    for path in (_existing(root, f"{folder}/{name}") for name in names):
+    for path in paths:
         try:
             with path.open("rb") as file:
                 batch = _ArraysOnly(file, encoding="bytes").load()
             labels, images = np.asarray(batch[key], np.int64), np.asarray(batch[b"data"])
         except Exception as error:  # pickle raises a different class for each kind of damage
             raise DataError(f"{path}: truncated or not a CIFAR batch ({error}); download it again") from error
-        if images.shape != (*labels.shape, 3072):
+        if labels.ndim != 1 or images.shape != (*labels.shape, 3072) or images.dtype != np.uint8:
             raise DataError(
-                f"{path}: labels of shape {labels.shape} for images of shape {images.shape}; download it again"
+                f"{path}: labels of shape {labels.shape} for {images.dtype} images of shape {images.shape}, "
+                "expected (n,) and uint8 (n, 3072); download it again"
             )
-        found.append(labels)
-    return np.concatenate(found)
+        found.append((images, labels))
+    pixels = np.concatenate([images for images, _ in found]).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+    return Archive(pixels, np.concatenate([labels for _, labels in found]), tuple(paths))
 
 
-def idx_labels(root: Path, split: str, *, folder: str) -> NDArray[np.int64]:
-    """Labels (images,) int64 of an MNIST-like set: `FOLDER/raw/*-labels-idx1-ubyte`, plain or .gz.
+def idx(root: Path, split: str, *, folder: str) -> Archive:
+    """An MNIST-like set, 28x28 grey: `FOLDER/raw/*-ubyte`, plain or .gz.
 
     Raises:
         DataError: a file is missing or damaged, or images and labels differ in number.
     """
     stem = {"train": "train", "test": "t10k"}[split]
-    labels = _idx(root, f"{folder}/raw/{stem}-labels-idx1-ubyte", 2049, header=8)
-    images = _idx(root, f"{folder}/raw/{stem}-images-idx3-ubyte", 2051, header=16)
+    labels, labels_file = _idx(root, f"{folder}/raw/{stem}-labels-idx1-ubyte", 2049, header=8)
+    images, images_file = _idx(root, f"{folder}/raw/{stem}-images-idx3-ubyte", 2051, header=16)
     if len(images) != len(labels) * 784:
         raise DataError(f"{root}: {len(labels)} {split} labels for {len(images) // 784} images of 28x28")
-    return labels.astype(np.int64)
+    return Archive(images.reshape(-1, 28, 28), labels.astype(np.int64), (images_file, labels_file))
 
 
-def _idx(root: Path, name: str, magic: int, *, header: int) -> NDArray[np.uint8]:
+def _idx(root: Path, name: str, magic: int, *, header: int) -> tuple[NDArray[np.uint8], Path]:
     path = _existing(root, name, f"{name}.gz")
     try:
         raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
@@ -81,11 +100,11 @@ def _idx(root: Path, name: str, magic: int, *, header: int) -> NDArray[np.uint8]
         or len(raw) - header != int(np.prod(shape, dtype=np.int64))
     ):
         raise DataError(f"{path}: truncated or not an IDX file of kind {magic}; download it again")
-    return np.frombuffer(raw, np.uint8, offset=header)
+    return np.frombuffer(raw, np.uint8, offset=header), path
 
 
-def svhn_labels(root: Path, split: str) -> NDArray[np.int64]:
-    """Labels (images,) int64 of SVHN's cropped digits; the file's 10 is the digit 0.
+def svhn(root: Path, split: str) -> Archive:
+    """SVHN's cropped digits, 32x32 RGB; the file's 10 is the digit 0.
 
     Raises:
         DataError: the file is missing or damaged.
@@ -94,20 +113,24 @@ def svhn_labels(root: Path, split: str) -> NDArray[np.int64]:
 
     path = _existing(root, f"{split}_32x32.mat")
     try:
-        labels: NDArray[np.int64] = loadmat(path, variable_names=["y"])["y"].ravel().astype(np.int64)
+        held = loadmat(path, variable_names=["X", "y"])
+        images, labels = np.asarray(held["X"]), held["y"].ravel().astype(np.int64)
     except Exception as error:  # scipy raises a different class for each kind of damage
         raise DataError(f"{path}: truncated or not an SVHN file ({error}); download it again") from error
+    if images.shape != (32, 32, 3, len(labels)) or images.dtype != np.uint8:
+        raise DataError(f"{path}: {len(labels)} labels for {images.dtype} images of shape {images.shape}")
     labels[labels == 10] = 0
-    return labels
+    return Archive(np.moveaxis(images, 3, 0), labels, (path,))
 
 
 def _existing(root: Path, *names: str) -> Path:
     for name in names:
         if (root / name).is_file():
             return root / name
-    raise DataError(f"{root}: looked for {' or '.join(names)}, and found {_some(root)}")
+    raise DataError(f"{root}: looked for {' or '.join(names)}, and found {contents(root)}")
 
 
-def _some(root: Path) -> str:
+def contents(root: Path) -> str:
+    """The first few names in a folder, for messages."""
     names = sorted(p.name for p in root.iterdir())
     return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "") if names else "nothing"

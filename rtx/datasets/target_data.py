@@ -1,0 +1,226 @@
+"""A target of classification transfer as data: labels in memory, images decoded when they are asked for."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtx.datasets.class_folders import class_folders, labelled_images
+from rtx.datasets.classification import Target, find_target
+from rtx.datasets.image_archives import Archive, cifar, idx, svhn
+from rtx.datasets.image_files import read_rgb
+from rtx.datasets.target_lists import PUBLISHED, Listed, caltech
+from rtx.errors import DataError, UnknownName, unknown_name
+from rtx.files import file_sha256
+
+SPLITS = ("train", "test")
+CALTECH_SPLITS = ("first", "random")
+# As torchvision names them: the sets differ in nothing else that can be seen.
+_IDX_FOLDERS = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST", "kmnist": "KMNIST"}
+_CALTECH = {
+    "caltech101": (30, ("101_ObjectCategories", "caltech101/101_ObjectCategories", "caltech-101/101_ObjectCategories")),
+    "caltech256": (60, ("256_ObjectCategories", "caltech256/256_ObjectCategories", "caltech-256/256_ObjectCategories")),
+}
+_NAMES = {
+    "cifar10": "airplane automobile bird cat deer dog frog horse ship truck",
+    "fashion_mnist": "T-shirt/top Trouser Pullover Dress Coat Sandal Shirt Sneaker Bag Ankle_boot",
+    "kmnist": "o ki su tsu na ha ma ya re wo",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class TargetData:
+    """One split of a target.
+
+    Its labels are in memory; so are the pixels of an archive (CIFAR, MNIST and its kin, SVHN), while files are read by
+    `image`. It can be sent to other processes.
+
+    Attributes:
+        name: of the target's row.
+        split: "train" or "test".
+        root: the data folder.
+        classes: names in the order of the labels; plain numbers where a set has no names.
+        labels: int64 (n,), each class present.
+        names: n names of images, unique in the split: files relative to the root, or "train/00042" in an archive.
+        archive: where the pixels come from, None for files.
+    """
+
+    name: str
+    split: str
+    root: Path
+    classes: tuple[str, ...]
+    labels: NDArray[np.int64]
+    names: tuple[str, ...]
+    archive: Archive | None = None
+
+    def __len__(self) -> int:
+        """How many images."""
+        return len(self.names)
+
+    def path(self, index: int) -> Path:
+        """Where an image lies; no such file exists for one out of an archive."""
+        return self.root / self.names[index]
+
+    def image(self, index: int) -> NDArray[np.uint8]:
+        """Decode one image: RGB uint8 (h, w, 3); grey is repeated over the channels, CMYK converted, EXIF applied.
+
+        Raises:
+            DataError: the file is missing, truncated or no image; the message names it.
+        """
+        if self.archive is None:
+            return read_rgb(self.path(index))
+        pixels = self.archive.pixels[index]
+        return np.ascontiguousarray(pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2))
+
+    @cached_property
+    def identity(self) -> str:
+        """Hex sha256 over split, classes and labels, and names and sizes of files or the content of archives.
+
+        The place of the root changes nothing. It is computed when first asked for: a `stat` for each file.
+        """
+        if self.archive is None:
+            held = [(name, self.path(n).stat().st_size) for n, name in enumerate(self.names)]
+        else:
+            held = [(path.name, file_sha256(path)) for path in self.archive.files]  # type: ignore[misc]
+        digest = hashlib.sha256(json.dumps([self.name, self.split, self.classes, held]).encode())
+        digest.update(self.labels.astype("<i8").tobytes())
+        return digest.hexdigest()
+
+
+def open_target(
+    name: str, root: Path, split: str, *, subset: bool = False, caltech_split: str = "first", split_seed: int = 0
+) -> TargetData:
+    """One split of a target, as training and checks read it.
+
+    Class folders `train/<class>/` and `test/<class>/` (or `val/<class>/`) are read for every target that consists of
+    files; else the published folder with its published split, see `rtx.datasets.target_lists`.
+
+    Args:
+        name: a row of `rtx.datasets.classification`.
+        root: the data folder.
+        split: "train" or "test".
+        subset: fewer images than the row says are accepted; other classes are not.
+        caltech_split: of the two Caltechs in flat class folders: "first" 30 or 60 of a class in file order, as Salman
+            et al., or "random".
+        split_seed: of the random one; ignored else.
+
+    Raises:
+        UnknownName: no such target, split or Caltech split.
+        DataError: a file is missing or damaged, the classes or counts are others, a label is out of range, or a class
+            has no image in this split. Image files are looked for, not opened.
+    """
+    target = find_target(name)
+    for what, value, choices in (("split", split, SPLITS), ("Caltech split", caltech_split, CALTECH_SPLITS)):
+        if value not in choices:
+            raise unknown_name(what, value, place="rtx/datasets/target_data.py", choices=choices)
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder; looked for {target.name} in layout {target.layout!r}")
+    archive = _archive(target, root, split)
+    if archive is not None:
+        assert target.classes is not None
+        classes = tuple(_NAMES.get(name, " ".join(map(str, range(target.classes)))).split())
+        names = tuple(f"{split}/{n:05d}" for n in range(len(archive.labels)))
+        data = TargetData(name, split, root, classes, archive.labels, names, archive)
+    else:
+        classes, rows = _listed(target, root, split, None if caltech_split == "first" else split_seed)
+        labels = np.array([label for _, label in rows], np.int64)
+        names = tuple(path.relative_to(root).as_posix() for path, _ in rows)
+        data = TargetData(name, split, root, classes, labels, names)
+    _check(data, target, subset=subset)
+    return data
+
+
+def check_target(target: Target, root: Path, *, subset: bool = False) -> dict[str, NDArray[np.int64]]:
+    """Images of each class in the two splits, as int64 counts (classes,); it reads what training reads.
+
+    Raises:
+        DataError: see `open_target`.
+    """
+    found = {split: open_target(target.name, root, split, subset=subset) for split in SPLITS}
+    if found["train"].classes != found["test"].classes:
+        raise DataError(f"{root}: the classes of the two splits differ; complete the data folder")
+    return {split: np.bincount(data.labels, minlength=len(data.classes)) for split, data in found.items()}
+
+
+def _archive(target: Target, root: Path, split: str) -> Archive | None:
+    if target.layout == "svhn":
+        return svhn(root, split)
+    if target.layout == "idx":
+        return idx(root, split, folder=_IDX_FOLDERS[target.name])
+    if target.layout in ("cifar10", "cifar100"):
+        return cifar(root, split, ten=target.layout == "cifar10")
+    return None
+
+
+def _listed(target: Target, root: Path, split: str, seed: int | None) -> Listed:
+    if target.layout == "folders" or (root / "train").is_dir():
+        return _split_folders(root, split)
+    if target.layout == "caltech":
+        first, places = _CALTECH[target.name]
+        return caltech(root, split, places=places, first=first, seed=seed)
+    try:
+        classes, rows = PUBLISHED[target.layout](root, split)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        if isinstance(error, UnknownName):
+            raise
+        raise DataError(
+            f"{root}: the lists of {target.name} do not have the published form ({type(error).__name__}: {error}); "
+            "download them again"
+        ) from error
+    _look_for([path for path, _ in rows])
+    return classes, rows
+
+
+def _split_folders(root: Path, split: str) -> Listed:
+    classes, held = class_folders(root / "train"), root / split
+    if split == "test" and not held.is_dir():
+        held = root / "val"
+    if not held.is_dir():
+        raise DataError(
+            f"{root}: has no folder {split!r}; looked for train/<class>/ and test/<class>/ (or val/<class>/)"
+        )
+    return classes, labelled_images(held, classes)
+
+
+def _look_for(paths: Sequence[Path]) -> None:
+    """Raise for listed images that are not there; one listing of a folder instead of a call for each image."""
+    there = {
+        folder: {p.name for p in folder.iterdir()} if folder.is_dir() else set() for folder in {p.parent for p in paths}
+    }
+    missing = [path for path in paths if path.name not in there[path.parent]]
+    if missing:
+        raise DataError(
+            f"{len(missing)} of {len(paths)} listed images are missing, the first is {missing[0]}; complete the folder"
+        )
+
+
+def _check(data: TargetData, target: Target, *, subset: bool) -> None:
+    """Hold what was found against the row."""
+    n_classes, n, split = len(data.classes), len(data), data.split
+    if target.classes is not None and n_classes != target.classes:
+        raise DataError(
+            f"{data.root}: holds {n_classes} classes, {target.name} has {target.classes}; "
+            "for other data in class folders use the target 'folder'"
+        )
+    if n and not 0 <= data.labels.min() <= data.labels.max() < n_classes:
+        raise DataError(
+            f"{data.root}: {split} labels run from {data.labels.min()} to {data.labels.max()}, "
+            f"{target.name} has the labels 0 to {n_classes - 1}"
+        )
+    empty = np.flatnonzero(np.bincount(data.labels, minlength=n_classes) == 0)
+    if len(empty):
+        raise DataError(
+            f"{data.root}: {len(empty)} of {n_classes} classes have no {split} image, "
+            f"the first is class {empty[0]} ({data.classes[empty[0]]})"
+        )
+    expected = {"train": target.train, "test": target.test}[split]
+    if expected is not None and (n > expected or (n < expected and not subset)):
+        remedy = "is this another set?" if n > expected else "if it is meant to be a smaller part of it, say --subset"
+        raise DataError(f"{data.root}: {n} {split} images, {target.name} has {expected}; {remedy}")
