@@ -231,6 +231,18 @@ def test_the_identity_is_that_of_the_data(tmp_path: Path) -> None:
     assert a.identity != b.identity
 
 
+def test_an_archive_is_read_once_and_again_where_a_file_changed(tmp_path: Path) -> None:
+    root = mnist(tmp_path, list(range(10)))
+    first, second = (open_target("mnist", root, "train", subset=True) for _ in range(2))
+    assert first.archive is second.archive
+    path = root / "MNIST/raw/train-labels-idx1-ubyte.gz"
+    raw = bytearray(gzip.decompress(path.read_bytes()))
+    raw[-10:] = bytes(reversed(range(10)))
+    path.write_bytes(gzip.compress(bytes(raw)))
+    assert open_target("mnist", root, "train", subset=True).labels.tolist() == list(range(9, -1, -1))
+    assert first.labels.tolist() == list(range(10))
+
+
 def test_other_labels_of_the_same_files_are_other_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     PUBLISHED["aircraft"](tmp_path, 4)
     small(monkeypatch, "aircraft", 4)
