@@ -61,7 +61,7 @@ def one_sgd_head(source: FrozenSource, size: int, images: int, epochs: int) -> f
         for start in range(0, images, 128):
             part = slice(start, start + 128)
             solver.zero_grad()
-            torch.nn.functional.cross_entropy(head(source(pixels[part]).clone()), labels[part]).backward()
+            torch.nn.functional.cross_entropy(head(source(pixels[part]).clone()), labels[part]).backward()  # type: ignore[no-untyped-call]
             solver.step()
     return (time.process_time() - started) / (images * epochs)
 
@@ -213,7 +213,8 @@ def main() -> None:
     args = parser.parse_args()
     if args.memory:
         with tempfile.TemporaryDirectory() as made:
-            found = memory(*args.memory, Path(made), args.evaluations, args.columns)
+            images, classes = args.memory
+            found = memory(images, classes, Path(made), args.evaluations, args.columns)
     else:
         if args.data_root is None:
             parser.error("--data-root is needed")
