@@ -18,6 +18,7 @@ from pathlib import Path
 
 # torch takes seconds to import: only the commands that read files do, when they run.
 from rtx.sources.catalog.rows import find
+from rtx.sources.catalog.spec import parse_spec
 from rtx.sources.table import HEADER, aligned, rows, select
 
 
@@ -69,7 +70,7 @@ def _list(args: argparse.Namespace) -> int:
 def _fetch(args: argparse.Namespace) -> int:
     from rtx.sources.fetch import fetch
 
-    sources = [find(name) for name in args.names]
+    sources = [parse_spec(name).source if name.startswith("timm:") else find(name) for name in args.names]
     for source in sources:
         print(f"{source.name}: {source.filename} (licence: {source.licence})", flush=True)
         path = fetch(source, args.folder, progress=_progress if sys.stderr.isatty() else None)

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from rtx.backbones.base import SourceBackbone
-from rtx.backbones.freezing import norm_layers
+from rtx.backbones.freezing import modules_of, norm_layers
 
 
 def bare(model: nn.Module) -> nn.Module:
@@ -83,7 +83,7 @@ def _kept_buffers(backbone: nn.Module) -> set[int]:
     if isinstance(backbone, SourceBackbone):
         if backbone.norm_policy == "upstream":
             return set()
-        modules = [backbone.get_submodule(name) for name in (*backbone.plan.frozen, *backbone.plan.unused)]
+        modules = list(modules_of(backbone, (*backbone.plan.frozen, *backbone.plan.unused)))
         if backbone.norm_policy in ("eval", "frozen_affine"):
             modules += list(norm_layers(backbone))
     else:
