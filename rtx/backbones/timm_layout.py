@@ -25,7 +25,7 @@ STRIDES = (4, 8, 16, 32)
 NOT_REACHED = N_STAGES + 1
 """The stage of a part that no output needs: it counts as unused, however many outputs are asked for."""
 _SIZE = (224, 224)
-_ODD = (235, 309)
+_ODD = (137, 309)  # 5 and 10 times 32 when padded: odd and even maps at the coarsest stride
 # For the few families without a grouping of their own.
 _GROUPS = {"stem": r"^stem", "blocks": [(r"^stages\.(\d+)\.downsample", (0,)), (r"^stages\.(\d+)\.blocks\.(\d+)", None)]}
 _BETWEEN = re.compile("downsample|transition|patch|merg|pool|norm|head|final|neck|embed")
