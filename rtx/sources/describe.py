@@ -26,7 +26,8 @@ def describe(path: Path) -> dict[str, Any]:
     """
     content = read_content(path)
     found = recognise(content.value, str(path))
-    arch = guess_arch(found.state)
+    sources = [source for source in CATALOG.values() if source.filename == path.name]
+    arch = guess_arch(found.state) or (sources[0].arch if sources else None)
     facts: dict[str, Any] = {
         "file": str(path),
         "bytes": path.stat().st_size,
@@ -43,12 +44,12 @@ def describe(path: Path) -> dict[str, Any]:
         "tensors": len(found.state),
         "parameters": sum(v.numel() for k, v in found.state.items() if not k.endswith(("_mean", "_var", "_tracked"))),
         "architecture": arch,
-        "sources": [name for name, source in CATALOG.items() if source.filename == path.name],
+        "sources": [source.name for source in sources],
         "dropped": list(found.dropped),
         "filled": [],
         "problems": [],
     }
-    if arch is None or arch not in ARCHS:
+    if arch is None or not (arch in ARCHS or arch.startswith("timm:")):
         facts["problems"].append(f"{arch or 'no architecture rtx knows'}: rtx has no backbone for it")
         return facts
     try:

@@ -13,7 +13,7 @@ from mmengine.registry import HOOKS
 from torch import Tensor, nn
 
 from rtx.backbones.base import SourceBackbone
-from rtx.backbones.freezing import norm_layers
+from rtx.backbones.freezing import modules_of, norm_layers
 from rtx.errors import FrozenChanged, some
 
 log = logging.getLogger(__name__)
@@ -186,7 +186,7 @@ def _kept_buffers(backbone: nn.Module) -> set[int]:
     if isinstance(backbone, SourceBackbone):
         if backbone.norm_policy == "upstream":
             return set()
-        modules = [backbone.get_submodule(name) for name in (*backbone.plan.frozen, *backbone.plan.unused)]
+        modules = list(modules_of(backbone, (*backbone.plan.frozen, *backbone.plan.unused)))
         if backbone.norm_policy in ("eval", "frozen_affine"):
             modules += list(norm_layers(backbone))
     else:

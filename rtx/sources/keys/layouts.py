@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from rtx.errors import WeightsError, WeightsMismatch, some
+from rtx.sources.keys.efficientnet import is_efficientnet, to_timm
 from rtx.sources.keys.openmmlab import from_detectron2, from_openmmlab, is_detectron2
 from rtx.sources.keys.swin import dialect_of, to_original
 
@@ -93,6 +94,7 @@ _DIALECTS = (
     KeyLayout("swin_openmmlab", "", text="Swin with OpenMMLab's keys"),
     KeyLayout("swin_torchvision", "", text="Swin with torchvision's keys"),
     KeyLayout("detectron2", "", text="ResNet with detectron2's keys"),
+    KeyLayout("efficientnet", "", text="EfficientNet with the keys of the first PyTorch ports"),
 )
 LAYOUTS: Mapping[str, KeyLayout] = {layout.name: layout for layout in (*_ALL, *_DIALECTS)}
 
@@ -118,12 +120,13 @@ class Recognised:
     dropped: tuple[str, ...]
 
 
-def recognise(content: Any, where: str) -> Recognised:
+def recognise(content: Any, where: str, *, dialects: bool = True) -> Recognised:
     """Find the state dict in a checkpoint and take its wrapping off.
 
     Args:
         content: what `rtx.sources.reading.read.read_checkpoint` returned.
         where: file name for error messages.
+        dialects: turn the keys of other publishers into those of rtx's own backbones.
 
     Raises:
         WeightsError: there is no state dict in it.
@@ -156,7 +159,12 @@ def recognise(content: Any, where: str) -> Recognised:
     for prefix, other in copies.items():
         _check_copy(inner, other, layout.prefix, prefix, where)
     normaliser = _normaliser(tensors, layout, where)
+    if is_efficientnet(inner):
+        inner, layout = to_timm(inner), LAYOUTS["efficientnet"]
+        dialects = False
     dialect = dialect_of(inner)
+    if not dialects:
+        return Recognised(layout, container, inner, tuple(copies), normaliser, tuple(dropped))
     if is_detectron2(inner):
         inner, layout = from_detectron2(inner), LAYOUTS["detectron2"]
     elif dialect is not None:
