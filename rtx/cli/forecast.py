@@ -81,7 +81,7 @@ def _measure(job: Job, todo: list[Condition]) -> tuple[float, float]:
             loads[condition.corruption] = time.perf_counter() - started
     forward = Forward(job.model, amp=job.amp)
     _, sample = view[(CLEAN, index)]
-    batch = [sample] * max(1, min(job.batch_size, 8))
+    batch = [sample] * max(1, min(job.batch_size or 1, 8))
     times: list[float] = []
     deadline = time.monotonic() + PROBE_SECONDS / 2
     for _ in range(3):

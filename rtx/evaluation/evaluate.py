@@ -24,7 +24,7 @@ from rtx.evaluation.pixels.random_steps import check_not_random
 from rtx.evaluation.pixels.stored import Stored
 from rtx.evaluation.protocol import Protocol
 from rtx.evaluation.scorers.build import build_scorer
-from rtx.evaluation.sweep.batches import loaders
+from rtx.evaluation.sweep.batches import device_of, loaders
 from rtx.evaluation.sweep.events import OnEvent
 from rtx.evaluation.sweep.locks import Shard, driving
 from rtx.evaluation.sweep.remote import cells_on
@@ -168,12 +168,13 @@ def prepare(
         card,
         Path(out),
         indices,
-        batch_size=protocol.batch_size,
+        batch_size=1 if protocol.batch_size is None and device_of(model).type != "cuda" else protocol.batch_size,
         workers=loaders(protocol.workers, model),
         amp=protocol.amp,
         channels_last=protocol.channels_last,
         keep_predictions=protocol.keep_predictions,
         conditions=conditions,
+        cache=protocol.cache,
     )
 
 

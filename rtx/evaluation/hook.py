@@ -54,7 +54,9 @@ class CorruptionEvalHook(Hook):
     ) -> None:
         if interval < 0:
             raise BadValue(f"CorruptionEvalHook interval={interval}: must be 0 (after training) or more")
-        self.protocol = Protocol().with_options(options)  # a wrong name must be found before training, not after it
+        # A wrong name must be found before training, not after it. Single images unless others are asked for: beside a
+        # training there is little memory, and no time for a probe at each interval.
+        self.protocol = Protocol(batch_size=1).with_options(options)
         self.interval, self.labels, self.overwrite = interval, labels, overwrite
         self._last: Path | None = None
 

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from rtx.errors import DataError
-from rtx.evaluation.sweep.batches import image_path
+from rtx.evaluation.sweep.batches import path_in
 from rtx.files import file_sha256
 
-_READERS, _AT_ONCE = 4, 1024
+_READERS, _AT_ONCE, _A_TASK = 4, 1024, 32
 
 
 def images_sha256(dataset: Any, indices: Sequence[int]) -> str:
@@ -33,10 +33,14 @@ def images_sha256(dataset: Any, indices: Sequence[int]) -> str:
     digest = hashlib.sha256()
     with ThreadPoolExecutor(_READERS) as pool:
         for start in range(0, len(indices), _AT_ONCE):
-            infos = [(index, dataset.get_data_info(index)) for index in indices[start : start + _AT_ONCE]]
-            for part in pool.map(lambda row: _image_digest(image_path(dataset, row[0]), row[1]), infos):
+            rows = [(n, dataset.get_data_info(n)) for n in indices[start : start + _AT_ONCE]]
+            for part in pool.map(_digests, [rows[n : n + _A_TASK] for n in range(0, len(rows), _A_TASK)]):
                 digest.update(part)
     return digest.hexdigest()
+
+
+def _digests(rows: Sequence[tuple[int, Mapping[str, Any]]]) -> bytes:
+    return b"".join(_image_digest(path_in(info, n), info) for n, info in rows)
 
 
 def _image_digest(path: str, info: Mapping[str, Any]) -> bytes:

@@ -14,6 +14,7 @@ import torch
 from mmengine.dataset import Compose
 from mmengine.structures import BaseDataElement, PixelData
 
+from rtx.datasets.decoded import DecodedImages
 from rtx.datasets.image_files import decode_rgb, read_whole
 from rtx.datasets.layout import data_name
 from rtx.datasets.layouts import layout_of
@@ -51,14 +52,21 @@ class Tested:
 class LoadRgb:
     """A pipeline step: the image as RGB uint8 (H, W, 3), the order that corruptions and adapters take."""
 
+    decoded: DecodedImages | None = None
+    """Where images that were decoded before are kept, while a sweep runs."""
+
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
         """Load `results["img_path"]` into `results["img"]`.
 
         Raises:
             DataError: the file is missing, damaged or no image.
         """
-        path = Path(results["img_path"])
-        image = decode_rgb(read_whole(path), path)
+        name = str(results["img_path"])
+        image = None if self.decoded is None else self.decoded.get(name, "rgb")
+        if image is None:
+            image = decode_rgb(read_whole(Path(name)), Path(name))
+            if self.decoded is not None:
+                self.decoded.put(name, "rgb", image)
         return {**results, "img": image, "img_order": "rgb", "ori_shape": image.shape[:2], "img_shape": image.shape[:2]}
 
 
