@@ -11,6 +11,7 @@ from typing import Any
 
 from rtx.datasets.classification import MEAN_PER_CLASS, find_target
 from rtx.errors import BadValue, unknown_name
+from rtx.results.folder import LAST_CHECKPOINT
 
 FLAGS = (
     "target", "recipe", "images", "subset_rule", "subset", "caltech_split", "head_init", "normalise", "lr_drops",
@@ -117,3 +118,4 @@ def remove_weights(run: Path) -> None:
     """Remove the checkpoints of a run folder; configs, logs and scores stay."""
     for path in [*run.glob("epoch_*.pth"), *run.glob("iter_*.pth"), *run.glob("best_*.pth")]:
         path.unlink()
+    (run / LAST_CHECKPOINT).unlink(missing_ok=True)
