@@ -11,7 +11,6 @@ from typing import Any
 
 from rtx.datasets.classification import MEAN_PER_CLASS, find_target
 from rtx.errors import BadValue, unknown_name
-from rtx.results.folder import LAST_CHECKPOINT
 
 FLAGS = (
     "target", "recipe", "images", "subset_rule", "subset", "caltech_split", "head_init", "normalise", "lr_drops",
@@ -116,6 +115,8 @@ def scores_by_epoch(run: Path, metric: str) -> dict[str, float]:
 
 def remove_weights(run: Path) -> None:
     """Remove the checkpoints of a run folder; configs, logs and scores stay."""
+    from rtx.results.folder import LAST_CHECKPOINT  # its room loads NumPy, which a list does not need
+
     for path in [*run.glob("epoch_*.pth"), *run.glob("iter_*.pth"), *run.glob("best_*.pth")]:
         path.unlink()
     (run / LAST_CHECKPOINT).unlink(missing_ok=True)
