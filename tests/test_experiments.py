@@ -25,7 +25,7 @@ from rtx.experiments import (
     train_command,
 )
 from rtx.experiments.classification import epochs_and_tests
-from rtx.experiments.commands import gpus_of
+from rtx.experiments.commands import cost_of
 from rtx.experiments.numbers import paper_of, short
 from rtx.experiments.read import read_file
 from rtx.transfer.recipes import find_recipe, schedule_of, utrera_seeds
@@ -106,7 +106,7 @@ def test_the_command_of_a_run_makes_the_config_it_describes(
         made = {name: cfg.rtx_target.get(name) for name in run.flags if name != "view"}
         assert made == {name: value for name, value in run.flags.items() if name != "view"}
         assert view_of(cfg) == run.flags.get("view") and cfg.rtx_target.seed == seed
-        assert gpus_of(run.config) * cfg.train_dataloader.batch_size == cfg.auto_scale_lr.base_batch_size
+        assert cost_of(run.config)[0] * cfg.train_dataloader.batch_size == cfg.auto_scale_lr.base_batch_size
         assert (cfg.train_cfg.max_epochs, run.flags.get("images")) == (
             epochs_and_tests(run.flags)[0],
             cfg.train_dataloader.dataset.images,
@@ -140,7 +140,7 @@ def _at(node: Any, key: str) -> Any:
 @pytest.mark.parametrize("name", sorted({run.config for e in EXPERIMENTS for run in e.runs if not run.flags}))
 def test_the_gpus_of_a_command_give_the_batch_of_the_learning_rate(name: str) -> None:
     cfg = leaf(name)
-    assert gpus_of(name) * cfg.train_dataloader.batch_size == cfg.auto_scale_lr.base_batch_size == 16
+    assert cost_of(name)[0] * cfg.train_dataloader.batch_size == cfg.auto_scale_lr.base_batch_size == 16
 
 
 def test_another_number_of_gpus_scales_the_learning_rate() -> None:

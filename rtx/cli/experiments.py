@@ -103,7 +103,8 @@ def _table(experiment: Experiment, runs: Sequence[PlannedRun]) -> str:
     best = [*best[:most], f"and {len(best) - most} more"] if len(best) > most else best
     tail = [f"printed for no single run: {'; '.join(best)}"] if best else []
     doubts = [*experiment.doubts, *(f"{one.name}: {doubt}" for one in runs for doubt in one.doubts)]
-    tail += ["not settled by the paper:", *(_item(doubt) for doubt in doubts)] if doubts else []
+    item = textwrap.TextWrapper(WIDTH, initial_indent="  - ", subsequent_indent="    ")
+    tail += ["not settled by the paper:", *(item.fill(doubt) for doubt in doubts)] if doubts else []
     name = shlex.quote(experiment.name)
     tail += [f"commands: rtx experiments show {name} --format commands"]
     return "\n".join([*about, "", columns(rows), "", *tail])
@@ -182,7 +183,3 @@ def columns(rows: Sequence[Sequence[str]]) -> str:
         last = textwrap.wrap(row[-1], max(WIDTH - indent, 40)) or [""]
         lines += [head + last[0], *(" " * indent + more for more in last[1:])]
     return "\n".join(line.rstrip() for line in lines)
-
-
-def _item(text: str) -> str:
-    return textwrap.fill(text, WIDTH, initial_indent="  - ", subsequent_indent="    ")

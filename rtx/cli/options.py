@@ -140,9 +140,9 @@ def apply_config_arguments(cfg: Config, args: argparse.Namespace) -> Config:
     if args.data_root and not target:
         cfg = with_data(cfg, args.data_root)
     if cfg.get("rtx_target"):
-        from rtx.transfer.classify import with_normalisation
+        from rtx.transfer.classify import fit_to_source
 
-        cfg = with_normalisation(cfg)
+        cfg = fit_to_source(cfg)
     cfg = with_checked_images(cfg)
     if args.cfg_options:
         merge_options(cfg, args.cfg_options)

@@ -9,9 +9,11 @@ import socket
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from rtx.engines.engine import Engine
+from rtx.engines.limits import memory as memory_here
 from rtx.errors import EngineError, MissingDependency
 
 _OBJECTS = 512 * 2**20
@@ -42,31 +44,52 @@ def connected(engine: Engine) -> Iterator[Any]:
         MissingDependency: Ray is not installed.
         EngineError: the address does not answer, or the cluster runs another Ray or Python.
     """
+    address = engine.address or os.environ.get("RAY_ADDRESS")
+    if address:
+        _send_token()
     ray = find_ray()
     if ray.is_initialized():
         yield ray
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    address = engine.address or os.environ.get("RAY_ADDRESS")
     how: dict[str, Any] = dict(log_to_driver=False, logging_level="warning", configure_logging=False)
     if address:
         check_answers(address)
         how |= dict(address=address)
     else:
         cores = len(os.sched_getaffinity(0))
-        how |= dict(address="local", num_cpus=cores, object_store_memory=_OBJECTS, include_dashboard=False)
+        # Ray sees the limits of a container, but not those of a group in which the system runs a job.
+        free = max(memory_here()[1] - _OBJECTS, 2**20)
+        how |= dict(address="local", num_cpus=cores, _memory=free, object_store_memory=_OBJECTS)
+        how |= dict(include_dashboard=False)
     with _own_sigterm():
         try:
             ray.init(**how)
         except Exception as error:  # of several kinds, and RuntimeError for another version
+            where = address or "a cluster of this machine"
+            if "InvalidAuthToken" in f"{error} {error.__cause__}":
+                raise EngineError(
+                    f"--run-on ray: {where} wants another token than this process has; give both the same "
+                    "~/.ray/auth_token or RAY_AUTH_TOKEN, and set RAY_AUTH_MODE=token here and on all nodes"
+                ) from error
             raise EngineError(
-                f"--run-on ray: no connection to {address or 'a cluster of this machine'} ({type(error).__name__}: "
-                f"{error}); driver and nodes need the same Ray ({ray.__version__} here) and Python"
+                f"--run-on ray: no connection to {where} ({type(error).__name__}: {' '.join(str(error).split())}); "
+                f"driver and nodes need the same Ray ({ray.__version__} here) and Python"
             ) from error
     try:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _send_token() -> None:
+    """Have Ray send the token that is here, which by itself it does only to a cluster that it finds on this machine.
+
+    It reads the variable when it is imported.
+    """
+    given = os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")
+    if "RAY_AUTH_MODE" not in os.environ and (given or (Path.home() / ".ray" / "auth_token").is_file()):
+        os.environ["RAY_AUTH_MODE"] = "token"
 
 
 @contextmanager
@@ -102,6 +125,30 @@ def check_answers(address: str) -> None:
         ) from error
 
 
+def check_limits(limits: Mapping[str, tuple[int, int]], memory: int) -> None:
+    """See that the workers of each node fit the limits that its system sets them, of which Ray may know nothing.
+
+    Args:
+        limits: node -> (workers, bytes that they may hold together).
+        memory: bytes that one worker needs.
+
+    Raises:
+        EngineError: they do not.
+    """
+    for node, (count, limit) in limits.items():
+        if count * memory > limit:
+            raise EngineError(
+                f"{count} Ray workers on {node} need {count * memory / 2**30:.1f} GiB, and its control group allows "
+                f"{limit / 2**30:.1f} GiB; give fewer --ray-workers, more --cpus-per-worker, or ask for "
+                "more memory"
+            )
+
+
+def nodes_of(ray: Any) -> list[Mapping[str, Any]]:
+    """The nodes that answer."""
+    return [node for node in ray.nodes() if node["Alive"]]
+
+
 def gpus_of(ray: Any, engine: Engine) -> float:
     """GPUs of one worker."""
     if engine.per_gpu is not None:
@@ -129,8 +176,7 @@ def slots(ray: Any, engine: Engine, memory: int) -> int:
     gpus = gpus_of(ray, engine)
     rooms = {
         node["NodeManagerAddress"] + "/" + node["NodeID"][:6]: room(node["Resources"], engine, gpus, memory)
-        for node in ray.nodes()
-        if node["Alive"]
+        for node in nodes_of(ray)
     }
     total = sum(count for count, _ in rooms.values())
     if total < (engine.workers or 1):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,6 @@ from rtx.datasets.openmmlab.view_step import view_of, with_view
 from rtx.engines import Engine
 from rtx.errors import BadValue, RunConflict
 from rtx.evaluation.card import choose, computing_card, config_sha256, data_card, model_card, plain
-from rtx.evaluation.finish import complete
 from rtx.evaluation.models.adapter import Adapter
 from rtx.evaluation.models.adapter_data import Tested, adapter_test
 from rtx.evaluation.pixels.made import Made
@@ -24,11 +24,12 @@ from rtx.evaluation.pixels.random_steps import check_not_random
 from rtx.evaluation.pixels.stored import Stored
 from rtx.evaluation.protocol import Protocol
 from rtx.evaluation.scorers.build import build_scorer
-from rtx.evaluation.sweep.batches import loaders
+from rtx.evaluation.sweep.batches import device_of, loaders
 from rtx.evaluation.sweep.events import OnEvent
-from rtx.evaluation.sweep.locks import Shard
+from rtx.evaluation.sweep.locks import Shard, driving
 from rtx.evaluation.sweep.remote import cells_on
-from rtx.evaluation.sweep.share import Share, default_share
+from rtx.evaluation.sweep.scoring import complete
+from rtx.evaluation.sweep.share import Share, default_share, part
 from rtx.evaluation.sweep.sweep import Job, OnCell, run
 from rtx.results.cell import Cell
 from rtx.results.evaluation import Evaluation
@@ -95,8 +96,13 @@ def evaluate(
     share = share or default_share()
     summary: dict[str, Any] = {}
 
-    # The card says what computes, so that only in here it can be held against that of the folder.
-    with cells_on(Engine.of(run_on), job, share) as (job, passes):
+    engine = Engine.of(run_on)
+    with ExitStack() as stack:
+        if engine.is_ray and share.size == 1:
+            part(job.conditions, shard)
+            stack.enter_context(driving(job.out, shard))  # refused at once, not after minutes of starting workers
+        # The card says what computes, so that only from here on it can be held against that of the folder.
+        job, passes = stack.enter_context(cells_on(engine, job, share))
         overwrite = belongs_to_another(job) if overwrite is None else overwrite
         pixels.check(job, overwrite=overwrite)
 
@@ -114,6 +120,7 @@ def evaluate(
             on_event=on_event,
             complete=finish,
             passes=passes,
+            held=engine.is_ray,
         )
     return summary or build_summary(Evaluation(job.out, job.card, cells), job.scorer.headline)
 
@@ -161,12 +168,13 @@ def prepare(
         card,
         Path(out),
         indices,
-        batch_size=protocol.batch_size,
+        batch_size=1 if protocol.batch_size is None and device_of(model).type != "cuda" else protocol.batch_size,
         workers=loaders(protocol.workers, model),
         amp=protocol.amp,
         channels_last=protocol.channels_last,
         keep_predictions=protocol.keep_predictions,
         conditions=conditions,
+        cache=protocol.cache,
     )
 
 

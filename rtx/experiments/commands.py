@@ -12,7 +12,7 @@ from rtx.experiments.classification import flag_words
 from rtx.experiments.read import configs_folder
 from rtx.experiments.record import Experiment, PlannedRun
 
-_GPUS = re.compile(r"^Cost:\s+(\d+) GPUs? x (\d+) images", re.M)
+_COST = re.compile(r"^Cost:\s+(\d+) GPUs? x \d+ images(?:; about ([\d.]+) h)?", re.M)
 
 
 def run_folder(experiment: Experiment, run: PlannedRun, seed: int, *, root: str = "work_dirs") -> str:
@@ -20,18 +20,18 @@ def run_folder(experiment: Experiment, run: PlannedRun, seed: int, *, root: str 
     return f"{root}/{experiment.name}/{run.name}/seed{seed}"
 
 
-def gpus_of(config: str) -> int:
-    """How many GPUs a leaf is made for, from the `Cost:` line of its header: its learning rate belongs to them.
+def cost_of(config: str) -> tuple[int, float | None]:
+    """What the `Cost:` line of a leaf's header says: GPUs, which its learning rate belongs to, and hours or None.
 
     Raises:
-        BadValue: there is no such leaf, or its header does not say it.
+        BadValue: there is no such leaf, or its header has no such line.
     """
-    found = _GPUS.search(header_of(config))
+    found = _COST.search(header_of(config))
     if found is None:
         raise BadValue(
             f"configs/{config}: its header has no line 'Cost: N GPUs x M images'; add it, or give the number of GPUs"
         )
-    return int(found.group(1))
+    return int(found.group(1)), float(found.group(2)) if found.group(2) else None
 
 
 def header_of(config: str) -> str:
@@ -72,7 +72,7 @@ def train_command(
         root: folder of all run folders.
     """
     config = f"configs/{run.config}"
-    usual = gpus_of(run.config)
+    usual, _ = cost_of(run.config)
     gpus = usual if gpus is None else gpus
     words = ["python", "tools/train.py", config] if gpus == 1 else ["tools/dist_train.sh", config, str(gpus)]
     words += ["--source", run.source]

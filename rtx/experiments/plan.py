@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rtx.experiments.classification import LEFT_BYTES, gpu_hours, image_passes, validation_metric
-from rtx.experiments.commands import evaluate_command, gpus_of, header_of, run_folder, train_command
+from rtx.experiments.commands import cost_of, evaluate_command, header_of, run_folder, train_command
 from rtx.experiments.grid import Grid
 from rtx.experiments.record import Experiment, PlannedRun
 from rtx.experiments.store import DONE, State
 from rtx.experiments.units import COMMAND, Unit
 from rtx.results.folder import INSIDE_RUN, LAST_CHECKPOINT, SUMMARY
 
-_HOURS = re.compile(r"^Cost:\s+(\d+) GPUs? x \d+ images; about ([\d.]+) h", re.M)
 _CHECKPOINT_BYTES = 360_000_000
 """A ResNet-50 detector with its optimiser; mmengine keeps a handful, rtx's leaves the last one or two."""
 _CLASSIFIER_BYTES = 190_000_000
@@ -66,7 +64,7 @@ def _pair(
     training = Unit(
         f"{run.name}/seed{seed}/train",
         COMMAND,
-        {"words": words, "resume": f"{folder}/{LAST_CHECKPOINT}", "gpus": gpus or gpus_of(run.config)},
+        {"words": words, "resume": f"{folder}/{LAST_CHECKPOINT}", "gpus": gpus or cost_of(run.config)[0]},
         run=run.name,
         seed=seed,
         disk_bytes=_CHECKPOINT_BYTES,
@@ -93,7 +91,7 @@ def _target_unit(
     settings: dict[str, Any] = {
         "words": words,
         "resume": f"{folder}/{LAST_CHECKPOINT}",
-        "gpus": gpus or gpus_of(run.config),
+        "gpus": gpus or cost_of(run.config)[0],
         "summary": f"{folder}/{INSIDE_RUN}/{SUMMARY}",
         "run": folder,
         "epochs_of": validation_metric(run.flags["target"]),
@@ -113,15 +111,9 @@ def _target_unit(
 def _cost(run: PlannedRun) -> dict[str, Any]:
     """Image passes and GPU hours of a training, as far as they are known."""
     if not run.flags:
-        return {"gpu_hours": hours_of(run.config)}
-    hours = gpu_hours(header_of(run.config), run.flags)
-    return {"images": image_passes(run.flags, run.transfer), "gpu_hours": hours}
-
-
-def hours_of(config: str) -> float | None:
-    """GPU hours of a training, from the `Cost:` line of its leaf; None where it does not say."""
-    found = _HOURS.search(header_of(config))
-    return int(found.group(1)) * float(found.group(2)) if found else None
+        gpus, hours = cost_of(run.config)
+        return {"gpu_hours": None if hours is None else gpus * hours}
+    return {"images": image_passes(run.flags, run.transfer), "gpu_hours": gpu_hours(header_of(run.config), run.flags)}
 
 
 def cost(units: Sequence[Unit], states: Mapping[str, State]) -> dict[str, Any]:

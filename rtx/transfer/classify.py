@@ -50,6 +50,7 @@ class TargetOptions:
         lr_drops: see `rtx.transfer.recipes.schedule_of`.
         image_size: side of what the network sees, in pixels.
         epochs, lr: others than the recipe's.
+        hidden_layers: linear layers with ReLU in front of the last one, as wide as the features.
     """
 
     target: str
@@ -66,6 +67,7 @@ class TargetOptions:
     image_size: int = IMAGE_SIZE
     epochs: int | None = None
     lr: float | None = None
+    hidden_layers: int = 0
 
 
 def with_target(cfg: Config, options: TargetOptions) -> Config:
@@ -80,7 +82,7 @@ def with_target(cfg: Config, options: TargetOptions) -> Config:
     Raises:
         UnknownName: no such target, recipe, rule or choice.
         BadValue: the config trains no classifier, or a number does not fit: more images than there are, fewer than
-            classes, no epochs, a learning rate that is not positive.
+            classes, no epochs, a learning rate that is not positive, a negative number of layers.
         DataError: see `rtx.datasets.target_data.open_target`.
     """
     if cfg.get("default_scope") != "mmpretrain" or not (cfg.get("model") or {}).get("head"):
@@ -97,6 +99,8 @@ def with_target(cfg: Config, options: TargetOptions) -> Config:
     row, recipe = find_target(options.target), find_recipe(options.recipe)
     schedule = schedule_of(recipe, options.images, epochs=options.epochs, lr_drops=options.lr_drops)
     lr = recipe.lr if options.lr is None else options.lr
+    if options.hidden_layers < 0:
+        raise BadValue(f"--hidden-layers {options.hidden_layers}: must be 0 or more")
     if not (math.isfinite(lr) and lr > 0):
         raise BadValue(f"--lr {lr}: must be more than 0")
     reading = {
@@ -126,7 +130,7 @@ def with_target(cfg: Config, options: TargetOptions) -> Config:
         workers = min(new[key].get("num_workers", 0), len(os.sched_getaffinity(0)))
         new[key].update(batch_size=recipe.batch_size, num_workers=workers, persistent_workers=workers > 0)
     _set_training(new, recipe, schedule, lr, steps=math.ceil(n_images / recipe.batch_size))
-    _set_head(new, row, n_classes, options.head_init)
+    _set_head(new, row, n_classes, options)
     new.data_root = reading["data_root"]
     new.labels = {**new.get("labels", {}), "data": row.name, "schedule": recipe.name}
     new.rtx_target = {name: value for name, value in asdict(options).items() if name != "data_root"}
@@ -150,22 +154,21 @@ def record_training(cfg: Config) -> None:
     )
 
 
-def with_normalisation(cfg: Config) -> Config:
-    """The config with the pixel statistics that its `rtx_target` asks for; call it when the source is in place.
+def fit_to_source(cfg: Config) -> Config:
+    """The config with what its `rtx_target` asks of statistics and head widths; call it when the source is in place.
 
     Raises:
         BadValue: see `rtx.transfer.preprocessing.upstream_statistics`.
     """
-    options = cfg.get("rtx_target") or {}
-    if options.get("normalise") != "upstream":
-        return cfg
-    preprocessing = find_recipe(options["recipe"]).preprocessing
-    found = upstream_statistics(preprocessing, options["target"], cfg.model.backbone.get("source"))
-    if found is None:
-        return cfg
-    new: Config = copy.deepcopy(cfg)
-    new.data_preprocessor.update(mean=found[0], std=found[1], to_rgb=True)
-    log.info("pixels are normalised as upstream: mean %s, std %s", *found)
+    options, new = cfg.get("rtx_target") or {}, copy.deepcopy(cfg)
+    if options.get("hidden_layers"):
+        new.model.head.mid_channels = [new.model.head.in_channels] * options["hidden_layers"]
+    if options.get("normalise") == "upstream":
+        preprocessing = find_recipe(options["recipe"]).preprocessing
+        found = upstream_statistics(preprocessing, options["target"], new.model.backbone.get("source"))
+        if found:
+            new.data_preprocessor.update(mean=found[0], std=found[1], to_rgb=True)
+            log.info("pixels are normalised as upstream: mean %s, std %s", *found)
     return new
 
 
@@ -191,10 +194,13 @@ def _set_training(cfg: Config, recipe: Recipe, schedule: Schedule, lr: float, *,
     hooks.logger.update(interval=min(hooks.logger.get("interval", 100), steps))
 
 
-def _set_head(cfg: Config, row: Target, n_classes: int, init: str) -> None:
+def _set_head(cfg: Config, row: Target, n_classes: int, options: TargetOptions) -> None:
     """As many outputs as the data have classes, and the metric of the row."""
     topk = (1, 5) if n_classes >= 5 else (1,)
-    cfg.model.head.update(num_classes=n_classes, topk=topk, init_cfg=copy.deepcopy(HEAD_INITS[init]))
+    init = copy.deepcopy(HEAD_INITS[options.head_init])
+    cfg.model.head.update(num_classes=n_classes, topk=topk, init_cfg=init)
+    if options.hidden_layers:
+        cfg.model.head.update(type="StackedLinearClsHead", mid_channels=[])  # their width is the source's
     cfg.data_preprocessor.num_classes = n_classes
     top: dict[str, Any] = dict(type="Accuracy", topk=topk)
     mean = dict(type="SingleLabelMetric", items=("recall",), average="macro")

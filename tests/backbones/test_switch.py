@@ -10,7 +10,7 @@ import torch
 
 from rtx.backbones.spec import spec_of
 from rtx.sources.catalog.rows import find
-from rtx.transfer.freeze_map import freeze_map
+from rtx.transfer.guard import freeze_map
 from tests.small_configs import shrink
 from tests.sources.made_up import make_source, random_state
 

@@ -128,6 +128,7 @@ def test_every_option_has_its_flag(root: Path) -> None:
     flags = {
         "recipe": "yamada", "images": 4, "subset_rule": "utrera_code", "subset": True, "caltech_split": "random",
         "head_init": "utrera", "normalise": "upstream", "lr_drops": "code", "image_size": 48, "epochs": 9, "lr": 0.3,
+        "hidden_layers": 2,
     }  # fmt: skip
     words = [part for name, value in flags.items() for part in (f"--{name.replace('_', '-')}", str(value))]
     words.remove("True")

@@ -15,7 +15,7 @@ from mmengine.registry import MODELS, init_default_scope
 from rtx.config import check_statistics, load, with_source, with_transfer
 from rtx.datasets import classification
 from rtx.errors import BadValue, DataError, UnknownName
-from rtx.transfer.classify import TargetOptions, with_normalisation, with_target
+from rtx.transfer.classify import TargetOptions, fit_to_source, with_target
 from rtx.types import TransferMode
 from tests.datasets.target_worlds import folders, mnist
 
@@ -85,9 +85,9 @@ def test_the_metric_is_that_of_the_row(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_normalisation_is_the_sources_or_upstreams(seven: str, digits: str) -> None:
-    plain = with_normalisation(with_source(made(seven), "resnet50_l2_eps3"))
+    plain = fit_to_source(with_source(made(seven), "resnet50_l2_eps3"))
     assert plain.data_preprocessor.mean == [123.675, 116.28, 103.53]
-    upstream = with_normalisation(with_source(made(seven, normalise="upstream"), "resnet50_l2_eps3"))
+    upstream = fit_to_source(with_source(made(seven, normalise="upstream"), "resnet50_l2_eps3"))
     assert (upstream.data_preprocessor.mean, upstream.data_preprocessor.std) == ([0.0] * 3, [255.0] * 3)
     check_statistics(upstream)
     plain.data_preprocessor.mean = [0.0] * 3
@@ -95,7 +95,7 @@ def test_normalisation_is_the_sources_or_upstreams(seven: str, digits: str) -> N
         check_statistics(plain)
     options = dict(recipe="utrera", normalise="upstream", subset=True)
     for source, mean in (("resnet50_l2_eps3", 123.675), ("resnet50_in1k_v1", 33.3285)):
-        cfg = with_normalisation(with_source(made(digits, "mnist", **options), source))
+        cfg = fit_to_source(with_source(made(digits, "mnist", **options), source))
         assert cfg.data_preprocessor.mean[0] == mean
 
 
@@ -120,6 +120,28 @@ def test_k_counts_residual_blocks(seven: str, source: str, k: int, trained: list
     assert all(name == "head.fc" or name.startswith(tuple(f"backbone.{t}" for t in trained)) for name in moving)
 
 
+def test_hidden_layers_are_as_wide_as_the_features(seven: str) -> None:
+    init_default_scope("mmpretrain")
+    cfg = fit_to_source(with_source(made(seven, hidden_layers=2), "resnet18_l2_eps3"))
+    head = MODELS.build(cfg.model.head)
+    linear = [module for module in head.modules() if isinstance(module, torch.nn.Linear)]
+    assert [(layer.in_features, layer.out_features) for layer in linear] == [(512, 512), (512, 512), (512, 7)]
+    assert sum(isinstance(module, torch.nn.ReLU) for module in head.modules()) == 2
+    assert head((torch.zeros(3, 512),)).shape == (3, 7)
+
+
+@pytest.mark.parametrize("arch", ["mobilenet_v2", "swin_t", "vgg16_bn"])
+def test_any_backbone_becomes_a_classifier(seven: str, arch: str) -> None:
+    cfg = with_source(made(seven), f"{arch}:own.pth")
+    cfg = fit_to_source(with_transfer(cfg, TransferMode("blocks", 1)))
+    cfg.model.backbone.source = "random"
+    init_default_scope("mmpretrain")
+    model = MODELS.build(cfg.model).eval()
+    assert model.head(model.extract_feat(torch.zeros(1, 3, 64, 64))).shape == (1, 7)
+    trained = {name for name, p in model.backbone.named_parameters() if p.requires_grad}
+    assert trained and len(trained) < len(list(model.backbone.parameters()))
+
+
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
@@ -132,6 +154,7 @@ def test_k_counts_residual_blocks(seven: str, source: str, k: int, trained: list
         (dict(caltech_split="last"), UnknownName, "Caltech split 'last'"),
         (dict(epochs=0), BadValue, "--epochs 0"),
         (dict(lr=0.0), BadValue, "--lr 0.0"),
+        (dict(hidden_layers=-1), BadValue, "--hidden-layers -1"),
         (dict(image_size=8), BadValue, "--image-size 8"),
         (dict(target="pets"), DataError, "holds 7 classes, pets has 37"),
         (dict(target="svhn"), DataError, r"looked for train_32x32\.mat"),

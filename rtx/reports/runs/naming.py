@@ -50,7 +50,8 @@ def source_of(card: Mapping[str, Any]) -> SourceName:
     raw = card.get("source") or UNKNOWN
     arch_given, colon, file = str(raw).partition(":")
     text = Path(file or raw).name if colon or "/" in str(raw) else str(raw)
-    arch = str(_nested(card, "freeze_map", "backbone", "arch") or (arch_given if colon else ""))
+    backbone = (card.get("freeze_map") or {}).get("backbone") or {}
+    arch = str(backbone.get("arch") or (arch_given if colon else ""))
     if not arch:
         found = _ARCH.match(text)
         arch = found.group(1) if found else UNKNOWN
@@ -129,9 +130,3 @@ def unique_names(candidates: Iterable[tuple[str, ...]]) -> list[str]:
 def slug(text: str) -> str:
     """Lower-case letters, digits, dots and underscores, for file names and element ids."""
     return re.sub(r"[^a-z0-9.]+", "_", text.lower()).strip("_") or "x"
-
-
-def _nested(node: Any, *keys: str) -> Any:
-    for key in keys:
-        node = node.get(key) if isinstance(node, Mapping) else None
-    return node
