@@ -69,7 +69,8 @@ def with_source(cfg: Config, spec: str) -> Config:
     new = copy.deepcopy(cfg)
     backbone = _backbone(new)
     architecture = spec_of(parsed.arch or arch_of(backbone))
-    changed = {**_taken_over(backbone, architecture.config, new), "source": "random" if parsed.random else spec, "init_cfg": None}
+    weights = "random" if parsed.random else spec
+    changed = {**_taken_over(backbone, architecture.config, new), "source": weights, "init_cfg": None}
     kept = kept_arguments(changed, architecture)
     if architecture.config["type"] == "SourceSwin" and new.get("default_scope") == "mmpretrain":
         # A classifier reads the features that the published one read: behind the final norm, small maps unshifted.
