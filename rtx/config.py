@@ -57,8 +57,9 @@ def with_source(cfg: Config, spec: str) -> Config:
 
     Args:
         cfg: a config of a detector, segmenter or classifier.
-        spec: a source's name, FILE or ARCH:FILE (a bare FILE must fit the config's architecture), "random", which
-            keeps the architecture and starts from random weights, or ARCH:random.
+        spec: a source's name, FILE or ARCH:FILE (a bare FILE must fit the config's architecture), timm:NAME,
+            timm:NAME@FILE, "random", which keeps the architecture and starts from random weights, ARCH:random or
+            timm:NAME@random.
 
     Raises:
         UnknownName: no such source.
@@ -74,14 +75,18 @@ def with_source(cfg: Config, spec: str) -> Config:
     if architecture.config["type"] == "SourceSwin" and new.get("default_scope") == "mmpretrain":
         # A classifier reads the features that the published one read: behind the final norm, small maps unshifted.
         kept |= {"last_norm_from_source": True, "shift_single_windows": False}
+    channels = architecture.channels
+    if architecture.final_channels is not None:
+        kept["final"] = new.get("default_scope") == "mmpretrain"
+        channels = (*channels[:-1], architecture.final_channels) if kept["final"] else channels
     new.model.backbone = ConfigDict({**architecture.config, **kept})
     # mmseg models carry upstream's weights one level up and hand them to the backbone.
     if new.model.get("pretrained") is not None:
         new.model.pretrained = None
-    _set_channels(new, architecture.channels)
+    _set_channels(new, channels)
     _set_statistics(new, parsed.source)
     add_import(new, "rtx.backbones")
-    log.info("source=%s: %s, channels %s", spec, arch_of(new.model.backbone), architecture.channels)
+    log.info("source=%s: %s, channels %s", spec, arch_of(new.model.backbone), channels)
     return new
 
 

@@ -80,10 +80,15 @@ class SourceBackbone(BaseModule):
             self.parts,
             frozen_stages=self.frozen_stages,
             trainable_blocks=self.trainable_blocks,
-            last_stage=max(self.out_indices) + 1,
+            last_stage=self.last_stage,
         )
         stop_gradients(self, self.plan, self.norm_policy)
         self.train()
+
+    @property
+    def last_stage(self) -> int:
+        """The deepest stage whose output is used."""
+        return max(self.out_indices) + 1
 
     def train(self, mode: bool = True) -> SourceBackbone:
         """Switch the mode; frozen parts and batch norms follow the plan, not the model around them."""

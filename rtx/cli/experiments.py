@@ -28,8 +28,9 @@ WIDTH = 120
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the actions."""
     from rtx.cli.run_experiment import add_collect, add_run
+    from rtx.cli.study_tables import add_table
 
-    actions = parser.add_subparsers(dest="action", required=True, metavar="list|show|run|collect")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="list|show|run|collect|table")
     listing = actions.add_parser("list", help="every experiment in one line")
     listing.add_argument("--format", choices=("table", "json"), default="table")
     show = actions.add_parser("show", help="the runs of one experiment")
@@ -43,12 +44,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     show.add_argument("--work-dirs", default="work_dirs", metavar="DIR", help="folder of the run folders")
     add_run(actions.add_parser("run", help="do what an experiment's table needs and is not there yet"))
     add_collect(actions.add_parser("collect", help="one tidy table of what was done"))
+    add_table(
+        actions.add_parser("table", help="classification studies in their papers' layout, beside what the papers print")
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Print what was asked for, or do it."""
     from rtx.cli.run_experiment import collect, run_experiment
+    from rtx.cli.study_tables import study_tables
 
+    if args.action == "table":
+        return study_tables(args)
     if args.action in ("run", "collect"):
         return run_experiment(args) if args.action == "run" else collect(args)
     if args.action == "list":

@@ -126,7 +126,15 @@ def _check_gpus(units: list[Unit], engine: Engine) -> None:
 
 def collect(args: argparse.Namespace) -> int:
     """Write the tables, and say what is broken or missing."""
-    from rtx.experiments.collect import counts, faults_of, mixture_of, rows_of, write_csv, write_parquet
+    from rtx.experiments.collect import (
+        columns_of_runs,
+        counts,
+        faults_of,
+        mixture_of,
+        rows_of,
+        write_csv,
+        write_parquet,
+    )
     from rtx.experiments.plan import units_of
     from rtx.experiments.read import read_any
     from rtx.experiments.store import state_of
@@ -136,7 +144,7 @@ def collect(args: argparse.Namespace) -> int:
     if not root.is_dir():
         raise BadValue(f"{root}: no such folder; `rtx experiments run {args.name}` makes it")
     states = [state_of(root, unit) for unit in _as_planned(root, units_of(experiment, work_dirs=args.work_dirs))]
-    rows, out = rows_of(experiment.name, states), Path(args.out or root)
+    rows, out = rows_of(experiment.name, states, columns_of_runs(experiment)), Path(args.out or root)
     write_csv(out / CSV, rows)
     written = [CSV]
     with suppress(MissingDependency):

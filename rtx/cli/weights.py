@@ -20,6 +20,7 @@ from pathlib import Path
 from rtx.errors import UnknownName
 from rtx.sources.catalog.record import Source
 from rtx.sources.catalog.rows import CATALOG, find
+from rtx.sources.catalog.spec import parse_spec
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -73,7 +74,7 @@ def _list(args: argparse.Namespace) -> int:
 def _fetch(args: argparse.Namespace) -> int:
     from rtx.sources.fetch import fetch
 
-    sources = [find(name) for name in args.names]
+    sources = [parse_spec(name).source or find(name) for name in args.names]
     for source in sources:
         print(f"{source.name}: {source.filename} (licence: {source.licence})", flush=True)
         path = fetch(source, args.folder, progress=_progress if sys.stderr.isatty() else None)

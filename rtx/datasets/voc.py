@@ -14,8 +14,8 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from rtx.datasets.layout import DataFolder, Layout, files_in, some, unsaid
-from rtx.errors import DataError
+from rtx.datasets.layout import DataFolder, Layout, files_in, unsaid
+from rtx.errors import DataError, some
 from rtx.metrics.voc import VocTruth
 
 NAMES = (

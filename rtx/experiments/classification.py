@@ -115,5 +115,8 @@ def scores_by_epoch(run: Path, metric: str) -> dict[str, float]:
 
 def remove_weights(run: Path) -> None:
     """Remove the checkpoints of a run folder; configs, logs and scores stay."""
+    from rtx.results.folder import LAST_CHECKPOINT  # its room loads NumPy, which a list does not need
+
     for path in [*run.glob("epoch_*.pth"), *run.glob("iter_*.pth"), *run.glob("best_*.pth")]:
         path.unlink()
+    (run / LAST_CHECKPOINT).unlink(missing_ok=True)

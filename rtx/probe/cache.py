@@ -105,7 +105,7 @@ def _read(path: Path, cached: Cached) -> Features:
         raise DataError(f"{path}: holds features of other weights, data or preprocessing ({key[:16]}...); {remedy}")
     try:
         found: Features = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except (OSError, EOFError, ValueError) as error:
         raise DataError(f"{path}: is cut off or damaged ({error}); {remedy}") from error
     if found.shape != cached.shape or found.dtype != np.float32:
         raise DataError(f"{path}: holds {found.dtype} {found.shape} instead of float32 {cached.shape}; {remedy}")

@@ -7,7 +7,7 @@ not decayed. Where n or D are large, seeds and columns are worked on in groups t
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -56,6 +56,11 @@ class Fit:
     converged: Tensor
     evaluations: int
 
+    def in_order(self, positions: Tensor) -> Fit:
+        """With the rows of each subset at other positions (S, n), of all subsets."""
+        index = positions[list(self.subsets)][:, None].expand_as(self.right)
+        return replace(self, log_probability=self.log_probability.gather(2, index), right=self.right.gather(2, index))
+
 
 def fit(
     features: NDArray[np.float32],
@@ -89,6 +94,11 @@ def fit(
         BadValue: a label out of range, a decay that is not positive, a row that does not exist, a feature that is NaN.
     """
     _check(features, labels, subsets, columns, classes)
+    # In the order in which they lie on disk; a fit does not depend on it.
+    order = np.argsort(subsets, axis=1)
+    subsets = np.take_along_axis(subsets, order, 1)
+    folds = None if folds is None else np.take_along_axis(folds, order, 1)
+    drawn = torch.from_numpy(np.argsort(order, axis=1))
     n, width = subsets.shape[1], features.shape[1]
     inner = min(n, width)
     rows_bytes = 8 * n * (width + inner) + 8 * inner * (3 * inner + width)
@@ -110,7 +120,7 @@ def fit(
                 classes,
                 budget,
             )
-            yield problem.solve(tuple(chosen), tuple(some), tolerance, max_evaluations)
+            yield problem.solve(tuple(chosen), tuple(some), tolerance, max_evaluations).in_order(drawn)
 
 
 def _check(

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from rtx.datasets.classification import MEAN_PER_CLASS, find_target
 from rtx.datasets.label_subset import choose
 from rtx.datasets.target_data import TargetData, open_target
+from rtx.datasets.views import View
 from rtx.errors import BadValue, DataError, unknown_name
 from rtx.probe.design import spread
 from rtx.probe.features import BATCH_SIZE, cached_features
@@ -50,6 +51,7 @@ class ProbeOptions:
         preprocessing: see `rtx.transfer.preprocessing.pipelines`; the recipe's when None, and "salman" for `logistic`.
         image_size: side of what the network sees.
         normalise: see `rtx.transfer.classify.TargetOptions`.
+        view: of every image, see `rtx.datasets.views`.
         head: "logistic", or SGD by a row of `rtx.transfer.recipes`.
         head_init: of SGD, see `rtx.probe.sgd_heads.train_heads`.
         select, decays: see `rtx.probe.logistic.probe`.
@@ -71,6 +73,7 @@ class ProbeOptions:
     preprocessing: str | None = None
     image_size: int = IMAGE_SIZE
     normalise: str = "imagenet"
+    view: str = "none"
     head: str = LOGISTIC
     head_init: str = "default"
     select: str = HELD_OUT
@@ -101,22 +104,27 @@ def run_probe(options: ProbeOptions) -> Iterator[Results]:
         WeightsError: a file of weights is missing or does not fit.
         RunConflict: `out` holds results with other settings.
     """
-    _check(options)
-    train, test = (
-        open_target(
-            options.target, options.data_root, split, subset=options.subset, caltech_split=options.caltech_split
-        )
-        for split in ("train", "test")
-    )
-    if train.classes != test.classes:
-        raise DataError(f"{options.data_root}: the classes of the two splits differ; complete the data folder")
-    sizes = list(dict.fromkeys(len(train) if n is None else n for n in options.images))
+    check_options(options)
+    data = open_data(options)
+    labels = data[0].labels
+    sizes = list(dict.fromkeys(len(labels) if n is None else n for n in options.images))
     subsets = {
-        n: {seed: choose(train.labels, n, seed, options.subset_rule) for seed in seeds_of(n, len(train), options.seeds)}
+        n: {seed: choose(labels, n, seed, options.subset_rule) for seed in seeds_of(n, len(labels), options.seeds)}
         for n in sizes
     }
     for spec in options.sources:
-        yield _probe_source(options, spec, train, test, subsets)
+        split, settings, name = prepare(options, spec, data)
+        seen = () if options.view == "none" else (options.view,)
+        results = open_results(options.out / file_name(options.target, name, options.head, *seen), settings)
+        scale = None
+        for n, by_seed in subsets.items():
+            todo = results.missing(n, by_seed)
+            if todo:
+                scale = spread(split.train) if scale is None else scale
+                done = fit_heads(options, split, scale, np.stack([by_seed[seed] for seed in todo]), todo)
+                results = results.with_rows(done)
+                log.info("%s: %d images, %d seeds in %.1f s", spec, n, len(todo), sum(row.seconds for row in done))
+        yield results
 
 
 def seeds_of(n: int, largest: int, seeds: int) -> range:
@@ -124,9 +132,15 @@ def seeds_of(n: int, largest: int, seeds: int) -> range:
     return range(1 if n == largest else seeds)
 
 
-def _check(options: ProbeOptions) -> None:
+def check_options(options: ProbeOptions) -> None:
+    """Refuse what cannot be done before anything long begins.
+
+    Raises:
+        UnknownName, BadValue, WeightsError: see `run_probe`.
+    """
+    if options.head not in HEADS:
+        raise unknown_name("head", options.head, place="rtx/probe/run.py", choices=HEADS)
     for what, value, choices in (
-        ("head", options.head, HEADS),
         ("head init", options.head_init, HEAD_INITS),
         ("preprocessing", options.pixels, PREPROCESSING),
         ("normalise", options.normalise, NORMALISE),
@@ -134,6 +148,7 @@ def _check(options: ProbeOptions) -> None:
     ):
         if value not in choices:
             raise unknown_name(what, value, place="rtx/probe/run.py", choices=choices)
+    View.parse(options.view)
     if options.seeds < 1:
         raise BadValue(f"--seeds {options.seeds}: must be 1 or more")
     if not options.sources or len(set(options.sources)) < len(options.sources):
@@ -147,30 +162,55 @@ def _check(options: ProbeOptions) -> None:
         check_source(spec)
 
 
-def _probe_source(
-    options: ProbeOptions, spec: str, train: TargetData, test: TargetData, subsets: dict[int, dict[int, Any]]
-) -> Results:
+def open_data(options: ProbeOptions) -> tuple[TargetData, TargetData]:
+    """The training and the test split.
+
+    Raises:
+        DataError: see `rtx.datasets.target_data.open_target`; or their classes differ.
+    """
+    train, test = (
+        open_target(
+            options.target, options.data_root, split, subset=options.subset, caltech_split=options.caltech_split
+        )
+        for split in ("train", "test")
+    )
+    if train.classes != test.classes:
+        raise DataError(f"{options.data_root}: the classes of the two splits differ; complete the data folder")
+    return train, test
+
+
+def prepare(options: ProbeOptions, spec: str, data: tuple[TargetData, TargetData]) -> tuple[Split, dict[str, Any], str]:
+    """Features of a source, from the cache or by a pass; all that its results depend on; its name for files.
+
+    Raises:
+        UnknownName, BadValue, DataError, WeightsError: see `run_probe`.
+    """
     source = load_frozen(spec, options.device)
     if options.normalise == "upstream":
         statistics = upstream_statistics(options.pixels, options.target, spec)
         if statistics is not None:
             source = replace(source, mean=tuple(statistics[0]), std=tuple(statistics[1]))
-    logistic = options.head == LOGISTIC
-    passes = [
+    (features, cached), (test_features, cached_test) = (
         cached_features(
-            source, data, options.cache, preprocessing=options.pixels, image_size=options.image_size,
-            batch_size=options.batch_size, workers=options.workers,
+            source,
+            part,
+            options.cache,
+            preprocessing=options.pixels,
+            image_size=options.image_size,
+            view=View.parse(options.view),
+            batch_size=options.batch_size,
+            workers=options.workers,
         )
-        for data in (train, test)
-    ]  # fmt: skip
-    (features, where), (test_features, where_test) = passes
+        for part in data
+    )
+    logistic = options.head == LOGISTIC
     settings = {
         "source": spec,
         "target": options.target,
         "head": options.head,
         "weights": source.weights,
-        "cache": where.key,
-        "cache_test": where_test.key,
+        "cache": cached.key,
+        "cache_test": cached_test.key,
         "preprocessing": options.pixels,
         "image_size": options.image_size,
         "normalise": options.normalise,
@@ -178,21 +218,19 @@ def _probe_source(
         "selected_on": options.select if logistic else None,
         "decays": sorted(options.decays) if logistic else None,
         "head_init": None if logistic else options.head_init,
+        **({} if options.view == "none" else {"view": options.view}),
     }
-    results = open_results(options.out / file_name(options.target, source.name, options.head), settings)
-    split = Split(features, train.labels, test_features, test.labels, len(train.classes))
-    scale = None
-    for n, by_seed in subsets.items():
-        todo = results.missing(n, by_seed)
-        if not todo:
-            continue
-        if logistic and scale is None:
-            scale = spread(features)
-        rows = np.stack([by_seed[seed] for seed in todo])
-        done = _logistic(options, split, rows, todo, scale) if scale is not None else _sgd(options, split, rows, todo)
-        results = results.with_rows(done)
-        log.info("%s: %d images, %d seeds in %.1f s", spec, n, len(todo), sum(row.seconds for row in done))
-    return results
+    train, test = data
+    return Split(features, train.labels, test_features, test.labels, len(train.classes)), settings, source.name
+
+
+def fit_heads(
+    options: ProbeOptions, split: Split, scale: float, rows: NDArray[np.int64], seeds: Sequence[int]
+) -> list[Row]:
+    """A row for each seed and its subset `rows` (S, n); `scale` is the spread of the training features."""
+    return (
+        _logistic(options, split, rows, seeds, scale) if options.head == LOGISTIC else _sgd(options, split, rows, seeds)
+    )
 
 
 def _logistic(

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from rtx.corruptions import CORRUPTIONS
-from rtx.errors import BadValue, unknown_name
+from rtx.errors import BadValue, some, unknown_name
 from rtx.files import file_sha256
 from rtx.metrics.robustness import Grid
 from rtx.results.cell import Cell
@@ -103,9 +103,8 @@ def import_folder(root: Path) -> dict[str, Imported]:
         raise BadValue(f"{str(root)!r} holds no *_results.json; give the folder of the published results")
     others = [] if root.is_file() else sorted(set(root.rglob("*.json")) - set(paths))
     if others:
-        some = ", ".join(str(path.relative_to(root)) for path in others[:8])
-        more = f" and {len(others) - 8} more" if len(others) > 8 else ""
-        log.info("left out, as their names do not end in _results.json: %s%s", some, more)
+        names = some((path.relative_to(root) for path in others), 8)
+        log.info("left out, as their names do not end in _results.json: %s", names)
     folders: dict[str, Imported] = {}
     for one in map(import_file, paths):
         name = f"{one.card['labels']['data']}_{one.name.removesuffix('_results')}"

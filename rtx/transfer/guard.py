@@ -13,8 +13,8 @@ from mmengine.registry import HOOKS
 from torch import Tensor, nn
 
 from rtx.backbones.base import SourceBackbone
-from rtx.backbones.freezing import norm_layers
-from rtx.errors import FrozenChanged
+from rtx.backbones.freezing import modules_of, norm_layers
+from rtx.errors import FrozenChanged, some
 
 log = logging.getLogger(__name__)
 
@@ -91,10 +91,9 @@ class FrozenGuardHook(Hook):
         now = {name: fingerprint(tensor) for name, tensor in frozen_tensors(model)}
         changed = [name for name, digest in self.before.items() if now.get(name) != digest]
         if changed:
-            shown = ", ".join(changed[:8]) + (f" and {len(changed) - 8} more" if len(changed) > 8 else "")
             raise FrozenChanged(
-                f"{len(changed)} of {len(self.before)} frozen tensors changed during training: {shown}; a batch norm "
-                "in train mode or an optimiser over frozen parameters does this. Do not use this checkpoint"
+                f"{len(changed)} of {len(self.before)} frozen tensors changed during training: {some(changed, 8)}; a "
+                "batch norm in train mode or an optimiser over frozen parameters does this. Do not use this checkpoint"
             )
 
     def _check_once(self, runner: Any) -> None:
@@ -187,7 +186,7 @@ def _kept_buffers(backbone: nn.Module) -> set[int]:
     if isinstance(backbone, SourceBackbone):
         if backbone.norm_policy == "upstream":
             return set()
-        modules = [backbone.get_submodule(name) for name in (*backbone.plan.frozen, *backbone.plan.unused)]
+        modules = list(modules_of(backbone, (*backbone.plan.frozen, *backbone.plan.unused)))
         if backbone.norm_policy in ("eval", "frozen_affine"):
             modules += list(norm_layers(backbone))
     else:

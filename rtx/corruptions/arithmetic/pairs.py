@@ -79,3 +79,19 @@ pair_sums = _pair_sums(())
 pair_sums_by_two = _pair_sums((), two_by_two=True)
 # A multiplication and an addition may be one instruction, where the processor has it: last bits depend on the processor.
 pair_sums_nearly = _pair_sums(("contract",))
+
+
+@intrinsic  # type: ignore[untyped-decorator,unused-ignore]
+def put_block(typing_context: Any, out: Any, into: Any, source: Any, at: Any) -> Any:
+    """`out[into:into + LANES] = source[at:at + LANES]`, both float32 or both float64, the indices int64."""
+    number = ir.FloatType() if source.dtype == types.float32 else ir.DoubleType()
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        vector = ir.VectorType(number, LANES)
+        target, origin = (
+            pointer(context, builder, signature.args[k], arguments[k], arguments[k + 1], vector) for k in (0, 2)
+        )
+        store(builder, load(builder, origin), target)
+        return context.get_dummy_value()
+
+    return types.none(out, into, source, at), generate

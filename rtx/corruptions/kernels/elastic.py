@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from rtx.compiled import compiled
 from rtx.corruptions.arithmetic.bits import Field, uniforms
-from rtx.corruptions.arithmetic.pairs import LANES, pair_sums_by_two
+from rtx.corruptions.arithmetic.pairs import LANES, pair_sums_by_two, put_block
 from rtx.corruptions.arithmetic.vector import put_bilinear
 from rtx.corruptions.kernels.gauss import gaussian_weights
 from rtx.corruptions.kernels.zoom import narrow, widened
@@ -159,9 +159,7 @@ def _smooth_columns(
     for first in range(0, many, LANES):
         left = min(first, many - LANES)  # the last ones overlap
         for k in range(rows + 2 * radius):
-            row = origins[k] * many + left
-            for i in range(LANES):
-                tower[k * LANES + i] = numbers[row + i]
+            put_block(tower, k * LANES, numbers, origins[k] * many + left)
         for k in range(rows):
             pair_sums_by_two(flat, k * many + left, tower, k * LANES, places, weights)
 
@@ -172,8 +170,9 @@ def _smooth_line(
 ) -> None:
     """Smooth along a row, and scale."""
     n, radius = numbers.size, weights.size - 1
-    for i in range(n):
-        line[radius + i] = numbers[i]
+    for first in range(0, n, LANES):
+        left = min(first, n - LANES)  # the last ones overlap
+        put_block(line, radius + left, numbers, left)
     for i in range(radius):
         line[i] = numbers[_mirror(i - radius, n)]
         line[radius + n + i] = numbers[_mirror(n + i, n)]

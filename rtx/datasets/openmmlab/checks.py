@@ -13,11 +13,10 @@ from mmengine.config import Config
 
 from rtx.datasets.ade import spread
 from rtx.datasets.image_files import JPEG_END, PNG_END, damage, image_size
-from rtx.datasets.layout import some
 from rtx.datasets.openmmlab.image_loader import MIN_SIDE
 from rtx.datasets.openmmlab.nodes import SPLIT_LOADERS, Findings, root_of, split_data_sets, type_name
 from rtx.datasets.openmmlab.with_data import FAMILIES, LAYOUTS
-from rtx.errors import BadValue, DataError
+from rtx.errors import BadValue, DataError, some
 
 log = logging.getLogger(__name__)
 

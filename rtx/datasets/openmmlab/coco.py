@@ -8,7 +8,6 @@ from typing import Any
 from mmengine.config import Config
 
 from rtx.datasets.coco import LAYOUT, SPLIT_NAMES, find_file, image_folder, read_names
-from rtx.datasets.layout import some
 from rtx.datasets.openmmlab.nodes import (
     ConfigLayout,
     Findings,
@@ -18,7 +17,7 @@ from rtx.datasets.openmmlab.nodes import (
     put_data_sets,
     root_of,
 )
-from rtx.errors import DataError
+from rtx.errors import DataError, some
 from rtx.metrics.coco_file import MMDET, read_tables, unmatched
 from rtx.metrics.coco_truth import label_ids
 

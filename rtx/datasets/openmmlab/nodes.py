@@ -12,7 +12,8 @@ from typing import Any
 
 from mmengine.config import Config
 
-from rtx.datasets.layout import Layout, some
+from rtx.datasets.layout import Layout
+from rtx.errors import some
 
 SPLIT_LOADERS = {"train": ("train_dataloader",), "val": ("val_dataloader", "test_dataloader")}
 EVALUATORS = ("val_evaluator", "test_evaluator")

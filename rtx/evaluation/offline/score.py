@@ -222,7 +222,6 @@ def score_predictions(
         "rtx": rtx.__version__,
     }
     folder = CellFolder(out, card, overwrite=overwrite)
-    cells: dict[Condition, Cell] = {}
     for n, (condition, entry) in enumerate(entries.items()):
         started = time.perf_counter()
         metric = truth.score(entry)
@@ -233,11 +232,9 @@ def score_predictions(
         cell = Cell(condition, metrics, metric.n_images, folder.card, flags, timing)
         evidence.save(evidence_path(out, condition), found, key=folder.key, condition=condition.key)
         folder.write(cell)
-        cells[condition] = cell
         headline = metric.headline
         log.info("%d/%d %s: %s %.4f", n + 1, len(entries), condition.key, headline, metrics[headline])
-    evaluation = Evaluation(out, folder.card, cells, folder.key)
-    return write_results(evaluation, truth.metric.headline, resamples=resamples)
+    return write_results(Evaluation.read(out, entries), truth.metric.headline, resamples=resamples)
 
 
 def _evaluation(root: Path, data_sha256: str, metric: Metric) -> dict[str, Any]:

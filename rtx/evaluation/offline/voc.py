@@ -15,6 +15,7 @@ from rtx.errors import BadValue, unknown_name
 from rtx.evaluation.offline.truth import DetectionTruth, entry_files
 from rtx.metrics import coco, voc
 from rtx.metrics.coco_truth import ImageId
+from rtx.results.predictions import detections
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +71,7 @@ class VocFolder(DetectionTruth):
                 if image not in self.images:
                     raise BadValue(f"{file}: image {image!r} is not in {self.place}; use the names of that list")
                 rows.setdefault(image, []).append(row)
-        return {image: _detections(image, part) for image, part in rows.items()}
+        return {image: detections(image, part, np.float32) for image, part in rows.items()}
 
     def _results(self, file: Path) -> list[tuple[str, Row]]:
         """Rows of `image_id`, `category` (a name), `bbox` (left, top, width, height, from 0) and `score`."""
@@ -121,13 +122,3 @@ class VocFolder(DetectionTruth):
                 f"{place}: box {box} and score {score} must be numbers, right and bottom not before left and top"
             )
         return box, score, self.classes.index(name)
-
-
-def _detections(image: str, rows: Sequence[Row]) -> coco.Detections:
-    boxes, scores, labels = zip(*rows, strict=True)
-    return coco.Detections(
-        image,
-        np.array(boxes, np.float32).reshape(-1, 4),
-        np.array(scores, np.float32),
-        np.array(labels, np.int64),
-    )

@@ -116,7 +116,8 @@ def render(content: PageContent) -> str:
         script_hash=digest,
         to_latex=latex,
         unbroken=unbroken,
-        breakable=_breakable,
+        # A name, escaped, that may be broken after its underscores.
+        breakable=lambda name: Markup("<wbr>").join(re.split(r"(?<=[_/…])", name)),
         to_markdown=markdown,
         n_runs=sum(len(group.runs) for group in content.groups),
     )
@@ -134,11 +135,6 @@ def template() -> jinja2.Template:
         keep_trailing_newline=True,
     )
     return environment.get_template("report.html.j2")
-
-
-def _breakable(name: str) -> Markup:
-    """A name, escaped, that may be broken after its underscores."""
-    return Markup("<wbr>").join(re.split(r"(?<=[_/…])", name))
 
 
 def _chapter(content: PageContent, group: Group, index: int) -> Chapter:

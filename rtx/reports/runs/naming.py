@@ -12,6 +12,10 @@ UNKNOWN = "unknown"
 LONGEST = 200
 """Letters of a name that are shown."""
 
+_ARCH = re.compile(
+    r"(wide_resnet\d+_\d|resnext\d+_\w+?d|resnet\d+|swin_[a-z]+|densenet\d+|mnasnet\d_\d|mobilenet_v\d|"
+    r"shufflenet_v\d_x\d_\d|vgg\d+(?:_bn)?)(?=_|$|:|\.)"
+)
 _EPS = re.compile(r"_(l2|linf)_eps(\d+(?:\.\d+)?)$")
 
 
@@ -49,7 +53,7 @@ def source_of(card: Mapping[str, Any]) -> SourceName:
     backbone = (card.get("freeze_map") or {}).get("backbone") or {}
     arch = str(backbone.get("arch") or (arch_given if colon else ""))
     if not arch:
-        found = re.match(r"(wide_resnet\d+_\d|resnext\d+_\w+?d|resnet\d+|swin_[a-z]+)", text)
+        found = _ARCH.match(text)
         arch = found.group(1) if found else UNKNOWN
     stem = re.sub(r"\.(pth|pt|safetensors|ckpt)$", "", text)
     recipe = stem[len(arch) + 1 :] if stem.startswith(arch + "_") else stem
