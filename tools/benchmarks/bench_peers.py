@@ -201,8 +201,8 @@ def measure(name: str, image: Image, repeats: int, installed: list[str]) -> dict
     for severity in SEVERITIES:
         condition = Condition(name, severity)
 
-        def own(image: Image, condition: Condition = condition) -> Any:
-            return corrupt(image, condition, image_rng(0, "bench", condition))
+        def own(image: Image, condition: Condition = condition, rng: Any = image_rng(0, "bench", condition)) -> Any:
+            return corrupt(image, condition, rng)
 
         level = KERNELS[name].levels[severity - 1]
         sides = {"rtx": own} | {p: PEERS[p](name, level, image.shape[0]) for p in installed}
