@@ -22,6 +22,7 @@ ORDER = (
     ("datasets",),
     ("augment", "backbones"),
     ("transfer",),
+    ("probe",),
     ("evaluation", "reports"),
     ("config", "bridges"),
     ("training", "experiments"),

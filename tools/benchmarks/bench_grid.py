@@ -27,7 +27,7 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
 GRID = """
-experiment = dict(title="linear heads on pixels", kind="rtx.experiments.head:train",
+experiment = dict(title="linear heads on pixels", kind="rtx.probe.unit:train",
                   settings=dict(features={features!r}, steps=30))
 runs = [dict(name=f"n{{n}}_wd{{d}}", settings=dict(n_images=n, weight_decay=10.0**-d), seeds=range(12), images=30 * n)
         for n in (100, 200, 400, 800, 1600) for d in (1, 2, 3, 4)]
@@ -111,7 +111,7 @@ def pace(command: Sequence[str], root: Path, env: dict[str, str]) -> dict[str, f
 
 def one_process_each(features: str, count: int, env: dict[str, str], workers: int) -> dict[str, float]:
     """Runs a minute where each is a process of its own, as many at once as there were workers."""
-    code = "import json, sys; from rtx.experiments.head import train; print(train(json.loads(sys.argv[1]), 'cpu'))"
+    code = "import json, sys; from rtx.probe.unit import train; print(train(json.loads(sys.argv[1]), 'cpu'))"
     sizes = (100, 200, 400, 800, 1600)
     started = time.perf_counter()
     for first in range(0, count, workers):

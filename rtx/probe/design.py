@@ -1,0 +1,122 @@
+"""The rows that heads are fitted on, turned into coordinates in which the problem is well conditioned.
+
+    logits = W x + b,   loss = sum_i w_i CE(logits_i, y_i) + decay / 2 |W|^2
+
+Rotating x, and taking it from its mean, changes neither the loss nor the minimum. In the eigenbasis of the covariance
+the Hessian at W = 0 is (variance / K + decay) along each axis for K classes, so one number for each axis preconditions
+it. And n rows span n directions: 100 images of 2048 features are a problem of 100 unknowns a class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+CHUNK_ROWS = 4096
+_EMPTY = 1e-12  # of the largest variance: below, an axis is rounding
+
+
+class Design:
+    """Centred rows of S subsets of the same size.
+
+    Subsets that fit the memory are rotated into the eigenbasis and lie there in float64. A single one that does not is
+    read from `features` in chunks every time, in float32, and the weights are rotated instead.
+
+    Args:
+        features: float32 (N, D), an array or memory map.
+        subsets: int64 (S, n), rows of each subset.
+        device: where the arithmetic is done.
+        streamed: read in chunks; needs S = 1.
+
+    Attributes:
+        mean: (S, D).
+        basis: (S, D, d) orthonormal columns, d = min(n, D).
+        variance: (S, d) along them.
+    """
+
+    def __init__(
+        self, features: NDArray[np.float32], subsets: NDArray[np.int64], device: str, *, streamed: bool = False
+    ) -> None:
+        """Read the rows once or, streamed, twice."""
+        self.features, self.subsets, self.device = features, subsets, device
+        self.n, self.streamed = subsets.shape[1], streamed
+        self.noise = 1e-6 if streamed else 1e-14
+        if streamed:
+            assert len(subsets) == 1
+            width = features.shape[1]
+            total = torch.zeros(width, dtype=torch.float64, device=device)
+            for _, rows in self._raw():
+                total += rows.sum(0, dtype=torch.float64)
+            self.mean = (total / self.n)[None]
+            covariance = torch.zeros(width, width, dtype=torch.float64, device=device)
+            for _, rows in self._raw():
+                centred = rows - self.mean[0].float()
+                covariance += (centred.T @ centred).double()
+            self.variance, self.basis = torch.linalg.eigh(covariance[None] / self.n)
+            self._keep_sound()
+            return
+        x = torch.from_numpy(np.array(features[subsets])).to(device, torch.float64)
+        self.mean = x.mean(1)
+        x -= self.mean[:, None]
+        if self.n <= x.shape[2]:
+            self.variance, left = torch.linalg.eigh(x @ x.mT / self.n)
+            self._keep_sound()
+            lengths = (self.variance * self.n).sqrt()[:, None]
+            self.basis = torch.where(lengths > 0, x.mT @ left / lengths, 0.0)
+            self.rows = left * lengths
+        else:
+            self.variance, self.basis = torch.linalg.eigh(x.mT @ x / self.n)
+            self._keep_sound()
+            self.rows = x @ self.basis
+
+    def _keep_sound(self) -> None:
+        sound = self.variance > _EMPTY * self.variance[:, -1:]
+        self.variance = torch.where(sound, self.variance, 0.0)
+
+    def _raw(self) -> Iterator[tuple[slice, Tensor]]:
+        index = self.subsets[0]
+        for start in range(0, self.n, CHUNK_ROWS):
+            part = slice(start, min(start + CHUNK_ROWS, self.n))
+            yield part, torch.from_numpy(np.array(self.features[index[part]])).to(self.device)
+
+    def chunks(self, rows_at_once: int) -> Iterator[tuple[slice, Tensor]]:
+        """Pieces of all subsets as (which rows, (S, c, d or D) centred)."""
+        if self.streamed:
+            for part, rows in self._raw():
+                centred = rows - self.mean[0].float()
+                for start in range(0, len(rows), rows_at_once):
+                    piece = centred[start : start + rows_at_once]
+                    yield slice(part.start + start, part.start + start + len(piece)), piece[None]
+            return
+        for start in range(0, self.n, rows_at_once):
+            part = slice(start, min(start + rows_at_once, self.n))
+            yield part, self.rows[:, part]
+
+    def to_rows(self, weight: Tensor) -> Tensor:
+        """Weights (S, m, d) in the coordinates of the rows, in their precision."""
+        return (weight @ self.basis.mT).float() if self.streamed else weight
+
+    def from_rows(self, gradient: Tensor) -> Tensor:
+        """The transpose of `to_rows`."""
+        return gradient @ self.basis if self.streamed else gradient
+
+    def raw_head(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+        """Weights (S, J, K, d) and biases (S, J, K) for features as they are: (S, J, K, D), (S, J, K)."""
+        raw = torch.einsum("sjkd,sfd->sjkf", weight, self.basis)
+        return raw, bias - torch.einsum("sjkf,sf->sjk", raw, self.mean)
+
+
+def spread(features: NDArray[Any], rows_at_once: int = CHUNK_ROWS) -> float:
+    """Mean squared distance of the rows from their mean: the scale that weight decays are given in."""
+    total, squares = np.zeros(features.shape[1]), 0.0
+    for start in range(0, len(features), rows_at_once):
+        rows = features[start : start + rows_at_once].astype(np.float64)
+        total += rows.sum(0)
+        squares += float(np.square(rows).sum())
+    mean = total / len(features)
+    return float(squares / len(features) - mean @ mean)

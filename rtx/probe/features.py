@@ -1,0 +1,112 @@
+"""One pass of a frozen source over a split of a target."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rtx.datasets.target_data import TargetData
+from rtx.datasets.views import View
+from rtx.probe.cache import Cached, Features, opened
+from rtx.probe.source import FrozenSource
+from rtx.transfer.preprocessing import IMAGE_SIZE, pipelines
+
+log = logging.getLogger(__name__)
+
+BATCH_SIZE = 64
+WHOLE = View()
+_SAY_EVERY = 15.0
+
+
+def cached_features(
+    source: FrozenSource,
+    data: TargetData,
+    folder: Path,
+    *,
+    preprocessing: str = "salman",
+    image_size: int = IMAGE_SIZE,
+    view: View = WHOLE,
+    batch_size: int = BATCH_SIZE,
+    workers: int = 4,
+) -> tuple[Features, Cached]:
+    """The features of every image of a split, from the cache or by one pass.
+
+    Images are turned into pixels as in a test of `rtx train` with the same preprocessing.
+
+    Args:
+        source: the network, where it computes.
+        data: the split.
+        folder: of the caches.
+        preprocessing: see `rtx.transfer.preprocessing.pipelines`.
+        image_size: side of what the network sees, in pixels.
+        view: of each image, before anything else is done to it.
+        batch_size: images a forward pass; moves features by float rounding only and is no part of the cache's key.
+        workers: threads that decode.
+
+    Returns:
+        (images, D) float32 as a memory map, and where it lies.
+
+    Raises:
+        BadValue: an image size under 32, or an image that does not fit the view.
+        DataError: an image cannot be read; see `rtx.probe.cache.opened` too.
+        OutputError: the cache cannot be written.
+    """
+    steps = pipelines(preprocessing, data.name, image_size)[1][1:-1]
+    card = {
+        "weights": source.weights,
+        "arch": source.arch,
+        "backbone": {key: str(value) for key, value in source.config.items()},
+        "mean": list(source.mean),
+        "std": list(source.std),
+        "bgr": source.bgr,
+        "data": data.identity,
+        "pixels": steps,
+        **({} if view == WHOLE else {"view": str(view)}),
+    }
+    cached = Cached(folder, f"{source.name} {data.name} {data.split}", card, (len(data), source.width))
+    found, _ = opened(cached, lambda: _forward(source, data, steps, view, batch_size, max(1, workers)))
+    return found, cached
+
+
+def _forward(
+    source: FrozenSource, data: TargetData, steps: list[dict[str, Any]], view: View, batch_size: int, workers: int
+) -> Iterator[Features]:
+    """Features batch by batch; the next batch is decoded while the network works on this one."""
+    from mmcv.transforms import Compose
+    from mmpretrain.registry import TRANSFORMS
+    from mmpretrain.utils import register_all_modules
+
+    register_all_modules(init_default_scope=False)
+    transform = Compose([TRANSFORMS.build(dict(step)) for step in steps])
+    device = next(source.network.parameters()).device
+
+    def image(index: int) -> NDArray[np.uint8]:
+        pixels: NDArray[np.uint8] = transform({"img": view(data.image(index))})["img"]
+        return pixels
+
+    started = said = time.monotonic()
+    with ThreadPoolExecutor(workers) as pool:
+
+        def submit(start: int) -> list[Future[NDArray[np.uint8]]]:
+            return [pool.submit(image, n) for n in range(start, min(start + batch_size, len(data)))]
+
+        coming = submit(0)
+        for start in range(0, len(data), batch_size):
+            batch = torch.from_numpy(np.stack([future.result() for future in coming]))
+            coming = submit(start + batch_size)
+            rows: Features = source(batch.to(device)).cpu().numpy()
+            yield rows
+            if time.monotonic() - said > _SAY_EVERY:
+                said, done = time.monotonic(), start + len(batch)
+                log.info(
+                    "%s over %s %s: %d of %d images, %.0f a second",
+                    source.spec, data.name, data.split, done, len(data), done / (said - started),
+                )  # fmt: skip

@@ -1,0 +1,125 @@
+"""A source as a frozen network: pixels in, one vector an image out, in front of where its classifier would be."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.registry import MODELS
+from torch import Tensor, nn
+
+from rtx.backbones import spec as backbones
+from rtx.errors import BadValue
+from rtx.sources.catalog.record import IMAGENET_MEAN, IMAGENET_STD
+from rtx.sources.catalog.spec import parse_spec
+from rtx.sources.keys.guess import guess_arch
+from rtx.sources.keys.layouts import recognise
+from rtx.sources.load import locate
+from rtx.sources.reading.read import read_checkpoint
+from rtx.transfer.guard import fingerprint
+
+
+@dataclass(frozen=True)
+class FrozenSource:
+    """A network that does not train.
+
+    Attributes:
+        spec: as `--source` takes it.
+        arch: its architecture.
+        network: in eval mode; the global average of its last stage is the feature.
+        width: of the feature, D.
+        weights: hex sha256 over names and values of all parameters and buffers.
+        mean: of R, G, B on the 0 to 255 scale, and `std`.
+        std: see `mean`.
+        bgr: the network takes the channels in the other order.
+        config: what its backbone was built from.
+    """
+
+    spec: str
+    arch: str
+    network: nn.Module
+    width: int
+    weights: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    bgr: bool
+    config: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """For files and tables: the spec, of a file its stem."""
+        return self.spec if "/" not in self.spec else Path(self.spec).stem
+
+    @torch.inference_mode()
+    def __call__(self, images: Tensor) -> Tensor:
+        """Features (N, D) float32 of uint8 RGB images (N, H, W, 3) on the device of the network."""
+        pixels = images.permute(0, 3, 1, 2).float()
+        shape = (1, 3, 1, 1)
+        pixels = (pixels - pixels.new_tensor(self.mean).view(shape)) / pixels.new_tensor(self.std).view(shape)
+        return self.network(pixels.flip(1) if self.bgr else pixels)[-1].mean((2, 3)).float()
+
+
+def load_frozen(spec: str, device: str = "cpu", *, seed: int = 0) -> FrozenSource:
+    """Build the backbone of a source and load its weights strictly.
+
+    VGG's features are the average of its last stage (512), not what its two hidden layers make of them.
+
+    Args:
+        spec: a source's name, FILE, ARCH:FILE, or ARCH:random.
+        device: where it goes.
+        seed: of random weights.
+
+    Raises:
+        UnknownName: no such source.
+        BadValue: random weights of no architecture, or a file whose architecture cannot be told.
+        WeightsError: the file is missing, unreadable or does not fit.
+    """
+    parsed = parse_spec(spec)
+    arch = parsed.arch or _guessed(spec)
+    row = backbones.spec_of(arch)
+    config = {**row.config, "frozen_stages": 4, "out_indices": (3,)}
+    if config["type"] == "SourceSwin":
+        # A classifier reads the features that the published one read, as in `rtx.config.with_source`.
+        config |= {"last_norm_from_source": not parsed.random, "shift_single_windows": False}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = MODELS.build({**config, "source": None if parsed.random else spec})
+    if not parsed.random:
+        network.init_weights()
+    network = network.to(device).eval().requires_grad_(False)
+    digest = hashlib.sha256()
+    for name, value in sorted(network.state_dict().items()):
+        digest.update(f"{name} {fingerprint(value)}\n".encode())
+    source = parsed.source
+    mean, std = (source.mean, source.std) if source else (IMAGENET_MEAN, IMAGENET_STD)
+    if source and source.channel_order == "bgr":
+        mean, std = mean[::-1], std[::-1]
+    return FrozenSource(
+        spec, arch, network, row.channels[3], digest.hexdigest(), tuple(round(255 * m, 6) for m in mean),
+        tuple(round(255 * s, 6) for s in std), bool(source and source.channel_order == "bgr"), config,
+    )  # fmt: skip
+
+
+def check_source(spec: str) -> None:
+    """See that a source can be loaded, as far as that takes no time.
+
+    Raises:
+        UnknownName, WeightsError, BadValue: see `load_frozen`.
+    """
+    parsed = parse_spec(spec)
+    if not parsed.random:
+        locate(spec)
+    elif parsed.arch is None:
+        raise BadValue("source 'random': say of which architecture, as in resnet18:random")
+
+
+def _guessed(spec: str) -> str:
+    check_source(spec)
+    path = locate(spec)
+    arch = guess_arch(recognise(read_checkpoint(path), str(path)).state)
+    if arch not in backbones.BACKBONES:
+        raise BadValue(f"source {spec!r}: looks like {arch or 'no architecture rtx knows'}; give ARCH:FILE")
+    return arch

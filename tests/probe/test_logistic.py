@@ -1,0 +1,70 @@
+"""The weight decay is the best on held-out training images; only when asked, on the test set."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from rtx.errors import UnknownName
+from rtx.probe.folds import deal
+from rtx.probe.heads import Column, fit
+from rtx.probe.logistic import Split, probe
+from tests.probe.worlds import blobs
+
+DECAYS = (1e-2, 1.0, 1e3)
+
+
+@pytest.fixture
+def split() -> Split:
+    x, y = blobs(120, 10, 4, apart=0.5)
+    return Split(x[:80], y[:80], x[80:], y[80:], 4)
+
+
+def test_held_out(split: Split) -> None:
+    subsets = np.stack([np.random.default_rng(seed).permutation(80)[:40] for seed in range(2)])
+    found = probe(split, subsets, spread=2.0, decays=DECAYS)
+    for rows, one in zip(subsets, found, strict=True):
+        folds = deal(split.train_labels[rows])
+        scores = []
+        for decay in DECAYS:
+            right, log_probability = 0, 0.0
+            for fold in range(5):
+                out = folds == fold
+                (head,) = fit(split.train, split.train_labels, rows[~out][None], [Column(2 * decay)], classes=4)
+                logits = split.train[rows[out]] @ head.weight[0, 0].numpy().T + head.bias[0, 0].numpy()
+                truth = split.train_labels[rows[out]]
+                right += (logits.argmax(1) == truth).sum()
+                logits -= np.logaddexp.reduce(logits, axis=1, keepdims=True)
+                log_probability += logits[np.arange(len(truth)), truth].sum()
+            scores.append((right, log_probability))
+        best = max(range(3), key=lambda g: scores[g])
+        assert one.decay == DECAYS[best] and one.selected_on == "held-out"
+        assert one.held_out_accuracy == pytest.approx(scores[best][0] / 40)
+        assert one.at_edge == (best in (0, 2)) and one.converged
+        (head,) = fit(split.train, split.train_labels, rows[None], [Column(2 * one.decay)], classes=4)
+        guess = (split.test @ head.weight[0, 0].numpy().T + head.bias[0, 0].numpy()).argmax(1)
+        assert one.accuracy == pytest.approx((guess == split.test_labels).mean())
+
+
+def test_the_test_labels_decide_nothing_unless_asked(split: Split) -> None:
+    subsets = np.arange(40)[None]
+    other = Split(split.train, split.train_labels, split.test, (split.test_labels + 1) % 4, 4)
+    one, two = (probe(s, subsets, spread=2.0, decays=DECAYS)[0] for s in (split, other))
+    assert one.decay == two.decay and one.accuracy != two.accuracy
+    grid = [probe(split, subsets, spread=2.0, decays=[decay])[0] for decay in DECAYS]
+    on_test = probe(split, subsets, spread=2.0, decays=DECAYS, select="test")[0]
+    assert on_test.accuracy == max(g.accuracy for g in grid) and on_test.selected_on == "test"
+    assert on_test.held_out_accuracy is None and not grid[0].at_edge
+    by_class = probe(split, subsets, spread=2.0, decays=DECAYS, select="test", by_class=True)[0]
+    assert by_class.mean_per_class == max(g.mean_per_class for g in grid)
+
+
+def test_one_image_a_class_takes_the_default(split: Split) -> None:
+    firsts = np.array([[int(np.flatnonzero(split.train_labels == label)[0]) for label in range(4)]])
+    (found,) = probe(split, firsts, spread=2.0)
+    assert found.selected_on == "default" and found.decay == pytest.approx(1e-3) and found.held_out_accuracy is None
+
+
+def test_an_unknown_selection(split: Split) -> None:
+    with pytest.raises(UnknownName, match="'val'"):
+        probe(split, np.arange(40)[None], spread=1.0, select="val")

@@ -1,0 +1,230 @@
+#!/usr/bin/env python3
+"""What a probe costs beside SGD heads that forward every image in every epoch, how it grows, and its memory.
+
+    python tools/benchmarks/bench_probe.py --target kmnist --data-root DIR [--source resnet18:random] [--json FILE]
+    python tools/benchmarks/bench_probe.py --memory N K        # N images of 2048 simulated features, K classes
+
+One source, one target of 2,500 images, 9 sizes, 20 seeds: the pass and all heads of the probe are timed. Of the SGD
+heads one is trained for a few epochs, each image forwarded in each epoch from pixels that are decoded already; its time
+for an image and epoch is taken before and after the probe, and multiplied by images, epochs and heads: that total is a
+product, not a measurement. The accuracy of SGD heads is that of heads on cached features, where nothing else differs.
+Times are CPU seconds of this process, so that others on the machine count little.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from rtx.datasets.label_subset import choose
+from rtx.datasets.target_data import TargetData, open_target
+from rtx.probe.cache import Cached, Features, opened
+from rtx.probe.design import spread
+from rtx.probe.features import cached_features
+from rtx.probe.heads import Column, fit
+from rtx.probe.logistic import DECAYS, Split, probe
+from rtx.probe.run import seeds_of
+from rtx.probe.score import accuracies, right_by_class
+from rtx.probe.sgd_heads import train_heads
+from rtx.probe.source import FrozenSource, load_frozen
+from rtx.transfer.recipes import RECIPES, schedule_of
+
+IMAGES = 2500
+SIZES = (100, 200, 300, 400, 600, 800, 1200, 1600, IMAGES)
+
+
+def epochs_of(n: int) -> int:
+    """Of Utrera et al.'s schedule; the largest size is a subset, not the whole set."""
+    return schedule_of(RECIPES["utrera"], n).epochs
+
+
+def one_sgd_head(source: FrozenSource, size: int, images: int, epochs: int) -> float:
+    """Seconds for an image and epoch of a head by SGD that forwards every image: forward, loss, step."""
+    pixels = torch.randint(0, 256, (images, size, size, 3), dtype=torch.uint8)
+    labels = torch.randint(0, 10, (images,))
+    head = torch.nn.Linear(source.width, 10)
+    solver = torch.optim.SGD(head.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
+    started = time.process_time()
+    for _ in range(epochs):
+        for start in range(0, images, 128):
+            part = slice(start, start + 128)
+            solver.zero_grad()
+            torch.nn.functional.cross_entropy(head(source(pixels[part]).clone()), labels[part]).backward()  # type: ignore[no-untyped-call]
+            solver.step()
+    return (time.process_time() - started) / (images * epochs)
+
+
+def first(data: TargetData, n: int) -> TargetData:
+    """The first images of a split."""
+    return replace(data, labels=data.labels[:n], names=data.names[:n])
+
+
+def timed(split: Split, n: int, seeds: int, decays: tuple[float, ...] = DECAYS) -> tuple[float, list[float]]:
+    """Seconds for all heads of a size, and their accuracies."""
+    rows = subsets(split, n, seeds)
+    scale = spread(split.train)
+    started = time.process_time()
+    found = probe(split, rows, spread=scale, decays=decays)
+    return time.process_time() - started, [one.accuracy for one in found]
+
+
+def subsets(split: Split, n: int, seeds: int) -> Any:
+    """Of the seeds of a size."""
+    chosen = seeds_of(n, len(split.train), seeds)
+    return np.stack([choose(split.train_labels, n, seed) for seed in chosen])
+
+
+def by_sgd(split: Split, n: int, seeds: int) -> list[float]:
+    """Accuracies of the recipe's heads."""
+    rows = subsets(split, n, seeds)
+    recipe = RECIPES["utrera"]
+    heads = train_heads(
+        split.train, split.train_labels, rows, list(range(len(rows))), classes=split.classes, recipe=recipe,
+        schedule=schedule_of(recipe, n),
+    )  # fmt: skip
+    right = right_by_class(split.test, split.test_labels, *(part.double() for part in heads))
+    return [float(value) for value in accuracies(right, split.test_labels)[0]]
+
+
+def against_sgd(args: argparse.Namespace) -> tuple[dict[str, Any], Split]:
+    """The probe, and what as many SGD heads would take."""
+    source = load_frozen(args.source)
+    train, test = (open_target(args.target, args.data_root, split, subset=True) for split in ("train", "test"))
+    train = first(train, IMAGES)
+    before = one_sgd_head(source, args.image_size, 256, args.epochs)
+    with tempfile.TemporaryDirectory() as made:
+        started = time.process_time()
+        passes = [cached_features(source, part, Path(made), image_size=args.image_size)[0] for part in (train, test)]
+        found: dict[str, Any] = {"images": len(train), "tests": len(test), "pass_s": time.process_time() - started}
+        features, test_features = (np.array(part) for part in passes)
+    split = Split(features, train.labels, test_features, test.labels, len(train.classes))
+    rows, image_epochs = [], 0
+    for n in SIZES:
+        seconds, ours = timed(split, n, args.seeds)
+        theirs = by_sgd(split, n, args.seeds) if not args.no_sgd else [math.nan]
+        image_epochs += len(ours) * (n * epochs_of(n) + len(test))
+        rows.append({"images": n, "heads": len(ours), "heads_s": seconds, "accuracy": statistics.mean(ours)})
+        rows[-1]["sgd_accuracy"] = statistics.mean(theirs)
+        print(json.dumps(rows[-1]), flush=True)
+    after = one_sgd_head(source, args.image_size, 256, args.epochs)
+    whole = found["pass_s"] + sum(row["heads_s"] for row in rows)
+    sgd = [image_epochs * pace for pace in (before, after)]
+    found |= {
+        "sizes": rows,
+        "probe_s": whole,
+        "sgd_ms_an_image_and_epoch": [1000 * before, 1000 * after],
+        "sgd_image_epochs": image_epochs,
+        "sgd_s_by_product": sgd,
+        "times_cheaper": [seconds / whole for seconds in sgd],
+    }
+    return found, split
+
+
+def growth(split: Split) -> dict[str, Any]:
+    """Seconds of the heads of 400 images over seeds, of made features over classes."""
+    found: dict[str, Any] = {"seeds": {}, "classes": {}}
+    for seeds in (1, 5, 20):
+        found["seeds"][seeds] = timed(split, 400, seeds)[0]
+    for classes in (10, 20, 40, 80):
+        rng = np.random.default_rng(0)
+        labels = np.arange(800) % classes
+        x = (rng.normal(size=(classes, 512))[labels] + 2 * rng.normal(size=(800, 512))).astype(np.float32)
+        made = Split(x[:600], labels[:600], x[600:], labels[600:], classes)
+        found["classes"][classes] = timed(made, 400, 5)[0]
+    return found
+
+
+class Memory(threading.Thread):
+    """Watches the anonymous memory of this process, which pages of mapped files are no part of."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.peak, self.going = 0.0, True
+
+    def run(self) -> None:
+        """Look every 20 ms."""
+        while self.going:
+            self.peak = max(self.peak, anonymous())
+            time.sleep(0.02)
+
+
+def anonymous() -> float:
+    """MiB."""
+    text = Path("/proc/self/status").read_text()
+    return int(text.split("RssAnon:")[1].split()[0]) / 1024
+
+
+def memory(images: int, classes: int, folder: Path, evaluations: int, columns: int) -> dict[str, Any]:
+    """Peak memory of writing features and of fitting heads on all of them, above what the process held before."""
+    rng = np.random.default_rng(0)
+    base = rng.normal(size=(1024, 2048)).astype(np.float32)
+    labels = rng.integers(0, classes, images)
+
+    def pieces() -> Iterator[Features]:
+        for start in range(0, images, 1024):
+            rows = base[: min(1024, images - start)].copy()
+            rows[np.arange(len(rows)), labels[start : start + len(rows)]] += 3
+            yield rows
+
+    found: dict[str, Any] = {"images": images, "classes": classes, "features_GiB": images * 2048 * 4 / 2**30}
+    held = anonymous()
+    for name in ("pass", "heads"):
+        watch = Memory()
+        watch.start()
+        started = time.process_time()
+        if name == "pass":
+            features = opened(Cached(folder, "made", {"images": images}, (images, 2048)), pieces)[0]
+        else:
+            decays = [Column(10.0**-k) for k in range(1, columns + 1)]
+            fits = fit(features, labels, np.arange(images)[None], decays, classes=classes, max_evaluations=evaluations)
+            found["evaluations"] = [one.evaluations for one in fits]
+        watch.going = False
+        watch.join()
+        found |= {f"{name}_s": time.process_time() - started, f"{name}_peak_MiB": watch.peak - held}
+    return found
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--source", default="resnet18:random")
+    parser.add_argument("--target", default="kmnist")
+    parser.add_argument("--data-root", type=Path)
+    parser.add_argument("--image-size", type=int, default=224)
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--epochs", type=int, default=2, help="of the one SGD head that is timed")
+    parser.add_argument("--no-sgd", action="store_true", help="leave the accuracy of SGD heads out")
+    parser.add_argument("--memory", nargs=2, type=int, metavar=("N", "K"))
+    parser.add_argument("--evaluations", type=int, default=3, help="of the loss, with --memory")
+    parser.add_argument("--columns", type=int, default=2, help="weight decays, with --memory")
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    if args.memory:
+        with tempfile.TemporaryDirectory() as made:
+            images, classes = args.memory
+            found = memory(images, classes, Path(made), args.evaluations, args.columns)
+    else:
+        if args.data_root is None:
+            parser.error("--data-root is needed")
+        found, split = against_sgd(args)
+        found["growth"] = growth(split)
+    text = json.dumps(found, indent=1)
+    print(text)
+    if args.json:
+        args.json.write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()
