@@ -47,6 +47,7 @@ UPSTREAM: dict[str, tuple[str, ...]] = {
     "upernet_swin_t_160k_ade20k.py": ("mmseg", SWIN_ADE),
     "upernet_r50_160k_ade20k.py": ("mmseg", "upernet/upernet_r50_4xb4-160k_ade20k-512x512.py"),
     "upernet_r50_eps3_ade20k.py": ("mmseg", "upernet/upernet_r50_4xb4-80k_ade20k-512x512.py"),
+    "classify_r50.py": ("mmpretrain", "resnet/resnet50_8xb32_in1k.py"),
 }
 ABSENT = "<absent>"
 
@@ -153,6 +154,11 @@ def voc_changes() -> dict[str, Any]:
     }
 
 
+def classifier(source: str) -> dict[str, Any]:
+    found = backbone(source, frozen_stages=-1, norm_policy="train") | {"out_indices": [3]}
+    return {key: value for key, value in found.items() if key != "norm_cfg"}
+
+
 def swin(drop_path_rate: float) -> dict[str, Any]:
     return {
         "type": "SourceSwin",
@@ -166,6 +172,8 @@ def swin(drop_path_rate: float) -> dict[str, Any]:
 
 def labels_of(name: str) -> dict[str, str]:
     """What a leaf says of itself; reports read nothing else."""
+    if name == "classify_r50.py":
+        return {"method": "classifier", "data": "imagenet_val", "schedule": "100 epochs"}
     method = {"m": "Mask R-CNN", "f": "Faster R-CNN", "u": "UperNet"}[name[0]]
     data = "ade20k_val" if "ade20k" in name else "voc2007_test" if "voc" in name else "coco_val2017"
     if "voc" in name:
@@ -195,6 +203,8 @@ def allowed(name: str) -> dict[str, Any]:
         common["train_pipeline"] = common["train_dataloader.dataset.pipeline"] = [
             *whole[:-1], {"type": "Prime"}, whole[-1],
         ]  # fmt: skip
+    if name == "classify_r50.py":
+        return common | {"model.backbone": classifier(source)}
     if "_d2_" in name:
         frozen = backbone(source, frozen_stages=1, norm_policy="frozen_affine")
         return common | d2_changes(name) | {"model.backbone": frozen}
@@ -306,7 +316,7 @@ def test_a_leaf_builds_its_whole_model(name: str) -> None:
     shapes = {key: tuple(value.shape) for key, value in model.backbone.state_dict().items()}
     assert shapes["conv1.weight"] == (64, 3, 7, 7), "the stem of the ImageNet weights, not the V1c one"
     train_stem = any(p.requires_grad for p in model.backbone.conv1.parameters())
-    assert train_stem == name.startswith("upernet")
+    assert train_stem == name.startswith(("upernet", "classify"))
 
 
 @pytest.mark.parametrize("name", LEAVES)

@@ -21,7 +21,7 @@ from rtx.experiments import (
     run_folder,
     train_command,
 )
-from rtx.experiments.commands import gpus_of
+from rtx.experiments.commands import cost_of
 from rtx.experiments.numbers import paper_of, short
 from rtx.experiments.read import read_file
 
@@ -96,7 +96,7 @@ def _at(node: Any, key: str) -> Any:
 @pytest.mark.parametrize("name", sorted({run.config for e in EXPERIMENTS for run in e.runs}))
 def test_the_gpus_of_a_command_give_the_batch_of_the_learning_rate(name: str) -> None:
     cfg = leaf(name)
-    assert gpus_of(name) * cfg.train_dataloader.batch_size == cfg.auto_scale_lr.base_batch_size == 16
+    assert cost_of(name)[0] * cfg.train_dataloader.batch_size == cfg.auto_scale_lr.base_batch_size == 16
 
 
 def test_another_number_of_gpus_scales_the_learning_rate() -> None:

@@ -7,21 +7,26 @@ from typing import Any
 
 import pytest
 
+from tests.datasets.target_worlds import picture
 from tests.small_configs import shrink
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 LEAVES = sorted(path.name for path in CONFIGS.glob("*.py"))
 # One of each detector family and data layout, in CI also PRIME and Swin; the others
 # differ from these in numbers. All of them with -m slow.
-QUICK = ("fasterrcnn_r50_d2_voc.py", "maskrcnn_r50_lr04_coco.py", "upernet_r50_ade20k.py")
+QUICK = ("classify_r50.py", "fasterrcnn_r50_d2_voc.py", "maskrcnn_r50_lr04_coco.py", "upernet_r50_ade20k.py")
 IN_CI = ("maskrcnn_r50_prime_coco.py", "maskrcnn_swin_t_1x_coco.py", "upernet_swin_t_prime_ade20k.py")
 
 
 def small_config(name: str, data: Path) -> Any:
     from rtx.config import load, with_source
     from rtx.datasets.openmmlab.with_data import with_data
+    from rtx.transfer.classify import TargetOptions, with_target
 
-    cfg = with_data(load(CONFIGS / name), data)
+    cfg = load(CONFIGS / name)
+    if cfg.default_scope == "mmpretrain":
+        return with_source(with_target(cfg, TargetOptions("folder", str(data), image_size=32)), "random")
+    cfg = with_data(cfg, data)
     cfg = with_source(cfg, "random")
     shrink(cfg._cfg_dict)
     if cfg.default_scope == "mmdet":
@@ -34,8 +39,17 @@ def small_config(name: str, data: Path) -> Any:
 
 
 def data_of(name: str, request: pytest.FixtureRequest) -> Path:
+    if name.startswith("classify"):
+        return split_folders(request.getfixturevalue("tmp_path"))
     kind = next(k for k in ("voc", "coco", "ade") if k in name)
     root: Path = request.getfixturevalue(f"made_{kind}")
+    return root
+
+
+def split_folders(root: Path) -> Path:
+    for split in ("train", "test"):
+        for n in range(2):
+            picture(root / split / f"c{n}" / "0.png", n)
     return root
 
 

@@ -23,7 +23,7 @@ from rtx.results.folder import CELLS_CSV, IMAGENET_C, SUMMARY
 if TYPE_CHECKING:
     from rtx.evaluation.pixels.stored_files import StoredSet
 
-OPTIONS = tuple("corruptions severities limit seed batch_size workers amp keep_predictions resamples".split())
+OPTIONS = tuple("corruptions severities limit seed batch_size workers amp view keep_predictions resamples".split())
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -34,6 +34,7 @@ COMMANDS: dict[str, str] = {
     "report": "one page, figures and tables over finished evaluations",
     "compare": "two evaluations, paired: where they differ and by how much",
     "import_published": "published result files as evaluations of our own format",
+    "one_pixel": "why a robust source can fail: a task of one pixel, margin against eps (seconds)",
     "demo": "the whole story in a few minutes on rendered scenes, no download, no GPU",
     "doctor": "what is installed, what clashes, and how to fix it",
 }

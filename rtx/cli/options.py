@@ -115,7 +115,7 @@ def apply_config_arguments(cfg: Config, args: argparse.Namespace) -> Config:
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
     target = target_options(args)
     if target:
-        from rtx.transfer.classify import with_target
+        from rtx.transfer.classify import record_training, with_target
 
         cfg = with_target(cfg, target)
     mode = TransferMode.parse(args.transfer) if args.transfer else None
@@ -140,12 +140,14 @@ def apply_config_arguments(cfg: Config, args: argparse.Namespace) -> Config:
     if args.data_root and not target:
         cfg = with_data(cfg, args.data_root)
     if cfg.get("rtx_target"):
-        from rtx.transfer.classify import with_normalisation
+        from rtx.transfer.classify import fit_to_source
 
-        cfg = with_normalisation(cfg)
+        cfg = fit_to_source(cfg)
     cfg = with_checked_images(cfg)
     if args.cfg_options:
         merge_options(cfg, args.cfg_options)
+        if target:
+            record_training(cfg)
     return cfg
 
 

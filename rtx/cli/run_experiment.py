@@ -56,7 +56,7 @@ def run_experiment(args: argparse.Namespace) -> int:
     from rtx.evaluation.tracking import Tracker
     from rtx.experiments.plan import as_json, units_of
     from rtx.experiments.read import read_any
-    from rtx.experiments.run import Tally, run_units
+    from rtx.experiments.run import Tally, run_units, step_of
     from rtx.experiments.store import check_unchanged
     from rtx.experiments.units import check_units
 
@@ -67,14 +67,13 @@ def run_experiment(args: argparse.Namespace) -> int:
     options = dict(gpus=args.gpus, data_root=args.data_root, work_dirs=args.work_dirs)
     units = units_of(experiment, args.runs, seeds=args.seeds, limit=args.limit_runs, **options)
     root = Path(args.work_dirs) / experiment.name
-    states = check_unchanged(root, units)
-    if args.only:
-        units = _only(units, args.only, {n for n, s in states.items() if s.what == "done"})
-    if not units:
+    total = sum(args.only is None or u.name.endswith(f"/{args.only}") for u in units)
+    if not total:
         raise BadValue(f"{args.name}: no run is left by --seeds, --only and the names of runs")
     check_units(units)
     if args.plan:
-        print(json.dumps(as_json(experiment.name, units, states, root), indent=1))
+        states = check_unchanged(root, units)
+        print(json.dumps(as_json(experiment.name, step_of(units, args.only, states), states, root), indent=1))
         return 0
     _check_gpus(units, engine)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
@@ -83,7 +82,7 @@ def run_experiment(args: argparse.Namespace) -> int:
         with (
             sigterm_raises(),
             Tracker(args.track, root, experiment.name) as tracker,
-            GridTable(len(units)) as table,
+            GridTable(total) as table,
         ):
             if args.track:
                 tracker.identity({"experiment": experiment.name, "units": {u.name: dict(u.settings) for u in units}})
@@ -93,7 +92,8 @@ def run_experiment(args: argparse.Namespace) -> int:
                 if isinstance(event, Outcome) and unit.name not in tally.failed:
                     tracker.scalars({f"{unit.run}/{k}": v for k, v in event.result.items()}, unit.seed)
 
-            tally = run_units(root, experiment.name, units, engine, changed)
+            every = units_of(experiment, **options)
+            tally = run_units(root, experiment.name, units, engine, changed, only=args.only, every=every)
     except KeyboardInterrupt as error:
         print(f"\nstopped; finished runs are kept in {root}; {again}", file=sys.stderr)
         return exit_status(error)
@@ -102,18 +102,6 @@ def run_experiment(args: argparse.Namespace) -> int:
     for name, reason in list(tally.failed.items())[:8]:
         print(f"  failed {name}: {reason} (log: {root / name}.error.json)")
     return INCOMPLETE if tally.failed or tally.blocked else 0
-
-
-def _only(units: list[Unit], step: str, done: set[str]) -> list[Unit]:
-    """The units of one step; what they need must be there."""
-    from dataclasses import replace
-
-    chosen = [u for u in units if u.name.endswith(f"/{step}")]
-    for unit in chosen:
-        absent = [need for need in unit.needs if need not in done]
-        if absent:
-            raise BadValue(f"--only {step}: {unit.name} needs {absent[0]}, which is not done; leave --only away")
-    return [replace(unit, needs=()) for unit in chosen]
 
 
 def _check_gpus(units: list[Unit], engine: Engine) -> None:
@@ -134,7 +122,7 @@ def _check_gpus(units: list[Unit], engine: Engine) -> None:
 
 def collect(args: argparse.Namespace) -> int:
     """Write the tables, and say what is broken or missing."""
-    from rtx.experiments.collect import counts, faults_of, rows_of, write_csv, write_parquet
+    from rtx.experiments.collect import counts, faults_of, mixture_of, rows_of, write_csv, write_parquet
     from rtx.experiments.plan import units_of
     from rtx.experiments.read import read_any
     from rtx.experiments.store import state_of
@@ -153,6 +141,8 @@ def collect(args: argparse.Namespace) -> int:
     print(f"{out}: {', '.join(written)}: {len(rows)} rows, {counts(states)['done']} done")
     if PARQUET not in written:
         print(f"no {PARQUET}: pip install 'rtx-robustness[parquet]'", file=sys.stderr)
+    if mixed := mixture_of(states):
+        print(mixed, file=sys.stderr)
     faults = faults_of(states)
     for fault in faults:
         print(fault, file=sys.stderr)
@@ -161,9 +151,9 @@ def collect(args: argparse.Namespace) -> int:
 
 def _as_planned(root: Path, units: list[Unit]) -> list[Unit]:
     """The units as they were run, where flags such as --gpus and --data-root have changed their commands."""
-    from rtx.experiments.store import PLAN, planned_states
+    from rtx.experiments.store import PLAN, planned_units
 
     if not (root / PLAN).is_file():
         return units
-    planned = {state.unit.name: state.unit for state in planned_states(root)[1]}
+    planned = {unit.name: unit for unit in planned_units(root)[1]}
     return [planned.get(u.name, u) if "words" in u.settings else u for u in units]

@@ -49,11 +49,12 @@ def run(args: argparse.Namespace) -> int:
 
 def grid_state(root: Path) -> dict[str, Any]:
     """The runs of an experiment as JSON values."""
-    from rtx.experiments.collect import counts, faults_of
-    from rtx.experiments.store import planned_states
+    from rtx.experiments.collect import counts, faults_of, mixture_of
+    from rtx.experiments.store import planned_units, state_of
     from rtx.results.folder import INSIDE_RUN
 
-    name, states = planned_states(root)
+    name, units = planned_units(root)
+    states = [state_of(root, unit) for unit in units]
     found = counts(states)
     return {
         "folder": str(root),
@@ -61,6 +62,7 @@ def grid_state(root: Path) -> dict[str, Any]:
         "complete": found["done"] == len(states),
         "runs": {"total": len(states), **found},
         "faults": faults_of(states),
+        "mixture": mixture_of(states),
         # Beside the results, wherever the folder has been moved to.
         "evaluations": [
             str((root / state.unit.name).parent / INSIDE_RUN) for state in states if "summary" in state.unit.settings
@@ -78,6 +80,7 @@ def grid_text(state: dict[str, Any]) -> str:
     lines = [f"{state['folder']}: {'complete' if state['complete'] else 'INCOMPLETE: ' + words}"]
     lines.append(f"  runs      {drawn} {runs['done']}/{runs['total']}")
     lines += [f"  {fault}" for fault in state["faults"][:_SHOWN]]
+    lines += [f"  {state['mixture']}"] if state["mixture"] else []
     return "\n".join("".join(c if c.isprintable() else "\ufffd" for c in line) for line in lines)
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 _NAMES = (
     "recipe", "images", "subset_rule", "subset", "caltech_split", "head_init", "normalise", "lr_drops", "image_size",
-    "epochs", "lr",
+    "epochs", "lr", "hidden_layers",
 )  # fmt: skip
 
 
@@ -37,6 +37,7 @@ def add_target_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--image-size", type=int, metavar="PIXELS", help="side of the network's input; default 224")
     group.add_argument("--epochs", type=int, metavar="N", help="instead of the recipe's")
+    group.add_argument("--hidden-layers", type=int, metavar="N", help="in front of the head's last layer; default 0")
     group.add_argument("--lr", type=float, metavar="LR", help="learning rate instead of the recipe's")
 
 

@@ -42,6 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="score under corruption when training ends, and every N epochs (validations in a schedule of steps)",
     )
+    parser.add_argument(
+        "--view", metavar="VIEW", help="train and test on what it shows of each image: downscale:32, lowpass:keep32 ..."
+    )
     add_track_argument(parser)
     parser.add_argument("--no-clean-eval", action="store_true", help="do not score the final weights on clean images")
     add_config_arguments(parser)
@@ -75,6 +78,7 @@ def prepare(args: argparse.Namespace) -> Config:
     from rtx import config as configs
     from rtx.cli.options import apply_config_arguments
     from rtx.datasets.openmmlab.nodes import add_import
+    from rtx.datasets.openmmlab.view_step import with_view
     from rtx.evaluation.sweep.share import check_launcher, end_with_launcher
 
     check_launcher(args.launcher)
@@ -82,6 +86,8 @@ def prepare(args: argparse.Namespace) -> Config:
     if not Path(args.config).is_file():
         raise BadValue(f"config {args.config!r} does not exist; configs/ holds rtx's own")
     cfg = apply_config_arguments(configs.load(args.config), args)
+    if args.view:
+        cfg = with_view(cfg, args.view)
     cfg.launcher = args.launcher
     if args.work_dir:
         cfg.work_dir = args.work_dir
@@ -123,7 +129,7 @@ def default_name(args: argparse.Namespace) -> str:
     """Run folder name: the config and what was changed about it, so that two transfers do not share a folder.
 
     Example:
-        >>> args = dict(config="configs/a.py", source="weights/x.pth", transfer="blocks:3", norm=None)
+        >>> args = dict(config="configs/a.py", source="weights/x.pth", transfer="blocks:3", norm=None, view=None)
         >>> default_name(argparse.Namespace(**args))
         'a_x_blocks3'
     """
@@ -132,7 +138,7 @@ def default_name(args: argparse.Namespace) -> str:
         parts += [args.target, args.recipe or "salman", f"n{args.images or 'all'}"]
     if args.source:
         parts.append(Path(args.source).stem if Path(args.source).suffix in _WEIGHTS else args.source)
-    parts += [part.replace(":", "") for part in (args.transfer, args.norm) if part]
+    parts += [part.replace(":", "") for part in (args.transfer, args.norm, args.view) if part]
     if getattr(args, "target", None) and args.seed is not None:
         parts.append(f"seed{args.seed}")  # a subset of its own
     return "_".join(parts)

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from rtx.engines.engine import Engine
+from rtx.engines.limits import memory as memory_here
 from rtx.errors import EngineError, MissingDependency
 
 _OBJECTS = 512 * 2**20
@@ -54,7 +55,10 @@ def connected(engine: Engine) -> Iterator[Any]:
         how |= dict(address=address)
     else:
         cores = len(os.sched_getaffinity(0))
-        how |= dict(address="local", num_cpus=cores, object_store_memory=_OBJECTS, include_dashboard=False)
+        # Ray sees the limits of a container, but not those of a group in which the system runs a job.
+        free = max(memory_here()[1] - _OBJECTS, 2**20)
+        how |= dict(address="local", num_cpus=cores, _memory=free, object_store_memory=_OBJECTS)
+        how |= dict(include_dashboard=False)
     with _own_sigterm():
         try:
             ray.init(**how)
@@ -102,6 +106,30 @@ def check_answers(address: str) -> None:
         ) from error
 
 
+def check_limits(limits: Mapping[str, tuple[int, int]], memory: int) -> None:
+    """See that the workers of each node fit the limits that its system sets them, of which Ray may know nothing.
+
+    Args:
+        limits: node -> (workers, bytes that they may hold together).
+        memory: bytes that one worker needs.
+
+    Raises:
+        EngineError: they do not.
+    """
+    for node, (count, limit) in limits.items():
+        if count * memory > limit:
+            raise EngineError(
+                f"{count} Ray workers on {node} need {count * memory / 2**30:.1f} GiB, and its control group allows "
+                f"{limit / 2**30:.1f} GiB; give fewer --ray-workers, more --cpus-per-worker, or ask for "
+                "more memory"
+            )
+
+
+def nodes_of(ray: Any) -> list[Mapping[str, Any]]:
+    """The nodes that answer."""
+    return [node for node in ray.nodes() if node["Alive"]]
+
+
 def gpus_of(ray: Any, engine: Engine) -> float:
     """GPUs of one worker."""
     if engine.per_gpu is not None:
@@ -129,8 +157,7 @@ def slots(ray: Any, engine: Engine, memory: int) -> int:
     gpus = gpus_of(ray, engine)
     rooms = {
         node["NodeManagerAddress"] + "/" + node["NodeID"][:6]: room(node["Resources"], engine, gpus, memory)
-        for node in ray.nodes()
-        if node["Alive"]
+        for node in nodes_of(ray)
     }
     total = sum(count for count, _ in rooms.values())
     if total < (engine.workers or 1):

@@ -12,13 +12,14 @@ import pickle
 import platform
 import time
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import rtx
-from rtx.engines.cluster import connected, options_of, slots
+from rtx.engines.cluster import check_limits, connected, find_ray, nodes_of, options_of, slots
 from rtx.engines.engine import Engine
+from rtx.engines.limits import memory as memory_here
 from rtx.engines.pool import Begun, OnUnit, Outcome, Retried, Setup, Take, Task, attempt
 from rtx.errors import BadValue, EngineError, RtxError
 
@@ -26,6 +27,8 @@ log = logging.getLogger(__name__)
 
 _DEATHS = 3
 """Deaths of one worker in a row, without a finished unit, after which it is given up while others are at work."""
+_FIRST_ASK, _LAST_ASK = 0.5, 30.0
+"""Seconds until a worker that is not there is asked again: doubled each time, from the first to the last."""
 
 
 class Worker:
@@ -41,6 +44,8 @@ class Worker:
             device: what it is told.
         """
         here: dict[str, Any] = {"name": f"{platform.node()}/{os.getpid()}", "rtx": rtx.__version__}
+        here["node"] = f"{platform.node()} (node {find_ray().get_runtime_context().get_node_id()[:6]})"
+        here["limit"] = memory_here()[0]
         try:
             # The driver's own setup, sent by Ray, which runs the driver's code here in any case.
             self.work, here["facts"] = pickle.loads(blob)(device)
@@ -49,9 +54,26 @@ class Worker:
         return here
 
     def do(self, payload: Any) -> dict[str, Any]:
-        """One unit."""
-        found = attempt(self.work, payload)
+        """One unit; its result is pickled here, since Ray could not tell one that cannot be from a dead worker."""
+        found = attempt(lambda given: packed(self.work(given)), payload)
         return {**found, "error": portable(found["error"])} if "error" in found else found
+
+
+def packed(result: Any) -> bytes:
+    """A result as bytes that the driver can read.
+
+    Raises:
+        BadValue: it cannot be pickled, or not read again.
+    """
+    try:
+        blob = pickle.dumps(result)
+        pickle.loads(blob)
+    except Exception as error:
+        raise BadValue(
+            f"the result, a {type(result).__name__}, cannot be sent to the driver ({type(error).__name__}: {error}); "
+            "return plain values: no open files, locks or lambdas"
+        ) from error
+    return blob
 
 
 def portable(error: BaseException) -> BaseException:
@@ -100,31 +122,36 @@ class RayPool:
 
     def __init__(self, ray: Any, engine: Engine, blob: bytes, size: int, memory: int) -> None:
         self.ray, self.engine, self.size = ray, engine, size
-        self.blob = ray.put(blob)
+        self.blob, self.memory = ray.put(blob), memory
         self.options = options_of(ray, engine, memory)
         self.device = "cuda" if self.options["num_gpus"] else "cpu"
         self.actors: list[Any] = []
         self.names: dict[Any, str] = {}
         self.facts: dict[str, Any] = {}
+        self.limits: dict[str, tuple[int, int]] = {}
         self.idle: deque[Any] = deque()
         self.starting: dict[Any, Any] = {}
         self.deaths: Counter[Any] = Counter()
+        self.away: dict[Any, tuple[float, float]] = {}  # since when, and seconds until it is asked again
+        self.later: list[tuple[float, Any]] = []  # when which one is asked
 
     def start(self) -> None:
         """Make all workers and wait until they are ready."""
         actor = self.ray.remote(Worker)
         self.actors = [actor.options(**self.options).remote() for _ in range(self.size)]
-        self.starting = {one.ready.remote(self.blob, self.device): one for one in self.actors}
+        for one in self.actors:
+            self._ask(one)
         limit = time.monotonic() + self.engine.start_seconds
-        while self.starting:
-            done, _ = self.ray.wait(list(self.starting), timeout=max(0.0, limit - time.monotonic()))
+        while self.starting or self.later:
+            done = self._wait((), limit - time.monotonic())
             if not done:
                 raise EngineError(
-                    f"{len(self.starting)} of {self.size} Ray workers were not there after "
+                    f"{len(self.starting) + len(self.later)} of {self.size} Ray workers were not there after "
                     f"{self.engine.start_seconds:.0f} s: other jobs hold the cluster's CPUs or GPUs, or its nodes are "
                     "still starting; wait (`ray status` shows them), or give fewer --ray-workers"
                 )
             self._welcome(done[0], first=True)
+        check_limits(self.limits, self.memory)
 
     def end(self) -> None:
         """Let the workers go."""
@@ -142,7 +169,10 @@ class RayPool:
         try:
             here = self.ray.get(ref)
         except self.ray.exceptions.RayError as error:
-            if first and (type(error) is not self.ray.exceptions.ActorUnavailableError):
+            if type(error) is self.ray.exceptions.ActorUnavailableError:
+                self._ask_later(actor, _words(error))
+                return
+            if first:
                 raise EngineError(
                     f"a Ray worker cannot start: {_words(error)}; each node needs rtx and what it was installed with, "
                     "and memory for its workers"
@@ -160,7 +190,9 @@ class RayPool:
         if not first and here["facts"] not in self.facts.values():
             self._give_up(actor, f"worker {here['name']} differs from those before ({here['facts']}) and is not used")
             return
+        self.away.pop(actor, None)
         self.names[actor], self.facts[here["name"]] = here["name"], here["facts"]
+        self.limits[here["node"]] = self.limits.get(here["node"], (0, 0))[0] + 1, here["limit"]
         self.idle.append(actor)
 
     def _died(self, actor: Any, reason: str, *, last: bool = False) -> None:
@@ -175,7 +207,39 @@ class RayPool:
         if self.deaths[actor] >= _DEATHS and not last:
             self._give_up(actor, f"a worker died {_DEATHS} times in a row ({reason}) and is given up")
             return
+        self._ask(actor)
+
+    def _ask(self, actor: Any) -> None:
+        """Have a worker set up, once it is there."""
         self.starting[actor.ready.remote(self.blob, self.device)] = actor
+
+    def _ask_later(self, actor: Any, reason: str) -> None:
+        """Ray starts the worker again where and when a node has room, which may be never."""
+        now = time.monotonic()
+        since, delay = self.away.get(actor, (now, _FIRST_ASK))
+        if now - since >= self.engine.start_seconds:
+            self._give_up(actor, f"a worker has not come back for {now - since:.0f} s ({reason}) and is given up")
+            return
+        self.away[actor] = since, min(2 * delay, _LAST_ASK)
+        self.later.append((now + delay, actor))
+
+    def _wait(self, busy: Iterable[Any], seconds: float | None) -> list[Any]:
+        """References that have ended; none where that takes longer. Workers are asked again when it is time."""
+        limit = None if seconds is None else time.monotonic() + seconds
+        while True:
+            now = time.monotonic()
+            for _, actor in [entry for entry in self.later if entry[0] <= now]:
+                self._ask(actor)
+            self.later = [entry for entry in self.later if entry[0] > now]
+            ends = [due for due, _ in self.later] + ([] if limit is None else [limit])
+            left = max(0.0, min(ends) - now) if ends else None
+            done: list[Any] = []
+            if references := [*busy, *self.starting]:
+                done, _ = self.ray.wait(references, timeout=left)
+            else:
+                time.sleep(left or 0.0)
+            if done or (limit is not None and time.monotonic() >= limit):
+                return done
 
     def _give_up(self, actor: Any, why: str) -> None:
         """Do without a worker, and give back what Ray holds for it."""
@@ -188,7 +252,7 @@ class RayPool:
         again: deque[Task] = deque()
         tries: Counter[str] = Counter()
         busy: dict[Any, tuple[Any, Task]] = {}
-        reason = ""
+        reason, alone = "", 0.0
         while True:
             while self.idle and (task := again.popleft() if again else take()) is not None:
                 actor = self.idle.popleft()
@@ -197,9 +261,13 @@ class RayPool:
                 tell(Begun(task[0], self.names[actor]))
             if not busy and (not again and self.idle):
                 return
-            if not busy and not self.starting:
-                raise EngineError(f"no Ray worker is left; the last one died: {reason or 'see the warnings above'}")
-            done, _ = self.ray.wait([*busy, *self.starting], timeout=None)
+            # A worker that no node has room for may wait for ever; while others are at work that costs nothing.
+            alone = 0.0 if busy else alone or time.monotonic()
+            left = None if busy else alone + self.engine.start_seconds - time.monotonic()
+            if not busy and not self.starting and not self.later:
+                raise self._nowhere(reason)
+            if not (done := self._wait(busy, left)):
+                raise self._nowhere(reason)
             for ref in done:
                 if ref in self.starting:
                     self._welcome(ref)
@@ -220,7 +288,20 @@ class RayPool:
                     continue
                 self.deaths[actor] = 0
                 self.idle.append(actor)
+                if "result" in found:
+                    found["result"] = pickle.loads(found["result"])
                 yield Outcome(task[0], worker=self.names[actor], **found)
+
+    def _nowhere(self, reason: str) -> EngineError:
+        """No worker is left, and none comes back."""
+        nodes = ", ".join(sorted(str(node["NodeManagerAddress"]) for node in nodes_of(self.ray)))
+        needs = f"{self.options['num_cpus']:g} CPUs, {self.options['num_gpus']:g} GPUs"
+        return EngineError(
+            f"no Ray worker is left, and none has come back within {self.engine.start_seconds:.0f} s: each needs a "
+            f"node with {needs} and {self.memory / 2**30:.1f} GiB memory free, and the nodes that answer are "
+            f"{nodes or 'none'} (the last worker died: {reason or 'see the warnings above'}); start the lost node "
+            "again (`ray status` shows them) and give the same command, which goes on, or another --ray-address"
+        )
 
 
 def _words(error: BaseException) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from mmengine.registry import DATASETS, init_default_scope
 from torch import nn
 
 from rtx.datasets.layout import data_name
+from rtx.datasets.openmmlab.view_step import view_of, with_view
 from rtx.engines import Engine
 from rtx.errors import BadValue, RunConflict
 from rtx.evaluation.card import choose, computing_card, config_sha256, data_card, model_card, plain
@@ -24,9 +27,9 @@ from rtx.evaluation.protocol import Protocol
 from rtx.evaluation.scorers.build import build_scorer
 from rtx.evaluation.sweep.batches import loaders
 from rtx.evaluation.sweep.events import OnEvent
-from rtx.evaluation.sweep.locks import Shard
+from rtx.evaluation.sweep.locks import Shard, driving
 from rtx.evaluation.sweep.remote import cells_on
-from rtx.evaluation.sweep.share import Share, default_share
+from rtx.evaluation.sweep.share import Share, default_share, part
 from rtx.evaluation.sweep.sweep import Job, OnCell, run
 from rtx.results.cell import Cell
 from rtx.results.evaluation import Evaluation
@@ -93,8 +96,13 @@ def evaluate(
     share = share or default_share()
     summary: dict[str, Any] = {}
 
-    # The card says what computes, so that only in here it can be held against that of the folder.
-    with cells_on(Engine.of(run_on), job, share) as (job, passes):
+    engine = Engine.of(run_on)
+    with ExitStack() as stack:
+        if engine.is_ray and share.size == 1:
+            part(job.conditions, shard)
+            stack.enter_context(driving(job.out, shard))  # refused at once, not after minutes of starting workers
+        # The card says what computes, so that only from here on it can be held against that of the folder.
+        job, passes = stack.enter_context(cells_on(engine, job, share))
         overwrite = belongs_to_another(job) if overwrite is None else overwrite
         pixels.check(job, overwrite=overwrite)
 
@@ -112,6 +120,7 @@ def evaluate(
             on_event=on_event,
             complete=finish,
             passes=passes,
+            held=engine.is_ray,
         )
     return summary or build_summary(Evaluation(job.out, job.card, cells), job.scorer.headline)
 
@@ -138,6 +147,8 @@ def prepare(
     if isinstance(model, Adapter):
         tested = adapter_test(model, data, pixels, protocol, annotations=annotations, classes=classes)
     elif isinstance(data, Config):
+        data = data if protocol.view is None else with_view(data, protocol.view)
+        protocol = replace(protocol, view=view_of(data))
         tested = _config_test(model, data, pixels, protocol, checkpoint)
     else:
         raise BadValue(f"data {str(data)!r}: a model that is no adapter needs its config here")
@@ -146,6 +157,7 @@ def prepare(
         **tested.card,
         **data_card(tested.dataset, indices, tested.scorer),
         "metric": tested.scorer.card(),
+        **({"view": protocol.view} if protocol.view not in (None, "none") else {}),
         **computing_card(model, amp=protocol.amp, channels_last=protocol.channels_last),
         "labels": {**tested.labels, **(labels or {})},
     }

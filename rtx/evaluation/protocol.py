@@ -8,6 +8,7 @@ from typing import Any
 
 from rtx.corruptions import DEFAULT_ENGINE, ENGINES
 from rtx.corruptions.settings import CHANNEL_ORDERS
+from rtx.datasets.views import View
 from rtx.errors import BadValue, unknown_name
 from rtx.results.conditions import grid
 from rtx.types import SEVERITIES, Condition
@@ -34,11 +35,12 @@ class Protocol:
     """How a model is evaluated. A command line, a hook and the adapters take the same options; see each one's help.
 
     `corruptions` and `severities` may be any sequences. `corruption_at` None is the practice of the model's task.
+    `view` None is what the model's own config says.
     `workers` None is what suits the machine, see `rtx.evaluation.sweep.batches.loaders`.
 
     Raises:
         UnknownName: no such corruption or group, engine, channel order or place.
-        BadValue: a severity, `limit` or `resamples` out of range.
+        BadValue: a severity, `limit` or `resamples` out of range, or a view of another form.
     """
 
     corruptions: tuple[str, ...] = _option(("benchmark",), "names or groups", nargs="+", metavar="NAME")
@@ -61,6 +63,13 @@ class Protocol:
         card="corruption_at",
         choices=PLACES,
     )
+    view: str | None = _option(
+        None,
+        "what is seen of each image: downscale:N (short side), downscale:HxW, lowpass:keepN, lowpass:dropN, none; "
+        "default: what the model was trained on",
+        card="view",
+        metavar="VIEW",
+    )
     amp: bool = _option(False, "autocast the forward pass; named in the protocol card", card="precision")
     channels_last: bool = _option(False, "weights in that memory format; named in the protocol card", card="precision")
     keep_predictions: bool = _option(False, "write predictions/ too, for `rtx score`")
@@ -71,6 +80,8 @@ class Protocol:
         object.__setattr__(self, "corruptions", tuple(self.corruptions))
         object.__setattr__(self, "severities", tuple(self.severities))
         self.conditions()
+        if self.view is not None:
+            View.parse(self.view)
         if self.limit is not None and self.limit < 1:
             raise BadValue(f"--limit {self.limit}: must be 1 or more")
         if not 0 <= self.resamples <= 100_000:

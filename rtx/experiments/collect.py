@@ -6,12 +6,13 @@ import csv
 import importlib
 import io
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rtx.errors import MissingDependency
-from rtx.experiments.store import DONE, State
+from rtx.experiments.store import DONE, State, maker_of
 from rtx.files import write_atomic, write_whole
 
 Row = dict[str, Any]
@@ -23,15 +24,17 @@ def rows_of(name: str, states: Sequence[State]) -> list[Row]:
     Example:
         >>> from rtx.experiments.units import Unit
         >>> unit = Unit("n5/seed0", "m:f", {"n": 5, "seed": 0}, run="n5")
-        >>> rows_of("g", [State(unit, DONE, record={"result": {"accuracy": 0.5}, "seconds": 2, "worker": "a/1"})])[0]
+        >>> record = {"result": {"accuracy": 0.5}, "seconds": 2, "worker": "a/1", "device": "cpu"}
+        >>> rows_of("g", [State(unit, DONE, record=record)])[0]
         {'experiment': 'g', 'unit': 'n5/seed0', 'run': 'n5', 'seed': 0, 'state': 'done', 'reason': '', 'seconds': 2, \
-'worker': 'a/1', 'set.n': 5, 'score.accuracy': 0.5}
+'worker': 'a/1', 'device': 'cpu', 'torch': None, 'set.n': 5, 'score.accuracy': 0.5}
     """
     rows = []
     for state in states:
         unit, record = state.unit, state.record if state.what == DONE and state.record else {}
         row: Row = dict(experiment=name, unit=unit.name, run=unit.run, seed=unit.seed, state=state.what)
         row |= dict(reason=state.reason, seconds=record.get("seconds"), worker=record.get("worker"))
+        row |= dict(device=record.get("device"), torch=record.get("torch"))
         row |= {f"set.{k}": _plain(v) for k, v in unit.settings.items() if k != "seed"}
         row |= {f"score.{k}": _plain(v) for k, v in record.get("result", {}).items()}
         rows.append(row)
@@ -96,6 +99,18 @@ def faults_of(states: Sequence[State]) -> list[str]:
         shown = ", ".join(absent[:8]) + (f" ... ({len(absent)})" if len(absent) > 8 else "")
         bad.append(f"missing: {shown}")
     return bad
+
+
+def mixture_of(states: Sequence[State]) -> str | None:
+    """A warning where results of one grid come from different devices or versions of PyTorch; None where they agree."""
+    makers = Counter(maker_of(s.record) for s in states if s.what == DONE and s.record)
+    if len(makers) < 2:
+        return None
+    each = "; ".join(f"{count} on {maker}" for maker, count in sorted(makers.items()))
+    return (
+        f"warning: results come from {len(makers)} kinds of workers, and scores may differ a little with that: {each} "
+        "(columns device and torch); remove the files of one kind to have them made again"
+    )
 
 
 def counts(states: Sequence[State]) -> Mapping[str, int]:

@@ -9,7 +9,7 @@ from rtx.errors import BadValue
 from rtx.experiments.read import configs_folder
 from rtx.experiments.record import Experiment, PlannedRun
 
-_GPUS = re.compile(r"^Cost:\s+(\d+) GPUs? x (\d+) images", re.M)
+_COST = re.compile(r"^Cost:\s+(\d+) GPUs? x \d+ images(?:; about ([\d.]+) h)?", re.M)
 
 
 def run_folder(experiment: Experiment, run: PlannedRun, seed: int, *, root: str = "work_dirs") -> str:
@@ -17,20 +17,20 @@ def run_folder(experiment: Experiment, run: PlannedRun, seed: int, *, root: str 
     return f"{root}/{experiment.name}/{run.name}/seed{seed}"
 
 
-def gpus_of(config: str) -> int:
-    """How many GPUs a leaf is made for, from the `Cost:` line of its header: its learning rate belongs to them.
+def cost_of(config: str) -> tuple[int, float | None]:
+    """What the `Cost:` line of a leaf's header says: GPUs, which its learning rate belongs to, and hours or None.
 
     Raises:
-        BadValue: there is no such leaf, or its header does not say it.
+        BadValue: there is no such leaf, or its header has no such line.
     """
     path = configs_folder() / config
     if not path.is_file():
         raise BadValue(f"config {config!r} is not in {path.parent}")
     header = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
-    found = _GPUS.search(header)
+    found = _COST.search(header)
     if found is None:
         raise BadValue(f"{path}: its header has no line 'Cost: N GPUs x M images'; add it, or give the number of GPUs")
-    return int(found.group(1))
+    return int(found.group(1)), float(found.group(2)) if found.group(2) else None
 
 
 def train_command(
@@ -54,7 +54,7 @@ def train_command(
         root: folder of all run folders.
     """
     config = f"configs/{run.config}"
-    usual = gpus_of(run.config)
+    usual, _ = cost_of(run.config)
     gpus = usual if gpus is None else gpus
     words = ["python", "tools/train.py", config] if gpus == 1 else ["tools/dist_train.sh", config, str(gpus)]
     words += ["--source", run.source]

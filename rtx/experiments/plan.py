@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import ast
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rtx.experiments.commands import evaluate_command, gpus_of, run_folder, train_command
+from rtx.experiments.commands import cost_of, evaluate_command, run_folder, train_command
 from rtx.experiments.grid import Grid
-from rtx.experiments.read import configs_folder
 from rtx.experiments.record import Experiment, PlannedRun
 from rtx.experiments.store import DONE, State
 from rtx.experiments.units import COMMAND, Unit
 from rtx.results.folder import INSIDE_RUN, LAST_CHECKPOINT, SUMMARY
 
-_HOURS = re.compile(r"^Cost:\s+(\d+) GPUs? x \d+ images; about ([\d.]+) h", re.M)
 _CHECKPOINT_BYTES = 360_000_000
 """A ResNet-50 detector with its optimiser; mmengine keeps a handful, rtx's leaves the last one or two."""
 
@@ -61,13 +57,14 @@ def _pair(
 ) -> list[Unit]:
     folder = run_folder(experiment, run, seed, root=work_dirs)
     words = train_command(experiment, run, seed, gpus=gpus, data_root=data_root, root=work_dirs)
+    usual, hours = cost_of(run.config)
     training = Unit(
         f"{run.name}/seed{seed}/train",
         COMMAND,
-        {"words": words, "resume": f"{folder}/{LAST_CHECKPOINT}", "gpus": gpus or gpus_of(run.config)},
+        {"words": words, "resume": f"{folder}/{LAST_CHECKPOINT}", "gpus": gpus or usual},
         run=run.name,
         seed=seed,
-        gpu_hours=hours_of(run.config),
+        gpu_hours=None if hours is None else usual * hours,
         disk_bytes=_CHECKPOINT_BYTES,
     )
     evaluation = Unit(
@@ -82,13 +79,6 @@ def _pair(
         seed=seed,
     )
     return [training, evaluation]
-
-
-def hours_of(config: str) -> float | None:
-    """GPU hours of a training, from the `Cost:` line of its leaf; None where it does not say."""
-    header = ast.get_docstring(ast.parse((configs_folder() / config).read_text("utf-8"))) or ""
-    found = _HOURS.search(header)
-    return int(found.group(1)) * float(found.group(2)) if found else None
 
 
 def cost(units: Sequence[Unit], states: Mapping[str, State]) -> dict[str, Any]:

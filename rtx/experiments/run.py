@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,10 @@ from rtx.engines import Begun, Engine, Outcome, Retried, opened
 from rtx.engines.pool import Task, Work
 from rtx.errors import BadValue, RtxError
 from rtx.evaluation.sweep.locks import driving
-from rtx.experiments.store import DONE, check_unchanged, write_failure, write_plan, write_result
+from rtx.experiments.store import DONE, State, check_unchanged, maker_of, write_failure, write_plan, write_result
 from rtx.experiments.units import Unit, check_units, function_of
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -40,12 +43,27 @@ OnChange = Callable[[Tally, Unit, Outcome | Begun | Retried], None]
 
 
 def unit_setup(device: str) -> tuple[Work, dict[str, Any]]:
-    """A worker for units of every kind; what their functions cache stays from one to the next."""
-    return lambda task: function_of(task[0])(task[1], device), {}
+    """A worker for units of every kind; what their functions cache stays from one to the next.
+
+    Its facts are the device's name ("cpu" for any processor) and PyTorch's version.
+    """
+    import torch
+
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    name = torch.cuda.get_device_name() if device == "cuda" else device
+    return lambda task: function_of(task[0])(task[1], device), {"device": name, "torch": str(torch.__version__)}
 
 
 def run_units(
-    root: Path, name: str, units: Sequence[Unit], engine: Engine, on_change: OnChange = lambda *told: None
+    root: Path,
+    name: str,
+    units: Sequence[Unit],
+    engine: Engine,
+    on_change: OnChange = lambda *told: None,
+    *,
+    only: str | None = None,
+    every: Sequence[Unit] | None = None,
 ) -> Tally:
     """Do what is missing; a failure is recorded and the rest goes on.
 
@@ -55,21 +73,24 @@ def run_units(
         units: in the order in which they should begin; what a unit needs may come after it.
         engine: where.
         on_change: called when a unit begins, is tried again or ends.
+        only: of `units`, only those of this step, see `step_of`.
+        every: all units that the experiment has, see `rtx.experiments.store.write_plan`.
 
     Raises:
-        BadValue: see `rtx.experiments.units.check_units`.
+        BadValue: see `rtx.experiments.units.check_units` and `step_of`.
         RunConflict: the experiment has changed since a unit was done, or another process works in this folder.
         EngineError, OutputError: workers do not start or all die; a result cannot be written. What is done stays.
     """
     check_units(units)
     with driving(root, more="give the one that runs more --ray-workers, or choose another --work-dirs"):
         states = check_unchanged(root, units)
-        write_plan(root, name, units)
+        units = step_of(units, only, states)
+        write_plan(root, name, units, every)
         todo = [u for u in units if states[u.name].what != DONE]
         tally = Tally(left=len(todo), cached=len(units) - len(todo))
         if not todo:
             return tally
-        queue = _Queue(todo, {u.name for u in units if states[u.name].what == DONE})
+        queue = _Queue(todo, {name for name, state in states.items() if state.what == DONE})
         by_name = {u.name: u for u in todo}
 
         def told(event: Begun | Retried) -> None:
@@ -80,6 +101,7 @@ def run_units(
             on_change(tally, by_name[event.name], event)
 
         with opened(engine, unit_setup) as pool:
+            _warn_of_others(root, states, pool.facts)
             for outcome in pool.outcomes(queue.take, told):
                 unit = by_name[outcome.name]
                 tally.running.pop(unit.name, None)
@@ -87,7 +109,9 @@ def run_units(
                 error = outcome.error
                 try:
                     if error is None:
-                        write_result(root, unit, outcome.result, seconds=outcome.seconds, worker=outcome.worker)
+                        facts = pool.facts.get(outcome.worker)
+                        taken = outcome.seconds
+                        write_result(root, unit, outcome.result, seconds=taken, worker=outcome.worker, facts=facts)
                 except BadValue as fault:
                     error = fault
                 if error is None:
@@ -102,6 +126,36 @@ def run_units(
                 on_change(tally, unit, outcome)
         tally.blocked = [u.name for u in queue.waiting]
         return tally
+
+
+def step_of(units: Sequence[Unit], step: str | None, states: Mapping[str, State]) -> list[Unit]:
+    """The units of one step ("train", "evaluate"), or all where it is None.
+
+    Raises:
+        BadValue: one needs a unit of another step that is not done.
+    """
+    if step is None:
+        return list(units)
+    chosen = [u for u in units if u.name.endswith(f"/{step}")]
+    for unit in chosen:
+        absent = [need for need in unit.needs if states[need].what != DONE]
+        if absent:
+            raise BadValue(f"--only {step}: {unit.name} needs {absent[0]}, which is not done; leave --only away")
+    return chosen
+
+
+def _warn_of_others(root: Path, states: Mapping[str, State], facts: Mapping[str, Mapping[str, Any]]) -> None:
+    """Say so where finished units were made by something else than these workers are."""
+    there = {maker_of(state.record) for state in states.values() if state.what == DONE and state.record}
+    here = {maker_of(each) for each in facts.values()}
+    if len(there | here) > 1:
+        log.warning(
+            "%s: workers compute on %s%s; scores may differ a little with that, and `rtx experiments collect` has a "
+            "column for it",
+            root,
+            " and ".join(sorted(here)),
+            f", finished results were made on {' and '.join(sorted(there))}" if there else "",
+        )
 
 
 class _Queue:

@@ -61,8 +61,24 @@ def _not_done(root: Path, unit: Unit) -> State:
         return State(unit, MISSING, "not run yet")
 
 
-def write_result(root: Path, unit: Unit, result: Mapping[str, Any], *, seconds: float, worker: str) -> None:
+def write_result(
+    root: Path,
+    unit: Unit,
+    result: Mapping[str, Any],
+    *,
+    seconds: float,
+    worker: str,
+    facts: Mapping[str, Any] | None = None,
+) -> None:
     """Write a result, last of all, and forget an earlier failure.
+
+    Args:
+        root: the experiment's folder.
+        unit: whose result it is.
+        result: scores.
+        seconds: that it took.
+        worker: where it was made.
+        facts: about that worker: `device` and `torch`. No part of the unit's identity, but scores may depend on them.
 
     Raises:
         BadValue: it is no dict of JSON values.
@@ -79,6 +95,7 @@ def write_result(root: Path, unit: Unit, result: Mapping[str, Any], *, seconds: 
         "result": json_ready(result),
         "seconds": seconds,
         "worker": worker,
+        **(facts or {}),
     }
     try:
         text = json.dumps(record, indent=1)
@@ -87,6 +104,18 @@ def write_result(root: Path, unit: Unit, result: Mapping[str, Any], *, seconds: 
     # Not synced: a result that a power failure takes is computed again, and a sync costs more than a small training.
     write_whole(result_file(root, unit), (text + "\n").encode(), sync=False)
     error_file(root, unit).unlink(missing_ok=True)
+
+
+def maker_of(record: Mapping[str, Any]) -> str:
+    """What a result was made on, in words, from its file or from the facts of a worker.
+
+    Example:
+        >>> maker_of({"device": "cpu", "torch": "2.9.0"}), maker_of({})
+        ('cpu with PyTorch 2.9.0', 'a device that is not recorded')
+    """
+    if "device" not in record:
+        return "a device that is not recorded"
+    return f"{record['device']} with PyTorch {record.get('torch')}"
 
 
 def write_failure(root: Path, unit: Unit, error: BaseException, log: str, *, worker: str) -> None:
@@ -112,11 +141,21 @@ def check_unchanged(root: Path, units: Iterable[Unit]) -> dict[str, State]:
     return states
 
 
-def write_plan(root: Path, name: str, units: Sequence[Unit]) -> None:
-    """Leave the list of units, for `rtx status`; those of earlier commands stay."""
+def write_plan(root: Path, name: str, units: Sequence[Unit], every: Sequence[Unit] | None = None) -> None:
+    """Leave the list of units, for `rtx status`.
+
+    Args:
+        root: the experiment's folder.
+        name: of the experiment.
+        units: those of this command; units of earlier ones stay in the list.
+        every: all that the experiment has today; others leave the list, and settings are today's. None to keep all.
+    """
     kept: dict[str, Any] = {}
     with suppress(BadValue):
         kept = {u["name"]: u for u in read_plan(root)["units"]}
+    if every is not None:
+        # The words of a command depend on flags that an earlier one was given.
+        kept = {u.name: kept[u.name] if "words" in u.settings else vars(u) for u in every if u.name in kept}
     kept |= {u.name: vars(u) for u in units}
     write_atomic(root / PLAN, json.dumps({"experiment": name, "units": list(kept.values())}, indent=1) + "\n")
 
@@ -135,15 +174,14 @@ def read_plan(root: Path) -> dict[str, Any]:
     return found
 
 
-def planned_states(root: Path) -> tuple[str, list[State]]:
-    """The experiment's name, and the state of each unit of the plan.
+def planned_units(root: Path) -> tuple[str, list[Unit]]:
+    """The experiment's name, and the units of the plan.
 
     Raises:
         BadValue: see `read_plan`.
     """
     plan = read_plan(root)
     try:
-        units = [Unit(**{**u, "needs": tuple(u["needs"])}) for u in plan["units"]]
+        return plan["experiment"], [Unit(**{**u, "needs": tuple(u["needs"])}) for u in plan["units"]]
     except (KeyError, TypeError) as error:
         raise BadValue(f"{root / PLAN}: is of another version of rtx ({error}); run the experiment again") from error
-    return plan["experiment"], [state_of(root, unit) for unit in units]

@@ -66,7 +66,8 @@ def settings_of(card: Mapping[str, Any]) -> Settings | None:
     """What makes the pixels of a run again, from its protocol card; None where that cannot be done here."""
     known = card.get("corruption_engine") in ENGINES and card.get("channel_order", "rgb") in CHANNEL_ORDERS
     place, seed = card.get("corruption_at", "original_resolution"), card.get("corruption_seed", 0)
-    if not known or place != "original_resolution" or card.get("image_key") != "file_stem" or not isinstance(seed, int):
+    usual = place == "original_resolution" and card.get("view") is None and card.get("image_key") == "file_stem"
+    if not known or not usual or not isinstance(seed, int):
         return None
     return Settings(card["corruption_engine"], seed, card.get("channel_order", "rgb"))
 
@@ -89,7 +90,7 @@ class Box:
 
 
 @dataclass(frozen=True)
-class View:
+class ExampleView:
     """One image under one condition, with what a model says about it; without a picture, the original gives it."""
 
     image: Path | None
@@ -106,7 +107,7 @@ class Example:
     height: int
     truth: tuple[Box, ...]
     truth_map: Path | None
-    views: Mapping[Condition, View]
+    views: Mapping[Condition, ExampleView]
     original: Path | None = None
     settings: Settings | None = None
     ignored: tuple[Box, ...] = ()
@@ -319,7 +320,7 @@ def _example(row: Mapping[str, Any], root: Path, settings: Settings | None) -> E
     original = _file(root, row["original"]) if row.get("original") else None
     again = original is not None and settings is not None
     views = {
-        Condition.from_key(key): View(
+        Condition.from_key(key): ExampleView(
             _file(root, view["image"]) if view.get("image") else None,
             tuple(_box(b) for b in view.get("predictions", ())),
             _file(root, view["map"]) if view.get("map") else None,

@@ -46,6 +46,7 @@ FIELDS = {
         Field("channel_order", PIXELS, "channel order"),
         Field("corruption_seed", PIXELS, "corruption seed"),
         Field("corruption_at", PIXELS, "where the corruption acts"),
+        Field("view", PIXELS, "view of the images"),
         Field("image_key", PIXELS, "what seeds an image"),
         Field("jpeg_quality", PIXELS, "JPEG quality of the exported files"),
         # Which images, and what they are scored against.
@@ -142,7 +143,7 @@ def stated(name: str, value: Any) -> str:
         ('all images', 'rtx', 'not stated', 'fp32')
     """
     if value is None:
-        return {"limit": "all images", "origin": "rtx"}.get(name, "not stated")
+        return {"limit": "all images", "origin": "rtx", "view": "none"}.get(name, "not stated")
     text = value if isinstance(value, str) else _text(value)
     return text if len(text) <= 48 else text[:45] + "..."
 

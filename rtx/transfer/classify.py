@@ -50,6 +50,7 @@ class TargetOptions:
         lr_drops: see `rtx.transfer.recipes.schedule_of`.
         image_size: side of what the network sees, in pixels.
         epochs, lr: others than the recipe's.
+        hidden_layers: linear layers with ReLU in front of the last one, as wide as the features.
     """
 
     target: str
@@ -66,6 +67,7 @@ class TargetOptions:
     image_size: int = IMAGE_SIZE
     epochs: int | None = None
     lr: float | None = None
+    hidden_layers: int = 0
 
 
 def with_target(cfg: Config, options: TargetOptions) -> Config:
@@ -80,7 +82,7 @@ def with_target(cfg: Config, options: TargetOptions) -> Config:
     Raises:
         UnknownName: no such target, recipe, rule or choice.
         BadValue: the config trains no classifier, or a number does not fit: more images than there are, fewer than
-            classes, no epochs, a learning rate that is not positive.
+            classes, no epochs, a learning rate that is not positive, a negative number of layers.
         DataError: see `rtx.datasets.target_data.open_target`.
     """
     if cfg.get("default_scope") != "mmpretrain" or not (cfg.get("model") or {}).get("head"):
@@ -97,6 +99,8 @@ def with_target(cfg: Config, options: TargetOptions) -> Config:
     row, recipe = find_target(options.target), find_recipe(options.recipe)
     schedule = schedule_of(recipe, options.images, epochs=options.epochs, lr_drops=options.lr_drops)
     lr = recipe.lr if options.lr is None else options.lr
+    if options.hidden_layers < 0:
+        raise BadValue(f"--hidden-layers {options.hidden_layers}: must be 0 or more")
     if not (math.isfinite(lr) and lr > 0):
         raise BadValue(f"--lr {lr}: must be more than 0")
     reading = {
@@ -121,23 +125,18 @@ def with_target(cfg: Config, options: TargetOptions) -> Config:
     for key in ("train_dataloader", "val_dataloader", "test_dataloader"):
         split = "train" if key == "train_dataloader" else "test"
         pipeline = for_training if split == "train" else for_tests
-        node = {"type": "TargetDataset", **reading, "split": split, **(subset if split == "train" else {})}
+        # With its classes, a test set is known again: other folders and other checkpoints are refused.
+        own = subset if split == "train" else {"metainfo": {"classes": list(train.classes)}}
+        node = {"type": "TargetDataset", **reading, "split": split, **own}
         new[key].dataset = ConfigDict({**node, "pipeline": copy.deepcopy(pipeline)})
         workers = min(new[key].get("num_workers", 0), len(os.sched_getaffinity(0)))
         new[key].update(batch_size=recipe.batch_size, num_workers=workers, persistent_workers=workers > 0)
     _set_training(new, recipe, schedule, lr, steps=math.ceil(n_images / recipe.batch_size))
-    _set_head(new, row, n_classes, options.head_init)
+    _set_head(new, row, n_classes, options)
     new.data_root = reading["data_root"]
     new.labels = {**new.get("labels", {}), "data": row.name, "schedule": recipe.name}
-    new.rtx_target = {
-        **{name: value for name, value in asdict(options).items() if name != "data_root"},
-        **{
-            "epochs": schedule.epochs,
-            "lr": lr,
-            "lr_drops_after": list(schedule.drops),
-            "batch_size": recipe.batch_size,
-        },
-    }
+    new.rtx_target = {name: value for name, value in asdict(options).items() if name != "data_root"}
+    record_training(new)
     add_import(new, "rtx.datasets.openmmlab.target")
     log.info(
         "target=%s: %d classes, recipe %s: %d images, %d epochs, lr %g falling after %s",
@@ -146,22 +145,32 @@ def with_target(cfg: Config, options: TargetOptions) -> Config:
     return new
 
 
-def with_normalisation(cfg: Config) -> Config:
-    """The config with the pixel statistics that its `rtx_target` asks for; call it when the source is in place.
+def record_training(cfg: Config) -> None:
+    """Bring `rtx_target` up to date, in place, with what the config trains by: other options may have changed it."""
+    drops = [milestone for step in cfg.param_scheduler or [] for milestone in step.get("milestones", [])]
+    cfg.rtx_target.update(
+        epochs=cfg.train_cfg.max_epochs,
+        lr=cfg.optim_wrapper.optimizer.lr,
+        lr_drops_after=drops,
+        batch_size=cfg.train_dataloader.batch_size,
+    )
+
+
+def fit_to_source(cfg: Config) -> Config:
+    """The config with what its `rtx_target` asks of statistics and head widths; call it when the source is in place.
 
     Raises:
         BadValue: see `rtx.transfer.preprocessing.upstream_statistics`.
     """
-    options = cfg.get("rtx_target") or {}
-    if options.get("normalise") != "upstream":
-        return cfg
-    preprocessing = find_recipe(options["recipe"]).preprocessing
-    found = upstream_statistics(preprocessing, options["target"], cfg.model.backbone.get("source"))
-    if found is None:
-        return cfg
-    new: Config = copy.deepcopy(cfg)
-    new.data_preprocessor.update(mean=found[0], std=found[1], to_rgb=True)
-    log.info("pixels are normalised as upstream: mean %s, std %s", *found)
+    options, new = cfg.get("rtx_target") or {}, copy.deepcopy(cfg)
+    if options.get("hidden_layers"):
+        new.model.head.mid_channels = [new.model.head.in_channels] * options["hidden_layers"]
+    if options.get("normalise") == "upstream":
+        preprocessing = find_recipe(options["recipe"]).preprocessing
+        found = upstream_statistics(preprocessing, options["target"], new.model.backbone.get("source"))
+        if found:
+            new.data_preprocessor.update(mean=found[0], std=found[1], to_rgb=True)
+            log.info("pixels are normalised as upstream: mean %s, std %s", *found)
     return new
 
 
@@ -187,10 +196,13 @@ def _set_training(cfg: Config, recipe: Recipe, schedule: Schedule, lr: float, *,
     hooks.logger.update(interval=min(hooks.logger.get("interval", 100), steps))
 
 
-def _set_head(cfg: Config, row: Target, n_classes: int, init: str) -> None:
+def _set_head(cfg: Config, row: Target, n_classes: int, options: TargetOptions) -> None:
     """As many outputs as the data have classes, and the metric of the row."""
     topk = (1, 5) if n_classes >= 5 else (1,)
-    cfg.model.head.update(num_classes=n_classes, topk=topk, init_cfg=copy.deepcopy(HEAD_INITS[init]))
+    init = copy.deepcopy(HEAD_INITS[options.head_init])
+    cfg.model.head.update(num_classes=n_classes, topk=topk, init_cfg=init)
+    if options.hidden_layers:
+        cfg.model.head.update(type="StackedLinearClsHead", mid_channels=[])  # their width is the source's
     cfg.data_preprocessor.num_classes = n_classes
     top: dict[str, Any] = dict(type="Accuracy", topk=topk)
     mean = dict(type="SingleLabelMetric", items=("recall",), average="macro")

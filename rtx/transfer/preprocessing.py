@@ -15,8 +15,9 @@ IMAGE_SIZE = 224
 _GREY = frozenset({"mnist", "fashion_mnist", "kmnist"})
 _GLYPHS = frozenset({"svhn", "mnist", "kmnist"})
 Pipeline = list[dict[str, Any]]
-_PILLOW = dict(backend="pillow", interpolation="bilinear")
-_LOAD, _PACK = dict(type="LoadTargetImage"), dict(type="PackInputs")
+_PILLOW: dict[str, Any] = dict(backend="pillow", interpolation="bilinear")
+_LOAD: dict[str, Any] = dict(type="LoadTargetImage")
+_PACK: dict[str, Any] = dict(type="PackInputs")
 
 
 def pipelines(name: str, target: str, size: int = IMAGE_SIZE) -> tuple[Pipeline, Pipeline]:
@@ -39,8 +40,8 @@ def pipelines(name: str, target: str, size: int = IMAGE_SIZE) -> tuple[Pipeline,
     if name == "salman":
         flip = [] if target in _GLYPHS else flip
         edge = round(size * 256 / 224)
-        train = [_LOAD, dict(type="RandomResizedCrop", scale=size, **_PILLOW), *flip, _PACK]
-        return train, [*_centre(edge, size), _PACK]
+        crop = dict(type="RandomResizedCrop", scale=size, **_PILLOW)
+        return [_LOAD, crop, *flip, _PACK], [*_centre(edge, size), _PACK]
     resize = _centre(size, size)
     if target in _GREY:
         return [*resize, _PACK], [*resize, _PACK]

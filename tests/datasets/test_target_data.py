@@ -231,6 +231,30 @@ def test_the_identity_is_that_of_the_data(tmp_path: Path) -> None:
     assert a.identity != b.identity
 
 
+def test_an_archive_is_read_once_and_again_where_a_file_changed(tmp_path: Path) -> None:
+    root = mnist(tmp_path, list(range(10)))
+    first, second = (open_target("mnist", root, "train", subset=True) for _ in range(2))
+    assert first.archive is second.archive
+    path = root / "MNIST/raw/train-labels-idx1-ubyte.gz"
+    raw = bytearray(gzip.decompress(path.read_bytes()))
+    raw[-10:] = bytes(reversed(range(10)))
+    path.write_bytes(gzip.compress(bytes(raw)))
+    assert open_target("mnist", root, "train", subset=True).labels.tolist() == list(range(9, -1, -1))
+    assert first.labels.tolist() == list(range(10))
+
+
+def test_other_labels_of_the_same_files_are_other_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    PUBLISHED["aircraft"](tmp_path, 4)
+    small(monkeypatch, "aircraft", 4)
+    before = open_target("aircraft", tmp_path, "train")
+    path = tmp_path / "fgvc-aircraft-2013b/data/images_variant_trainval.txt"
+    lines = path.read_text().splitlines()
+    swapped = [f"{lines[n].split(' ', 1)[0]} {lines[other].split(' ', 1)[1]}" for n, other in enumerate((1, 0, 2, 3))]
+    path.write_text("\n".join(swapped) + "\n")
+    after = open_target("aircraft", tmp_path, "train")
+    assert after.names == before.names and after.identity != before.identity
+
+
 def test_a_truncated_image_is_named(tmp_path: Path) -> None:
     for split in ("train", "test"):
         picture(tmp_path / split / "a" / "1.jpg")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from rtx.engines import Engine, opened
-from rtx.engines.cluster import check_answers, room
+from rtx.engines.cluster import check_answers, check_limits, room
 from rtx.errors import EngineError, MissingDependency, RtxError
 from tests.engines.units import setup
 
@@ -54,3 +54,9 @@ def test_an_address_that_does_not_answer() -> None:
 )
 def test_a_worker_never_spans_parts_of_two_gpus(gpus: float, count: int) -> None:
     assert room({"CPU": 16, "GPU": 2, "memory": 1e12}, Engine("ray"), gpus, 2**30)[0] == count
+
+
+def test_a_limit_that_ray_does_not_see() -> None:
+    check_limits({"a (node 1)": (2, 8 * 2**30)}, 4 * 2**30)
+    with pytest.raises(EngineError, match=r"2 Ray workers on a \(node 1\) need 10.0 GiB.*allows 8.0 GiB; give fewer"):
+        check_limits({"b (node 2)": (1, 2**40), "a (node 1)": (2, 8 * 2**30)}, 5 * 2**30)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from rtx.engines import Begun, Engine, Outcome, Retried, opened
-from rtx.errors import DataError, EngineError
+from rtx.errors import BadValue, DataError, EngineError
 from tests.engines.units import OtherAfterDeath, broken_setup, setup
 
 SERIAL, RAY = Engine(), Engine("ray", workers=2)
@@ -49,6 +50,45 @@ def test_units_of_dead_workers_are_tried_again_within_a_bound(two_nodes: Any, tm
 def test_a_unit_that_kills_the_only_worker_costs_no_other_unit(two_nodes: Any, tmp_path: Path) -> None:
     found, _ = done(Engine("ray", workers=1), [("die", (str(tmp_path / "always"), 99)), ("square", 3), ("square", 4)])
     assert "died 3 times" in str(found["0"].error) and (found["1"].result, found["2"].result) == (9, 16)
+
+
+def test_a_result_that_cannot_be_sent_is_an_error_of_its_unit_at_once(two_nodes: Any, tmp_path: Path) -> None:
+    tried = tmp_path / "tried"
+    found, told = done(RAY, [("lock", str(tried)), *[("square", 3)] * 3])
+    assert isinstance(found["0"].error, BadValue) and "a lock, cannot be sent to the driver" in str(found["0"].error)
+    assert "locks now" in found["0"].log and len(tried.read_text().split()) == 1
+    assert [found[str(n)].result for n in (1, 2, 3)] == [9] * 3 and all(isinstance(e, Begun) for e in told)
+
+
+@pytest.mark.parametrize("comes_back", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_worker_whose_node_is_lost_is_waited_for_within_a_bound(two_nodes: Any, comes_back: bool) -> None:
+    large = dict(num_cpus=4, object_store_memory=100 * 2**20)
+    nodes = [two_nodes.add_node(**large)]
+    tasks = iter([("0", ("square", 3)), ("1", ("sleep", 5)), ("2", ("square", 4))])
+    told: list[Begun | Retried] = []
+
+    def lose_the_node(event: Begun | Retried) -> None:
+        told.append(event)
+        if event.name == "1" and len(told) == 2:
+            two_nodes.remove_node(nodes.pop(), allow_graceful=False)
+        if isinstance(event, Retried) and comes_back:
+            nodes.append(two_nodes.add_node(**large))
+
+    try:
+        with opened(Engine("ray", workers=1, cpus_per_worker=4, start_seconds=90), setup) as pool:
+            if not comes_back:
+                pool.engine = replace(pool.engine, start_seconds=3)  # type: ignore[attr-defined]
+            outcomes = pool.outcomes(lambda: next(tasks, None), lose_the_node)
+            assert next(outcomes).result == 9
+            if comes_back:
+                assert [one.result for one in outcomes] == [25, 16]
+            else:
+                with pytest.raises(EngineError, match=r"within 3 s: each needs a node with 4 CPUs.*start the lost"):
+                    next(outcomes)
+        assert sum(isinstance(event, Retried) for event in told) == 1
+    finally:
+        for node in nodes:
+            two_nodes.remove_node(node)
 
 
 def test_a_worker_that_comes_back_on_another_kind_of_node_gets_no_unit(two_nodes: Any, tmp_path: Path) -> None:

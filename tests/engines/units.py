@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +43,9 @@ def broken_setup(device: str) -> tuple[Any, dict[str, str]]:
 
 
 def work(task: tuple[str, Any]) -> Any:
-    """square: x * x; fail, odd, exit: an error; wait: until a file is there; die: kill the worker, n times.
+    """square: x * x; sleep: the same after x seconds; fail, odd, exit: an error; lock: what no pickle holds.
+
+    wait: until a file is there; die: kill the worker, n times.
 
     The file of a unit that dies gets a line for each death.
     """
@@ -55,6 +58,13 @@ def work(task: tuple[str, Any]) -> Any:
                 break
             time.sleep(0.1)
         time.sleep(1)  # long enough for the driver to hand out another unit
+    if kind == "lock":
+        with Path(value).open("a") as file:
+            file.write(f"{os.getpid()}\n")
+        logging.getLogger("made").warning("locks now")
+        return threading.Lock()
+    if kind == "sleep":
+        time.sleep(value)
     if kind == "exit":
         logging.getLogger("made").warning("goes now")
         raise SystemExit(value)

@@ -11,8 +11,9 @@ from rtx.cli.main import main
 from rtx.cli.status import grid_state
 from rtx.errors import BadValue, DeviceError
 from rtx.experiments.command import CommandFailed, work
-from rtx.experiments.plan import hours_of, units_of
+from rtx.experiments.plan import units_of
 from rtx.experiments.read import read, read_any
+from rtx.experiments.run import run_units
 from rtx.experiments.store import write_plan
 
 NAME = "yamada2022_prime"
@@ -22,7 +23,7 @@ def test_train_then_evaluate() -> None:
     units = units_of(read_any(NAME), limit=2)
     assert [u.name.rpartition("/")[2] for u in units] == ["train", "evaluate"] * 2
     assert units[1].needs == (units[0].name,) and units[0].settings["gpus"] == 8
-    assert hours_of("maskrcnn_r50_eps3_coco.py") == 64
+    assert units[0].gpu_hours == 64, "8 GPUs for about 8 h, by the leaf's header"
 
 
 def test_evaluations_are_found_wherever_the_folder_is_seen_from(
@@ -44,7 +45,7 @@ def test_plan_of_a_paper(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> 
 
 
 def test_fewer_gpus_than_a_training_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from rtx.cli.run_experiment import _check_gpus, _only
+    from rtx.cli.run_experiment import _check_gpus
     from rtx.engines import Engine
 
     units = units_of(read_any(NAME), limit=1)
@@ -52,7 +53,7 @@ def test_fewer_gpus_than_a_training_needs(tmp_path: Path, monkeypatch: pytest.Mo
         _check_gpus(units, Engine("ray"))
     _check_gpus(units, Engine("ray", per_gpu=8))
     with pytest.raises(BadValue, match="needs coco_lr01/seed0/train, which is not done"):
-        _only(units, "evaluate", set())
+        run_units(tmp_path, NAME, units, Engine(), only="evaluate")
 
 
 def test_a_command_that_fails_keeps_its_last_words(tmp_path: Path) -> None:

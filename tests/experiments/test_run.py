@@ -15,7 +15,7 @@ from rtx.engines import Engine
 from rtx.errors import BadValue, RunConflict
 from rtx.evaluation.sweep.locks import driving
 from rtx.experiments.run import run_units
-from rtx.experiments.store import PLAN, error_file, planned_states, state_of
+from rtx.experiments.store import PLAN, error_file, planned_units, state_of
 from rtx.experiments.units import Unit
 
 KIND = "tests.experiments.small_units:work"
@@ -71,10 +71,10 @@ def test_a_result_that_is_no_json_costs_no_other_run(tmp_path: Path) -> None:
 def test_a_plan_that_cannot_be_read_is_written_anew(tmp_path: Path) -> None:
     (tmp_path / PLAN).write_text('{"experiment": "g", "units": [{"name": "r0", "needs": [], "size": 3}]}')
     with pytest.raises(BadValue, match="another version of rtx"):
-        planned_states(tmp_path)
+        planned_units(tmp_path)
     (tmp_path / PLAN).write_text("{")
     run_units(tmp_path, "g", units(tmp_path / "log", 1), Engine())
-    assert [state.what for state in planned_states(tmp_path)[1]] == ["done"]
+    assert [state_of(tmp_path, unit).what for unit in planned_units(tmp_path)[1]] == ["done"]
 
 
 def test_an_experiment_that_changed_is_refused_before_anything_starts(tmp_path: Path) -> None:
@@ -83,6 +83,58 @@ def test_an_experiment_that_changed_is_refused_before_anything_starts(tmp_path: 
     with pytest.raises(RunConflict, match=r"r0.json: is a result under other settings \(rate\).*changed since"):
         run_units(root, "g", units(log, 3, rate=2), Engine())
     assert ran(log) == ["r0", "r1"]
+
+
+def test_results_of_two_devices_are_told_apart(
+    grid: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "repaired").touch()
+    assert main(["experiments", "run", *grid, "--limit-runs", "2"]) == 0
+    root = tmp_path / "work" / "heads"
+    record = json.loads((root / "good" / "seed1.json").read_text())
+    assert record["device"] and record["torch"]
+    (root / "good" / "seed1.json").write_text(json.dumps({**record, "device": "NVIDIA T4"}))
+    capsys.readouterr()
+    assert main(["experiments", "run", *grid]) == 0
+    assert "finished results were made on NVIDIA T4 with PyTorch" in capsys.readouterr().err
+    assert main(["experiments", "collect", *grid]) == 0
+    assert "2 kinds of workers" in (said := capsys.readouterr().err) and "1 on NVIDIA T4 with PyTorch" in said
+    rows = list(csv.DictReader((root / "runs.csv").open()))
+    assert [r["device"] == "NVIDIA T4" for r in rows] == [False, True, *[False] * 4] and rows[0]["torch"]
+    assert main(["status", str(root)]) == 0
+    assert "1 on NVIDIA T4 with PyTorch" in capsys.readouterr().out
+
+
+def test_each_result_is_read_once(grid: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "repaired").touch()
+    assert main(["experiments", "run", *grid]) == 0
+    read: list[str] = []
+    real = Path.read_text
+
+    def noted(path: Path, *args: Any, **more: Any) -> str:
+        read.append(path.name)
+        return real(path, *args, **more)
+
+    monkeypatch.setattr(Path, "read_text", noted)
+    for words in (["run"], ["collect"]):
+        read.clear()
+        assert main(["experiments", *words, *grid]) == 0
+        assert sum(name.startswith("seed") for name in read) == 6, words
+
+
+def test_a_run_that_the_experiment_no_longer_has_leaves_the_plan(grid: list[str], tmp_path: Path) -> None:
+    root = tmp_path / "work" / "heads"
+    assert main(["experiments", "run", *grid]) == 1
+    file = Path(grid[0])
+    file.write_text(
+        file.read_text().replace("'bad'", "'other'").replace("repaired", "good").replace("[0, 1, 2]", "[0, 1]")
+    )
+    (tmp_path / "good").touch()
+    assert main(["experiments", "run", grid[0], "other", *grid[1:]]) == 0
+    names = [f"{run}/seed{seed}" for run in ("good", "other") for seed in (0, 1)]
+    assert [unit.name for unit in planned_units(root)[1]] == names
+    assert main(["status", str(root)]) == 0
+    assert (root / "good" / "seed2.json").exists(), "what is finished stays"
 
 
 def test_a_second_driver_is_refused(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from mmengine.registry import TRANSFORMS
 
 from rtx.corruptions import CORRUPTIONS, DEFAULT_ENGINE
 from rtx.corruptions.settings import Settings, corrupt_as, turn
+from rtx.datasets.openmmlab.view_step import ApplyView, loads_image
 from rtx.errors import BadValue, unknown_name
 from rtx.evaluation.pixels.random_steps import check_not_random, step_name
 from rtx.evaluation.protocol import PLACES
@@ -143,9 +144,10 @@ def _inserted(node: Any, corrupt_cfg: dict[str, Any], at: str) -> tuple[Any, int
 
 def _places(names: list[str], at: str) -> set[int]:
     """Before which steps of one list the corruption goes; none where nothing loads an image."""
-    loaders = [n for n, name in enumerate(names) if _loads_image(name)]
+    loaders = [n for n, name in enumerate(names) if loads_image(name)]
     if at == "original_resolution" or not loaders:
-        return {n + 1 for n in loaders}
+        # What is corrupted is the view, as if the files held it.
+        return {n + 2 if names[n + 1 : n + 2] == [ApplyView.__name__] else n + 1 for n in loaders}
     ends = [n for n, name in enumerate(names) if name.startswith(_LAST) and n > loaders[-1]]
     if not ends:
         raise BadValue(
@@ -161,15 +163,11 @@ def find_steps(pipeline: list[Any]) -> tuple[int, int]:
         BadValue: it does not do both, in this order.
     """
     names = [step_name(step) for step in pipeline]
-    loader = next((n for n, name in enumerate(names) if _loads_image(name)), None)
+    loader = next((n for n, name in enumerate(names) if loads_image(name)), None)
     end = next((n for n, name in enumerate(names) if name.startswith(_LAST)), None)
     if loader is None or end is None or end < loader:
         raise BadValue(f"the pipeline {names} must load an image (LoadImageFromFile) and pack it (PackInputs)")
     return loader, end
-
-
-def _loads_image(name: str) -> bool:
-    return name.startswith("Load") and "Image" in name
 
 
 def find_corrupt(node: Any) -> list[Corrupt]:

@@ -10,6 +10,7 @@ from typing import Any
 from mmengine.config import Config
 
 import rtx
+from rtx.datasets.openmmlab.view_step import ApplyView
 from rtx.evaluation.card import version_of
 from rtx.evaluation.pixels.corrupt import Corrupt, insert_corrupt, usual_place
 from rtx.evaluation.pixels.slim import slim
@@ -44,7 +45,8 @@ class Made:
         """The steps of an adapter, from loading an image to handing it over, with the same step among them."""
         corrupt = Corrupt(**_settings(protocol))
         first = _place(scope, protocol) == "original_resolution"
-        return [load, corrupt, *preparation] if first else [load, *preparation, corrupt]
+        loading = [load, *view_steps(protocol)]
+        return [*loading, corrupt, *preparation] if first else [*loading, *preparation, corrupt]
 
     def card(self, scope: str, protocol: Protocol) -> dict[str, Any]:
         """Fields of the protocol card that say how the pixels come about, for a model of that framework."""
@@ -63,6 +65,11 @@ class Made:
     def finish(self, summary: Mapping[str, Any], out: Path) -> dict[str, Any]:
         """Write what is made of these pixels' cells beside the summary, and return what to add to it."""
         return {}
+
+
+def view_steps(protocol: Protocol) -> list[ApplyView]:
+    """The step that an adapter's images go through right after loading, or none."""
+    return [ApplyView(protocol.view)] if protocol.view else []
 
 
 def _settings(protocol: Protocol) -> dict[str, Any]:

@@ -27,7 +27,8 @@ _PACKS = ("PackDetInputs", "PackSegInputs", "PackInputs")
 _ANNOTATIONS = "LoadAnnotations"
 # Steps that look at no ground truth and treat all channels alike; whatever else is there may need either.
 _PLAIN = frozenset(
-    {"LoadImageFromFile", "LoadImageChecked", "Corrupt", "Resize", "ResizeEdge", "CenterCrop", "Pad", *_PACKS}
+    {"LoadImageFromFile", "LoadImageChecked", "ApplyView", "Corrupt", "Resize", "ResizeEdge", "CenterCrop", "Pad"}
+    | {*_PACKS}
 )
 
 

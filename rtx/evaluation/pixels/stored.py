@@ -20,6 +20,7 @@ from mmengine.registry import TRANSFORMS
 from rtx.datasets.openmmlab.class_folders import ClassFolders
 from rtx.errors import BadValue, DataError
 from rtx.evaluation.pixels.corrupt import Corrupt, find_steps
+from rtx.evaluation.pixels.made import view_steps
 from rtx.evaluation.pixels.random_steps import step_name
 from rtx.evaluation.pixels.stored_files import StoredSet, check_files, find_image
 from rtx.evaluation.protocol import Protocol
@@ -160,7 +161,7 @@ class Stored:
             BadValue: it is no classifier.
         """
         self._check_scope(scope)
-        clean = [load, *preparation]
+        clean = [load, *view_steps(protocol), *preparation]
         kept = clean if self.images == "resize" else [step for step in clean if not _name(step).startswith("Resize")]
         return [LoadStored(**self._places(), clean=clean, stored=kept)]
 

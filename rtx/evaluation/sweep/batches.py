@@ -191,8 +191,22 @@ class _Requests:
                 yield [(condition, index) for index in batch]
 
 
+class KeptLoader:
+    """Loader processes that stay when a stream ends, for the next one over the same data and batches.
+
+    For a worker that is handed one cell after the other: to start processes for each may cost more than a small cell.
+    """
+
+    loader: DataLoader | None = None  # type: ignore[type-arg]
+
+
 def stream(
-    view: CorruptedView, conditions: Iterable[Condition], batches: list[list[int]], *, workers: int = 2
+    view: CorruptedView,
+    conditions: Iterable[Condition],
+    batches: list[list[int]],
+    *,
+    workers: int = 2,
+    kept: KeptLoader | None = None,
 ) -> Generator[tuple[Condition, bool, Any], None, None]:
     """Prepared batches of all cells, in order, loaded ahead across cell borders.
 
@@ -201,6 +215,7 @@ def stream(
         conditions: the cells, consumed lazily.
         batches: the same batches of indices for every cell.
         workers: loader processes; 0 loads in this process.
+        kept: those of an earlier stream are taken from here, and left here where all cells came to their end.
 
     Yields:
         (condition, whether this is the cell's last batch, collated batch).
@@ -209,22 +224,27 @@ def stream(
         DataError: an image cannot be prepared; the message is the worker's own, without its traceback.
         LoaderDied: a loader process was killed. PyTorch raises a RuntimeError of its own where it notices first.
     """
-    workers = _that_fit(view, batches, workers)
-    loader = DataLoader(
-        view,
-        batch_sampler=_Requests(conditions, batches),  # type: ignore[arg-type]
-        num_workers=workers,
-        collate_fn=_collate,
-        worker_init_fn=_start_worker,
-        pin_memory=False,
-    )
+    if (loader := kept.loader if kept else None) is None:
+        workers = _that_fit(view, batches, workers)
+        loader = DataLoader(
+            view,
+            batch_sampler=_Requests(conditions, batches),  # type: ignore[arg-type]
+            num_workers=workers,
+            collate_fn=_collate,
+            worker_init_fn=_start_worker,
+            pin_memory=False,
+            persistent_workers=kept is not None and workers > 0,
+        )
+    else:
+        loader.batch_sampler.conditions = conditions  # type: ignore[union-attr]
     iterator = iter(loader)
-    count = 0
+    count, ended = 0, False
     try:
         while True:
             try:
                 condition, batch = next(iterator)
             except StopIteration:
+                ended = True
                 return
             except RtxError as error:
                 raise _plain(error) from None
@@ -235,7 +255,9 @@ def stream(
             yield condition, count % len(batches) == 0, batch
     finally:
         # Left to the garbage collector, the queues may go before the processes are told, and each is waited for 5 s.
-        if workers:
+        if kept:
+            kept.loader = loader if ended else None
+        if loader.num_workers and not (kept and ended):
             iterator._shutdown_workers()  # type: ignore[attr-defined]
 
 

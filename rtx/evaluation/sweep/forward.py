@@ -16,7 +16,7 @@ from torch import nn
 
 from rtx.errors import DeviceError
 from rtx.evaluation.sweep.autocast import prepare_cpu_autocast
-from rtx.evaluation.sweep.batches import CorruptedView, LoaderDied, cut, shape_groups, stream
+from rtx.evaluation.sweep.batches import CorruptedView, KeptLoader, LoaderDied, cut, shape_groups, stream
 from rtx.evaluation.sweep.events import OnEvent, Progress
 from rtx.evaluation.sweep.scoring import ScoredCell, score
 from rtx.evaluation.sweep.shapes import padded
@@ -47,6 +47,7 @@ class Job:
         keep_predictions: write the predictions of each cell too, in `predictions/`, so that another metric needs no
             inference.
         conditions: the cells that are wanted, clean first.
+        kept: where one loader serves several calls of `evaluate`; None for a loader of each call's own.
     """
 
     model: Any
@@ -61,6 +62,7 @@ class Job:
     keep_predictions: bool = False
     channels_last: bool = False
     conditions: tuple[Condition, ...] = ()
+    kept: KeptLoader | None = None
 
 
 def padding_divisor(model: nn.Module) -> int:
@@ -110,7 +112,7 @@ def evaluate(
     job.scorer.keep = job.keep_predictions
     job.scorer.reset()
     images, started = 0, time.perf_counter()
-    loaded = stream(CorruptedView(job.dataset), conditions, batches, workers=job.workers)
+    loaded = stream(CorruptedView(job.dataset), conditions, batches, workers=job.workers, kept=job.kept)
     with _ready(job), closing(loaded):
         for condition, last, batch in loaded:
             samples = forward(batch, condition)

@@ -18,7 +18,7 @@ from rtx.engines import Engine, Pool, opened
 from rtx.engines.pool import Begun, Retried, Work
 from rtx.errors import BadValue, DataError, RunConflict
 from rtx.evaluation.card import computing_card
-from rtx.evaluation.sweep.batches import image_path
+from rtx.evaluation.sweep.batches import KeptLoader, image_path
 from rtx.evaluation.sweep.events import CellStarted, OnEvent
 from rtx.evaluation.sweep.forward import Job, evaluate, loader_died, plan_batches
 from rtx.evaluation.sweep.scoring import ScoredCell
@@ -58,7 +58,7 @@ class CellSetup:
                 )
         job = replace(self.job, model=self.job.model.to(device))
         computing = computing_card(job.model, amp=job.amp, channels_last=job.channels_last)
-        job = replace(job, card={**job.card, **computing})
+        job = replace(job, card={**job.card, **computing}, kept=KeptLoader())
         return lambda task: _score(job, self.batches, *task), computing
 
 
@@ -71,7 +71,9 @@ def _score(job: Job, batches: list[list[int]], condition: Condition, key: str) -
     restarts = 0
     while True:
         try:
-            return next(evaluate(job, [condition], batches, key, lambda event: None))
+            # To its end, so that the loader processes stay for the next cell.
+            (scored,) = evaluate(job, [condition], batches, key, lambda event: None)
+            return scored
         except RuntimeError as error:
             if not loader_died(error):
                 raise

@@ -47,6 +47,7 @@ def run(
     on_event: OnEvent | None = None,
     complete: Callable[[dict[Condition, Cell]], None] | None = None,
     passes: Passes = evaluate,
+    held: bool = False,
 ) -> dict[Condition, Cell]:
     """Evaluate the cells that are missing in `job.out`, and return all that are there at the end.
 
@@ -61,6 +62,7 @@ def run(
         complete: called with all cells once they are there, by one process after the other: the place to write what is
             made of them. Not called where cells of other shards are missing.
         passes: scores the cells of this process.
+        held: this process is the folder's driver already, see `rtx.evaluation.sweep.locks.driving`.
 
     Raises:
         RunConflict: the folder belongs to another protocol, or another process evaluates into it.
@@ -79,11 +81,12 @@ def run(
     share = share or Share()
     wanted = tuple(conditions)
     batches = plan_batches(job)
-    with ExitStack() as held:
+    with ExitStack() as lock:
 
         def first() -> tuple[Condition, ...]:
             CellFolder(job.out, job.card, overwrite=overwrite)  # a conflict shows before anything is written
-            held.enter_context(driving(job.out, shard))
+            if not held:
+                lock.enter_context(driving(job.out, shard))
             return _open(job, part(wanted, shard), shard, overwrite=overwrite)
 
         todo = share.first(first)

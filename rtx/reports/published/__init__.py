@@ -4,21 +4,29 @@ from __future__ import annotations
 
 from functools import cache
 
-from rtx.reports.published import benchmark, salman, sources, utrera, yamada
+from rtx.reports.published import benchmark, robustness, salman, sources, utrera, yamada
 from rtx.reports.published.protocol import OURS, departures, published_metric
 from rtx.reports.published.record import Paper, Record
 
 __all__ = ["OURS", "PAPERS", "Paper", "Record", "all_records", "departures", "published_metric", "trend_points"]
 
 PAPERS: dict[str, Paper] = {
-    paper.key: paper for paper in (salman.PAPER, utrera.PAPER, yamada.PAPER, benchmark.PAPER, *sources.PAPERS)
+    paper.key: paper
+    for paper in (salman.PAPER, utrera.PAPER, yamada.PAPER, benchmark.PAPER, robustness.PAPER, *sources.PAPERS)
 }
 
 
 @cache
 def all_records() -> tuple[Record, ...]:
     """Every record of every paper."""
-    return (*salman.records(), *utrera.records(), *yamada.records(), *benchmark.records(), *sources.records())
+    return (
+        *salman.records(),
+        *utrera.records(),
+        *yamada.records(),
+        *benchmark.records(),
+        *robustness.records(),
+        *sources.records(),
+    )
 
 
 def trend_points(dataset: str, metric: str) -> list[tuple[str, float, float]]:

@@ -56,6 +56,8 @@ def departures(card: Mapping[str, Any], dataset: str, n_images: int | None, *, c
     precision = str(card.get("precision") or "unknown")
     if not precision.startswith("fp32"):
         found.append(f"precision {precision}")
+    if card.get("view") is not None:
+        found.append(f"view {card['view']}")
     if not corrupted:
         return found
     stored = dataset == "imagenet_c"

@@ -35,7 +35,8 @@ class Record:
         source: recipe of the source weights, e.g. `in1k`, `l2_eps3`, `ant`.
         transfer: `fixed`, `full`, `blocks:k`, or "" where it does not apply or is not stated.
         metric: e.g. `bbox_mAP`, `mIoU`, `top1`.
-        quantity: `P`, `mPC`, `rPC`, `mCE`, `drop` or `drop:<family>`.
+        quantity: `P`, `mPC`, `rPC`, `mCE`, `drop` or `drop:<family>`; `P@<view>` of images seen through a view, see
+            `rtx.datasets.views`; `adversarial`, accuracy under an attack that the note names.
         value: as a fraction of 1, exactly as printed.
         spread: the printed spread, same unit; None where none is printed.
         note: what must be said beside it, e.g. how its training differed.

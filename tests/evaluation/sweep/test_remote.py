@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,8 +17,10 @@ import pytest
 from rtx.engines import Engine
 from rtx.errors import BadValue, DataError, RunConflict
 from rtx.evaluation.evaluate import evaluate, prepare
-from rtx.evaluation.sweep.forward import Job
+from rtx.evaluation.sweep.batches import KeptLoader
+from rtx.evaluation.sweep.forward import Job, plan_batches
 from rtx.evaluation.sweep.forward import evaluate as passes
+from rtx.evaluation.sweep.locks import driving
 from rtx.evaluation.sweep.remote import CellSetup, one_card
 from rtx.evaluation.sweep.share import Share
 from rtx.types import Condition
@@ -51,6 +54,32 @@ def test_loader_processes_of_a_worker(two_nodes: Any, made_coco: Path, tmp_path:
     here = evaluate(PixelDetector(), coco_config(made_coco), tmp_path / "a", **options)
     there = evaluate(PixelDetector(), coco_config(made_coco), tmp_path / "b", run_on=RAY, **{**options, "workers": 1})
     assert here["cells"] == there["cells"]
+
+
+def test_loader_processes_of_a_worker_stay_from_cell_to_cell(
+    made_coco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = KeptLoader()
+    monkeypatch.setattr("rtx.evaluation.sweep.remote.KeptLoader", lambda: kept)
+
+    def loaders() -> set[int | None]:
+        return {process.pid for process in multiprocessing.active_children()}
+
+    found, before = {}, loaders()
+    for workers in (0, 1):
+        job = prepare(PixelDetector(), coco_config(made_coco), tmp_path, **{**FEW, "workers": workers})
+        work, _ = CellSetup(job, plan_batches(job), "mmdet")("cpu")
+        seen = []
+        for condition in (Condition("fog", 1), Condition("fog", 5), Condition("contrast", 1)):
+            found[workers, condition.key] = work((condition, "key")).cell.metrics
+            seen.append(loaders() - before)
+        assert seen == [seen[0]] * 3 and len(seen[0]) == workers
+        assert kept.loader is not None
+        iterator = kept.loader._iterator
+        kept.loader = None
+    assert all(found[0, key] == found[1, key] for _, key in found)
+    assert iterator is not None
+    iterator._shutdown_workers()
 
 
 def test_images_that_a_node_does_not_see_are_an_error_before_anything_starts(
@@ -102,6 +131,19 @@ def test_workers_of_two_kinds_are_refused() -> None:
     with pytest.raises(RunConflict, match="a/1 and b/2 differ in device: NVIDIA T4 and NVIDIA A100"):
         one_card(cards)
     assert one_card({"a/1": cards["a/1"]}) == cards["a/1"]
+
+
+def test_a_second_driver_is_refused_before_workers_start(
+    made_coco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(*args: Any) -> None:
+        raise AssertionError("workers are started")
+
+    monkeypatch.setattr("rtx.evaluation.evaluate.cells_on", start)
+    with driving(tmp_path), pytest.raises(RunConflict, match="another process is at work there"):
+        evaluate(PixelDetector(), coco_config(made_coco), tmp_path, run_on="ray", **FEW)
+    with pytest.raises(BadValue, match="--shard 9/8"):
+        evaluate(PixelDetector(), coco_config(made_coco), tmp_path, run_on="ray", shard=(9, 8), **FEW)
 
 
 def test_ranks_and_ray_are_refused(made_coco: Path, tmp_path: Path) -> None:

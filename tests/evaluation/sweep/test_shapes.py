@@ -52,6 +52,21 @@ def test_the_size_is_what_the_pipeline_makes(steps: list[dict[str, Any]], scope:
         assert size_after(built, (width, height)) == results["img"].shape[1::-1]
 
 
+@pytest.mark.parametrize(("edge", "crop"), [(72, 64), (64, 64), (50, 64)])
+def test_the_size_is_what_a_classifiers_pipeline_makes(edge: int, crop: int) -> None:
+    import mmpretrain.datasets.transforms  # noqa: F401
+
+    init_default_scope("mmpretrain")
+    steps = [dict(type="ResizeEdge", scale=edge, edge="short"), dict(type="CenterCrop", crop_size=crop)]
+    built = [TRANSFORMS.build(step) for step in steps]
+    for width, height in [(640, 480), (333, 500), (37, 611), (101, 101), (427, 40)]:
+        results: Any = dict(img=np.zeros((height, width, 3), np.uint8), img_shape=(height, width))
+        for n, step in enumerate(built, 1):
+            results = step(results)
+            assert size_after(built[:n], (width, height)) == results["img"].shape[1::-1]
+    assert size_after([TRANSFORMS.build(dict(type="ResizeEdge", scale=9, edge="long"))], (64, 48)) is None
+
+
 def test_a_step_that_is_not_known_is_not_guessed() -> None:
     class RandomCrop:
         pass

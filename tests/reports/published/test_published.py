@@ -17,7 +17,7 @@ from tests.reports.made import make_run
 
 def test_every_record_is_cited_and_a_fraction() -> None:
     records = all_records()
-    assert len(records) == len(set(records)) == 626
+    assert len(records) == len(set(records)) == 674
     for record in records:
         assert record.paper in PAPERS and record.place
         assert 0 <= record.value <= 1
@@ -39,6 +39,31 @@ def test_printed_numbers_agree_with_each_other() -> None:
             assert 1 - row["mPC"] / row["P"] == pytest.approx(row["drop"], abs=2e-4)
             checked += 1
     assert checked == 24
+
+
+def test_table_7_of_utrera_says_what_it_is_known_to_say() -> None:
+    rows: dict[tuple[str, str], dict[str, float]] = {}
+    for r in all_records():
+        if (r.paper, r.place) == ("utrera2021", "Table 7"):
+            rows.setdefault((r.dataset, r.note.split()[0]), {})[r.source] = r.value
+    assert len(rows) == 60 and all(len(row) == 5 for row in rows.values())
+    lost = {s: sum(r[s] <= r["in1k"] for r in rows.values()) for s in ("l2_eps3", "linf_eps4", "linf_eps8")}
+    assert lost == {"l2_eps3": 1, "linf_eps4": 2, "linf_eps8": 11}
+    scratch = [key for key, row in rows.items() if row["random"] == max(row.values())]
+    assert len(scratch) == 7 and {("svhn", "25600"), ("svhn", "all"), ("kmnist", "all")} < set(scratch)
+
+
+def test_what_could_not_be_read_at_its_source_is_not_there() -> None:
+    assert not [r for r in all_records() if r.paper == "salman2020" and r.place == "Table 1"]
+
+
+def test_accuracy_under_attack_falls_with_its_strength_and_its_steps() -> None:
+    rows: dict[tuple[str, str], list[float]] = {}
+    for r in all_records():
+        if r.paper == "engstrom2019":
+            rows.setdefault((r.source, r.note.split(",")[0]), []).append(r.value)
+    assert len(rows) == 6 and all(values == sorted(values, reverse=True) for values in rows.values())
+    assert all(rows[s, "PGD(100)"] <= values for (s, _), values in rows.items())
 
 
 def test_the_trend_by_hand() -> None:
