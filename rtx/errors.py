@@ -72,6 +72,17 @@ def printable(text: object) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
 
 
+def some(items: Iterable[object], most: int = 3) -> str:
+    """The first few items, and how many more there are.
+
+    Example:
+        >>> some("abcde")
+        'a, b, c and 2 more'
+    """
+    rows = [printable(item) for item in items]
+    return ", ".join(rows[:most]) + (f" and {len(rows) - most} more" if len(rows) > most else "")
+
+
 def unknown_name(kind: str, value: object, *, place: str, choices: Iterable[str], remedy: str = "") -> UnknownName:
     """Build an `UnknownName` that shows the nearest valid names.
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import copy
+from collections import Counter
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from rtx.datasets.classification import find_target
 from rtx.errors import BadValue, UnknownName
 from rtx.experiments import (
     Experiment,
@@ -21,14 +24,28 @@ from rtx.experiments import (
     run_folder,
     train_command,
 )
+from rtx.experiments.classification import epochs_and_tests
 from rtx.experiments.commands import cost_of
 from rtx.experiments.numbers import paper_of, short
 from rtx.experiments.read import read_file
+from rtx.transfer.recipes import find_recipe, schedule_of, utrera_seeds
 
 PROJECT = Path(__file__).resolve().parents[1]
 CONFIGS = PROJECT / "configs"
 EXPERIMENTS = read_all()
-RUNS = [pytest.param(e, run, id=f"{e.name}-{run.name}") for e in EXPERIMENTS for run in e.runs]
+
+
+def a_few(experiment: Experiment) -> tuple[PlannedRun, ...]:
+    """All runs of a small experiment; of a large one, a run for each source, transfer, target and view."""
+    runs = experiment.runs
+    if len(runs) <= 20:
+        return runs
+    kinds = (lambda r: r.source, lambda r: r.transfer, lambda r: (r.flags["target"], r.flags.get("view")))
+    found = {(n, kind(run)): run for n, kind in enumerate(kinds) for run in reversed(runs)}
+    return tuple({run.name: run for run in found.values()}.values())
+
+
+RUNS = [pytest.param(e, run, id=f"{e.name}-{run.name}") for e in EXPERIMENTS for run in a_few(e)]
 FILE = """
 experiment = dict(title="t", paper="salman2020", place="Figure 4", question="?", evaluation="clean")
 runs = [dict(name="a", config="fasterrcnn_r50_voc.py", source="random"{extra})]
@@ -42,16 +59,18 @@ def leaf(name: str) -> Any:
     return Config.fromfile(CONFIGS / name)
 
 
-@pytest.mark.parametrize(("experiment", "run"), RUNS)
-def test_a_run_names_what_exists(experiment: Experiment, run: PlannedRun) -> None:
+@pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda e: e.name)
+def test_a_run_names_what_exists(experiment: Experiment) -> None:
     from rtx.backbones.spec import spec_of
     from rtx.sources.catalog.rows import find
 
-    assert (CONFIGS / run.config).is_file()
-    source = find(run.source)
-    assert source.name == run.source, "written out, not in its short form"
-    assert spec_of(source.arch).channels
-    published(experiment, run)
+    for run in experiment.runs:
+        assert (CONFIGS / run.config).is_file()
+        if run.source != "random":
+            source = find(run.source)
+            assert source.name == run.source, "written out, not in its short form"
+            assert spec_of(source.arch).channels
+        published(experiment, run)
 
 
 @pytest.mark.parametrize(("experiment", "run"), RUNS)
@@ -60,7 +79,9 @@ def test_the_command_of_a_run_makes_the_config_it_describes(
 ) -> None:
     from rtx import config as configs
     from rtx.cli import train
+    from rtx.datasets.openmmlab.view_step import view_of
     from rtx.sources.catalog.rows import find
+    from rtx.transfer import classify
     from rtx.transfer.modes import transfer_name
 
     parser = argparse.ArgumentParser()
@@ -69,9 +90,11 @@ def test_the_command_of_a_run_makes_the_config_it_describes(
     words = train_command(experiment, run, seed, gpus=1)
     assert words[:3] == ["python", "tools/train.py", f"configs/{run.config}"]
     monkeypatch.chdir(PROJECT)
+    monkeypatch.setattr(classify, "_opened", lambda reading: Whole(reading["target"]))
     monkeypatch.setattr(configs, "load", lambda path: copy.deepcopy(leaf(Path(path).name)))
     cfg = train.prepare(parser.parse_args(words[2:]))
-    assert configs.arch_of(cfg.model.backbone) == find(run.source).arch
+    if run.source != "random":
+        assert configs.arch_of(cfg.model.backbone) == find(run.source).arch
     assert cfg.model.backbone.source == run.source
     assert cfg.randomness.seed == seed
     assert cfg.work_dir == run_folder(experiment, run, seed)
@@ -79,6 +102,15 @@ def test_the_command_of_a_run_makes_the_config_it_describes(
         assert transfer_name(cfg.model.backbone, cfg.default_scope) == run.transfer
     if run.norm:
         assert cfg.model.backbone.norm_policy == run.norm
+    if run.flags:
+        made = {name: cfg.rtx_target.get(name) for name in run.flags if name != "view"}
+        assert made == {name: value for name, value in run.flags.items() if name != "view"}
+        assert view_of(cfg) == run.flags.get("view") and cfg.rtx_target.seed == seed
+        assert cost_of(run.config)[0] * cfg.train_dataloader.batch_size == cfg.auto_scale_lr.base_batch_size
+        assert (cfg.train_cfg.max_epochs, run.flags.get("images")) == (
+            epochs_and_tests(run.flags)[0],
+            cfg.train_dataloader.dataset.images,
+        )
     for key, value in run.options.items():
         node: Any = leaf(run.config)
         for part in key.split(".")[:-1]:
@@ -87,13 +119,25 @@ def test_the_command_of_a_run_makes_the_config_it_describes(
         assert cfg.get(key.split(".")[0]) is not None and _at(cfg, key) == value
 
 
+class Whole:
+    """Stands for a target's whole training set."""
+
+    def __init__(self, target: str) -> None:
+        n = find_target(target).classes
+        assert n is not None
+        self.classes, self.labels = tuple(map(str, range(n))), np.arange(60_000) % n
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
 def _at(node: Any, key: str) -> Any:
     for part in key.split("."):
         node = node[part]
     return node
 
 
-@pytest.mark.parametrize("name", sorted({run.config for e in EXPERIMENTS for run in e.runs}))
+@pytest.mark.parametrize("name", sorted({run.config for e in EXPERIMENTS for run in e.runs if not run.flags}))
 def test_the_gpus_of_a_command_give_the_batch_of_the_learning_rate(name: str) -> None:
     cfg = leaf(name)
     assert cost_of(name)[0] * cfg.train_dataloader.batch_size == cfg.auto_scale_lr.base_batch_size == 16
@@ -176,6 +220,9 @@ def test_the_source_axis_of_yamada_is_complete() -> None:
         (", seeds=(1, 1)", BadValue, "all different"),
         (", seeds=()", BadValue, "one or more"),
         (", options={'a.b': [1]}", BadValue, "option a.b"),
+        (", flags=dict(target='cifar11')", UnknownName, "target 'cifar11'.*did you mean 'cifar10'"),
+        (", flags=dict(images=3)", BadValue, "need a target"),
+        (", flags=dict(target='cifar10', image=3)", UnknownName, "flag 'image'.*did you mean 'images'"),
         (", published=[dict(place='Figure 5')]", BadValue, "no published record"),
         (", published=[dict(plase='Figure 4')]", UnknownName, "field 'plase'"),
     ],
@@ -212,3 +259,60 @@ def test_an_unknown_experiment_or_run_shows_the_nearest() -> None:
         read("salman2020_vok")
     with pytest.raises(UnknownName, match="did you mean 'swin_t'"):
         read("yamada2022_fixed_coco").select(("swint",))
+
+
+def test_utreras_study_has_the_trainings_of_table_4() -> None:
+    study = read("utrera2021_subsets")
+    assert study.n_models == 12_576 == 96 * 131
+    combinations = Counter(run.name.rpartition("_n")[0] for run in study.runs for _ in run.seeds)
+    assert len(combinations) == 4 * 4 * 6 and set(combinations.values()) == {131}
+    seeds = {run.name.rpartition("_n")[2]: run.seeds for run in study.runs}
+    assert seeds["100"] == seeds["1600"] == utrera_seeds(20) and seeds["1600"][-1] == 21_900_000
+    assert seeds["6400"] == utrera_seeds(10) and seeds["25600"] == utrera_seeds(5) and seeds["all"] == (20_000_000,)
+    for run in study.runs:
+        assert len(run.seeds) == schedule_of(find_recipe("utrera"), run.flags.get("images")).seeds
+    assert read("utrera2021_scratch").n_models == 6 * 131
+
+
+def test_table_7_has_its_run_for_every_number() -> None:
+    runs = [(e, run) for e in map(read, ("utrera2021_subsets", "utrera2021_scratch")) for run in e.runs]
+    printed = [record for e, run in runs for record in published(e, run)]
+    assert len(printed) == len(set(printed)) == 300 and {r.place for r in printed} == {"Table 7"}
+    e, run = next((e, run) for e, run in runs if run.name == "linf8_k3_svhn_n6400")
+    assert [(r.dataset, r.source, r.images, r.value) for r in published(e, run)] == [
+        ("svhn", "linf_eps8", 6400, 0.8909)
+    ]
+
+
+def test_parts_and_patterns_choose_runs() -> None:
+    study = read("utrera2021_subsets")
+    assert {name: len(study.select((name,))) for name in study.parts} == {
+        "figure2": 2 * 6 * 10,
+        "figure3": 2 * 6,
+        "figure4": 4 * 6 * 10,
+        "figure5": 3 * 6 * 10,
+        "table7": 4 * 6 * 10,
+    }
+    assert [run.name for run in study.select(("l2_k9_mnist_n?00", "l2_k9_mnist_n400"))] == [
+        f"l2_k9_mnist_n{n}" for n in (100, 200, 400, 800)
+    ]
+    assert study.select(()) == study.runs
+    with pytest.raises(UnknownName, match=r"run 'l3_\*'.*figure2"):
+        study.select(("l3_*",))
+
+
+def test_salmans_studies_have_every_architecture_eps_and_target() -> None:
+    for name, transfer in (("salman2020_fixed", "fixed"), ("salman2020_full", "full")):
+        study = read(name)
+        assert len(study.runs) == 4 * 10 * 12 and study.n_models == 3 * 480
+        assert len({(run.source, run.flags["target"]) for run in study.runs}) == 480
+        rates = {run.name: run.flags["lr"] for run in study.runs}
+        # The learning rate of each printed best run is the one that its star, or none, means.
+        best = published(study)
+        assert len(best) == 48 and {r.transfer for r in best} == {transfer}
+        for record in best:
+            eps = record.source.removeprefix("l2_eps")
+            other = "other learning rate" in record.note
+            usual = 0.01 if transfer == "fixed" else 0.001
+            expected = usual if not other else 0.011 - usual
+            assert rates[f"{record.backbone}_eps{eps}_{record.dataset}"] == pytest.approx(expected), record

@@ -8,6 +8,7 @@ from rtx.backbones.freezing import Part
 from rtx.backbones.resnet import SourceResNet
 from rtx.backbones.spec import BACKBONES, Backbone, add_backbone
 from rtx.backbones.swin import SourceSwin
+from rtx.backbones.timm_backbone import SourceTimm
 
 __all__ = [
     "BACKBONES",
@@ -17,5 +18,6 @@ __all__ = [
     "SourceConvNet",
     "SourceResNet",
     "SourceSwin",
+    "SourceTimm",
     "add_backbone",
 ]

@@ -80,10 +80,15 @@ class SourceBackbone(BaseModule):
             self.parts,
             frozen_stages=self.frozen_stages,
             trainable_blocks=self.trainable_blocks,
-            last_stage=max(self.out_indices) + 1,
+            last_stage=self.last_stage,
         )
         stop_gradients(self, self.plan, self.norm_policy)
         self.train()
+
+    @property
+    def last_stage(self) -> int:
+        """The deepest stage whose output is used."""
+        return max(self.out_indices) + 1
 
     def train(self, mode: bool = True) -> SourceBackbone:
         """Switch the mode; frozen parts and batch norms follow the plan, not the model around them."""
@@ -120,10 +125,7 @@ class SourceBackbone(BaseModule):
 
     def run_block(self, block: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         """One block, recomputed in the backward pass when `with_cp` asks for it and there is a backward pass."""
-        if self.with_cp and self.training and (x.requires_grad or _trains(block)):
-            return checkpoint(block, x, use_reentrant=False)
+        if self.with_cp and self.training:
+            if x.requires_grad or (isinstance(block, nn.Module) and any(p.requires_grad for p in block.parameters())):
+                return checkpoint(block, x, use_reentrant=False)
         return block(x)
-
-
-def _trains(block: Callable[[Tensor], Tensor]) -> bool:
-    return isinstance(block, nn.Module) and any(p.requires_grad for p in block.parameters())

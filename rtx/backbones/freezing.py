@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from torch import nn
@@ -19,8 +19,8 @@ class Part:
     """A named piece of a backbone; a backbone lists its parts in the order in which the image passes them.
 
     Attributes:
-        name: module path below the backbone, e.g. "layer3.0".
-        stage: 0 for the stem, else 1 to 4.
+        name: path of a module below the backbone, e.g. "layer3.0", or of a parameter that lies in no such module.
+        stage: 0 for the stem, else 1 to 4; 5 for what no output needs.
         block: whether `blocks:k` counts it (a residual block, a dense layer, ...); transitions and stems do not count.
         feeds: the stage that reads its output, where that is not its own: a transition frozen with the stage before it
             is unused when nothing reads the stage behind it.
@@ -104,13 +104,26 @@ def norm_layers(module: nn.Module) -> Iterator[nn.Module]:
     return (m for m in module.modules() if isinstance(m, _BatchNorm))
 
 
+def piece_of(backbone: nn.Module, name: str) -> nn.Module | nn.Parameter:
+    """The module or the parameter that a part names."""
+    owner, _, last = name.rpartition(".")
+    piece = getattr(backbone.get_submodule(owner), last)
+    assert isinstance(piece, nn.Module | nn.Parameter)
+    return piece
+
+
+def modules_of(backbone: nn.Module, names: Iterable[str]) -> Iterator[nn.Module]:
+    """The modules among the parts."""
+    return (piece for piece in (piece_of(backbone, name) for name in names) if isinstance(piece, nn.Module))
+
+
 def stop_gradients(backbone: nn.Module, plan: FreezePlan, policy: str) -> None:
     """Take frozen and unused parameters (and, under `frozen_affine`, every batch-norm scale and shift) out of training.
 
     No gradient is ever switched on, so a norm layer built with `requires_grad=False` stays as its config says.
     """
     for name in (*plan.frozen, *plan.unused):
-        backbone.get_submodule(name).requires_grad_(False)
+        piece_of(backbone, name).requires_grad_(False)
     if policy == "frozen_affine":
         for layer in norm_layers(backbone):
             layer.requires_grad_(False)
@@ -121,8 +134,8 @@ def set_modes(backbone: nn.Module, plan: FreezePlan, policy: str) -> None:
 
     Frozen parts are in eval mode as a whole, so dropout and stochastic depth are off in them as well.
     """
-    for name in (*plan.frozen, *plan.unused):
-        backbone.get_submodule(name).eval()
+    for module in modules_of(backbone, (*plan.frozen, *plan.unused)):
+        module.eval()
     if policy in ("eval", "frozen_affine"):
         for layer in norm_layers(backbone):
             layer.eval()

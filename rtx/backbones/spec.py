@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,15 +22,27 @@ class Backbone:
         channels: of the four stage outputs.
         config: registry type and arguments that select the architecture, and nothing else.
         strides: of the four stage outputs, in input pixels.
+        final_channels: of what a classifier reads, where that is not the last stage output.
+        freezes_early: whether `full` in mmdet freezes the stem and stage 1, as its own configs do for ResNets and not
+            for transformers.
     """
 
     channels: tuple[int, int, int, int]
     config: Mapping[str, Any]
     strides: tuple[int, int, int, int] = (4, 8, 16, 32)
+    final_channels: int | None = None
+    freezes_early: bool = True
 
 
 BACKBONES: dict[str, Backbone] = {}
 """Architecture -> its row; each file of a backbone adds its own."""
+_FAMILIES: dict[str, tuple[str, Callable[[str], Backbone]]] = {}
+"""Prefix of an architecture's name -> type, and the function that makes the row of what follows the prefix."""
+
+
+def add_family(prefix: str, kind: str, row: Callable[[str], Backbone]) -> None:
+    """Make known a type whose argument `model` names more architectures than could be listed: `prefix` and `model`."""
+    _FAMILIES[prefix] = kind, row
 
 
 def add_backbone(name: str, backbone: Backbone, *, classifier: tuple[str, ...] = ()) -> None:
@@ -59,12 +71,12 @@ def add_backbone(name: str, backbone: Backbone, *, classifier: tuple[str, ...] =
 
 
 def _types() -> set[str]:
-    return {str(row.config["type"]) for row in BACKBONES.values()}
+    return {str(row.config["type"]) for row in BACKBONES.values()} | {kind for kind, _ in _FAMILIES.values()}
 
 
 def _selecting() -> set[str]:
     """Arguments that select an architecture."""
-    return {key for row in BACKBONES.values() for key in row.config} - {"type"}
+    return {key for row in BACKBONES.values() for key in row.config} - {"type"} | ({"model"} if _FAMILIES else set())
 
 
 def _arguments(kind: str) -> dict[str, Any]:
@@ -140,6 +152,9 @@ def spec_of(backbone: str | Mapping[str, Any]) -> Backbone:
         (64, 128, 256, 512)
     """
     name = backbone if isinstance(backbone, str) else arch_of(backbone)
+    for prefix, (_, row) in _FAMILIES.items():
+        if name.startswith(prefix):
+            return row(name.removeprefix(prefix))
     if name not in BACKBONES:
         raise unknown_name("backbone", name, place="rtx.backbones", choices=BACKBONES)
     return BACKBONES[name]
@@ -155,6 +170,9 @@ def arch_of(backbone: Mapping[str, Any]) -> str:
     kind = backbone.get("type")
     if kind not in _types():
         raise unknown_name("backbone type", kind, place="rtx.backbones", choices=sorted(_types()))
+    for prefix, (family, _) in _FAMILIES.items():
+        if kind == family and isinstance(backbone.get("model"), str):
+            return prefix + str(backbone["model"])
     defaults = {key: value for key, value in _arguments(str(kind)).items() if key in _selecting()}
     chosen = {key: backbone.get(key, value) for key, value in defaults.items()}
     rows = {name: row.config for name, row in BACKBONES.items() if row.config["type"] == kind}

@@ -164,4 +164,4 @@ def _is_output_norm(key: str) -> bool:
 
 for _arch, _shape in SWIN_SHAPES.items():
     _channels = (_shape.width, 2 * _shape.width, 4 * _shape.width, 8 * _shape.width)
-    add_backbone(_arch, Backbone(_channels, {"type": "SourceSwin", "arch": _arch}))
+    add_backbone(_arch, Backbone(_channels, {"type": "SourceSwin", "arch": _arch}, freezes_early=False))

@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Evaluate and print the table."""
     protocol = protocol_of(args)  # a wrong name fails before anything is loaded
-    sweep = Sweep.of(args, protocol.conditions())
+    sweep = Sweep(args, protocol.conditions())
     return sweep.run(lambda: _run(args, protocol, sweep))
 
 

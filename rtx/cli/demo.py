@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -72,33 +73,21 @@ def table(summaries: Mapping[str, Mapping[str, Any]]) -> str:
     Args:
         summaries: transfer mode -> summary of its evaluation.
     """
-    from rich.console import Console
-    from rich.table import Table
-
     from rtx.corruptions import FAMILIES
+    from rtx.reports.tables.table import Table, plain, row
     from rtx.results.summary import percent
 
     first = next(iter(summaries.values()))
-    title = (
-        "Robustness of two transfers, in percent"
-        if first["complete"]
-        else "PREVIEW, in percent: the scores mean nothing"
-    )
-    grid = Table(title=title, title_justify="left", caption=caption(first), caption_justify="left")
-    for name in ("transfer", "metric"):
-        grid.add_column(name)
-    for name in ("P", first["label"], "rPC", *(f"{family} drop" for family in FAMILIES)):
-        grid.add_column(name, justify="right")
+    title = "Robustness of two transfers" if first["complete"] else "PREVIEW: the scores mean nothing"
+    rows = []
     for mode, summary in summaries.items():
         for metric, shown in METRICS.items():
-            row = summary["metrics"][metric]
-            drops = [percent((row["families"].get(family) or {}).get("drop")) for family in FAMILIES]
-            grid.add_row(mode, shown, *(percent(row[key]) for key in ("P", "mPC", "rPC")), *drops)
-        grid.add_section()
-    console = Console(width=110, color_system=None)
-    with console.capture() as captured:
-        console.print(grid)
-    return captured.get()
+            found = summary["metrics"][metric]
+            drops = [percent((found["families"].get(family) or {}).get("drop")) for family in FAMILIES]
+            rows.append(row(mode, shown, *(percent(found[key]) for key in ("P", "mPC", "rPC")), *drops))
+    head = ("transfer", "metric", "P", first["label"], "rPC", *(f"{family} drop" for family in FAMILIES))
+    notes = tuple(textwrap.wrap(caption(first), 110))
+    return f"{title}, in percent\n\n{plain(Table('demo', title, head, tuple(rows), 2, notes))}\n"
 
 
 def caption(summary: Mapping[str, Any]) -> str:

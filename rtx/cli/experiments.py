@@ -28,25 +28,34 @@ WIDTH = 120
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the actions."""
     from rtx.cli.run_experiment import add_collect, add_run
+    from rtx.cli.study_tables import add_table
 
-    actions = parser.add_subparsers(dest="action", required=True, metavar="list|show|run|collect")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="list|show|run|collect|table")
     listing = actions.add_parser("list", help="every experiment in one line")
     listing.add_argument("--format", choices=("table", "json"), default="table")
     show = actions.add_parser("show", help="the runs of one experiment")
     show.add_argument("name", help="an experiment of `list`, or the path of a file of your own")
-    show.add_argument("runs", nargs="*", metavar="RUN", help="only these runs")
+    show.add_argument(
+        "runs", nargs="*", metavar="RUN", help="only these runs, patterns ('l2_*_n3200') or parts of the experiment"
+    )
     show.add_argument("--format", choices=("table", "json", "commands"), default="table")
     show.add_argument("--gpus", type=int, metavar="N", help="training commands for N GPUs; default: the leaf's")
     show.add_argument("--data-root", help="put --data-root into the training commands")
     show.add_argument("--work-dirs", default="work_dirs", metavar="DIR", help="folder of the run folders")
     add_run(actions.add_parser("run", help="do what an experiment's table needs and is not there yet"))
     add_collect(actions.add_parser("collect", help="one tidy table of what was done"))
+    add_table(
+        actions.add_parser("table", help="classification studies in their papers' layout, beside what the papers print")
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Print what was asked for, or do it."""
     from rtx.cli.run_experiment import collect, run_experiment
+    from rtx.cli.study_tables import study_tables
 
+    if args.action == "table":
+        return study_tables(args)
     if args.action in ("run", "collect"):
         return run_experiment(args) if args.action == "run" else collect(args)
     if args.action == "list":
@@ -85,14 +94,17 @@ def _table(experiment: Experiment, runs: Sequence[PlannedRun]) -> str:
     rows = [("run", "config", "source", "transfer", "options", "seeds", "printed, in percent")]
     for one in runs:
         transfer = " ".join(part for part in (one.transfer or "as the config", one.norm) if part)
-        options = " ".join(f"{key}={value}" for key, value in one.options.items())
+        options = " ".join(f"{key}={value}" for key, value in {**one.flags, **one.options}.items())
         printed = together(published(experiment, one))
-        seeds = ",".join(map(str, one.seeds))
+        seeds = ",".join(map(str, one.seeds)) if len(one.seeds) <= 4 else f"{one.seeds[0]},... ({len(one.seeds)})"
         rows.append((one.name, one.config, one.source, transfer, options or "-", seeds, printed or "-"))
     best = [f"{short(r)} ({r.source}{f': {r.note}' if r.note else ''})" for r in published(experiment)]
+    most = 6
+    best = [*best[:most], f"and {len(best) - most} more"] if len(best) > most else best
     tail = [f"printed for no single run: {'; '.join(best)}"] if best else []
     doubts = [*experiment.doubts, *(f"{one.name}: {doubt}" for one in runs for doubt in one.doubts)]
-    tail += ["not settled by the paper:", *(_item(doubt) for doubt in doubts)] if doubts else []
+    item = textwrap.TextWrapper(WIDTH, initial_indent="  - ", subsequent_indent="    ")
+    tail += ["not settled by the paper:", *(item.fill(doubt) for doubt in doubts)] if doubts else []
     name = shlex.quote(experiment.name)
     tail += [f"commands: rtx experiments show {name} --format commands"]
     return "\n".join([*about, "", columns(rows), "", *tail])
@@ -102,13 +114,19 @@ def _commands(experiment: Experiment, runs: Sequence[PlannedRun], args: argparse
     lines = [f"# {experiment.title}: {experiment.paper}, {experiment.place}"]
     for one in runs:
         for seed in one.seeds:
-            lines += map(shlex.join, _pair(experiment, one, seed, args))
+            lines += map(shlex.join, _commands_of(experiment, one, seed, args))
     return "\n".join(lines)
 
 
 def _pair(experiment: Experiment, one: PlannedRun, seed: int, args: argparse.Namespace) -> tuple[list[str], list[str]]:
     train = train_command(experiment, one, seed, gpus=args.gpus, data_root=args.data_root, root=args.work_dirs)
     return train, evaluate_command(experiment, one, seed, root=args.work_dirs)
+
+
+def _commands_of(experiment: Experiment, one: PlannedRun, seed: int, args: argparse.Namespace) -> tuple[list[str], ...]:
+    """Training and evaluation; the training on a target ends with its clean score."""
+    train, evaluate = _pair(experiment, one, seed, args)
+    return (train,) if one.flags and experiment.evaluation == "clean" else (train, evaluate)
 
 
 def _summary(experiment: Experiment) -> dict[str, Any]:
@@ -140,6 +158,7 @@ def _entry(experiment: Experiment, one: PlannedRun, args: argparse.Namespace) ->
         "transfer": one.transfer,
         "norm": one.norm,
         "options": dict(one.options),
+        "flags": dict(one.flags),
         "seeds": list(one.seeds),
         "published": [vars(record) for record in published(experiment, one)],
         "doubts": list(one.doubts),
@@ -164,7 +183,3 @@ def columns(rows: Sequence[Sequence[str]]) -> str:
         last = textwrap.wrap(row[-1], max(WIDTH - indent, 40)) or [""]
         lines += [head + last[0], *(" " * indent + more for more in last[1:])]
     return "\n".join(line.rstrip() for line in lines)
-
-
-def _item(text: str) -> str:
-    return textwrap.fill(text, WIDTH, initial_indent="  - ", subsequent_indent="    ")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rtx.errors import RtxError
 from rtx.results.evaluation import sound_cells
@@ -62,6 +62,7 @@ def probed(job: Job, todo: list[Condition]) -> str:
 
 def _measure(job: Job, todo: list[Condition]) -> tuple[float, float]:
     """Seconds an image takes to load, on average over the cells, and to predict."""
+    import torch
     from mmengine.dataset import pseudo_collate
 
     from rtx.evaluation.sweep.batches import CorruptedView
@@ -80,26 +81,19 @@ def _measure(job: Job, todo: list[Condition]) -> tuple[float, float]:
             loads[condition.corruption] = time.perf_counter() - started
     forward = Forward(job.model, amp=job.amp)
     _, sample = view[(CLEAN, index)]
-    batch = [sample] * max(1, min(job.batch_size, 8))
+    batch = [sample] * max(1, min(job.batch_size or 1, 8))
     times: list[float] = []
     deadline = time.monotonic() + PROBE_SECONDS / 2
     for _ in range(3):
         started = time.perf_counter()
         forward(pseudo_collate(batch), CLEAN)
-        _settle(forward)
+        if forward.device.type == "cuda":  # a pass returns before it is computed
+            torch.cuda.synchronize(forward.device)
         times.append((time.perf_counter() - started) / len(batch))
         if time.monotonic() > deadline:
             break
     known = [loads[c.corruption] for c in todo if c.corruption in loads]
     return sum(known) / len(known), min(times)
-
-
-def _settle(forward: Any) -> None:
-    """Wait for the device: a pass returns before it is computed."""
-    if forward.device.type == "cuda":
-        import torch
-
-        torch.cuda.synchronize(forward.device)
 
 
 def _minutes(seconds: float) -> str:

@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     if bool(args.config) == bool(args.source) or bool(args.config) != bool(args.checkpoint):
         raise BadValue("name the classifier: --source NAME, or --config FILE and --checkpoint FILE")
     protocol = protocol_of(args)  # a wrong name fails before anything is loaded
-    sweep = Sweep.of(args)
+    sweep = Sweep(args)
     return sweep.run(lambda: _run(args, protocol, sweep))
 
 

@@ -17,12 +17,12 @@ def run(args: argparse.Namespace) -> int:
     from rtx.reports.text.wording import percent
     from rtx.results.evaluation import Evaluation
     from rtx.results.folder import CellFolder
-    from rtx.results.published_files import import_folder, named
+    from rtx.results.published_files import import_folder
     from rtx.results.summary import write_summary
 
     root = Path(args.out)
     # All are read before any is written: a file that cannot be taken leaves no half of its neighbours behind.
-    for name, found in named(import_folder(Path(args.folder))).items():
+    for name, found in import_folder(Path(args.folder)).items():
         out = root / name
         folder = CellFolder(out, found.card, overwrite=True)
         folder.open()

@@ -29,7 +29,6 @@ class Display:
 
     Args:
         limit: how many images were asked for; None for all.
-        metric: the one that is shown; each cell's headline when None.
         quiet: leave a terminal to another process.
         stream: where the lines go; standard error when None.
         clock: seconds that only go forward.
@@ -39,13 +38,11 @@ class Display:
         self,
         *,
         limit: int | None = None,
-        metric: str | None = None,
         quiet: bool = False,
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.stream = stream or sys.stderr
-        self.metric = metric
         self.limit = limit
         self.quiet = quiet
         self.preview = ""
@@ -118,8 +115,7 @@ class Display:
 
     def score(self, event: CellDone) -> str:
         """The score of a cell, e.g. `bbox_mAP  36.30`, and its interval where it is a preview's."""
-        wanted = (name for name in (self.metric, event.headline) if name in event.cell.metrics)
-        name = next(wanted, next(iter(event.cell.metrics)))
+        name = event.headline if event.headline in event.cell.metrics else next(iter(event.cell.metrics))
         ends = f" {interval_text(event.ends)}" if event.ends and name == event.headline else ""
         return f"{self.preview}{name} {100 * event.cell.metrics[name]:6.2f}{ends}"
 

@@ -38,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--preprocessing", metavar="NAME", help="salman (default) or utrera; of SGD the recipe's")
     add("--image-size", type=int, metavar="PIXELS", help="side of the network's input; default 224")
     add("--normalise", metavar="NAME", help="imagenet (default; as the source) or upstream")
+    add("--view", metavar="VIEW", help="what is seen of each image: downscale:32, lowpass:keep32 ...; default none")
     add("--device", metavar="DEVICE", help="cpu, cuda or cuda:N; default: the GPU where there is one")
     add("--batch-size", type=int, metavar="N", help="images of a forward pass; default 64")
     add("--workers", type=int, metavar="N", help="threads that decode images; default 4")
@@ -72,7 +73,7 @@ def options_of(args: argparse.Namespace) -> ProbeOptions:
 
     names = (
         "seeds", "subset_rule", "subset", "caltech_split", "head", "head_init", "select", "preprocessing",
-        "image_size", "normalise", "batch_size", "workers", "cache", "out",
+        "image_size", "normalise", "view", "batch_size", "workers", "cache", "out",
     )  # fmt: skip
     given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     if args.decays is not None:

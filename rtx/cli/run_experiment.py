@@ -27,7 +27,9 @@ CSV, PARQUET = "runs.csv", "runs.parquet"
 def add_run(parser: argparse.ArgumentParser) -> None:
     """Declare what `run` takes."""
     parser.add_argument("name", help="an experiment of `list`, or the path of a file of your own")
-    parser.add_argument("runs", nargs="*", metavar="RUN", help="only these runs")
+    parser.add_argument(
+        "runs", nargs="*", metavar="RUN", help="only these runs, patterns ('l2_*_n3200') or parts of the experiment"
+    )
     parser.add_argument(
         "--plan", action="store_true", help="print what would be done as JSON, with costs, and do nothing"
     )
@@ -35,7 +37,7 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seeds", nargs="+", type=int, metavar="N", help="only these seeds")
     parser.add_argument("--limit-runs", type=int, metavar="N", help="at most N pairs of run and seed")
     parser.add_argument("--gpus", type=int, metavar="N", help="GPUs of a training; default: the leaf's")
-    parser.add_argument("--data-root", help="--data-root of the trainings")
+    parser.add_argument("--data-root", help="--data-root of the trainings; of targets, the folder of their folders")
     parser.add_argument("--work-dirs", default="work_dirs", metavar="DIR", help="folder of all experiments")
     add_engine_arguments(parser)
     add_track_argument(parser)
@@ -54,7 +56,7 @@ def run_experiment(args: argparse.Namespace) -> int:
     from rtx.engines import Begun, Outcome, Retried
     from rtx.evaluation.sweep.interrupt import exit_status, sigterm_raises
     from rtx.evaluation.tracking import Tracker
-    from rtx.experiments.plan import as_json, units_of
+    from rtx.experiments.plan import as_json, in_words, units_of
     from rtx.experiments.read import read_any
     from rtx.experiments.run import Tally, run_units, step_of
     from rtx.experiments.store import check_unchanged
@@ -73,7 +75,9 @@ def run_experiment(args: argparse.Namespace) -> int:
     check_units(units)
     if args.plan:
         states = check_unchanged(root, units)
-        print(json.dumps(as_json(experiment.name, step_of(units, args.only, states), states, root), indent=1))
+        plan = as_json(experiment.name, step_of(units, args.only, states), states, root)
+        print(json.dumps(plan, indent=1))
+        print(in_words(plan), file=sys.stderr)
         return 0
     _check_gpus(units, engine)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
@@ -122,7 +126,15 @@ def _check_gpus(units: list[Unit], engine: Engine) -> None:
 
 def collect(args: argparse.Namespace) -> int:
     """Write the tables, and say what is broken or missing."""
-    from rtx.experiments.collect import counts, faults_of, mixture_of, rows_of, write_csv, write_parquet
+    from rtx.experiments.collect import (
+        columns_of_runs,
+        counts,
+        faults_of,
+        mixture_of,
+        rows_of,
+        write_csv,
+        write_parquet,
+    )
     from rtx.experiments.plan import units_of
     from rtx.experiments.read import read_any
     from rtx.experiments.store import state_of
@@ -132,7 +144,7 @@ def collect(args: argparse.Namespace) -> int:
     if not root.is_dir():
         raise BadValue(f"{root}: no such folder; `rtx experiments run {args.name}` makes it")
     states = [state_of(root, unit) for unit in _as_planned(root, units_of(experiment, work_dirs=args.work_dirs))]
-    rows, out = rows_of(experiment.name, states), Path(args.out or root)
+    rows, out = rows_of(experiment.name, states, columns_of_runs(experiment)), Path(args.out or root)
     write_csv(out / CSV, rows)
     written = [CSV]
     with suppress(MissingDependency):

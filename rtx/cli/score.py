@@ -18,7 +18,6 @@ import argparse
 from pathlib import Path
 
 from rtx.errors import BadValue
-from rtx.types import Condition
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,8 +60,6 @@ def run(args: argparse.Namespace) -> int:
     from rtx.evaluation.offline.score import check_exported, exported_settings, find_predictions, score_predictions
     from rtx.evaluation.offline.truth import CocoFile, LabelFolder, Truth
     from rtx.evaluation.offline.voc import VocFolder
-    from rtx.results.confidence import write_results
-    from rtx.results.evaluation import Evaluation
 
     truth: Truth
     if args.coco:
@@ -84,9 +81,7 @@ def run(args: argparse.Namespace) -> int:
         found = find_predictions(Path(args.predictions), truth.suffixes)
         check_exported(Path(args.exported), found, truth.names, hashes=not args.skip_hashes)
     data = data_name(args.coco or args.voc or args.class_folders or args.labels)
-    summary = score_predictions(Path(args.predictions), truth, out, stated=stated, data=data, overwrite=args.overwrite)
-    if args.resamples:
-        evaluation = Evaluation.read(out, map(Condition.from_key, summary["cells"]))
-        summary = write_results(evaluation, summary["metric"], resamples=args.resamples)
+    options = dict(stated=stated, data=data, overwrite=args.overwrite, resamples=args.resamples)
+    summary = score_predictions(Path(args.predictions), truth, out, **options)
     show_result(out, summary, print)
     return 0

@@ -11,15 +11,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rtx.cli.collector import collections_resume, no_collections
 from rtx.cli.engine import add_engine_arguments, add_track_argument, engine_of
 from rtx.cli.options import SHARD_HELP, shard_of
-from rtx.cli.resume import typed_words, without_overwrite
-from rtx.engines import Engine
 from rtx.errors import RtxError
 from rtx.evaluation.protocol import Protocol
 from rtx.evaluation.sweep.events import Event, Planned
 from rtx.evaluation.sweep.interrupt import exit_status, sigterm_raises
-from rtx.results.command import Command, note_command, shell_line
+from rtx.results.command import Command, note_command, shell_line, typed_words, without_overwrite
 from rtx.types import Condition
 
 
@@ -49,33 +48,20 @@ class Sweep:
         typed: the words of the command.
     """
 
-    def __init__(
-        self,
-        conditions: Sequence[Condition] = (),
-        *,
-        overwrite: bool = False,
-        shard: tuple[int, int] | None = None,
-        engine: Engine | None = None,
-        track: Sequence[str] = (),
-    ) -> None:
-        self.conditions = tuple(conditions)
-        self.overwrite, self.shard, self.engine = overwrite, shard, engine or Engine()
-        self.track = track
-        self.rank = 0
-        self.out: Path | None = None
-        self.begun = False
-        self.typed = typed_words()
-
-    @classmethod
-    def of(cls, args: argparse.Namespace, conditions: Sequence[Condition] = ()) -> Sweep:
+    def __init__(self, args: argparse.Namespace, conditions: Sequence[Condition] = ()) -> None:
         """The sweep that the arguments ask for; what it logs is shown.
 
         Raises:
             BadValue: a shard or an engine that cannot be.
         """
         logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-        options = dict(overwrite=args.overwrite, shard=shard_of(args), engine=engine_of(args), track=args.track)
-        return cls(conditions, **options)
+        self.conditions = tuple(conditions)
+        self.overwrite, self.shard, self.engine = args.overwrite, shard_of(args), engine_of(args)
+        self.track: Sequence[str] = args.track
+        self.rank = 0
+        self.out: Path | None = None
+        self.begun = False
+        self.typed = typed_words()
 
     def start(self, args: argparse.Namespace, cfg: Mapping[str, Any] | None = None) -> str:
         """Join the launcher's job, under the settings of a config if there is one; the device of this process.
@@ -108,6 +94,7 @@ class Sweep:
         from rtx.evaluation.evaluate import evaluate
         from rtx.evaluation.tracking import Tracker
 
+        collections_resume()
         assert self.out is not None
         run = (options.get("labels") or {}).get("run") or self.out.name
         tracker = Tracker(() if self.rank else self.track, self.out, run)
@@ -145,7 +132,7 @@ class Sweep:
             RtxError: nothing was begun yet, or RTX_DEBUG is set.
         """
         try:
-            with sigterm_raises():
+            with sigterm_raises(), no_collections():
                 return work()
         except KeyboardInterrupt as error:
             for number in (signal.SIGINT, signal.SIGTERM):

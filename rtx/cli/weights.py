@@ -13,12 +13,14 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-# torch takes seconds to import: only the commands that read files do, when they run.
-from rtx.sources.catalog.rows import find
-from rtx.sources.table import HEADER, aligned, rows, select
+from rtx.errors import UnknownName
+from rtx.sources.catalog.record import Source
+from rtx.sources.catalog.rows import CATALOG, find
+from rtx.sources.catalog.spec import parse_spec
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,7 +61,10 @@ def _list(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps([asdict(source) for source in found], indent=1))
         return 0
-    print(aligned([HEADER, *rows(found)]))
+    cells = [HEADER, *rows(found)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for row in (HEADER, ["-" * width for width in widths], *cells[1:]):
+        print("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
     print(
         f"\n{len(found)} sources; top-1 in percent as published; fields under 'unverified' rest on memory or inference"
     )
@@ -69,7 +74,7 @@ def _list(args: argparse.Namespace) -> int:
 def _fetch(args: argparse.Namespace) -> int:
     from rtx.sources.fetch import fetch
 
-    sources = [find(name) for name in args.names]
+    sources = [parse_spec(name).source or find(name) for name in args.names]
     for source in sources:
         print(f"{source.name}: {source.filename} (licence: {source.licence})", flush=True)
         path = fetch(source, args.folder, progress=_progress if sys.stderr.isatty() else None)
@@ -98,3 +103,61 @@ def _convert(args: argparse.Namespace) -> int:
     meta = convert(args.file, args.to, out, arch=args.arch)
     print(f"{out}: {meta['arch']} for {args.to}\nuse: {hint(args.to, meta['arch'], out)}")
     return 0
+
+
+HEADER = ("name", "architecture", "threat", "eps", "top-1", "layout", "licence", "file", "unverified")
+
+
+def select(
+    words: Sequence[str] = (), *, arch: str | None = None, threat: str | None = None, max_eps: float | None = None
+) -> list[Source]:
+    """Catalogued sources that match every filter.
+
+    Args:
+        words: each must occur in the name, recipe or paper, upper or lower case; a short name counts as its source.
+        arch: exact architecture.
+        threat: "none", "l2" or "linf".
+        max_eps: largest eps, in the units of the name (a Linf source's counts in 255ths).
+    """
+    return [
+        source
+        for source in CATALOG.values()
+        if all(_matches(source, word) for word in words)
+        and (arch is None or source.arch == arch)
+        and (threat is None or source.threat == threat)
+        and (max_eps is None or eps_in_name(source) <= max_eps + 1e-9)
+    ]
+
+
+def _matches(source: Source, word: str) -> bool:
+    try:
+        if find(word) is source:
+            return True
+    except UnknownName:
+        pass
+    return word.lower() in f"{source.name} {source.recipe} {source.paper}".lower()
+
+
+def eps_in_name(source: Source) -> float:
+    """The radius as the name writes it: 4 for Linf 4/255."""
+    return round(255 * source.eps, 6) if source.threat == "linf" else source.eps
+
+
+def rows(sources: Iterable[Source]) -> list[tuple[str, ...]]:
+    """Cells of the table, below `HEADER`."""
+    return [
+        (
+            source.name,
+            source.arch,
+            source.threat,
+            "-"
+            if source.threat == "none"
+            else f"{eps_in_name(source):g}" + ("/255" if source.threat == "linf" else ""),
+            "-" if source.clean_top1 is None else f"{100 * source.clean_top1:.2f}",
+            source.layout,
+            source.licence,
+            source.filename,
+            ", ".join(source.unverified) or "-",
+        )
+        for source in sources
+    ]

@@ -5,8 +5,9 @@ What an annotation file holds is read and checked by `rtx.metrics.coco_file`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rtx.datasets.image_files import SUFFIXES
 from rtx.datasets.layout import DataFolder, Layout, files_in, unsaid
@@ -22,23 +23,22 @@ def find_file(root: Path, names: Sequence[str]) -> tuple[str, str] | None:
     return next(((name, file) for name, file in files if (root / file).is_file()), None)
 
 
-def listed_names(path: Path) -> list[Path]:
-    """The file names of the images of an annotation file.
+def read_names(path: Path) -> tuple[list[Path], tuple[str, ...]]:
+    """The file names of the images of an annotation file, and its category names, see `category_names`.
 
     Raises:
         DataError: it is no COCO annotation file, or an image has no file name.
     """
-    (rows,) = read_lists(path, "images", need=("file_name",))
-    return [Path(row["file_name"]) for row in rows]
+    images, categories = read_lists(path, "images", "categories", need=("file_name",))
+    return [Path(row["file_name"]) for row in images], category_names(categories, path)
 
 
-def category_names(path: Path) -> tuple[str, ...]:
+def category_names(rows: Sequence[Mapping[str, Any]], path: Path) -> tuple[str, ...]:
     """The category names in the order of the file, which is the order in which mmdet numbers them.
 
     Raises:
-        DataError: the file is no COCO annotation file, has no category, or one name twice.
+        DataError: there is no category, or one name twice.
     """
-    (rows,) = read_lists(path, "categories")
     names = tuple(row["name"] for row in rows)
     if not names:
         raise DataError(f"{path}: the list of categories is empty; there is nothing to detect")
@@ -84,7 +84,7 @@ def _evaluated(root: Path, split: str | None) -> DataFolder | None:
 def _listed(root: Path, file: Path, split: str) -> tuple[list[Path], tuple[str, ...]]:
     """The images of an annotation file that are there, relative to the root."""
     try:
-        names = listed_names(file)
+        names = [Path(row["file_name"]) for row in read_lists(file, "images", need=("file_name",))[0]]
     except DataError:
         if file.name.startswith("instances_"):
             raise

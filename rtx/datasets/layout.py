@@ -9,8 +9,6 @@ from pathlib import Path
 from rtx.datasets.image_files import SUFFIXES
 from rtx.errors import DataError
 
-SHOWN = 3
-
 
 @dataclass(frozen=True)
 class DataFolder:
@@ -77,10 +75,3 @@ def unsaid(place: Path, wanted: str, splits: Iterable[str]) -> DataError:
     there = sorted(set(splits), key=lambda name: ("train" in name, name))
     named = f"name one of {', '.join(there)} by --split" if there else "complete the folder"
     return DataError(f"{place}: has no {wanted}; {named}, or export every image with --layout folder")
-
-
-def some(items: Iterable[object]) -> str:
-    """The first few items and how many more there are."""
-    rows = [str(item) for item in items]
-    more = len(rows) - SHOWN
-    return ", ".join(rows[:SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -6,7 +6,7 @@ Objects are what mmdet reads: corners cut to whole numbers, minus 1 on all four 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -14,8 +14,8 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from rtx.datasets.layout import DataFolder, Layout, files_in, some, unsaid
-from rtx.errors import DataError
+from rtx.datasets.layout import DataFolder, Layout, files_in, unsaid
+from rtx.errors import DataError, some
 from rtx.metrics.voc import VocTruth
 
 NAMES = (
@@ -115,6 +115,17 @@ def evaluated_part(homes: Sequence[Path], split: str | None = None) -> VocPart:
     raise unsaid(homes[0], wanted, lists)
 
 
+def read_evaluated(
+    root: Path, split: str | None = None, classes: Sequence[str] | None = None
+) -> tuple[VocPart, tuple[str, ...], list[tuple[VocObject, ...]]]:
+    """The evaluated split of a folder, its class names (the given ones, else `class_names`), each image's objects."""
+    homes = find_years(root)
+    part = evaluated_part(homes, split)
+    part.check_whole()
+    names = tuple(classes) if classes else class_names([*train_parts(homes, part), part])
+    return part, names, read_all(part.labels())
+
+
 def train_parts(homes: Iterable[Path], test: VocPart | None) -> list[VocPart]:
     """The training split of each year: `trainval`, or `train` where the year's `val` is evaluated."""
     parts = []
@@ -210,15 +221,16 @@ def read_objects(path: Path) -> tuple[VocObject, ...]:
     return tuple(found)
 
 
-def voc_truth(name: str, objects: Iterable[VocObject], index: Mapping[str, int]) -> VocTruth:
-    """The ground truth of one image; objects of other classes than those of `index` are none, as for mmdet."""
-    counted = [item for item in objects if item.name in index]
-    return VocTruth(
-        name,
-        np.array([item.box for item in counted], np.float32).reshape(-1, 4),
-        np.array([index[item.name] for item in counted], np.int64),
-        np.array([item.difficult for item in counted], bool),
-    )
+def voc_truth(part: VocPart, objects: Sequence[Iterable[VocObject]], classes: Sequence[str]) -> list[VocTruth]:
+    """The ground truth of each image of a split; objects of other classes are none, as for mmdet."""
+    index = {name: n for n, name in enumerate(classes)}
+    truth = []
+    for stem, found in zip(part.stems, objects, strict=True):
+        counted = [item for item in found if item.name in index]
+        boxes = np.array([item.box for item in counted], np.float32).reshape(-1, 4)
+        labels = np.array([index[item.name] for item in counted], np.int64)
+        truth.append(VocTruth(stem, boxes, labels, np.array([item.difficult for item in counted], bool)))
+    return truth
 
 
 def _whole(node: ElementTree.Element, key: str) -> int:

@@ -9,6 +9,7 @@ import socket
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from rtx.engines.engine import Engine
@@ -43,12 +44,14 @@ def connected(engine: Engine) -> Iterator[Any]:
         MissingDependency: Ray is not installed.
         EngineError: the address does not answer, or the cluster runs another Ray or Python.
     """
+    address = engine.address or os.environ.get("RAY_ADDRESS")
+    if address:
+        _send_token()
     ray = find_ray()
     if ray.is_initialized():
         yield ray
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    address = engine.address or os.environ.get("RAY_ADDRESS")
     how: dict[str, Any] = dict(log_to_driver=False, logging_level="warning", configure_logging=False)
     if address:
         check_answers(address)
@@ -63,14 +66,30 @@ def connected(engine: Engine) -> Iterator[Any]:
         try:
             ray.init(**how)
         except Exception as error:  # of several kinds, and RuntimeError for another version
+            where = address or "a cluster of this machine"
+            if "InvalidAuthToken" in f"{error} {error.__cause__}":
+                raise EngineError(
+                    f"--run-on ray: {where} wants another token than this process has; give both the same "
+                    "~/.ray/auth_token or RAY_AUTH_TOKEN, and set RAY_AUTH_MODE=token here and on all nodes"
+                ) from error
             raise EngineError(
-                f"--run-on ray: no connection to {address or 'a cluster of this machine'} ({type(error).__name__}: "
-                f"{error}); driver and nodes need the same Ray ({ray.__version__} here) and Python"
+                f"--run-on ray: no connection to {where} ({type(error).__name__}: {' '.join(str(error).split())}); "
+                f"driver and nodes need the same Ray ({ray.__version__} here) and Python"
             ) from error
     try:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _send_token() -> None:
+    """Have Ray send the token that is here, which by itself it does only to a cluster that it finds on this machine.
+
+    It reads the variable when it is imported.
+    """
+    given = os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")
+    if "RAY_AUTH_MODE" not in os.environ and (given or (Path.home() / ".ray" / "auth_token").is_file()):
+        os.environ["RAY_AUTH_MODE"] = "token"
 
 
 @contextmanager

@@ -16,13 +16,12 @@ import torch
 from mmengine.config import Config
 
 import rtx
-from rtx.evaluation.data_key import images_sha256
-from rtx.evaluation.own_code import own_code
+from rtx.evaluation.identity import images_sha256, own_code
 from rtx.evaluation.scorers.base import Scorer
 from rtx.evaluation.sweep.batches import image_path
 from rtx.files import file_sha256
 from rtx.results.subset import RULE, stratified
-from rtx.transfer.freeze_map import freeze_map
+from rtx.transfer.guard import freeze_map
 from rtx.transfer.modes import transfer_name
 
 _VERSIONED = {
@@ -61,7 +60,7 @@ def weights_sha256(model: torch.nn.Module) -> str:
     for name, tensor in sorted(model.state_dict().items()):
         data = tensor.detach().cpu().contiguous()
         digest.update(f"{name}|{data.dtype}|{tuple(data.shape)}|".encode())
-        digest.update(data.reshape(-1).view(torch.uint8).numpy().tobytes())
+        digest.update(data.reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
 
 
@@ -104,14 +103,17 @@ def model_card(
         scope: the framework that reads it.
     """
     backbone = backbone or {}
+    with ThreadPoolExecutor(1) as pool:  # hashing needs no interpreter lock
+        file = pool.submit(file_sha256, checkpoint) if checkpoint else None
+        weights = weights_sha256(model)
     return {
-        "weights_sha256": weights_sha256(model),
+        "weights_sha256": weights,
         "config_sha256": config,
         "source": backbone.get("source"),
         "transfer": transfer_name(backbone, scope),
         "freeze_map": freeze_map(model),
         "checkpoint_file": checkpoint.name if checkpoint else None,
-        "checkpoint_sha256": file_sha256(checkpoint) if checkpoint else None,
+        "checkpoint_sha256": file.result() if file else None,
     }
 
 

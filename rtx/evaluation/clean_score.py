@@ -20,18 +20,18 @@ from torch import nn
 from rtx.errors import BadValue
 from rtx.evaluation.card import plain, weights_sha256
 from rtx.evaluation.evaluate import belongs_to_another, evaluate, prepare
-from rtx.evaluation.finish import complete
-from rtx.evaluation.hook import bare_model, tested_model
+from rtx.evaluation.hook import tested_model
 from rtx.evaluation.models.load import training_meta
 from rtx.evaluation.pixels.corrupt import insert_corrupt, usual_place
 from rtx.evaluation.protocol import Protocol
 from rtx.evaluation.scorers.build import build_scorer
 from rtx.evaluation.sweep.batches import shape_groups
 from rtx.evaluation.sweep.forward import Job, padding_divisor, timing_of
-from rtx.evaluation.sweep.scoring import ScoredCell, score
+from rtx.evaluation.sweep.scoring import ScoredCell, complete, score
 from rtx.evaluation.sweep.sweep import run
 from rtx.results.folder import INSIDE_RUN, last_checkpoint, run_config, stored_conditions
 from rtx.results.summary import with_interval
+from rtx.transfer.guard import bare
 from rtx.types import CLEAN, Condition
 
 log = logging.getLogger(__name__)
@@ -89,7 +89,7 @@ class CleanScoreHook(Hook):
         self._seen = ""
         if self._same_data and runner.iter >= runner.max_iters and _predicts_alike(runner, self.dataset):
             self.scorer.reset()
-            self._seen = weights_sha256(bare_model(runner))
+            self._seen = weights_sha256(bare(runner.model))
             self._started = time.perf_counter()
 
     def after_val_iter(
@@ -115,7 +115,12 @@ class CleanScoreHook(Hook):
 
     def _write(self, runner: Runner, model: nn.Module) -> None:
         out = Path(runner.work_dir) / INSIDE_RUN
-        options = {**CLEAN_ONLY, "checkpoint": final_checkpoint(runner), "labels": _labels(runner)}
+        path = last_checkpoint(Path(runner.work_dir))
+        saved = path is not None and path.is_file() and training_meta(path).get("iter") == runner.iter
+        labels = {"run": Path(runner.work_dir).name}
+        with suppress(BadValue):  # no config lies there, or another one, too
+            labels["config"] = run_config(Path(runner.work_dir)).stem
+        options = {**CLEAN_ONLY, "checkpoint": path if saved else None, "labels": labels}
         job = prepare(model, runner.cfg, out, **options)
         overwrite = belongs_to_another(job)
         if overwrite and set(stored_conditions(out)) - {CLEAN}:
@@ -174,18 +179,4 @@ def _predicts_alike(runner: Runner, dataset: Any) -> bool:
         return False
     if int(plain(runner.cfg.val_dataloader).get("batch_size", 1)) == 1:
         return True
-    return len(shape_groups(dataset, range(len(dataset)), padding_divisor(bare_model(runner)))) == 1
-
-
-def final_checkpoint(runner: Runner) -> Path | None:
-    """The file of the run folder that holds the weights training ends with; None where they were not saved."""
-    path = last_checkpoint(Path(runner.work_dir))
-    return path if path and path.is_file() and training_meta(path).get("iter") == runner.iter else None
-
-
-def _labels(runner: Runner) -> dict[str, str]:
-    """The names that `rtx corrupt_eval` gives the run in its tables."""
-    labels = {"run": Path(runner.work_dir).name}
-    with suppress(BadValue):  # no config lies there, or another one, too
-        labels["config"] = run_config(Path(runner.work_dir)).stem
-    return labels
+    return len(shape_groups(dataset, range(len(dataset)), padding_divisor(bare(runner.model)))) == 1

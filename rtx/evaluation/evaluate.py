@@ -17,7 +17,6 @@ from rtx.datasets.openmmlab.view_step import view_of, with_view
 from rtx.engines import Engine
 from rtx.errors import BadValue, RunConflict
 from rtx.evaluation.card import choose, computing_card, config_sha256, data_card, model_card, plain
-from rtx.evaluation.finish import complete
 from rtx.evaluation.models.adapter import Adapter
 from rtx.evaluation.models.adapter_data import Tested, adapter_test
 from rtx.evaluation.pixels.made import Made
@@ -25,10 +24,11 @@ from rtx.evaluation.pixels.random_steps import check_not_random
 from rtx.evaluation.pixels.stored import Stored
 from rtx.evaluation.protocol import Protocol
 from rtx.evaluation.scorers.build import build_scorer
-from rtx.evaluation.sweep.batches import loaders
+from rtx.evaluation.sweep.batches import device_of, loaders
 from rtx.evaluation.sweep.events import OnEvent
 from rtx.evaluation.sweep.locks import Shard, driving
 from rtx.evaluation.sweep.remote import cells_on
+from rtx.evaluation.sweep.scoring import complete
 from rtx.evaluation.sweep.share import Share, default_share, part
 from rtx.evaluation.sweep.sweep import Job, OnCell, run
 from rtx.results.cell import Cell
@@ -168,12 +168,13 @@ def prepare(
         card,
         Path(out),
         indices,
-        batch_size=protocol.batch_size,
+        batch_size=1 if protocol.batch_size is None and device_of(model).type != "cuda" else protocol.batch_size,
         workers=loaders(protocol.workers, model),
         amp=protocol.amp,
         channels_last=protocol.channels_last,
         keep_predictions=protocol.keep_predictions,
         conditions=conditions,
+        cache=protocol.cache,
     )
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.hooks import EMAHook, Hook
-from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import IterBasedTrainLoop, Runner
 from torch import nn
@@ -19,6 +18,7 @@ from rtx.evaluation.pixels.made import Made
 from rtx.evaluation.protocol import Protocol
 from rtx.results.folder import INSIDE_RUN
 from rtx.results.summary import with_interval
+from rtx.transfer.guard import bare
 
 
 @HOOKS.register_module()
@@ -54,7 +54,9 @@ class CorruptionEvalHook(Hook):
     ) -> None:
         if interval < 0:
             raise BadValue(f"CorruptionEvalHook interval={interval}: must be 0 (after training) or more")
-        self.protocol = Protocol().with_options(options)  # a wrong name must be found before training, not after it
+        # A wrong name must be found before training, not after it. Single images unless others are asked for: beside a
+        # training there is little memory, and no time for a probe at each interval.
+        self.protocol = Protocol(batch_size=1).with_options(options)
         self.interval, self.labels, self.overwrite = interval, labels, overwrite
         self._last: Path | None = None
 
@@ -107,11 +109,6 @@ class CorruptionEvalHook(Hook):
         )
 
 
-def bare_model(runner: Runner) -> nn.Module:
-    """The model of a runner without the wrapper of distributed training."""
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model
-
-
 @contextmanager
 def tested_model(runner: Runner) -> Iterator[nn.Module]:
     """The model as a test sees it: with the averaged weights, where the run averages them."""
@@ -119,7 +116,7 @@ def tested_model(runner: Runner) -> Iterator[nn.Module]:
     for hook in averaged:
         hook.before_test_epoch(runner)
     try:
-        yield bare_model(runner)
+        yield bare(runner.model)
     finally:
         for hook in averaged:
             hook.after_test_epoch(runner)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -35,12 +36,14 @@ class Protocol:
     """How a model is evaluated. A command line, a hook and the adapters take the same options; see each one's help.
 
     `corruptions` and `severities` may be any sequences. `corruption_at` None is the practice of the model's task.
+    `cache` None keeps decoded images where memory allows, see `rtx.evaluation.sweep.keep`.
     `view` None is what the model's own config says.
+    `batch_size` None is 1, on a GPU what a probe finds, see `rtx.evaluation.sweep.batch_size`.
     `workers` None is what suits the machine, see `rtx.evaluation.sweep.batches.loaders`.
 
     Raises:
         UnknownName: no such corruption or group, engine, channel order or place.
-        BadValue: a severity, `limit` or `resamples` out of range, or a view of another form.
+        BadValue: a severity, `limit`, `cache` or `resamples` out of range, or a view of another form.
     """
 
     corruptions: tuple[str, ...] = _option(("benchmark",), "names or groups", nargs="+", metavar="NAME")
@@ -49,9 +52,18 @@ class Protocol:
         None, "evaluate a seeded subset of this many images (labelled PREVIEW)", card="limit", type=int
     )
     seed: int = _option(0, "seed of the corruptions and of the subset", card="corruption_seed", type=int)
-    batch_size: int = _option(1, "images a forward pass", type=int)
+    batch_size: int | None = _option(
+        None, "images a forward pass; default: 1, on a GPU what a short probe finds best", type=int
+    )
     workers: int | None = _option(
         None, "loader processes; default: by the processors there are (on a GPU all but one, up to 16)", type=int
+    )
+    cache: float | None = _option(
+        None,
+        "gigabytes for decoded images, so that a sweep decodes each once (0: none); default: all of them where they "
+        "take a quarter of the memory and half of the free disk at most",
+        type=float,
+        metavar="GB",
     )
     engine: str = _option(
         DEFAULT_ENGINE, "what makes the pixels", card="corruption_engine", choices=tuple(sorted(ENGINES))
@@ -84,6 +96,8 @@ class Protocol:
             View.parse(self.view)
         if self.limit is not None and self.limit < 1:
             raise BadValue(f"--limit {self.limit}: must be 1 or more")
+        if self.cache is not None and not 0 <= self.cache < math.inf:
+            raise BadValue(f"--cache {self.cache}: must be 0 (keep no decoded image) or more gigabytes")
         if not 0 <= self.resamples <= 100_000:
             raise BadValue(f"--resamples {self.resamples}: must be 0 (no intervals) to 100000")
         for option in fields(self):

@@ -12,14 +12,21 @@ from pathlib import Path
 from typing import Any
 
 from rtx.errors import MissingDependency
+from rtx.experiments.grid import Grid
+from rtx.experiments.record import Experiment
 from rtx.experiments.store import DONE, State, maker_of
 from rtx.files import write_atomic, write_whole
 
 Row = dict[str, Any]
 
 
-def rows_of(name: str, states: Sequence[State]) -> list[Row]:
+def rows_of(name: str, states: Sequence[State], runs: Mapping[str, Row] | None = None) -> list[Row]:
     """A row for each unit; settings under `set.`, scores under `score.`; what is not done has no scores.
+
+    Args:
+        name: of the experiment.
+        states: of its units.
+        runs: name of a run -> more columns, see `columns_of_runs`.
 
     Example:
         >>> from rtx.experiments.units import Unit
@@ -33,12 +40,22 @@ def rows_of(name: str, states: Sequence[State]) -> list[Row]:
     for state in states:
         unit, record = state.unit, state.record if state.what == DONE and state.record else {}
         row: Row = dict(experiment=name, unit=unit.name, run=unit.run, seed=unit.seed, state=state.what)
+        row |= (runs or {}).get(unit.run, {})
         row |= dict(reason=state.reason, seconds=record.get("seconds"), worker=record.get("worker"))
         row |= dict(device=record.get("device"), torch=record.get("torch"))
         row |= {f"set.{k}": _plain(v) for k, v in unit.settings.items() if k != "seed"}
         row |= {f"score.{k}": _plain(v) for k, v in record.get("result", {}).items()}
         rows.append(row)
     return rows
+
+
+def columns_of_runs(experiment: Experiment | Grid) -> dict[str, Row]:
+    """Run of a paper -> source, transfer, norm and flags, which its commands hold as words; a grid has settings."""
+    if isinstance(experiment, Grid):
+        return {}
+    return {
+        run.name: dict(source=run.source, transfer=run.transfer, norm=run.norm, **run.flags) for run in experiment.runs
+    }
 
 
 def _plain(value: Any) -> Any:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rtx.errors import RtxError
+from rtx.experiments.classification import remove_weights, scores_by_epoch
 
 _TAIL = 40
 
@@ -22,7 +23,8 @@ def work(settings: Mapping[str, Any], device: str) -> dict[str, Any]:
 
     Args:
         settings: `words`; `resume`, a file whose presence means that a training had begun; `summary`, the file with the
-            scores afterwards.
+            scores afterwards. Of a training on a target: `run`, its folder; `epochs_of`, a metric whose score after
+            each epoch is taken too; `keep_weights`, False to remove the checkpoints in the end.
         device: the command takes the GPUs that its worker sees.
 
     Raises:
@@ -44,4 +46,8 @@ def work(settings: Mapping[str, Any], device: str) -> dict[str, Any]:
         value = metrics.get(headline) if isinstance(metrics, Mapping) else metrics
         if isinstance(value, int | float):
             found[f"cell.{key}"] = value
+    if "epochs_of" in settings:
+        found |= scores_by_epoch(Path(settings["run"]), settings["epochs_of"])
+    if not settings.get("keep_weights", True):
+        remove_weights(Path(settings["run"]))
     return found

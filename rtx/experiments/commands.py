@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
+from functools import cache
 
 from rtx.errors import BadValue
+from rtx.experiments.classification import flag_words
 from rtx.experiments.read import configs_folder
 from rtx.experiments.record import Experiment, PlannedRun
 
@@ -23,14 +26,29 @@ def cost_of(config: str) -> tuple[int, float | None]:
     Raises:
         BadValue: there is no such leaf, or its header has no such line.
     """
+    found = _COST.search(header_of(config))
+    if found is None:
+        raise BadValue(
+            f"configs/{config}: its header has no line 'Cost: N GPUs x M images'; add it, or give the number of GPUs"
+        )
+    return int(found.group(1)), float(found.group(2)) if found.group(2) else None
+
+
+def header_of(config: str) -> str:
+    """The docstring of a leaf, which is read once: an experiment can have ten thousand runs of one.
+
+    Raises:
+        BadValue: there is no such leaf.
+    """
+    return _header(config, os.getcwd())
+
+
+@cache
+def _header(config: str, place: str) -> str:
     path = configs_folder() / config
     if not path.is_file():
         raise BadValue(f"config {config!r} is not in {path.parent}")
-    header = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
-    found = _COST.search(header)
-    if found is None:
-        raise BadValue(f"{path}: its header has no line 'Cost: N GPUs x M images'; add it, or give the number of GPUs")
-    return int(found.group(1)), float(found.group(2)) if found.group(2) else None
+    return ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
 
 
 def train_command(
@@ -50,7 +68,7 @@ def train_command(
         seed: one of the run's.
         gpus: processes on this node; None for as many as the leaf is made for. With another number the command asks for
             a learning rate scaled to the batch.
-        data_root: another data folder than the leaf's.
+        data_root: another data folder than the leaf's; of runs on targets, the folder of the targets' folders.
         root: folder of all run folders.
     """
     config = f"configs/{run.config}"
@@ -62,7 +80,9 @@ def train_command(
     words += ["--norm", run.norm] if run.norm else []
     words += ["--auto-scale-lr"] if gpus != usual else []
     words += ["--seed", str(seed), "--work-dir", run_folder(experiment, run, seed, root=root)]
-    words += ["--data-root", data_root] if data_root else []
+    words += flag_words(run.flags)
+    if data_root:
+        words += ["--data-root", f"{data_root}/{run.flags['target']}" if run.flags else data_root]
     if run.options:
         words += ["--cfg-options", *(f"{key}={value}" for key, value in run.options.items())]
     return words

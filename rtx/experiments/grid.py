@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from rtx.errors import BadValue, unknown_name
+from rtx.errors import BadValue
+from rtx.experiments.record import chosen
 from rtx.experiments.units import Unit
 
 
@@ -52,16 +53,12 @@ class Grid:
             raise BadValue(f"grid {self.name!r}: it has no runs, or two of one name")
 
     def select(self, names: tuple[str, ...]) -> tuple[GridRun, ...]:
-        """The runs of these names, or all where none is given.
+        """The runs of these names or patterns, or all where none is given.
 
         Raises:
             UnknownName: there is no such run.
         """
-        known = {run.name: run for run in self.runs}
-        for name in names:
-            if name not in known:
-                raise unknown_name("run", name, place=f"grid {self.name!r}", choices=list(known)[:20])
-        return tuple(known[name] for name in names) or self.runs
+        return chosen(self.runs, names, place=f"grid {self.name!r}")
 
     def unit(self, run: GridRun, seed: int) -> Unit:
         """One run and seed."""

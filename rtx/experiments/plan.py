@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rtx.experiments.commands import cost_of, evaluate_command, run_folder, train_command
+from rtx.experiments.classification import LEFT_BYTES, gpu_hours, image_passes, validation_metric
+from rtx.experiments.commands import cost_of, evaluate_command, header_of, run_folder, train_command
 from rtx.experiments.grid import Grid
 from rtx.experiments.record import Experiment, PlannedRun
 from rtx.experiments.store import DONE, State
@@ -15,6 +16,7 @@ from rtx.results.folder import INSIDE_RUN, LAST_CHECKPOINT, SUMMARY
 
 _CHECKPOINT_BYTES = 360_000_000
 """A ResNet-50 detector with its optimiser; mmengine keeps a handful, rtx's leaves the last one or two."""
+_CLASSIFIER_BYTES = 190_000_000
 
 
 def units_of(
@@ -31,7 +33,7 @@ def units_of(
 
     Args:
         experiment: a paper's, or a grid.
-        names: only these runs; all when empty.
+        names: only these runs, patterns or parts; all when empty.
         seeds: only these.
         limit: at most so many pairs of run and seed.
         gpus: of a training; None for the leaf's.
@@ -57,15 +59,16 @@ def _pair(
 ) -> list[Unit]:
     folder = run_folder(experiment, run, seed, root=work_dirs)
     words = train_command(experiment, run, seed, gpus=gpus, data_root=data_root, root=work_dirs)
-    usual, hours = cost_of(run.config)
+    if run.flags and experiment.evaluation == "clean":
+        return [_target_unit(experiment, run, seed, words, folder, gpus)]
     training = Unit(
         f"{run.name}/seed{seed}/train",
         COMMAND,
-        {"words": words, "resume": f"{folder}/{LAST_CHECKPOINT}", "gpus": gpus or usual},
+        {"words": words, "resume": f"{folder}/{LAST_CHECKPOINT}", "gpus": gpus or cost_of(run.config)[0]},
         run=run.name,
         seed=seed,
-        gpu_hours=None if hours is None else usual * hours,
         disk_bytes=_CHECKPOINT_BYTES,
+        **_cost(run),
     )
     evaluation = Unit(
         f"{run.name}/seed{seed}/evaluate",
@@ -79,6 +82,38 @@ def _pair(
         seed=seed,
     )
     return [training, evaluation]
+
+
+def _target_unit(
+    experiment: Experiment, run: PlannedRun, seed: int, words: list[str], folder: str, gpus: int | None
+) -> Unit:
+    """A training on a target, which ends with its clean score."""
+    settings: dict[str, Any] = {
+        "words": words,
+        "resume": f"{folder}/{LAST_CHECKPOINT}",
+        "gpus": gpus or cost_of(run.config)[0],
+        "summary": f"{folder}/{INSIDE_RUN}/{SUMMARY}",
+        "run": folder,
+        "epochs_of": validation_metric(run.flags["target"]),
+        "keep_weights": experiment.keep_weights,
+    }
+    return Unit(
+        f"{run.name}/seed{seed}/train",
+        COMMAND,
+        settings,
+        run=run.name,
+        seed=seed,
+        **_cost(run),
+        disk_bytes=LEFT_BYTES + (_CLASSIFIER_BYTES if experiment.keep_weights else 0),
+    )
+
+
+def _cost(run: PlannedRun) -> dict[str, Any]:
+    """Image passes and GPU hours of a training, as far as they are known."""
+    if not run.flags:
+        gpus, hours = cost_of(run.config)
+        return {"gpu_hours": None if hours is None else gpus * hours}
+    return {"images": image_passes(run.flags, run.transfer), "gpu_hours": gpu_hours(header_of(run.config), run.flags)}
 
 
 def cost(units: Sequence[Unit], states: Mapping[str, State]) -> dict[str, Any]:
@@ -103,6 +138,26 @@ def cost(units: Sequence[Unit], states: Mapping[str, State]) -> dict[str, Any]:
         "disk_bytes": total("disk_bytes"),
         "worker_hours_by_units_done": {"sum": sum(measured) / 3600, "units_unknown": len(left) - len(measured)},
     }
+
+
+def in_words(plan: Mapping[str, Any]) -> str:
+    """What a plan leaves to do, in a line.
+
+    Example:
+        >>> costs = {name: {"sum": 3600, "units_unknown": 2} for name in ("images", "gpu_hours", "disk_bytes")}
+        >>> in_words({"experiment": "e", "left": {"units": 9, **costs}})
+        'e: 9 units left, 3,600 image passes (2 units unknown), 3,600 GPU hours (2 units unknown), 0.0 GB on disk \
+(2 units unknown)'
+    """
+    left = plan["left"]
+
+    def part(name: str, unit: str, scale: float = 1, digits: int = 0) -> str:
+        unknown = left[name]["units_unknown"]
+        text = f"{left[name]['sum'] / scale:,.{digits}f} {unit}"
+        return text + (f" ({unknown:,} units unknown)" if unknown else "")
+
+    parts = [part("images", "image passes"), part("gpu_hours", "GPU hours"), part("disk_bytes", "GB on disk", 1e9, 1)]
+    return f"{plan['experiment']}: {left['units']:,} units left, {', '.join(parts)}"
 
 
 def as_json(name: str, units: Sequence[Unit], states: Mapping[str, State], root: Path) -> dict[str, Any]:

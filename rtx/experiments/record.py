@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fnmatch
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from rtx.errors import BadValue, unknown_name
+from rtx.experiments.classification import check_flags
 from rtx.types import NORM_POLICIES, TransferMode
 
 EVALUATIONS = ("corruptions", "clean")
@@ -25,6 +28,8 @@ class PlannedRun:
         transfer: what `--transfer` is given; None leaves the freezing to the leaf.
         norm: what `--norm` is given; None takes the transfer's own.
         options: `--cfg-options`, dotted keys to numbers, truth values or words.
+        flags: of a training on a classification target, `target`, `images`, `recipe` and others of
+            `rtx.experiments.classification.FLAGS`.
         seeds: of initialisation and data order.
         published: fields of the records in `rtx.reports.published` that this run is to be held against; empty where
             the paper prints no number for it.
@@ -37,8 +42,9 @@ class PlannedRun:
     transfer: str | None = None
     norm: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    flags: Mapping[str, Any] = field(default_factory=dict)
     seeds: tuple[int, ...] = (0,)
-    published: tuple[Mapping[str, str], ...] = ()
+    published: tuple[Mapping[str, Any], ...] = ()
     doubts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -58,6 +64,7 @@ class PlannedRun:
         if odd:
             value = self.options[odd[0]]
             raise BadValue(f"{where}: option {odd[0]}={value!r} must be a number, a truth value or a word")
+        check_flags(self.flags)
 
 
 @dataclass(frozen=True)
@@ -73,6 +80,8 @@ class Experiment:
         evaluation: "corruptions" (P, mPC, rPC) or "clean".
         runs: in the paper's order.
         published: as a run's, for numbers that belong to no single run, such as the best of several.
+        parts: name -> patterns of run names ("l2_*_n3200"), where several tables or figures share runs.
+        keep_weights: False removes the checkpoints of a training on a target once its scores are written.
         doubts: what the paper leaves open about all of them, and what rtx does there.
     """
 
@@ -83,18 +92,22 @@ class Experiment:
     question: str
     evaluation: str
     runs: tuple[PlannedRun, ...]
-    published: tuple[Mapping[str, str], ...] = ()
+    published: tuple[Mapping[str, Any], ...] = ()
     doubts: tuple[str, ...] = ()
+    parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    keep_weights: bool = True
 
     def __post_init__(self) -> None:
         """Reject an unknown evaluation and runs that would share a folder."""
         if self.evaluation not in EVALUATIONS:
             raise unknown_name("evaluation", self.evaluation, place="rtx/experiments/record.py", choices=EVALUATIONS)
         names = [run.name for run in self.runs]
-        twice = sorted({name for name in names if names.count(name) > 1})
+        twice = sorted(name for name, count in Counter(names).items() if count > 1)
         if twice or not names:
             what = f"two runs are called {twice[0]!r}" if twice else "it has no runs"
             raise BadValue(f"experiment {self.name!r}: {what}")
+        for part, patterns in self.parts.items():
+            chosen(self.runs, patterns, place=f"part {part!r} of experiment {self.name!r}")
 
     @property
     def n_models(self) -> int:
@@ -102,13 +115,39 @@ class Experiment:
         return sum(len(run.seeds) for run in self.runs)
 
     def select(self, names: tuple[str, ...]) -> tuple[PlannedRun, ...]:
-        """The runs of these names, or all where none is given.
+        """The runs of these names, patterns or parts, each once, or all where none is given.
 
         Raises:
             UnknownName: there is no such run.
         """
-        known = {run.name: run for run in self.runs}
-        for name in names:
-            if name not in known:
-                raise unknown_name("run", name, place=f"experiment {self.name!r}", choices=known)
-        return tuple(known[name] for name in names) or self.runs
+        wanted = [pattern for name in names for pattern in self.parts.get(name, (name,))]
+        return chosen(self.runs, wanted, place=f"experiment {self.name!r}", parts=self.parts)
+
+
+class Named(Protocol):
+    """What has a name."""
+
+    @property
+    def name(self) -> str:
+        """Unique among its kind."""
+
+
+AnyRun = TypeVar("AnyRun", bound=Named)
+
+
+def chosen(
+    runs: Sequence[AnyRun], names: Sequence[str], *, place: str, parts: Iterable[str] = ()
+) -> tuple[AnyRun, ...]:
+    """The runs whose name is one of these, or fits a pattern with `*`, `?` or `[...]`; all where no name is given.
+
+    Raises:
+        UnknownName: a name or pattern is no run's.
+    """
+    known = {run.name: run for run in runs}
+    found: dict[str, AnyRun] = {}
+    for name in names:
+        fitting = [name] if name in known else fnmatch.filter(known, name)
+        if not fitting:
+            raise unknown_name("run", name, place=place, choices=[*parts, *list(known)[:20]])
+        found |= {one: known[one] for one in fitting}
+    return tuple(found.values()) if names else tuple(runs)

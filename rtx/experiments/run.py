@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,9 +11,9 @@ from typing import Any
 
 from rtx.engines import Begun, Engine, Outcome, Retried, opened
 from rtx.engines.pool import Task, Work
-from rtx.errors import BadValue, RtxError
+from rtx.errors import BadValue, DataError, RtxError
 from rtx.evaluation.sweep.locks import driving
-from rtx.experiments.store import DONE, State, check_unchanged, maker_of, write_failure, write_plan, write_result
+from rtx.experiments.store import DONE, PLAN, State, check_unchanged, maker_of, write_failure, write_plan, write_result
 from rtx.experiments.units import Unit, check_units, function_of
 
 log = logging.getLogger(__name__)
@@ -42,17 +43,44 @@ class Tally:
 OnChange = Callable[[Tally, Unit, Outcome | Begun | Retried], None]
 
 
-def unit_setup(device: str) -> tuple[Work, dict[str, Any]]:
+@dataclass(frozen=True)
+class UnitSetup:
     """A worker for units of every kind; what their functions cache stays from one to the next.
 
-    Its facts are the device's name ("cpu" for any processor) and PyTorch's version.
+    Attributes:
+        paths: what must be there.
     """
-    import torch
 
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    name = torch.cuda.get_device_name() if device == "cuda" else device
-    return lambda task: function_of(task[0])(task[1], device), {"device": name, "torch": str(torch.__version__)}
+    paths: tuple[str, ...] = ()
+
+    def __call__(self, device: str) -> tuple[Work, dict[str, Any]]:
+        """Its facts are the device's name ("cpu" for any processor) and PyTorch's version.
+
+        Raises:
+            DataError: this node does not see a path.
+        """
+        import torch
+
+        for path in self.paths:
+            if not os.path.exists(path):
+                raise DataError(
+                    f"{path!r} is not there, and runs name it; each node must see it under the same path (a shared "
+                    "folder, or a mount of the container; a relative one counts from where Ray was started)"
+                )
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        name = torch.cuda.get_device_name() if device == "cuda" else device
+        return lambda task: function_of(task[0])(task[1], device), {"device": name, "torch": str(torch.__version__)}
+
+
+def paths_of(units: Sequence[Unit]) -> tuple[str, ...]:
+    """Files and folders that are here and that settings name: texts with a slash, alone or in lists."""
+    found: dict[str, None] = {}
+    for unit in units:
+        for value in unit.settings.values():
+            texts = value if isinstance(value, list | tuple) else [value]
+            found |= dict.fromkeys(text for text in texts if isinstance(text, str) and "/" in text)
+    return tuple(text for text in found if os.path.exists(text))
 
 
 def run_units(
@@ -100,7 +128,9 @@ def run_units(
                 tally.running.pop(event.name, None)
             on_change(tally, by_name[event.name], event)
 
-        with opened(engine, unit_setup) as pool:
+        # What a command writes must come to one folder.
+        shared = (str(root / PLAN),) if any("words" in u.settings for u in todo) else ()
+        with opened(engine, UnitSetup((*paths_of(todo), *shared))) as pool:
             _warn_of_others(root, states, pool.facts)
             for outcome in pool.outcomes(queue.take, told):
                 unit = by_name[outcome.name]

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtx.errors import BadValue
-from rtx.metrics.metric import Metric
+from rtx.metrics.metric import Metric, ratio
 from rtx.metrics.per_image import RankEvidence
 
 KEPT = 10
@@ -185,7 +185,7 @@ def resampled_accuracy(
     """
     if metric != "mean_class_accuracy":
         right = evidence.ranks < int(metric.removeprefix("accuracy_top"))
-        return _ratio(weights[:, right].sum(axis=1, dtype=np.int64), weights.sum(axis=1, dtype=np.int64))
+        return ratio(weights[:, right].sum(axis=1, dtype=np.int64), weights.sum(axis=1, dtype=np.int64))
     order = np.argsort(evidence.labels, kind="stable")
     if not order.size:
         return np.full(len(weights), np.nan)
@@ -195,9 +195,4 @@ def resampled_accuracy(
     hits = np.add.reduceat(drawn * (evidence.ranks[order] == 0), starts, axis=1, dtype=np.int64)
     means = np.divide(hits, images, out=np.zeros(hits.shape), where=images > 0)
     # A class without an image in a resample is left out, as one without images is.
-    return _ratio(means.sum(axis=1), (images > 0).sum(axis=1))
-
-
-def _ratio(part: NDArray[Any], whole: NDArray[Any]) -> NDArray[np.float64]:
-    ratio: NDArray[np.float64] = np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0)
-    return ratio
+    return ratio(means.sum(axis=1), (images > 0).sum(axis=1))

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from rtx.corruptions import BENCHMARK
-from rtx.metrics.robustness import Grid, clean, mpc
+from rtx.metrics.robustness import Grid, average, clean, mpc
 from rtx.types import CLEAN, SEVERITIES, Condition
 
 ALEXNET_ERRORS: Mapping[str, float] = {
@@ -71,35 +71,6 @@ class Errors:
         return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()}
 
 
-def corruption_error(grid: Grid, corruption: str) -> float:
-    """CE of one benchmark corruption.
-
-    Args:
-        grid: accuracies, fractions.
-        corruption: its name.
-
-    Raises:
-        MissingConditions: a severity is not there.
-        BadValue: an accuracy is no fraction.
-
-    Example:
-        >>> corruption_error({Condition("fog", s): 1 - ALEXNET_ERRORS["fog"] for s in SEVERITIES}, "fog")
-        1.0
-    """
-    return (1 - mpc(grid, [corruption])) / ALEXNET_ERRORS[corruption]
-
-
-def relative_corruption_error(grid: Grid, corruption: str) -> float:
-    """Relative CE: how much the error grows beyond the clean one, over how much AlexNet's does.
-
-    Raises:
-        MissingConditions: a severity or the clean images are not there.
-        BadValue: an accuracy is no fraction.
-    """
-    growth = clean(grid) - mpc(grid, [corruption])
-    return growth / (ALEXNET_ERRORS[corruption] - ALEXNET_CLEAN_ERROR)
-
-
 def errors(grid: Grid) -> Errors:
     """Aggregate a grid of cells to mCE, and list the cells it lacks.
 
@@ -108,23 +79,27 @@ def errors(grid: Grid) -> Errors:
 
     Raises:
         BadValue: an accuracy is no fraction.
+
+    Example:
+        >>> errors({Condition("fog", s): 1 - ALEXNET_ERRORS["fog"] for s in SEVERITIES}).CE
+        {'fog': 1.0}
     """
     missing = tuple(c for n in BENCHMARK for level in SEVERITIES if (c := Condition(n, level)) not in grid)
     names = [name for name in BENCHMARK if not any(cell.corruption == name for cell in missing)]
-    ce = {name: corruption_error(grid, name) for name in names}
-    relative = {name: relative_corruption_error(grid, name) for name in names} if CLEAN in grid else {}
+    error = {name: 1 - mpc(grid, [name]) for name in names}
+    ce = {name: error[name] / ALEXNET_ERRORS[name] for name in names}
+    relative = {}
+    if CLEAN in grid:  # how much each error grows beyond the clean one, over how much AlexNet's does
+        growth = {name: clean(grid) - mpc(grid, [name]) for name in names}
+        relative = {name: growth[name] / (ALEXNET_ERRORS[name] - ALEXNET_CLEAN_ERROR) for name in names}
     return Errors(
         clean_error=1 - clean(grid) if CLEAN in grid else math.nan,
-        error={name: 1 - mpc(grid, [name]) for name in names},
+        error=error,
         CE=ce,
         relative_CE=relative,
-        mCE=_mean(ce),
-        relative_mCE=_mean(relative),
+        mCE=average(list(ce.values())),
+        relative_mCE=average(list(relative.values())),
         complete=not missing,
         missing=missing,
         label="mCE" if not missing else f"mCE({len(names)}/{len(BENCHMARK)} corruptions)",
     )
-
-
-def _mean(values: Mapping[str, float]) -> float:
-    return math.fsum(values.values()) / len(values) if values else math.nan

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from rtx.errors import BadValue, unknown_name
 from rtx.metrics.per_image import Evidence
@@ -80,6 +84,12 @@ class Metric(ABC):
 
     @abstractmethod
     def _scores(self) -> dict[str, float]: ...
+
+
+def ratio(part: Any, whole: Any, otherwise: float = math.nan) -> NDArray[np.float64]:
+    """Part / whole where the whole is above 0."""
+    found: NDArray[np.float64] = np.divide(part, whole, out=np.full(np.shape(part), otherwise), where=whole > 0)
+    return found
 
 
 def truth_sha256(images: Iterable[tuple[str, Any]]) -> str:

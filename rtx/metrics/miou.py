@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from rtx.errors import BadValue, DataError, RtxError
 from rtx.files import file_sha256
-from rtx.metrics.metric import Metric
+from rtx.metrics.metric import Metric, ratio
 from rtx.metrics.per_image import PixelEvidence
 
 METRICS = ("mIoU", "aAcc", "mAcc")
@@ -78,8 +78,8 @@ class MeanIoU(Metric):
             BadValue: the image comes a second time, or the prediction does not fit.
             DataError: a label is neither a class nor ignored.
         """
-        options: dict[str, Any] = dict(ignore_index=self.ignore_index, name=image)
-        counts, broken = _counted(prediction, label, len(self.class_names), **options)
+        n_classes = len(self.class_names)
+        counts, broken = count(prediction, label, n_classes, ignore_index=self.ignore_index, name=image)
         self._add(image, counts, broken=broken)
 
     def flags(self) -> list[str]:
@@ -119,8 +119,8 @@ def reduced(label: Labels, ignore_index: int = IGNORE_INDEX) -> Labels:
 
 def count(
     prediction: Labels, label: Labels, n_classes: int, *, ignore_index: int = IGNORE_INDEX, name: str = "image"
-) -> PixelCounts:
-    """Count the pixels of one image.
+) -> tuple[PixelCounts, bool]:
+    """The pixel counts of one image, and whether `NOTHING` is predicted where pixels count.
 
     Args:
         prediction: (H, W) class indices, or `NOTHING`.
@@ -133,13 +133,6 @@ def count(
         BadValue: the two maps differ in shape, or a prediction is no class.
         DataError: a label is neither a class nor ignored. mmseg would count such pixels against the predicted classes.
     """
-    return _counted(prediction, label, n_classes, ignore_index=ignore_index, name=name)[0]
-
-
-def _counted(
-    prediction: Labels, label: Labels, n_classes: int, *, ignore_index: int, name: str
-) -> tuple[PixelCounts, bool]:
-    """The counts, and whether `NOTHING` is predicted anywhere."""
     if prediction.shape != label.shape:
         raise BadValue(f"{name}: predictions of shape {prediction.shape} for labels of shape {label.shape}")
     from rtx.metrics.pixel_counts import add_pixels  # numba, which no report needs
@@ -173,12 +166,12 @@ def _complaint(prediction: Labels, label: Labels, n_classes: int, ignore_index: 
 
 def class_iou(counts: PixelCounts) -> NDArray[np.float64]:
     """(classes,) intersection over union, NaN for classes that are neither labelled nor predicted."""
-    return _ratio(counts.both, counts.predicted + counts.labelled - counts.both)
+    return ratio(counts.both, counts.predicted + counts.labelled - counts.both)
 
 
 def class_accuracy(counts: PixelCounts) -> NDArray[np.float64]:
     """(classes,) share of a class's pixels that are predicted so, NaN for classes that are not labelled."""
-    return _ratio(counts.both, counts.labelled)
+    return ratio(counts.both, counts.labelled)
 
 
 def scores(counts: PixelCounts) -> dict[str, float]:
@@ -219,11 +212,6 @@ def image_names(paths: Sequence[str]) -> list[str]:
         return stems
     root = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in paths])
     return [PurePath(os.path.relpath(os.path.abspath(path), root)).as_posix() for path in paths]
-
-
-def _ratio(part: Counts, whole: Counts) -> NDArray[np.float64]:
-    ratio: NDArray[np.float64] = np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0)
-    return ratio
 
 
 def _mean(values: NDArray[np.float64]) -> float:

@@ -57,7 +57,7 @@ def mpc(grid: Grid, corruptions: Iterable[str] = BENCHMARK, severities: Iterable
         >>> mpc({Condition("fog", s): s / 10 for s in SEVERITIES}, ["fog"])
         0.3
     """
-    return _mean(_scores(grid, _asked(grid, _benchmark_names(corruptions), severities)))
+    return average(_scores(grid, _asked(grid, _benchmark_names(corruptions), severities)))
 
 
 def rpc(grid: Grid, corruptions: Iterable[str] = BENCHMARK, severities: Iterable[int] = SEVERITIES) -> float:
@@ -152,7 +152,7 @@ def summarise(grid: Grid, corruptions: Iterable[str] = BENCHMARK, severities: It
     _scores(grid, there)
     counted = [cell for cell in there if cell.corruption in BENCHMARK]
     reference = clean(grid) if CLEAN in grid else math.nan
-    mean = _mean(_scores(grid, counted))
+    mean = average(_scores(grid, counted))
     families = {family: _family(grid, counted, family, reference) for family in FAMILIES}
     families = {family: row for family, row in families.items() if row.cells}
     drops = [row.drop for row in families.values()]
@@ -163,11 +163,13 @@ def summarise(grid: Grid, corruptions: Iterable[str] = BENCHMARK, severities: It
         mPC=mean,
         rPC=ratio,
         drop=1 - ratio,
-        mean_family_drop=_mean(drops) if len(drops) == len(FAMILIES) else math.nan,
+        mean_family_drop=average(drops) if len(drops) == len(FAMILIES) else math.nan,
         families=families,
         per_corruption=_by_corruption(grid, counted),
         per_severity={
-            level: _mean(_scores(grid, row)) for level in levels if (row := [c for c in counted if c.severity == level])
+            level: average(_scores(grid, row))
+            for level in levels
+            if (row := [c for c in counted if c.severity == level])
         },
         held_out=_by_corruption(grid, [cell for cell in there if cell.corruption not in BENCHMARK]),
         complete=whole and CLEAN in grid,
@@ -202,13 +204,13 @@ def _notes(grid: Grid, reference: float, cells: int, whole: bool) -> tuple[str, 
 
 def _family(grid: Grid, cells: list[Condition], family: str, reference: float) -> FamilyScore:
     mine = [cell for cell in cells if CORRUPTIONS[cell.corruption] == family]
-    score = _mean(_scores(grid, mine))
+    score = average(_scores(grid, mine))
     return FamilyScore(score, 1 - _ratio(score, reference), tuple(dict.fromkeys(c.corruption for c in mine)), len(mine))
 
 
 def _by_corruption(grid: Grid, cells: list[Condition]) -> dict[str, float]:
     names = dict.fromkeys(cell.corruption for cell in cells)
-    return {name: _mean(_scores(grid, [cell for cell in cells if cell.corruption == name])) for name in names}
+    return {name: average(_scores(grid, [cell for cell in cells if cell.corruption == name])) for name in names}
 
 
 def _benchmark_names(corruptions: Iterable[str]) -> tuple[str, ...]:
@@ -249,7 +251,8 @@ def _scores(grid: Grid, cells: list[Condition]) -> list[float]:
     return values
 
 
-def _mean(values: list[float]) -> float:
+def average(values: list[float]) -> float:
+    """The mean, NaN of nothing."""
     # fsum rounds once, so the mean does not depend on the order of the cells.
     return math.fsum(values) / len(values) if values else math.nan
 

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from rtx.datasets.target_data import TargetData
+from rtx.datasets.views import View
 from rtx.probe.cache import Cached, Features, opened
 from rtx.probe.source import FrozenSource
 from rtx.transfer.preprocessing import IMAGE_SIZE, pipelines
@@ -21,6 +22,7 @@ from rtx.transfer.preprocessing import IMAGE_SIZE, pipelines
 log = logging.getLogger(__name__)
 
 BATCH_SIZE = 64
+WHOLE = View()
 _SAY_EVERY = 15.0
 
 
@@ -31,6 +33,7 @@ def cached_features(
     *,
     preprocessing: str = "salman",
     image_size: int = IMAGE_SIZE,
+    view: View = WHOLE,
     batch_size: int = BATCH_SIZE,
     workers: int = 4,
 ) -> tuple[Features, Cached]:
@@ -44,6 +47,7 @@ def cached_features(
         folder: of the caches.
         preprocessing: see `rtx.transfer.preprocessing.pipelines`.
         image_size: side of what the network sees, in pixels.
+        view: of each image, before anything else is done to it.
         batch_size: images a forward pass; moves features by float rounding only and is no part of the cache's key.
         workers: threads that decode.
 
@@ -51,7 +55,7 @@ def cached_features(
         (images, D) float32 as a memory map, and where it lies.
 
     Raises:
-        BadValue: an image size under 32.
+        BadValue: an image size under 32, or an image that does not fit the view.
         DataError: an image cannot be read; see `rtx.probe.cache.opened` too.
         OutputError: the cache cannot be written.
     """
@@ -65,14 +69,15 @@ def cached_features(
         "bgr": source.bgr,
         "data": data.identity,
         "pixels": steps,
+        **({} if view == WHOLE else {"view": str(view)}),
     }
     cached = Cached(folder, f"{source.name} {data.name} {data.split}", card, (len(data), source.width))
-    found, _ = opened(cached, lambda: _forward(source, data, steps, batch_size, max(1, workers)))
+    found, _ = opened(cached, lambda: _forward(source, data, steps, view, batch_size, max(1, workers)))
     return found, cached
 
 
 def _forward(
-    source: FrozenSource, data: TargetData, steps: list[dict[str, Any]], batch_size: int, workers: int
+    source: FrozenSource, data: TargetData, steps: list[dict[str, Any]], view: View, batch_size: int, workers: int
 ) -> Iterator[Features]:
     """Features batch by batch; the next batch is decoded while the network works on this one."""
     from mmcv.transforms import Compose
@@ -84,7 +89,7 @@ def _forward(
     device = next(source.network.parameters()).device
 
     def image(index: int) -> NDArray[np.uint8]:
-        pixels: NDArray[np.uint8] = transform({"img": data.image(index)})["img"]
+        pixels: NDArray[np.uint8] = transform({"img": view(data.image(index))})["img"]
         return pixels
 
     started = said = time.monotonic()

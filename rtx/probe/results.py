@@ -130,7 +130,7 @@ def write_csv(path: Path, results: Iterable[Results]) -> None:
     Raises:
         OutputError: it cannot be written.
     """
-    shown = ("source", "target", "head", "cache")
+    shown = ("source", "target", "head", "view", "cache")
     table = io.StringIO(newline="")
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow([*shown, *(field.name for field in fields(Row))])

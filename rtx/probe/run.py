@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from rtx.datasets.classification import MEAN_PER_CLASS, find_target
 from rtx.datasets.label_subset import choose
 from rtx.datasets.target_data import TargetData, open_target
+from rtx.datasets.views import View
 from rtx.errors import BadValue, DataError, unknown_name
 from rtx.probe.design import spread
 from rtx.probe.features import BATCH_SIZE, cached_features
@@ -50,6 +51,7 @@ class ProbeOptions:
         preprocessing: see `rtx.transfer.preprocessing.pipelines`; the recipe's when None, and "salman" for `logistic`.
         image_size: side of what the network sees.
         normalise: see `rtx.transfer.classify.TargetOptions`.
+        view: of every image, see `rtx.datasets.views`.
         head: "logistic", or SGD by a row of `rtx.transfer.recipes`.
         head_init: of SGD, see `rtx.probe.sgd_heads.train_heads`.
         select, decays: see `rtx.probe.logistic.probe`.
@@ -71,6 +73,7 @@ class ProbeOptions:
     preprocessing: str | None = None
     image_size: int = IMAGE_SIZE
     normalise: str = "imagenet"
+    view: str = "none"
     head: str = LOGISTIC
     head_init: str = "default"
     select: str = HELD_OUT
@@ -111,7 +114,8 @@ def run_probe(options: ProbeOptions) -> Iterator[Results]:
     }
     for spec in options.sources:
         split, settings, name = prepare(options, spec, data)
-        results = open_results(options.out / file_name(options.target, name, options.head), settings)
+        seen = () if options.view == "none" else (options.view,)
+        results = open_results(options.out / file_name(options.target, name, options.head, *seen), settings)
         scale = None
         for n, by_seed in subsets.items():
             todo = results.missing(n, by_seed)
@@ -144,6 +148,7 @@ def check_options(options: ProbeOptions) -> None:
     ):
         if value not in choices:
             raise unknown_name(what, value, place="rtx/probe/run.py", choices=choices)
+    View.parse(options.view)
     if options.seeds < 1:
         raise BadValue(f"--seeds {options.seeds}: must be 1 or more")
     if not options.sources or len(set(options.sources)) < len(options.sources):
@@ -192,6 +197,7 @@ def prepare(options: ProbeOptions, spec: str, data: tuple[TargetData, TargetData
             options.cache,
             preprocessing=options.pixels,
             image_size=options.image_size,
+            view=View.parse(options.view),
             batch_size=options.batch_size,
             workers=options.workers,
         )
@@ -212,6 +218,7 @@ def prepare(options: ProbeOptions, spec: str, data: tuple[TargetData, TargetData
         "selected_on": options.select if logistic else None,
         "decays": sorted(options.decays) if logistic else None,
         "head_init": None if logistic else options.head_init,
+        **({} if options.view == "none" else {"view": options.view}),
     }
     train, test = data
     return Split(features, train.labels, test_features, test.labels, len(train.classes)), settings, source.name

@@ -22,8 +22,7 @@ from rtx.reports.runs.groups import Group, group_runs
 from rtx.reports.runs.runs import Run
 from rtx.reports.runs.trend import residual
 from rtx.reports.strips import figure as strip
-from rtx.reports.strips.examples import Choice, picture
-from rtx.reports.strips.pixels import Pixels
+from rtx.reports.strips.examples import Choice, Pixels, picture
 from rtx.reports.strips.selection import choose, models_shown
 from rtx.reports.tables import long_form as rows
 from rtx.reports.tables import paper_tables, run_tables
@@ -96,7 +95,7 @@ def build(
     if foreign:
         raise RunConflict(f"report folder {str(out)!r} holds {foreign[0]} of no report; choose another --out")
     examples = {run.folder: found for run in runs if (found := read_examples(run.folder, run.card)) is not None}
-    choices = {group.slug: _choices(group, examples) for group in groups}
+    choices = {group.slug: choose([found for _, found in models_shown(group, examples)[0]]) for group in groups}
     out.mkdir(parents=True, exist_ok=True)
     # From here on the folder is a report's, and has no page until the new one is whole.
     unfinished = {"format": REPORT_FORMAT, "unfinished": True, "files": sorted(before or ())}
@@ -147,10 +146,6 @@ def build(
         (out / name).unlink(missing_ok=True)
     log.info("report: %s (%.1f MB, %d files)", out / "report.html", len(html.encode()) / 1e6, len(files))
     return Report(out / "report.html", summary, said)
-
-
-def _choices(group: Group, examples: dict[Path, Examples]) -> list[Choice]:
-    return choose([found for _, found in models_shown(group, examples)[0]])
 
 
 def _only_files(drawn: Iterable[Path]) -> frozenset[Path]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from rtx.errors import BadValue, RtxError
 from rtx.files import write_atomic
+from rtx.metrics.metric import ratio
 from rtx.metrics.per_image import DetectionEvidence, Evidence, PixelEvidence, Ranking
 from rtx.results.cell import Cell
 from rtx.results.evaluation import Evaluation
@@ -40,12 +41,9 @@ def class_scores(evidence: Evidence, metric: str) -> Floats:
     if isinstance(evidence, PixelEvidence):
         if metric != "mIoU":
             return np.full(evidence.n_classes, np.nan)
-        sums = np.zeros((3, evidence.n_classes))
-        for part in range(3):
-            sums[part] = np.bincount(evidence.rows[:, 1], evidence.rows[:, 2 + part], minlength=evidence.n_classes)
-        union = sums[1] + sums[2] - sums[0]
-        ratio: Floats = np.divide(sums[0], union, out=np.full(evidence.n_classes, np.nan), where=union > 0)
-        return ratio
+        classes = evidence.rows[:, 1]
+        sums = [np.bincount(classes, column, minlength=evidence.n_classes) for column in evidence.rows[:, 2:].T]
+        return ratio(sums[0], sums[1] + sums[2] - sums[0])
     if not isinstance(evidence, DetectionEvidence) or metric not in evidence.measures:
         return np.zeros(0)
     measure = evidence.measures[metric]

@@ -1,16 +1,21 @@
-"""The commands that asked for cells of an evaluation folder, as they were typed: `command.json`, beside the cells.
+"""The commands that asked for cells of an evaluation folder, as they were typed: found out, stored and printed.
 
-What a person types is stored once and printed from there: by the command that was interrupted, by `rtx status`, and by
-reports of what is missing. It is no part of the protocol: it says nothing about what a number means.
+What a person types is stored once, in `command.json` beside the cells, and printed from there: by the command that was
+interrupted, by `rtx status`, and by reports of what is missing. It is no part of the protocol: it says nothing about
+what a number means.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shlex
-from collections.abc import Iterable
+import shutil
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from rtx.errors import BadValue
 from rtx.files import write_atomic
@@ -18,6 +23,7 @@ from rtx.results.folder import COMMAND
 from rtx.types import SEVERITIES, Condition
 
 COMMAND_FORMAT = "rtx.command/1"
+AGAIN = "run again what made it; finished cells are kept"
 WHOLE_GRID = ("--corruptions", "benchmark", "--severities", *map(str, SEVERITIES))
 
 
@@ -105,3 +111,84 @@ def read_commands(root: Path) -> list[Command]:
         ]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, BadValue):
         return []
+
+
+def remedy(folder: Path, card: Mapping[str, Any], wanted: Iterable[Condition], *, whole: bool = False) -> str:
+    """The command that evaluates cells; those that are there are kept.
+
+    Args:
+        folder: the evaluation, as it was given.
+        card: its protocol card.
+        wanted: what is missing, cells of the benchmark; of a preview that is to become whole, every cell.
+        whole: evaluate all images, into a folder beside it.
+
+    Returns:
+        A line for a shell, or what to do where no command was typed.
+    """
+    if card.get("origin"):
+        return "not in the imported file, nothing to run"
+    typed = read_commands(folder)
+    if not typed:
+        return AGAIN
+    command = typed[-1]
+    covers = set(wanted) <= set(command.conditions)
+    if not command.takes_grid and (whole or not covers):
+        return AGAIN
+    if whole:
+        plain = Path(os.path.normpath(folder.absolute()))
+        command = command.extended("--out", str(plain.with_name(f"{plain.name}_whole")), without="--limit")
+    return command.line if covers else command.extended(*WHOLE_GRID).line
+
+
+LAUNCHERS = ("torchrun", "torch.distributed.run", "torch.distributed.launch", "torch/distributed/run.py")
+
+
+def typed_words(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> tuple[str, ...]:
+    """The words of the running command as a person types them.
+
+    Args:
+        argv: of the process, interpreter included; the running one's when None.
+        environ: its environment; the running one's when None.
+    """
+    environ = os.environ if environ is None else environ
+    words = list(sys.orig_argv if argv is None else argv)
+    return tuple(_launcher_words(environ, words) or _plain(words))
+
+
+def without_overwrite(words: Iterable[str]) -> tuple[str, ...]:
+    """Words that go on where a run stopped: `--overwrite` would throw away what is finished."""
+    # argparse takes abbreviations.
+    return tuple(word for word in words if not (word.startswith("--ov") and "--overwrite".startswith(word)))
+
+
+def _plain(words: list[str]) -> list[str]:
+    """Without the interpreter where the program is a console script on the path, as people type it."""
+    script = next((n for n, word in enumerate(words[1:], 1) if not word.startswith("-")), None)
+    if script is None or words[script - 1] == "-m":
+        return words
+    name = Path(words[script]).name
+    found = shutil.which(name)
+    if found and Path(found).resolve() == Path(words[script]).resolve() and not name.endswith(".py"):
+        return [name, *words[script + 1 :]]
+    return words
+
+
+def _launcher_words(environ: Mapping[str, str], words: list[str]) -> list[str] | None:
+    """The launcher's own command where there is one: its process is this one's parent."""
+    if "TORCHELASTIC_RUN_ID" not in environ:
+        return None
+    parent = _command_of(os.getppid())
+    if parent and any(name in word for word in parent[:4] for name in LAUNCHERS):
+        return _plain(parent)
+    # The parent cannot be read: the same number of processes on one node.
+    script = next((n for n, word in enumerate(words[1:], 1) if not word.startswith("-")), 1)
+    count = environ.get("LOCAL_WORLD_SIZE", environ.get("WORLD_SIZE", "1"))
+    return ["torchrun", "--nproc-per-node", count, *words[script:]]
+
+
+def _command_of(pid: int) -> list[str]:
+    try:
+        text = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return []
+    return [word.decode("utf-8", "surrogateescape") for word in text.split(b"\0")[:-1]]

@@ -13,9 +13,9 @@ from typing import Any
 
 from rtx.errors import BadValue, RunConflict
 from rtx.metrics.per_image import Evidence
+from rtx.results.arrays import load
 from rtx.results.cell import Cell
 from rtx.results.conditions import grid_order
-from rtx.results.evidence_file import load
 from rtx.results.folder import CellFolder, evidence_path, stored_conditions
 from rtx.results.protocol import protocol_key
 from rtx.types import Condition

@@ -39,6 +39,7 @@ from rtx.corruptions import ENGINES
 from rtx.corruptions.settings import CHANNEL_ORDERS, Settings
 from rtx.errors import BadValue
 from rtx.files import write_atomic, write_whole
+from rtx.metrics.miou import reduced
 from rtx.results.folder import EXAMPLES, INDEX, predictions_path
 from rtx.results.predictions import encode_map, read_detections, read_map, read_maps
 from rtx.results.protocol import protocol_key
@@ -159,7 +160,11 @@ def write_examples(
     rows = [_row(root, number, info, maps=maps) for number, info in enumerate(infos)]
     keys = [Path(info["img_path"]).stem if maps else str(info["img_id"]) for info in infos]
     for condition, path in files.items():
-        found = _maps(root, condition, path, keys) if maps else _boxes(path, keys)
+        if maps:
+            found = _maps(root, condition, path, keys)
+        else:
+            shown = (d for d in read_detections(path)[0] if str(d.image_id) in keys)
+            found = {str(d.image_id): {"predictions": _predictions(d)} for d in shown}
         for name, row in zip(keys, rows, strict=True):
             if name in found:
                 row["conditions"][condition.key] = found[name]
@@ -222,8 +227,7 @@ def truth_map(info: Mapping[str, Any]) -> Labels:
     for old, new in (info.get("label_map") or {}).items():
         labels[given == old] = new
     if info.get("reduce_zero_label"):
-        labels = np.where(labels == 0, IGNORED, labels - 1)
-        labels[labels == IGNORED - 1] = IGNORED
+        labels = reduced(labels)
     return np.clip(labels, 0, IGNORED).astype(np.uint8)
 
 
@@ -235,12 +239,6 @@ def _truth(row: Mapping[str, Any], size: tuple[int, int]) -> dict[str, Any]:
     elif isinstance(mask, Mapping):
         box["polygons"] = outlines(mask, size)
     return box
-
-
-def _boxes(path: Path, keys: Sequence[str]) -> dict[str, dict[str, Any]]:
-    found, _ = read_detections(path)
-    wanted = set(keys)
-    return {str(d.image_id): {"predictions": _predictions(d)} for d in found if str(d.image_id) in wanted}
 
 
 def _predictions(found: Detections) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
     protocol.json                what defines the numbers: the protocol card; its key stands on every cell
     cells/<condition>.json       the scores of one condition                       rtx.results.cell
-    cells/<condition>.npz        its evidence: the scores can be computed again    rtx.results.evidence_file
+    cells/<condition>.npz        its evidence: the scores can be computed again    rtx.results.arrays
     predictions/<condition>.*    kept predictions (.npz, .zip)                     rtx.results.predictions
     examples/                    a few images with ground truth and predictions    rtx.results.examples
     summary.json                 P, mPC, rPC; table.md and cells.csv say the same  rtx.results.summary
@@ -55,11 +55,6 @@ REMOVED_FIRST = (SUMMARY, TABLE, CELLS_CSV, CONFIDENCE, RESAMPLED, BY_CLASS, IMA
 _PREDICTION_ENDINGS = (".npz", ".zip")
 _CELL_ENDINGS = (".json", ".npz", ".json.damaged", ".npz.damaged")
 _EXAMPLE = re.compile(r"index\.json|\d\d(_\w+)?\.\w+")
-
-
-def cell_path(root: Path, condition: Condition) -> Path:
-    """Where the cell of a condition lies."""
-    return root / CELLS / f"{condition.key}.json"
 
 
 def evidence_path(root: Path, condition: Condition) -> Path:
@@ -213,7 +208,7 @@ class CellFolder:
 
     def path(self, condition: Condition) -> Path:
         """Where the cell of a condition lies."""
-        return cell_path(self.root, condition)
+        return self.root / CELLS / f"{condition.key}.json"
 
     def open(self, *, spare: Path | None = None) -> None:
         """Make the folder ready: remove all that another run left when overwriting, and write the card if it is absent.

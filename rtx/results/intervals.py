@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from rtx.corruptions import BENCHMARK, CORRUPTIONS
 from rtx.errors import RtxError
 from rtx.files import json_ready
+from rtx.metrics.metric import ratio
 from rtx.metrics.per_image import Evidence
 from rtx.results.resample import RESAMPLES, Table, resampled_tables
 from rtx.types import CLEAN, Condition
@@ -179,7 +180,7 @@ def intervals(
     cells = {condition: _interval(row) for condition, row in table.items()}
     why |= {name: UNDEFINED for name, end in ends.items() if np.isnan(end.low)}
     why |= {condition.key: UNDEFINED for condition, end in cells.items() if np.isnan(end.low)}
-    p, mean, ratio = (ends.get(name) for name in _AGGREGATES)
+    whole = {name: ends.get(name) for name in _AGGREGATES}
     means, drops = _parts(table, missing)
     return Confidence(
         metric=metric,
@@ -187,9 +188,7 @@ def intervals(
         resamples=len(next(iter(table.values()))) - 1,
         seed=seed,
         n_images=n_images,
-        P=p,
-        mPC=mean,
-        rPC=ratio,
+        **whole,
         cells=cells,
         means={name: _interval(row) for name, row in means.items()},
         drops={name: _interval(row) for name, row in drops.items()},
@@ -205,8 +204,7 @@ def _aggregates(table: Mapping[Condition, Floats]) -> dict[str, Floats]:
     if corrupted:
         rows["mPC"] = np.mean(corrupted, axis=0)
     if len(rows) == 2:
-        p = rows["P"]
-        rows["rPC"] = np.divide(rows["mPC"], p, out=np.full(len(p), np.nan), where=p > 0)
+        rows["rPC"] = ratio(rows["mPC"], rows["P"])
     return rows
 
 
@@ -224,9 +222,7 @@ def _parts(table: Mapping[Condition, Floats], missing: Iterable[Condition]) -> t
     means = {name: np.asarray(np.mean(rows, axis=0)) for name, rows in parts.items()}
     if CLEAN not in table:
         return means, {}
-    p = table[CLEAN]
-    drops = {m: 1 - np.divide(row, p, out=np.full(len(p), np.nan), where=p > 0) for m, row in means.items()}
-    return means, drops
+    return means, {name: 1 - ratio(row, table[CLEAN]) for name, row in means.items()}
 
 
 def _interval(row: Floats) -> Interval:

@@ -16,8 +16,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rtx.errors import BadValue
 
@@ -82,12 +84,17 @@ def spread(scores: Scores, *, resamples: int = RESAMPLES, seed: int = 0) -> Spre
     reach = _student(n - 1) * deviation / math.sqrt(n)
     ends = None
     if resamples:
-        draws = np.random.default_rng(seed).integers(0, n, (resamples, n))
-        low, high = np.quantile(values[draws].mean(1), ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
+        low, high = np.quantile(values[_draws(n, resamples, seed)].mean(1), ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
         ends = float(low), float(high)
     return Spread(n, mean, found.lowest, found.highest, deviation, (mean - reach, mean + reach), ends)
 
 
+@lru_cache(maxsize=8)
+def _draws(n: int, resamples: int, seed: int) -> NDArray[np.int64]:
+    return np.random.default_rng(seed).integers(0, n, (resamples, n))
+
+
+@lru_cache(maxsize=64)
 def _student(freedom: int) -> float:
     from scipy.special import stdtrit  # half a second that few commands need
 

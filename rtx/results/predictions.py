@@ -144,9 +144,9 @@ def read_coco_results(
         if mask is not None:
             rows["segm"].setdefault(image_id, []).append((box or (0.0,) * 4, score, number, mask))
         if box is not None:
-            rows["bbox"].setdefault(image_id, []).append((box, score, number, None))
+            rows["bbox"].setdefault(image_id, []).append((box, score, number))
     kinds = [kind for kind in rows if rows[kind]] or ["bbox"]
-    return {kind: [_detections(i, part, kind) for i, part in rows[kind].items()] for kind in kinds}
+    return {kind: [detections(i, part) for i, part in rows[kind].items()] for kind in kinds}
 
 
 def _once(tables: Mapping[Path, list[Row]]) -> Iterator[Row]:
@@ -293,17 +293,13 @@ def _masks(arrays: Mapping[str, NDArray[Any]]) -> list[Rle]:
     ]
 
 
-def _detections(image_id: ImageId, rows: list[tuple[Any, ...]], kind: str) -> Detections:
+def detections(image_id: ImageId, rows: Sequence[tuple[Any, ...]], dtype: Any = np.float64) -> Detections:
+    """Detections of an image from rows of box, score, label and, of masks, mask."""
     from rtx.metrics.coco import Detections
 
-    boxes, scores, labels, masks = zip(*rows, strict=True)
-    return Detections(
-        image_id,
-        np.array(boxes, np.float64).reshape(-1, 4),
-        np.array(scores, np.float64),
-        np.array(labels, np.int64),
-        list(masks) if kind == "segm" else None,
-    )
+    boxes, scores, labels, *masks = zip(*rows, strict=True)
+    columns = np.array(boxes, dtype).reshape(-1, 4), np.array(scores, dtype), np.array(labels, np.int64)
+    return Detections(image_id, *columns, list(masks[0]) if masks else None)
 
 
 def guesses_to_bytes(found: Iterable[Guess], classes: Sequence[str]) -> bytes:

@@ -12,13 +12,13 @@ import json
 import logging
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rtx.corruptions import CORRUPTIONS
-from rtx.errors import BadValue, unknown_name
+from rtx.errors import BadValue, some, unknown_name
 from rtx.files import file_sha256
 from rtx.metrics.robustness import Grid
 from rtx.results.cell import Cell
@@ -90,32 +90,23 @@ class Imported:
     card: dict[str, Any]
 
 
-def import_folder(root: Path) -> Iterator[Imported]:
-    """Read every detector below a folder; other JSON files are named in the log and left out.
+def import_folder(root: Path) -> dict[str, Imported]:
+    """Every detector below a folder, by the name of its output folder: test set and file.
+
+    Other JSON files are named in the log and left out.
 
     Raises:
-        BadValue: the folder is not there, holds no result file, or one is damaged.
+        BadValue: there is no result file, one is damaged, or two would be written to one folder.
     """
     paths = [root] if root.is_file() else sorted(root.rglob("*_results.json"))
     if not paths:
         raise BadValue(f"{str(root)!r} holds no *_results.json; give the folder of the published results")
     others = [] if root.is_file() else sorted(set(root.rglob("*.json")) - set(paths))
     if others:
-        some = ", ".join(str(path.relative_to(root)) for path in others[:8])
-        more = f" and {len(others) - 8} more" if len(others) > 8 else ""
-        log.info("left out, as their names do not end in _results.json: %s%s", some, more)
-    for path in paths:
-        yield import_file(path)
-
-
-def named(found: Iterable[Imported]) -> dict[str, Imported]:
-    """Detectors by the name of their output folder: test set and file.
-
-    Raises:
-        BadValue: two files would be written to one folder.
-    """
+        names = some((path.relative_to(root) for path in others), 8)
+        log.info("left out, as their names do not end in _results.json: %s", names)
     folders: dict[str, Imported] = {}
-    for one in found:
+    for one in map(import_file, paths):
         name = f"{one.card['labels']['data']}_{one.name.removesuffix('_results')}"
         if name in folders:
             raise BadValue(
@@ -168,7 +159,8 @@ def read_result_file(path: Path) -> tuple[dict[str, Grid], list[Grid]]:
     rows: dict[Condition, tuple[dict[str, float], list[float]]] = {}
     for condition, row in _read_rows(path).items():
         try:
-            rows[condition] = _coco_statistics(row), _class_aps(row)
+            aps = [float(item["ap"]) for item in row] if isinstance(row, list) else []
+            rows[condition] = _coco_statistics(row), aps
         except (KeyError, TypeError, ValueError) as error:
             raise BadValue(f"{path}: the row of {condition.key} has another layout ({error!r})") from error
     statistics, aps = rows[CLEAN]
@@ -191,10 +183,6 @@ def _coco_statistics(row: Any) -> dict[str, float]:
         for item, name in COCO_ITEMS.items()
         if item in items
     }
-
-
-def _class_aps(row: Any) -> list[float]:
-    return [float(item["ap"]) for item in row] if isinstance(row, list) else []
 
 
 def _read_rows(path: Path) -> dict[Condition, Any]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from rtx.errors import BadValue, MissingConditions, RtxError, unknown_name
 from rtx.metrics.accuracy import resampled_accuracy
+from rtx.metrics.metric import ratio
 from rtx.metrics.per_image import DetectionEvidence, Evidence, Measure, PixelEvidence, RankEvidence
 from rtx.types import Condition
 
@@ -183,10 +184,9 @@ def _precision_scores(evidence: DetectionEvidence, measure: Measure, weights: We
     eps = float(np.spacing(1)) if measure.rule == "101 points" else 0.0
     total, counted = class_sums(ranking, measure.thresholds, weights, points, eps)
     if measure.absent == "zero":
-        ratio: Floats = total / (len(ranking.starts) - 1)
-        return ratio
+        return np.asarray(total / (len(ranking.starts) - 1))
     # Without any object, VOC's means are 0 and COCO's undefined.
-    return _ratio(total, counted, np.nan if measure.rule == "101 points" else 0.0)
+    return ratio(total, counted, np.nan if measure.rule == "101 points" else 0.0)
 
 
 def _pixel_scores(evidence: PixelEvidence, weights: Weights, metric: str) -> Floats:
@@ -200,11 +200,6 @@ def _pixel_scores(evidence: PixelEvidence, weights: Weights, metric: str) -> Flo
     counts = (weights.astype(np.float64) @ table.reshape(len(table), -1)).reshape(-1, 3, n)
     both, predicted, labelled = counts[:, 0], counts[:, 1], counts[:, 2]
     if metric == "aAcc":
-        return _ratio(both.sum(axis=1), labelled.sum(axis=1), np.nan)
+        return ratio(both.sum(axis=1), labelled.sum(axis=1))
     whole = predicted + labelled - both if metric == "mIoU" else labelled
-    return _ratio(_ratio(both, whole, 0.0).sum(axis=1), (whole > 0).sum(axis=1), np.nan)
-
-
-def _ratio(part: Floats, whole: Array, otherwise: float) -> Floats:
-    ratio: Floats = np.divide(part, whole, out=np.full(part.shape, otherwise), where=whole > 0)
-    return ratio
+    return ratio(ratio(both, whole, 0.0).sum(axis=1), (whole > 0).sum(axis=1))

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from rtx.errors import BadValue
-from rtx.results.over_seeds import Scores, Spread, paired, spread
+from rtx.results.over_seeds import RESAMPLES, Scores, Spread, paired, spread
 
 Key = TypeVar("Key")
 EPOCHS = ("last", "best")
@@ -87,19 +87,25 @@ Curves = Mapping[int, Mapping[int, float]]
 """Seed -> epoch -> score."""
 
 
-def learning_curve(curves: Curves) -> dict[int, Spread]:
+def learning_curve(curves: Curves, *, resamples: int = RESAMPLES) -> dict[int, Spread]:
     """Epoch -> scores over seeds, for the epochs at which every seed was tested."""
-    return {epoch: spread({seed: curve[epoch] for seed, curve in curves.items()}) for epoch in _epochs(curves)}
+    return {epoch: spread(at_epoch(curves, epoch), resamples=resamples) for epoch in _epochs(curves)}
 
 
-def curve_difference(first: Curves, second: Curves) -> dict[int, Spread]:
+def curve_difference(first: Curves, second: Curves, *, resamples: int = RESAMPLES) -> dict[int, Spread]:
     """Epoch -> first minus second, paired by seed (Utrera et al., 2021, Figure 3b).
+
+    Args:
+        first: curves of one setting.
+        second: curves of the other.
+        resamples: of the bootstrap, see `rtx.results.over_seeds.spread`.
 
     Raises:
         BadValue: no shared seed.
     """
     epochs = sorted(set(_epochs(first)) & set(_epochs(second)))
-    return {epoch: paired(at_epoch(first, epoch), at_epoch(second, epoch)).difference for epoch in epochs}
+    pairs = {epoch: (at_epoch(first, epoch), at_epoch(second, epoch)) for epoch in epochs}
+    return {epoch: paired(*pair, resamples=resamples).difference for epoch, pair in pairs.items()}
 
 
 def at_epoch(curves: Curves, epoch: int | str) -> dict[int, float]:

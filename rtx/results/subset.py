@@ -40,7 +40,8 @@ def stratified(names: Sequence[str], classes: Sequence[Collection[int]], limit: 
     """
     if limit >= len(names):
         return list(range(len(names)))
-    order = sorted(range(len(names)), key=lambda n: (_digest(seed, names[n]), names[n]))
+    digests = [hashlib.sha256(f"{seed}|{name}".encode()).hexdigest() for name in names]
+    order = sorted(range(len(names)), key=lambda n: (digests[n], names[n]))
     kinds = sorted({int(kind) for row in classes for kind in row})
     column = {kind: n for n, kind in enumerate(kinds)}
     holds = np.zeros((len(names), len(kinds) + 1), bool)
@@ -85,7 +86,3 @@ def _deal(holds: NDArray[np.bool_], limit: int) -> NDArray[np.bool_]:
         worse = math.fsum(terms)  # exact, so that no machine decides a tie otherwise
         put(image, room > 0 and (worse <= 0 or room == int((~dealt).sum())))
     return inside
-
-
-def _digest(seed: int, name: str) -> str:
-    return hashlib.sha256(f"{seed}|{name}".encode()).hexdigest()

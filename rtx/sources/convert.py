@@ -18,10 +18,9 @@ from rtx.sources.catalog.archs import ARCHS, reference_shapes
 from rtx.sources.catalog.record import IMAGENET_MEAN, IMAGENET_STD
 from rtx.sources.catalog.rows import CATALOG
 from rtx.sources.keys import swin as swin_keys
-from rtx.sources.keys.detectron2 import OPTIONS, to_detectron2
 from rtx.sources.keys.guess import guess_arch
 from rtx.sources.keys.layouts import recognise
-from rtx.sources.keys.openmmlab import stock_backbone, to_openmmlab
+from rtx.sources.keys.openmmlab import OPTIONS, stock_backbone, to_detectron2, to_openmmlab
 from rtx.sources.load import fit
 from rtx.sources.reading.read import read_content
 from rtx.sources.reading.safetensors_file import write_safetensors

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rtx.errors import WeightsError, printable
+from rtx.errors import WeightsError, printable, some
 from rtx.files import file_sha256
 from rtx.sources.catalog.archs import ARCHS, reference_shapes
 from rtx.sources.catalog.rows import CATALOG
 from rtx.sources.keys.guess import guess_arch
-from rtx.sources.keys.layouts import recognise, shown
+from rtx.sources.keys.layouts import recognise
 from rtx.sources.load import fit
 from rtx.sources.reading.read import read_content
 
@@ -26,7 +26,8 @@ def describe(path: Path) -> dict[str, Any]:
     """
     content = read_content(path)
     found = recognise(content.value, str(path))
-    arch = guess_arch(found.state)
+    sources = [source for source in CATALOG.values() if source.filename == path.name]
+    arch = guess_arch(found.state) or (sources[0].arch if sources else None)
     facts: dict[str, Any] = {
         "file": str(path),
         "bytes": path.stat().st_size,
@@ -43,12 +44,12 @@ def describe(path: Path) -> dict[str, Any]:
         "tensors": len(found.state),
         "parameters": sum(v.numel() for k, v in found.state.items() if not k.endswith(("_mean", "_var", "_tracked"))),
         "architecture": arch,
-        "sources": [name for name, source in CATALOG.items() if source.filename == path.name],
+        "sources": [source.name for source in sources],
         "dropped": list(found.dropped),
         "filled": [],
         "problems": [],
     }
-    if arch is None or arch not in ARCHS:
+    if arch is None or not (arch in ARCHS or arch.startswith("timm:")):
         facts["problems"].append(f"{arch or 'no architecture rtx knows'}: rtx has no backbone for it")
         return facts
     try:
@@ -67,16 +68,16 @@ def as_text(facts: dict[str, Any]) -> str:
         ("file", f"{facts['file']} ({facts['bytes']:,} bytes)"),
         ("sha256", facts["sha256"]),
         ("container", facts["container"]),
-        ("left unread", shown(facts["foreign"]) or "nothing"),
-        ("weights under", f"{facts['weights_under']} (entries: {shown(facts['entries']) or '-'})"),
+        ("left unread", some(facts["foreign"], 8) or "nothing"),
+        ("weights under", f"{facts['weights_under']} (entries: {some(facts['entries'], 8) or '-'})"),
         ("layout", f"{facts['layout']}: {facts['layout_text']}"),
         ("prefix", facts["prefix"] or "none"),
         ("copies", f"{', '.join(facts['copies'])} (identical)" if facts["copies"] else "none"),
         ("normaliser", "none stored" if norm is None else f"mean {_row(norm['mean'])}, std {_row(norm['std'])}"),
         ("architecture", facts["architecture"] or "unknown"),
         ("weights", f"{facts['tensors']} tensors, {facts['parameters']:,} parameters"),
-        ("dropped", shown(facts["dropped"]) or "nothing"),
-        ("filled in", shown(facts["filled"]) or "nothing"),
+        ("dropped", some(facts["dropped"], 8) or "nothing"),
+        ("filled in", some(facts["filled"], 8) or "nothing"),
         ("source", ", ".join(facts["sources"]) or "no catalogued file has this name"),
         ("usable", "yes" if not facts["problems"] else "no: " + "; ".join(facts["problems"])),
     ]

@@ -14,7 +14,7 @@ from typing import Any
 from rtx.errors import WeightsError
 from rtx.files import file_sha256, write_atomic
 from rtx.sources.catalog.record import Source
-from rtx.sources.load import RECORD, check_published, check_recorded, weights_folders
+from rtx.sources.load import RECORD, check_published, check_recorded, how_to_install, in_package, weights_folders
 from rtx.sources.reading.sniff import READABLE, sniff
 
 log = logging.getLogger(__name__)
@@ -34,14 +34,20 @@ def fetch(source: Source, folder: Path | None = None, *, progress: Progress | No
         attempts: connections per address; each resumes where the last one broke off.
 
     Returns:
-        The file. A file that is already there is checked and kept.
+        The file. One that is already there, or in the package that holds it, is checked and kept.
 
     Raises:
         WeightsError: no address worked, or what came is not the published file. The message has the exact path at
             which to put a file downloaded elsewhere.
     """
+    packaged = in_package(source)
+    if packaged is not None:
+        check_published(source, packaged, file_sha256(packaged))
+        return packaged
     folder = folder or weights_folders()[0]
     path = folder / source.filename
+    if source.package and not path.exists():
+        raise WeightsError(f"source {source.name!r} comes in a package that is not installed: {how_to_install(source)}")
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         _download(source, path, progress, attempts)

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import fnmatch
+import importlib.util
 import json
 import logging
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from rtx.errors import WeightsError, WeightsMismatch
+from rtx.errors import WeightsError, WeightsMismatch, some
 from rtx.files import file_sha256
-from rtx.sources.catalog.archs import ARCHS, find_arch, reference_shapes
+from rtx.sources.catalog.archs import find_arch, reference_shapes
 from rtx.sources.catalog.record import IMAGENET_MEAN, IMAGENET_STD, Source
 from rtx.sources.catalog.spec import parse_spec
+from rtx.sources.catalog.timm_models import PREFIX, cached_file, from_published
 from rtx.sources.keys.guess import guess_arch
-from rtx.sources.keys.layouts import Recognised, recognise, shown
+from rtx.sources.keys.layouts import Recognised, recognise
 from rtx.sources.reading.read import read_checkpoint
 
 log = logging.getLogger(__name__)
@@ -74,13 +76,38 @@ def locate(spec: str) -> Path:
     for place in places:
         if place.is_file():
             return place
+    packaged = in_package(parsed.source)
+    if packaged is not None:
+        return packaged
+    if parsed.source.name.startswith(PREFIX):
+        cached = cached_file(parsed.source.name.removeprefix(PREFIX))
+        if cached is not None:
+            return cached
     name, urls = parsed.source.name, parsed.source.urls
     fetching = f"run `rtx weights fetch {name}`, or download {urls[0]} and save it" if urls else "save the file"
+    if parsed.source.package:
+        fetching = f"{how_to_install(parsed.source)}, or save the file"
     raise WeightsError(
         f"weights of source {name!r} not found; looked for {', '.join(str(place.absolute()) for place in places)}; "
         f"{fetching} as {places[-1]} (or set RTX_WEIGHTS to the folder that has it, or give --source FILE or "
         "--source random)"
     )
+
+
+def in_package(source: Source) -> Path | None:
+    """The file of a source in the package that holds it, which is not imported; None where that is not installed."""
+    package, _, folder = source.package.partition("/")
+    found = importlib.util.find_spec(package) if package else None
+    for root in (found.submodule_search_locations or ()) if found else ():
+        path = Path(root, folder, source.filename)
+        if path.is_file():
+            return path
+    return None
+
+
+def how_to_install(source: Source) -> str:
+    """The command that installs the package of a source."""
+    return f"run pip install -c constraints.txt 'rtx-robustness[{source.extra}]', which has it"
 
 
 def load_source(spec: str, arch: str, shapes: Shapes | None = None) -> LoadedWeights:
@@ -108,7 +135,9 @@ def load_source(spec: str, arch: str, shapes: Shapes | None = None) -> LoadedWei
     if parsed.source is not None:
         check_published(parsed.source, path, sha256)
         check_recorded(path, sha256)
-    found = recognise(read_checkpoint(path), str(path))
+    found = recognise(read_checkpoint(path), str(path), dialects=not arch.startswith(PREFIX))
+    if arch.startswith(PREFIX):
+        found = replace(found, state=from_published(found.state, arch.removeprefix(PREFIX), str(path)))
     mean, std = (parsed.source.mean, parsed.source.std) if parsed.source else (IMAGENET_MEAN, IMAGENET_STD)
     _check_normaliser(found, mean, std, str(path))
     ignored = parsed.source.ignored_keys if parsed.source else ()
@@ -116,7 +145,7 @@ def load_source(spec: str, arch: str, shapes: Shapes | None = None) -> LoadedWei
     dropped = (*dropped, *found.dropped)
     log.info(
         "source %s: %s, layout %s, %d tensors used, %d dropped (%s)",
-        spec, path, found.layout.name, len(state), len(dropped), shown(dropped, 3) or "none",
+        spec, path, found.layout.name, len(state), len(dropped), some(dropped) or "none",
     )  # fmt: skip
     if parsed.source is not None and parsed.source.layout != found.layout.name:
         log.warning("source %s: layout %s found, %s expected", spec, found.layout.name, parsed.source.layout)
@@ -132,7 +161,7 @@ def fit(
         WeightsMismatch: any missing, unexpected or differently shaped entry that no declaration covers.
         WeightsError: a weight is NaN or infinite.
     """
-    classifier = ARCHS[arch].classifier
+    classifier = find_arch(arch).classifier
     state = dict(found.state)
     dropped = tuple(
         key
@@ -155,7 +184,7 @@ def fit(
         raise WeightsMismatch(_mismatch_text(found, arch, missing, unexpected, wrong, where))
     bad = [key for key, value in state.items() if value.is_floating_point() and not bool(value.isfinite().all())]
     if bad:
-        raise WeightsError(f"{where}: {len(bad)} weights hold NaN or infinity ({shown(bad)}); the file is useless")
+        raise WeightsError(f"{where}: {len(bad)} weights hold NaN or infinity ({some(bad, 8)}); the file is useless")
     for key in filled:
         state[key] = torch.zeros((), dtype=torch.int64)
     return {key: state[key] for key in shapes}, dropped, filled
@@ -166,7 +195,7 @@ def _mismatch_text(
 ) -> str:
     looks = guess_arch(found.state)
     parts = [
-        f"{len(names)} {kind} ({shown(names)})"
+        f"{len(names)} {kind} ({some(names, 8)})"
         for kind, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", wrong))
         if names
     ]
@@ -175,7 +204,7 @@ def _mismatch_text(
     elif looks == arch:
         remedy = f"it looks like a {looks} with changes; declare extra keys in Source.ignored_keys if this is intended"
     else:
-        remedy = "it looks like no architecture rtx knows"
+        remedy = "it looks like no architecture rtx knows" if not arch.startswith(PREFIX) else "is it another model's?"
     return f"{where} does not fit {arch}: " + "; ".join(parts) + f"; {remedy}"
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rtx.backbones.freezing import check_norm_policy
-from rtx.backbones.spec import spec_of
+from rtx.backbones.spec import is_ours, spec_of
 from rtx.errors import unknown_name
 from rtx.types import NormPolicy, TransferMode
 
@@ -35,12 +35,11 @@ FRAMEWORK_DEFAULTS: Mapping[str, FrameworkDefault] = {
     "mmseg": FrameworkDefault(-1, "train", "mmseg's default: nothing frozen, batch statistics"),
     "mmpretrain": FrameworkDefault(-1, "train", "mmpretrain's default: nothing frozen, batch statistics"),
 }
-_SWINS = ("SourceSwin", "SwinTransformer")
-_OF_SWIN = {"mmdet": FrameworkDefault(-1, "eval", "mmdet's default for Swin: nothing frozen")}
+_LATE = {"mmdet": FrameworkDefault(-1, "eval", "mmdet's default for transformers and ConvNeXt: nothing frozen")}
 
 
 def default_of(framework: str, backbone: Mapping[str, Any]) -> FrameworkDefault:
-    """The framework's default for a backbone: mmdet freezes stem and stage 1 of ResNets and nothing of Swin.
+    """The framework's default for a backbone: mmdet freezes stem and stage 1 of networks with batch norm alone.
 
     Raises:
         UnknownName: no such framework.
@@ -48,7 +47,8 @@ def default_of(framework: str, backbone: Mapping[str, Any]) -> FrameworkDefault:
     if framework not in FRAMEWORK_DEFAULTS:
         raise unknown_name("framework", framework, place="rtx/transfer/modes.py", choices=FRAMEWORK_DEFAULTS)
     default = FRAMEWORK_DEFAULTS[framework]
-    return _OF_SWIN.get(framework, default) if backbone.get("type") in _SWINS else default
+    early = spec_of(backbone).freezes_early if is_ours(backbone) else backbone.get("type") != "SwinTransformer"
+    return default if early else _LATE.get(framework, default)
 
 
 def apply_transfer(

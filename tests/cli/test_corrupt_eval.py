@@ -21,10 +21,9 @@ from typing import Any
 import pytest
 
 from rtx.cli import main as cli
-from rtx.cli.resume import typed_words, without_overwrite
 from rtx.evaluation.sweep.progress import WHOLE, read_progress
 from rtx.results.cell import Cell
-from rtx.results.command import Command, note_command, read_commands
+from rtx.results.command import Command, note_command, read_commands, typed_words, without_overwrite
 from rtx.results.folder import CellFolder
 from rtx.types import CLEAN, Condition
 from tests.cli.sweep_world import PROJECT, environment, write_world
@@ -208,14 +207,14 @@ RUN = ["python", "tools/corrupt_eval.py", "c d.py", "--out", "o"]
 def test_the_command_that_goes_on(
     argv: list[str], environ: dict[str, str], words: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rtx.cli.resume._command_of", lambda pid: ["bash"])
+    monkeypatch.setattr("rtx.results.command._command_of", lambda pid: ["bash"])
     typed = typed_words(argv, environ)
     assert without_overwrite(typed) == tuple(words) and ("--overwrite" in typed) is ("--overwrite" in argv)
 
 
 def test_under_a_launcher_it_is_the_launchers_own_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     typed = ["/usr/bin/python", "/opt/bin/torchrun", "--nnodes", "2", "--rdzv-endpoint", "h:1", *RUN[1:], "--overwrite"]
-    monkeypatch.setattr("rtx.cli.resume._command_of", lambda pid: typed)
+    monkeypatch.setattr("rtx.results.command._command_of", lambda pid: typed)
     assert typed_words(["python", "-u", *RUN[1:]], {"TORCHELASTIC_RUN_ID": "x"}) == tuple(typed)
     script = tmp_path / "rtx"
     script.write_text("#!/bin/sh\n")

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from rtx.cli.main import main
+from rtx.cli.weights import HEADER, rows, select
 from rtx.sources.catalog.rows import CATALOG
-from rtx.sources.table import HEADER, rows, select
 from tests.sources.made_up import make_source, random_state
 
 

@@ -12,8 +12,8 @@ pytest.importorskip("mmdet")
 
 from rtx.cli import corrupt_eval, main
 from rtx.errors import BadValue, DataError, DeviceError
-from rtx.evaluation.data_key import images_sha256
 from rtx.evaluation.evaluate import prepare
+from rtx.evaluation.identity import images_sha256
 from rtx.evaluation.models.load import check_device
 from tests.evaluation.stand_in import PixelDetector, coco_config
 

@@ -13,7 +13,7 @@ pytest.importorskip("mmengine")
 from mmengine.config import Config
 
 from rtx.evaluation.card import config_sha256
-from rtx.evaluation.own_code import own_code
+from rtx.evaluation.identity import own_code
 
 
 @pytest.fixture()

@@ -12,9 +12,9 @@ import pytest
 
 from rtx.cli.main import main
 from rtx.engines import Engine
-from rtx.errors import BadValue, RunConflict
+from rtx.errors import BadValue, DataError, RunConflict
 from rtx.evaluation.sweep.locks import driving
-from rtx.experiments.run import run_units
+from rtx.experiments.run import UnitSetup, paths_of, run_units
 from rtx.experiments.store import PLAN, error_file, planned_units, state_of
 from rtx.experiments.units import Unit
 
@@ -157,6 +157,18 @@ def test_units_that_cannot_be_done(tmp_path: Path, change: dict[str, Any], fault
     with pytest.raises(BadValue, match=fault):
         run_units(tmp_path / "root", "g", [replace(todo[0], **change), todo[1]], Engine())
     assert not (tmp_path / "log").exists()
+
+
+def test_what_a_node_does_not_see_is_an_error_before_anything_starts(tmp_path: Path) -> None:
+    file = tmp_path / "features.npz"
+    file.touch()
+    todo = units(tmp_path / "absent", 1, features=str(file), words=["train", str(tmp_path), "a/b"])
+    paths = paths_of(todo)
+    assert paths == (str(file), str(tmp_path))
+    UnitSetup(paths)("cpu")
+    file.unlink()
+    with pytest.raises(DataError, match=r"features.npz' is not there, and runs name it; each node must see it"):
+        UnitSetup(paths)("cpu")
 
 
 def test_ray_workers_live_on_from_unit_to_unit(two_nodes: Any, tmp_path: Path) -> None:

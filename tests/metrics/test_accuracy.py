@@ -16,7 +16,7 @@ from rtx.evaluation.scorers.build import build_scorer
 from rtx.evaluation.scorers.classification import AccuracyScorer, image_name
 from rtx.metrics.accuracy import MISS, accuracies, best, rank_evidence, rank_of
 from rtx.metrics.per_image import RankEvidence
-from rtx.results import evidence_file as evidence
+from rtx.results import arrays as evidence
 from rtx.results.predictions import guesses_to_bytes, read_guesses
 from rtx.results.resample import draw
 from rtx.results.resample import scores as resampled

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from rtx.errors import DataError
-from rtx.metrics.coco_file import MMDET, read_lists, read_tables, unmatched
+from rtx.metrics.coco_file import MMDET, check_tables, read_lists, read_tables, unmatched
 from rtx.metrics.coco_truth import read_truth
 
 GOOD: dict[str, Any] = {
@@ -109,6 +109,26 @@ def test_what_mmdet_needs_and_scoring_does_not(kind: str, field: str, name: str,
         with pytest.raises(DataError, match=name):
             read_tables(path, need=(*MMDET, "segmentation"))
         read_truth(path)
+
+
+def test_a_file_is_checked_once_for_the_same_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = copy.deepcopy(GOOD)
+    content["annotations"][0]["area"] = 541.5
+    del content["annotations"][0]["id"]
+    path, checks = written(tmp_path / "instances.json", content), []
+
+    def check(*args: Any, **options: Any) -> Any:
+        checks.append(options)
+        return check_tables(*args, **options)
+
+    monkeypatch.setattr("rtx.metrics.coco_file.check_tables", check)
+    first = read_tables(path, need=("area",))
+    assert first == read_tables(path) == read_tables(path, need=("area",)) and len(checks) == 1
+    with pytest.raises(DataError, match="annotation number 1 of image 2 has no id"):
+        read_tables(path, need=MMDET)
+    content["annotations"][0]["bbox"] = "none"
+    with pytest.raises(DataError, match="has the box 'none'"):
+        read_tables(written(path, content))
 
 
 @pytest.mark.parametrize("kind", ["images", "categories", "annotations"])

@@ -12,7 +12,7 @@ import pytest
 
 from rtx.corruptions import BENCHMARK
 from rtx.errors import BadValue
-from rtx.metrics.imagenet_c import ALEXNET_CLEAN_ERROR, ALEXNET_ERRORS, corruption_error, errors
+from rtx.metrics.imagenet_c import ALEXNET_CLEAN_ERROR, ALEXNET_ERRORS, errors
 from rtx.types import CLEAN, SEVERITIES, Condition
 
 
@@ -43,7 +43,7 @@ def test_the_definition_written_out() -> None:
         relative.append(sum(e - 0.2 for e in mine) / sum(e - ALEXNET_CLEAN_ERROR for e in theirs))
     assert errors(grid).mCE == pytest.approx(np.mean(ce), abs=1e-12)
     assert errors(grid).relative_mCE == pytest.approx(np.mean(relative), abs=1e-12)
-    assert corruption_error(grid, "snow") == pytest.approx(ce[7], abs=1e-12)
+    assert errors(grid).CE["snow"] == pytest.approx(ce[7], abs=1e-12)
 
 
 def test_a_grid_with_a_gap_is_labelled() -> None:

@@ -10,7 +10,7 @@ import pytest
 from rtx.metrics.coco import Detections
 from rtx.metrics.voc import DEFINITIONS
 from rtx.metrics.voc_match import THRESHOLDS, VocTruth
-from rtx.results.evidence_file import to_bytes
+from rtx.results.arrays import to_bytes
 from tests.metrics.scores import voc_ap, voc_evidence
 
 CLASSES = 5

@@ -12,6 +12,7 @@ from torch import nn
 from torchvision.transforms.functional import center_crop, resize, to_pil_image
 
 from rtx.datasets.target_data import open_target
+from rtx.datasets.views import View
 from rtx.errors import DataError
 from rtx.probe.features import cached_features
 from rtx.probe.source import load_frozen
@@ -52,6 +53,12 @@ def test_the_second_time_takes_no_pass_and_other_pixels_do(tmp_path: Path) -> No
         cached_features(source, open_target("folder", tmp_path / "data", "train"), tmp_path / "f", image_size=32)[1].key
     )
     assert len(keys) == 7
+    small = View.parse("downscale:8")
+    seen, key = cached_features(source, data, tmp_path / "f", image_size=32, view=small)
+    assert key.key not in keys and key.card["view"] == "downscale:8" and "view" not in cached.card
+    edge = [center_crop(resize(to_pil_image(small(data.image(n))), 37), 32) for n in range(len(data))]
+    wanted = source(torch.from_numpy(np.stack([np.asarray(image) for image in edge])))
+    np.testing.assert_allclose(seen, wanted, rtol=1e-4, atol=1e-4)
 
 
 def test_a_damaged_image_is_named_and_leaves_no_cache(tmp_path: Path) -> None:

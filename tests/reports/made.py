@@ -14,7 +14,7 @@ import numpy as np
 
 from rtx.corruptions import BENCHMARK, CORRUPTIONS, HELD_OUT
 from rtx.metrics.per_image import PixelEvidence
-from rtx.results import evidence_file as evidence
+from rtx.results import arrays as evidence
 from rtx.results import resample as resampled
 from rtx.results.cell import Cell
 from rtx.results.command import Command, note_command

@@ -17,5 +17,5 @@ def pixel_world(seed: int, n_images: int = 9) -> list[tuple[str, miou.PixelCount
         if image % 3 == 0:
             label[label == 4] = 0
             guess[guess == 4] = 0
-        rows.append((f"{image}", miou.count(guess, label, 7)))
+        rows.append((f"{image}", miou.count(guess, label, 7)[0]))
     return rows

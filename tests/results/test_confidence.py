@@ -17,7 +17,7 @@ from rtx.errors import MissingConditions
 from rtx.metrics.miou import pixel_evidence
 from rtx.metrics.per_image import Ranking
 from rtx.reports.runs.intervals import read_intervals
-from rtx.results import evidence_file as files
+from rtx.results import arrays as files
 from rtx.results.cell import Cell
 from rtx.results.confidence import write_confidences, write_results
 from rtx.results.evaluation import Evaluation

@@ -18,7 +18,7 @@ import pytest
 pytest.importorskip("mmengine")
 
 from rtx.errors import BadValue
-from rtx.evaluation.finish import complete
+from rtx.evaluation.sweep.scoring import complete
 from rtx.reports.runs.runs import load_run
 from rtx.results.by_class import read_classes
 from rtx.results.confidence import Known, read_confidences

@@ -14,7 +14,7 @@ from rtx.metrics.coco_truth import read_truth
 from rtx.metrics.miou import pixel_evidence
 from rtx.metrics.per_image import PixelEvidence
 from rtx.metrics.voc_match import VocTruth
-from rtx.results import evidence_file as files
+from rtx.results import arrays as files
 from rtx.results.intervals import confidence
 from rtx.results.resample import draw, scores
 from rtx.types import CLEAN, Condition

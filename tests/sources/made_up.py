@@ -18,7 +18,7 @@ from torch import Tensor
 from rtx.errors import WeightsError, unknown_name
 from rtx.sources.catalog.archs import full_shapes
 from rtx.sources.catalog.record import IMAGENET_MEAN, IMAGENET_STD, Source
-from rtx.sources.keys.detectron2 import to_detectron2
+from rtx.sources.keys.openmmlab import to_detectron2
 from rtx.sources.keys.swin import SWIN_SHAPES, to_openmmlab, to_torchvision
 
 State = Mapping[str, Tensor]

@@ -18,8 +18,9 @@ from rtx.sources.keys.layouts import LAYOUTS
 @pytest.mark.parametrize("name", CATALOG)
 def test_every_record_is_complete_and_consistent(name):
     source = CATALOG[name]
-    assert source.name == name and name.startswith(source.arch + "_")
-    assert source.arch in ARCHS and source.layout in LAYOUTS
+    assert source.name == name and name.startswith(source.arch.removeprefix("timm:tf_") + "_")
+    assert (source.arch in ARCHS or source.arch.startswith("timm:")) and source.layout in LAYOUTS
+    assert bool(source.package) == bool(source.extra)
     assert source.filename and "/" not in source.filename and source.licence and source.paper
     assert all(url.startswith("https://") for url in source.urls)
     assert (source.threat == "none") == (source.eps == 0.0)

@@ -15,7 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 from rtx.backbones import SourceConvNet, SourceResNet, SourceSwin
 from rtx.errors import FrozenChanged
 from rtx.transfer import FrozenGuardHook
-from rtx.transfer.freeze_map import freeze_map
+from rtx.transfer.guard import freeze_map
 from tests.transfer.two_processes import ARCHS, MODES
 
 BACKBONES = {

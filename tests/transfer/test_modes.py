@@ -9,7 +9,7 @@ import torch
 
 from rtx.backbones import SourceResNet
 from rtx.errors import UnknownName
-from rtx.transfer.freeze_map import freeze_map, frozen_tensors
+from rtx.transfer.guard import freeze_map, frozen_tensors
 from rtx.transfer.modes import apply_transfer
 from rtx.types import TransferMode
 

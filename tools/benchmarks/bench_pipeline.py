@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """The cost of an image on its way to the network: read, decode, corrupt, resize, pack, and the way out of a loader.
 
-    python tools/benchmarks/bench_pipeline.py [--config FILE] [--data-root DIR] [--size WxH] [--workers N] [--json FILE]
+    python tools/benchmarks/bench_pipeline.py [--config FILE] [--data-root DIR] [--size WxH] [--workers N] [--ways NAME
+        ...] [--json FILE]
 
-Two data sets of one config take turns: `stock`, its test pipeline with a `Corrupt` behind the image loader, and `rtx`,
-what a sweep builds of it. In process, the median over the rounds of the processor time of an image is given, for the
-clean images and each corruption at severity 3, with images a second and core. With `--workers`, both ways go through a
-sweep's data loader; given are the processor time of the loaders and of the main process for an image, which bounds the
-rate whatever the number of loaders.
+Data sets of one config take turns: `stock`, its test pipeline with a `Corrupt` behind the image loader; `rtx`, what a
+sweep builds of it; and `kept`, the same from the second cell on, where decoded images are kept. In process, the median
+over the rounds of the processor time of an image is given, for the clean images and each corruption at severity 3, with
+images a second and core. With `--workers`, all ways go through a sweep's data loader; given are the processor time of
+the loaders and of the main process for an image, which bounds the rate whatever the number of loaders.
 """
 
 from __future__ import annotations
@@ -28,9 +29,10 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", 
     os.environ[_variable] = "1"
 
 ROOT = Path(__file__).resolve().parents[2]
+WAYS = ("stock", "rtx", "kept")
 
 
-def data_sets(config: Path, data_root: Path) -> dict[str, Any]:
+def data_sets(config: Path, data_root: Path, names: list[str]) -> dict[str, Any]:
     """The built test set of a config, with its own steps and as a sweep has it."""
     from mmengine.registry import DATASETS, init_default_scope
 
@@ -47,10 +49,24 @@ def data_sets(config: Path, data_root: Path) -> dict[str, Any]:
         "stock": insert_corrupt(cfg.test_dataloader.dataset, dict(type="Corrupt")),
         "rtx": Made().dataset(cfg, Protocol()),
     }
-    found = {name: DATASETS.build(dataset) for name, dataset in ways.items()}
+    ways["kept"] = ways["rtx"]
+    found = {name: DATASETS.build(ways[name]) for name in names}
     for dataset in found.values():
         dataset.full_init()
+    if "kept" in found:
+        keep(found["kept"])
     return found
+
+
+def keep(dataset: Any) -> None:
+    """Have the loader of a data set keep its images, and decode them."""
+    from rtx.datasets.decoded import DecodedImages
+
+    infos = [dataset.get_data_info(index) for index in range(len(dataset))]
+    sizes = {info["img_path"]: 3 * info["width"] * info["height"] for info in infos}
+    dataset.pipeline.transforms[0].decoded = DecodedImages(sizes, sum(sizes.values()))
+    for index in range(len(dataset)):
+        dataset[index]
 
 
 def in_process(sets: dict[str, Any], conditions: list[Any], images: int, rounds: int) -> dict[str, Any]:
@@ -97,10 +113,12 @@ def _children() -> float:
 
 def table(found: dict[str, Any]) -> str:
     """The result as Markdown."""
-    lines = ["| condition | stock, ms | rtx, ms | ratio | rtx, images/s a core |", "|---|---:|---:|---:|---:|"]
+    ways = list(next(iter(found["in_process_ms"].values())))
+    lines = [f"| condition |{'|'.join(f' {way}, ms ' for way in ways)}| {ways[-1]}, images/s a core |"]
+    lines.append("|---|" + "---:|" * (len(ways) + 1))
     for key, row in found["in_process_ms"].items():
-        one, two = row["stock"], row["rtx"]
-        lines.append(f"| {key} | {one:.2f} | {two:.2f} | {one / two:.2f} | {1000 / two:.0f} |")
+        times = "|".join(f" {row[way]:.2f} " for way in ways)
+        lines.append(f"| {key} |{times}| {1000 / row[ways[-1]]:.1f} |")
     for name, row in found.get("loaders_ms", {}).items():
         lines.append(f"{name}: " + ", ".join(f"{what} {ms:.2f} ms an image" for what, ms in row.items()))
     return "\n".join(lines)
@@ -115,6 +133,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=12)
     parser.add_argument("--corruptions", nargs="+", default=["benchmark"])
     parser.add_argument("--workers", type=int, default=0, help="measure with so many loader processes too")
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
@@ -134,8 +153,8 @@ def main() -> None:
         if args.data_root is None:
             width, height = map(int, args.size.lower().split("x"))
             write_scenes(root, {"train": 1, "val": args.images}, size=(height, width))
-        sets = data_sets(args.config, root)
-        images = min(args.images, len(sets["rtx"]))
+        sets = data_sets(args.config, root, args.ways)
+        images = min(args.images, *map(len, sets.values()))
         found: dict[str, Any] = {"images": images, "rounds": args.rounds}
         found["in_process_ms"] = in_process(sets, conditions, images, args.rounds)
         if args.workers:

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from rtx.metrics.coco import VERSION, CocoAP, Detections
 from rtx.metrics.coco_truth import CocoTruth, encode_mask, read_truth
 from rtx.metrics.per_image import DetectionEvidence
-from rtx.results.evidence_file import to_bytes
+from rtx.results.arrays import to_bytes
 from rtx.results.resample import draw, scores
 
 sys.path.insert(0, str(Path(__file__).parents[2]))

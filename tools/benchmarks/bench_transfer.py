@@ -23,7 +23,7 @@ def measure(mode: str, args: argparse.Namespace) -> dict[str, Any]:
     from mmengine.registry import MODELS, init_default_scope
 
     from rtx.config import load, with_source, with_transfer
-    from rtx.transfer.freeze_map import freeze_map
+    from rtx.transfer.guard import freeze_map
 
     cfg = with_transfer(with_source(load(args.config), "random"), mode)
     init_default_scope("mmdet")

@@ -68,8 +68,10 @@ def _fill_uniform(key: np.uint64, out: Field) -> None:
     words = np.empty(_BLOCK, np.uint32)
     for start in range(0, out.size, _BLOCK):
         fill_words(key, start // 2, words)
-        for i in range(min(_BLOCK, out.size - start)):
-            out[start + i] = np.float32(np.int32(words[i] >> np.uint32(8))) * scale
+        # A slice from 0 on: an index that could be negative would keep the loop out of vectors.
+        block = out[start : start + _BLOCK]
+        for i in range(block.size):
+            block[i] = np.float32(np.int32(words[i] >> np.uint32(8))) * scale
 
 
 @compiled

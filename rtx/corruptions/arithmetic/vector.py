@@ -17,6 +17,7 @@ from numba.extending import intrinsic
 from rtx.corruptions.arithmetic.blocks import load, pointer, store
 
 _FOUR = ir.VectorType(ir.FloatType(), 4)
+_TWO, _EIGHT = ir.VectorType(ir.FloatType(), 2), ir.VectorType(ir.FloatType(), 8)
 _INDEX = ir.IntType(32)
 
 
@@ -46,6 +47,28 @@ def add_between(typing_context: Any, total: Any, into: Any, row: Any, one: Any, 
         return context.get_dummy_value()
 
     return types.none(total, into, row, one, other, weight), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator,unused-ignore]
+def add_two_between(typing_context: Any, total: Any, into: Any, row: Any, first: Any, weights: Any, at: Any) -> Any:
+    """`add_between` for two pixels side by side, of two pairs of neighbours: `row[first:first + 12]`.
+
+    Their weights are `weights[at:at + 2]`.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kinds = signature.args
+        target = pointer(context, builder, kinds[0], arguments[0], arguments[1], _EIGHT)
+        a = load(builder, pointer(context, builder, kinds[2], arguments[2], arguments[3], _EIGHT))
+        next_pixel = builder.add(arguments[3], ir.Constant(ir.IntType(64), 4))
+        b = load(builder, pointer(context, builder, kinds[2], arguments[2], next_pixel, _EIGHT))
+        two = load(builder, pointer(context, builder, kinds[4], arguments[4], arguments[5], _TWO))
+        places = ir.Constant(ir.VectorType(_INDEX, 8), [0] * 4 + [1] * 4)
+        mixed = _between(builder, a, b, builder.shuffle_vector(two, two, places))
+        store(builder, builder.fadd(load(builder, target), mixed), target)
+        return context.get_dummy_value()
+
+    return types.none(total, into, row, first, weights, at), generate
 
 
 @intrinsic  # type: ignore[untyped-decorator,unused-ignore]

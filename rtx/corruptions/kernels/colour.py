@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtx.compiled import compiled
+from rtx.corruptions.arithmetic.pixels import Words, channel, to_bytes, to_words, word_of
 from rtx.corruptions.registry import Image, corruption
 
 Table = NDArray[np.uint8]
@@ -117,20 +118,37 @@ def saturate(image: Image, level: tuple[float, float], rng: np.random.Generator)
     return out
 
 
+_MANY = 1024
+
+
 @compiled
 def _saturate(image: Image, factor: np.float32, added: np.float32, out: Image) -> None:
-    for i in range(0, image.size, 3):
-        r, g, b = np.float32(image[i]), np.float32(image[i + 1]), np.float32(image[i + 2])
-        value = max(r, max(g, b))
-        spread = value - min(r, min(g, b))
-        if spread > np.float32(0):
-            saturation = min(max(spread / value * factor + added, np.float32(0)), np.float32(1))
-            pull = value * saturation / spread
-            out[i] = np.uint8(np.int32(value - (value - r) * pull))
-            out[i + 1] = np.uint8(np.int32(value - (value - g) * pull))
-            out[i + 2] = np.uint8(np.int32(value - (value - b) * pull))
-        else:
-            low = value * (np.float32(1) - min(max(added, np.float32(0)), np.float32(1)))
-            out[i] = np.uint8(np.int32(value))
-            out[i + 1] = np.uint8(np.int32(low))
-            out[i + 2] = np.uint8(np.int32(low))
+    words = np.empty(_MANY, np.uint32)
+    for start in range(0, image.size, 3 * _MANY):
+        block = image[start : start + 3 * _MANY]
+        part = words[: block.size // 3]
+        to_words(block, part)
+        _saturate_words(part, factor, added)
+        to_bytes(part, out[start : start + 3 * _MANY])
+
+
+@compiled
+def _saturate_words(words: Words, factor: np.float32, added: np.float32) -> None:
+    zero, one = np.float32(0), np.float32(1)
+    least = added if added > zero else zero
+    least = least if least < one else one
+    for i in range(words.size):
+        r, g, b = np.float32(channel(words[i], 0)), np.float32(channel(words[i], 8)), np.float32(channel(words[i], 16))
+        larger, smaller = (g, b) if g > b else (b, g)
+        value, lowest = (larger if larger > r else r), (smaller if smaller < r else r)
+        spread = value - lowest
+        coloured = spread > zero
+        saturation = spread / (value if coloured else one) * factor + added
+        saturation = saturation if saturation > zero else zero
+        saturation = saturation if saturation < one else one
+        pull = value * saturation / (spread if coloured else one)
+        low = value * (one - least)
+        red = value - (value - r) * pull if coloured else value
+        green = value - (value - g) * pull if coloured else low
+        blue = value - (value - b) * pull if coloured else low
+        words[i] = word_of(np.int32(red), np.int32(green), np.int32(blue))

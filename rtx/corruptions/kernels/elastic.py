@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from rtx.compiled import compiled
 from rtx.corruptions.arithmetic.bits import Field, uniforms
+from rtx.corruptions.arithmetic.pairs import LANES, pair_sums_by_two, put_block
 from rtx.corruptions.arithmetic.vector import put_bilinear
 from rtx.corruptions.kernels.gauss import gaussian_weights
 from rtx.corruptions.kernels.zoom import narrow, widened
@@ -109,106 +110,103 @@ def _mirror(index: Any, size: int) -> Any:
     return index if index < size else 2 * size - 1 - index
 
 
+# Rows that are smoothed together down the columns, `LANES` columns at a time: what they need stays in the cache.
+_ROWS = 64
+
+
 @compiled
 def _move(image: Image, moves: Vector, weights_y: Vector, weights_x: Vector, reach: np.float32, out: Image) -> None:
     height, width = image.shape[:2]
     source = widened(image).reshape(-1)
-    along = np.empty(2 * width, np.float32)
+    band = np.empty((_ROWS, 2 * width), np.float32)
+    tower = np.empty((_ROWS + 2 * (weights_y.size - 1)) * LANES, np.float32)
+    down, along = _places(weights_y.size - 1, LANES), _places(weights_x.size - 1, 1)
     # A row to smooth, with room for its mirrored ends.
     line = np.empty(width + 2 * (weights_x.size - 1), np.float32)
     dx, dy, row = np.empty(width, np.float32), np.empty(width, np.float32), np.empty(4 * width, np.float32)
-    for y in range(height):
-        _smooth_rows(moves, weights_y, y, along)
-        _smooth_line(along[:width], line, weights_x, reach, dx)
-        _smooth_line(along[width:], line, weights_x, reach, dy)
-        _look(source, y, height, dx, dy, row)
-        narrow(row, out[y])
+    corners, inside, words = np.empty(width, np.int64), np.empty(width, np.bool_), np.empty(width, np.uint32)
+    for top in range(0, height, _ROWS):
+        rows = min(_ROWS, height - top)
+        _smooth_columns(moves, weights_y, down, top, rows, tower, band)
+        for k in range(rows):
+            _smooth_line(band[k, :width], line, weights_x, along, reach, dx)
+            _smooth_line(band[k, width:], line, weights_x, along, reach, dy)
+            _look(source, top + k, height, dx, dy, corners, inside, row)
+            narrow(row, words, out[top + k])
 
 
 @compiled
-def _look(source: Vector, y: int, height: int, dx: Vector, dy: Vector, row: Vector) -> None:
-    """One row of the result, from the image as `widened` gives it."""
-    width = dx.size
-    for x in range(width):
-        floor_x, floor_y = np.floor(dx[x]), np.floor(dy[x])
-        left, top = x + np.int64(floor_x), y + np.int64(floor_y)
-        right, bottom = left + 1, top + 1
-        if left < 0 or right >= width:
-            left, right = _mirror(left, width), _mirror(right, width)
-        if top < 0 or bottom >= height:
-            top, bottom = _mirror(top, height), _mirror(bottom, height)
-        above, below = top * width, bottom * width
-        put_bilinear(
-            row,
-            np.int64(4 * x),
-            source,
-            4 * (above + left),
-            4 * (above + right),
-            4 * (below + left),
-            4 * (below + right),
-            dx[x] - floor_x,
-            dy[x] - floor_y,
-        )
+def _places(radius: int, step: int) -> NDArray[np.int64]:
+    """Where the rows of `pair_sums` lie, from the outermost one on."""
+    places = np.empty(2 * radius + 1, np.int64)
+    places[0] = radius * step
+    for j in range(1, radius + 1):
+        places[2 * j - 1], places[2 * j] = (radius - j) * step, (radius + j) * step
+    return places
 
 
 @compiled
-def _smooth_rows(moves: Vector, weights: Vector, y: int, out: Vector) -> None:
-    """Smooth down the columns, for row y."""
-    height = moves.shape[0]
-    centre = moves[y]
-    for i in range(out.size):
-        out[i] = centre[i] * weights[0]
-    j = weights.size - 1
-    while j > 1:
-        _add_pairs(
-            out,
-            moves[_mirror(y - j, height)],
-            moves[_mirror(y + j, height)],
-            weights[j],
-            moves[_mirror(y - j + 1, height)],
-            moves[_mirror(y + j - 1, height)],
-            weights[j - 1],
-        )
-        j -= 2
-    if j == 1:
-        one, other, w = moves[_mirror(y - 1, height)], moves[_mirror(y + 1, height)], weights[1]
-        for i in range(out.size):
-            out[i] += (one[i] + other[i]) * w
+def _smooth_columns(
+    moves: Vector, weights: Vector, places: NDArray[np.int64], top: int, rows: int, tower: Vector, band: Vector
+) -> None:
+    """Smooth down the columns, for some rows from `top` on."""
+    height, many = moves.shape
+    radius = weights.size - 1
+    numbers, flat = moves.reshape(-1), band.reshape(-1)
+    origins = np.empty(rows + 2 * radius, np.int64)
+    for k in range(origins.size):
+        origins[k] = _mirror(top - radius + k, height)
+    for first in range(0, many, LANES):
+        left = min(first, many - LANES)  # the last ones overlap
+        for k in range(rows + 2 * radius):
+            put_block(tower, k * LANES, numbers, origins[k] * many + left)
+        for k in range(rows):
+            pair_sums_by_two(flat, k * many + left, tower, k * LANES, places, weights)
 
 
 @compiled
-def _smooth_line(along: Field, line: Field, weights: Vector, reach: np.float32, out: Vector) -> None:
+def _smooth_line(
+    numbers: Vector, line: Vector, weights: Vector, places: NDArray[np.int64], reach: np.float32, out: Vector
+) -> None:
     """Smooth along a row, and scale."""
-    n, radius = along.size, weights.size - 1
-    line[radius : radius + n] = along
+    n, radius = numbers.size, weights.size - 1
+    for first in range(0, n, LANES):
+        left = min(first, n - LANES)  # the last ones overlap
+        put_block(line, radius + left, numbers, left)
     for i in range(radius):
-        line[i] = along[_mirror(i - radius, n)]
-        line[radius + n + i] = along[_mirror(n + i, n)]
-    for i in range(n):
-        out[i] = along[i] * weights[0]
-    j = radius
-    while j > 1:
-        a, b = radius - j, radius + j
-        _add_pairs(
-            out,
-            line[a : a + n],
-            line[b : b + n],
-            weights[j],
-            line[a + 1 : a + 1 + n],
-            line[b - 1 : b - 1 + n],
-            weights[j - 1],
-        )
-        j -= 2
-    if j == 1:
-        for i in range(n):
-            out[i] += (line[radius - 1 + i] + line[radius + 1 + i]) * weights[1]
+        line[i] = numbers[_mirror(i - radius, n)]
+        line[radius + n + i] = numbers[_mirror(n + i, n)]
+    for first in range(0, n, LANES):
+        left = min(first, n - LANES)
+        pair_sums_by_two(out, left, line, left, places, weights)
     for i in range(n):
         out[i] *= reach
 
 
 @compiled
-def _add_pairs(
-    total: Vector, one: Vector, other: Vector, weight: np.float32, near: Vector, far: Vector, near_weight: np.float32
+def _look(
+    source: Vector,
+    y: int,
+    height: int,
+    dx: Vector,
+    dy: Vector,
+    corners: NDArray[np.int64],
+    inside: NDArray[np.bool_],
+    row: Vector,
 ) -> None:
-    for i in range(total.size):
-        total[i] += (one[i] + other[i]) * weight + (near[i] + far[i]) * near_weight
+    """One row of the result, from the image as `widened` gives it."""
+    width = dx.size
+    for x in range(width):
+        left, top = x + np.int64(np.floor(dx[x])), y + np.int64(np.floor(dy[x]))
+        inside[x] = (left >= 0) & (left < width - 1) & (top >= 0) & (top < height - 1)
+        corners[x] = 4 * (top * width + left)
+    for x in range(width):
+        weight_x, weight_y = dx[x] - np.floor(dx[x]), dy[x] - np.floor(dy[x])
+        a = corners[x]
+        b, c, d = a + 4, a + 4 * width, a + 4 * width + 4
+        if not inside[x]:
+            left, top = x + np.int64(np.floor(dx[x])), y + np.int64(np.floor(dy[x]))
+            above, below = _mirror(top, height) * width, _mirror(top + 1, height) * width
+            left, right = _mirror(left, width), _mirror(left + 1, width)
+            a, b, c, d = 4 * (above + left), 4 * (above + right), 4 * (below + left), 4 * (below + right)
+        put_bilinear(row, np.int64(4 * x), source, a, b, c, d, weight_x, weight_y)

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from rtx.compiled import compiled
 from rtx.corruptions.arithmetic.bits import fill_words, new_key
+from rtx.corruptions.arithmetic.pixels import to_bytes, to_words
 from rtx.corruptions.kernels.gauss import smooth
 from rtx.corruptions.registry import Image, corruption
 
@@ -68,10 +69,7 @@ def _shuffle(image: Image, reach: int, offsets: Offsets) -> None:
     corner = width * (height - reach) + width - reach
     # One word a pixel, so that a pixel moves in one load and one store.
     pixels = np.empty(height * width, np.uint32)
-    for y in range(height):
-        for x in range(width):
-            r, g, b = image[y, x]
-            pixels[y * width + x] = np.uint32(r) | np.uint32(g) << np.uint32(8) | np.uint32(b) << np.uint32(16)
+    to_words(image.reshape(-1), pixels)
     for iteration in range(offsets.shape[0]):
         for i in range(offsets.shape[1]):
             row = offsets[iteration, i]
@@ -80,9 +78,4 @@ def _shuffle(image: Image, reach: int, offsets: Offsets) -> None:
                 here = np.uintp(first - j)
                 there = np.uintp(first - j + row[j, 1] * np.int64(width) + row[j, 0])
                 pixels[here] = pixels[there]
-    for y in range(height):
-        for x in range(width):
-            pixel = pixels[y * width + x]
-            image[y, x, 0] = np.uint8(pixel)
-            image[y, x, 1] = np.uint8(pixel >> np.uint32(8))
-            image[y, x, 2] = np.uint8(pixel >> np.uint32(16))
+    to_bytes(pixels, image.reshape(-1))

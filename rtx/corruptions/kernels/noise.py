@@ -97,12 +97,14 @@ def _count(
     words = np.empty(_BLOCK, np.uint32)
     for start in range(0, image.size, _BLOCK):
         fill_words(key, start // 2, words)
-        for i in range(min(_BLOCK, image.size - start)):
-            v = image[start + i]
-            k = np.int64(guide[v, words[i] >> np.uint32(24)])
+        block, found = image[start : start + _BLOCK], counts[start : start + _BLOCK]
+        for i in range(block.size):
+            # Unsigned indices spare a check for negative ones.
+            v = np.uintp(block[i])
+            k = np.uintp(guide[v, np.uintp(words[i] >> np.uint32(24))])
             while words[i] > thresholds[v, k]:
-                k += 1
-            counts[start + i] = k
+                k += np.uintp(1)
+            found[i] = np.int16(k)
 
 
 @compiled
@@ -137,11 +139,12 @@ def _strike(key: np.uint64, limit: np.uint32, field: NDArray[np.uint8]) -> None:
     words = np.empty(_BLOCK, np.uint32)
     for start in range(0, field.size, _BLOCK):
         fill_words(key, start // 2, words)
-        for i in range(min(_BLOCK, field.size - start)):
+        block = field[start : start + _BLOCK]
+        for i in range(block.size):
             # Masks instead of branches, which a processor could only guess.
             struck = np.uint8(np.int32((words[i] >> np.uint32(1)) < limit))
             salt = np.uint8(words[i] & np.uint32(1))
-            field[start + i] = struck * (np.uint8(1) + salt * np.uint8(254))
+            block[i] = struck * (np.uint8(1) + salt * np.uint8(254))
 
 
 @compiled

@@ -91,8 +91,14 @@ def _pixelate(image: Image, rows: Boxes, columns: Boxes, row_of: Index, column_o
                     row[3 * x + 1] = line[at + 1]
                     row[3 * x + 2] = line[at + 2]
             else:
-                out[y] = out[first]
+                _copy(out[first], out[y])
             y += 1
+
+
+@compiled
+def _copy(row: Image, out: Image) -> None:
+    for i in range(out.size):
+        out[i] = row[i]
 
 
 @compiled

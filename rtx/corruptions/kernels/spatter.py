@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from rtx.compiled import compiled
 from rtx.corruptions.arithmetic.bits import Field, normals
-from rtx.corruptions.kernels.gauss import Doubles, add_pair, gaussian_weights
+from rtx.corruptions.arithmetic.pairs import LANES, pair_sums
+from rtx.corruptions.kernels.gauss import gaussian_weights
+from rtx.corruptions.kernels.gauss_doubles import Doubles, continue_ends
 from rtx.corruptions.registry import Image, corruption
 
 # Pale turquoise and mud brown, in the order of the image's channels.
@@ -111,23 +113,25 @@ def _smooth(layer: Doubles, weights: Doubles, single: bool, out: Doubles) -> Non
     height, width = layer.shape
     radius = weights.size - 1
     line = np.empty(width + 2 * radius, np.float64)
+    down, along = np.empty(2 * radius + 1, np.int64), np.empty(2 * radius + 1, np.int64)
+    along[0] = radius
+    for j in range(1, radius + 1):
+        along[2 * j - 1], along[2 * j] = radius - j, radius + j
+    rows = layer.reshape(-1)
     for y in range(height):
-        middle = line[radius : radius + width]
-        centre = layer[y]
-        for x in range(width):
-            middle[x] = centre[x] * weights[0]
-        for j in range(radius, 0, -1):
-            add_pair(middle, layer[max(y - j, 0)], layer[min(y + j, height - 1)], weights[j])
+        down[0] = y * width
+        for j in range(1, radius + 1):
+            down[2 * j - 1], down[2 * j] = max(y - j, 0) * width, min(y + j, height - 1) * width
+        for x in range(0, width, LANES):
+            start = min(x, width - LANES)  # the last ones overlap
+            pair_sums(line, radius + start, rows, start, down, weights)
         if single:
-            for x in range(width):
-                middle[x] = np.float64(np.float32(middle[x]))
-        line[:radius] = middle[0]
-        line[radius + width :] = middle[width - 1]
-        row = out[y]
-        for x in range(width):
-            row[x] = middle[x] * weights[0]
-        for j in range(radius, 0, -1):
-            add_pair(row, line[radius - j : radius - j + width], line[radius + j : radius + j + width], weights[j])
+            for x in range(radius, radius + width):
+                line[x] = np.float64(np.float32(line[x]))
+        continue_ends(line, radius, radius, line.size, 1)
+        for x in range(0, width, LANES):
+            start = min(x, width - LANES)
+            pair_sums(out[y], start, line, start, along, weights)
 
 
 @compiled

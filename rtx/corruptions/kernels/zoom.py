@@ -8,8 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rtx.compiled import compiled
-from rtx.corruptions.arithmetic.vector import add_between
+from rtx.compiled import compiled, inlined
+from rtx.corruptions.arithmetic.pixels import Bytes, Words, to_bytes, to_words
+from rtx.corruptions.arithmetic.vector import add_between, add_two_between
 from rtx.corruptions.registry import Image, corruption
 
 ZoomLevel = tuple[float, float]
@@ -62,24 +63,50 @@ def zoom_blur(image: Image, level: ZoomLevel, rng: np.random.Generator) -> Image
     enlargements 1, 1 + step, ... below end.
     """
     height, width = image.shape[:2]
-    rows, columns, layers = _layers(height, width, level)
+    rows, columns, tiles = _layers(height, width, level)
     out = np.empty_like(image)
-    _blur(image, rows, columns, layers, out)
+    _blur(image, rows, columns, tiles, out)
     return out
+
+
+Index = NDArray[np.int32]
+Floats = NDArray[np.float32]
 
 
 class ZoomTables(NamedTuple):
     """As `Axis`, a row for each enlargement, in half the memory."""
 
-    first: NDArray[np.int32]
-    second: NDArray[np.int32]
-    weight: NDArray[np.float32]
-    inside: NDArray[np.float32]
+    first: Index
+    second: Index
+    weight: Floats
+    inside: Floats
+
+
+class Tiles(NamedTuple):
+    """Columns that are filled together, and in which way, for each enlargement but the first.
+
+    Attributes:
+        edges: first column of each tile, and the width.
+        pairs: columns from which on two are filled at once, as they lie between three neighbours.
+        pair_ends: (enlargements, tiles + 1), where in `pairs` the tiles begin and end.
+        singles: the other columns.
+        single_ends: the same for `singles`.
+    """
+
+    edges: Index
+    pairs: Index
+    pair_ends: Index
+    singles: Index
+    single_ends: Index
+
+
+# Rows of so many pixels of all enlargements stay in the cache until the next row needs them again.
+_TILE = 1024
 
 
 @lru_cache(maxsize=8)
-def _layers(height: int, width: int, level: ZoomLevel) -> tuple[ZoomTables, ZoomTables, int]:
-    """First, second, weight and inside of all enlargements but the first, which is the image, and their number."""
+def _layers(height: int, width: int, level: ZoomLevel) -> tuple[ZoomTables, ZoomTables, Tiles]:
+    """First, second, weight and inside of all enlargements but the first, which is the image."""
     factors = np.arange(1, level[0], level[1])
     tables = []
     for size in (height, width):
@@ -93,74 +120,156 @@ def _layers(height: int, width: int, level: ZoomLevel) -> tuple[ZoomTables, Zoom
                 first.astype(np.int32), second.astype(np.int32), weight.astype(np.float32), inside.astype(np.float32)
             )
         )
-    return tables[0], tables[1], len(factors)
+    return tables[0], tables[1], _tiles(tables[1])
+
+
+def _tiles(columns: ZoomTables) -> Tiles:
+    layers, width = columns.first.shape
+    edges = np.linspace(0, width, 1 - -width // _TILE).astype(np.int32)
+    pairs, singles = np.empty(layers * width, np.int32), np.empty(layers * width, np.int32)
+    pair_ends, single_ends = np.zeros((layers, edges.size), np.int32), np.zeros((layers, edges.size), np.int32)
+    two, one = _find_pairs(columns, edges, pairs, pair_ends, singles, single_ends)
+    return Tiles(edges, pairs[:two].copy(), pair_ends, singles[:one].copy(), single_ends)
 
 
 @compiled
-def widened(image: Image) -> NDArray[np.float32]:
-    """Four floats a pixel, (H, 4 W): the channels as fractions of 255, and one unused, to fill a vector register."""
-    wide = np.zeros((image.shape[0], 4 * image.shape[1]), np.float32)
-    table = np.empty(256, np.float32)
-    for v in range(256):
-        table[v] = np.float32(v / 255.0)
+def _find_pairs(
+    columns: ZoomTables, edges: Index, pairs: Index, pair_ends: Index, singles: Index, single_ends: Index
+) -> tuple[int, int]:
+    two, one = 0, 0
+    for k in range(columns.first.shape[0]):
+        first, second, inside = columns.first[k], columns.second[k], columns.inside[k]
+        pair_ends[k, 0], single_ends[k, 0] = two, one
+        for tile in range(edges.size - 1):
+            x = edges[tile]
+            while x < edges[tile + 1]:
+                start = first[x]
+                if inside[x] == np.float32(0):  # only the last column can lie beyond the edge
+                    x += 1
+                elif (
+                    x + 1 < edges[tile + 1]
+                    and inside[x + 1] != np.float32(0)
+                    and second[x] == start + 1
+                    and first[x + 1] == start + 1
+                    and second[x + 1] == start + 2
+                ):
+                    pairs[two] = x
+                    two += 1
+                    x += 2
+                else:
+                    singles[one] = x
+                    one += 1
+                    x += 1
+            pair_ends[k, tile + 1], single_ends[k, tile + 1] = two, one
+    return two, one
+
+
+# 1 / 255 in two parts: a grey level times the first is exact, so that the sum of both products is rounded once, to what
+# the division in doubles gives; a test holds all 256.
+_MOST = np.float32(np.round(2.0**19 / 255) / 2.0**19)
+_REST = np.float32(1 / 255 - float(_MOST))
+
+
+@compiled
+def widened(image: Image) -> Floats:
+    """Four floats a pixel, (H, 4 W): the channels as fractions of 255, and a 0, to fill a vector register."""
+    wide = np.empty((image.shape[0], 4 * image.shape[1]), np.float32)
+    words = np.empty(image.shape[1], np.uint32)
+    levels = words.view(np.uint8)
     for y in range(image.shape[0]):
-        row, into = image[y].reshape(-1), wide[y]
-        for x in range(image.shape[1]):
-            into[4 * x] = table[row[3 * x]]
-            into[4 * x + 1] = table[row[3 * x + 1]]
-            into[4 * x + 2] = table[row[3 * x + 2]]
+        to_words(image[y].reshape(-1), words)
+        _fractions(levels, wide[y])
     return wide
 
 
 @compiled
-def narrow(wide: NDArray[np.float32], out: Image) -> None:
-    """A row of `widened`, back to whole grey levels."""
-    row = out.reshape(-1)
-    for x in range(out.shape[0]):
-        row[3 * x] = np.uint8(np.int32(min(wide[4 * x], np.float32(1)) * np.float32(255)))
-        row[3 * x + 1] = np.uint8(np.int32(min(wide[4 * x + 1], np.float32(1)) * np.float32(255)))
-        row[3 * x + 2] = np.uint8(np.int32(min(wide[4 * x + 2], np.float32(1)) * np.float32(255)))
+def narrow(wide: Floats, words: Words, out: Image) -> None:
+    """A row of `widened`, back to whole grey levels; `words` has room for a word a pixel."""
+    _cut(wide, words.view(np.uint8))
+    to_bytes(words, out.reshape(-1))
+
+
+# Loops in functions of their own: beside a `view`, LLVM leaves them as they are.
+@compiled
+def _fractions(levels: Bytes, into: Floats) -> None:
+    for i in range(levels.size):
+        level = np.float32(levels[i])
+        into[i] = level * _MOST + level * _REST
 
 
 @compiled
-def _blur(image: Image, rows: ZoomTables, columns: ZoomTables, layers: int, out: Image) -> None:
+def _cut(wide: Floats, levels: Bytes) -> None:
+    for i in range(levels.size):
+        fraction = wide[i] if wide[i] < np.float32(1) else np.float32(1)
+        levels[i] = np.uint8(np.int32(fraction * np.float32(255)))
+
+
+@compiled
+def _blur(image: Image, rows: ZoomTables, columns: ZoomTables, tiles: Tiles, out: Image) -> None:
     height, width = image.shape[:2]
+    layers = rows.first.shape[0]
     wide = widened(image)
     between = np.empty(4 * width, np.float32)
     total = np.empty(4 * width, np.float32)
-    for y in range(height):
-        # Sums in the reference's order: the enlargement by 1 first, the image itself last.
-        total[:] = wide[y]
-        for k in range(layers - 1):
-            if rows.inside[k, y] == np.float32(0):
-                continue
-            low, high = 4 * columns.first[k, 0], 4 * columns.second[k, width - 1] + 4
-            one, other = wide[rows.first[k, y], low:high], wide[rows.second[k, y], low:high]
-            _mix_rows(one, other, rows.weight[k, y], between[low:high])
-            _add_columns(between, columns.first[k], columns.second[k], columns.weight[k], columns.inside[k], total)
-        for i in range(total.size):
-            total[i] = (wide[y, i] + total[i]) / np.float32(layers + 1)
-        narrow(total, out[y])
+    words = np.empty(width, np.uint32)
+    for tile in range(tiles.edges.size - 1):
+        left, right = tiles.edges[tile], tiles.edges[tile + 1]
+        for y in range(height):
+            # Sums in the reference's order: the enlargement by 1 first, the image itself last.
+            here = wide[y, 4 * left : 4 * right]
+            _copy(here, total[4 * left : 4 * right])
+            for k in range(layers):
+                if rows.inside[k, y] == np.float32(0):
+                    continue
+                low, high = 4 * columns.first[k, left], 4 * columns.second[k, right - 1] + 4
+                one, other = wide[rows.first[k, y], low:high], wide[rows.second[k, y], low:high]
+                _mix_rows(one, other, rows.weight[k, y], between[low:high])
+                _add_pairs(
+                    between,
+                    columns.first[k],
+                    columns.weight[k],
+                    tiles.pairs[tiles.pair_ends[k, tile] : tiles.pair_ends[k, tile + 1]],
+                    total,
+                )
+                _add_singles(
+                    between,
+                    columns.first[k],
+                    columns.second[k],
+                    columns.weight[k],
+                    tiles.singles[tiles.single_ends[k, tile] : tiles.single_ends[k, tile + 1]],
+                    total,
+                )
+            _divide(here, layers + 2, total[4 * left : 4 * right])
+            narrow(total[4 * left : 4 * right], words[: right - left], out[y, left:right])
 
 
-@compiled
-def _mix_rows(
-    one: NDArray[np.float32], other: NDArray[np.float32], weight: np.float32, out: NDArray[np.float32]
-) -> None:
+@inlined
+def _copy(row: Floats, out: Floats) -> None:
+    for i in range(out.size):
+        out[i] = row[i]
+
+
+@inlined
+def _divide(last: Floats, count: int, total: Floats) -> None:
+    for i in range(total.size):
+        total[i] = (last[i] + total[i]) / np.float32(count)
+
+
+@inlined
+def _mix_rows(one: Floats, other: Floats, weight: np.float32, out: Floats) -> None:
     for i in range(out.size):
         out[i] = one[i] + weight * (other[i] - one[i])
 
 
-@compiled
-def _add_columns(
-    row: NDArray[np.float32],
-    first: NDArray[np.int32],
-    second: NDArray[np.int32],
-    weight: NDArray[np.float32],
-    inside: NDArray[np.float32],
-    total: NDArray[np.float32],
-) -> None:
-    # Only the last column can lie beyond the edge.
-    used = first.size if inside[first.size - 1] != np.float32(0) else first.size - 1
-    for x in range(used):
-        add_between(total, np.int64(4 * x), row, np.int64(4 * first[x]), np.int64(4 * second[x]), weight[x])
+@inlined
+def _add_pairs(row: Floats, first: Index, weight: Floats, pairs: Index, total: Floats) -> None:
+    for i in range(pairs.size):
+        x = np.int64(pairs[i])
+        add_two_between(total, 4 * x, row, np.int64(4 * first[x]), weight, x)
+
+
+@inlined
+def _add_singles(row: Floats, first: Index, second: Index, weight: Floats, singles: Index, total: Floats) -> None:
+    for i in range(singles.size):
+        x = np.int64(singles[i])
+        add_between(total, 4 * x, row, np.int64(4 * first[x]), np.int64(4 * second[x]), weight[x])

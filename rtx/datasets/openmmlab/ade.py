@@ -21,7 +21,6 @@ from rtx.datasets.ade import (
     split_folder,
     void_for_class,
 )
-from rtx.datasets.layout import some
 from rtx.datasets.openmmlab.nodes import (
     ConfigLayout,
     Findings,
@@ -33,7 +32,7 @@ from rtx.datasets.openmmlab.nodes import (
     type_name,
     walk,
 )
-from rtx.errors import DataError
+from rtx.errors import DataError, some
 
 
 def adapt_ade(cfg: Config, root: Path) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,15 @@ from mmengine.config import Config
 
 from rtx.datasets.ade import spread
 from rtx.datasets.image_files import JPEG_END, PNG_END, damage, image_size
-from rtx.datasets.layout import some
 from rtx.datasets.openmmlab.image_loader import MIN_SIDE
 from rtx.datasets.openmmlab.nodes import SPLIT_LOADERS, Findings, root_of, split_data_sets, type_name
 from rtx.datasets.openmmlab.with_data import FAMILIES, LAYOUTS
-from rtx.errors import BadValue, DataError
+from rtx.errors import BadValue, DataError, some
 
 log = logging.getLogger(__name__)
 
 MAX_TRAIN_IMAGES = 5000  # files opened in a training split; all are looked for
+_A_TASK = 32  # files a thread takes at once: handing one over costs as much as looking at it
 
 
 def check_data(
@@ -108,8 +109,10 @@ def _look_at_images(found: Findings, split: str, limit: int | None) -> None:
     if limit is not None and len(there) > limit:
         log.info("%s data: opening %d of %d images", split, limit, len(there))
         there = spread(there, limit)
+    tasks = [there[n : n + _A_TASK] for n in range(0, len(there), _A_TASK)]
     with ThreadPoolExecutor(8) as pool:
-        verdicts = list(zip(there, pool.map(_examine, there), strict=True))
+        seen = chain.from_iterable(pool.map(lambda paths: list(map(_examine, paths)), tasks))
+        verdicts = list(zip(there, seen, strict=True))
     bad = [f"{path} ({text})" for path, (text, _) in verdicts if text]
     if bad:
         found.problems.append(f"{len(bad)} images are damaged: {some(bad)}; copy them again")

@@ -7,8 +7,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from rtx.datasets.coco import LAYOUT, SPLIT_NAMES, category_names, find_file, image_folder, listed_names
-from rtx.datasets.layout import some
+from rtx.datasets.coco import LAYOUT, SPLIT_NAMES, find_file, image_folder, read_names
 from rtx.datasets.openmmlab.nodes import (
     ConfigLayout,
     Findings,
@@ -18,7 +17,7 @@ from rtx.datasets.openmmlab.nodes import (
     put_data_sets,
     root_of,
 )
-from rtx.errors import DataError
+from rtx.errors import DataError, some
 from rtx.metrics.coco_file import MMDET, read_tables, unmatched
 from rtx.metrics.coco_truth import label_ids
 
@@ -42,8 +41,8 @@ def adapt_coco(cfg: Config, root: Path) -> list[str]:
         else:
             if name != candidates[0]:
                 notes.append(f"{split} split from {file}")
-            names[split] = category_names(root / file)
-            folder = image_folder(root, listed_names(root / file), name) or name
+            listed, names[split] = read_names(root / file)
+            folder = image_folder(root, listed, name) or name
             if folder != name:
                 notes.append(f"{split} images from {folder}")
         put_data_sets(cfg, split, [dict(data_root=str(root), ann_file=file, data_prefix=dict(img=f"{folder}/"))])
@@ -86,7 +85,10 @@ def _coco_names() -> tuple[str, ...]:
 
 
 def check_coco(node: Any, split: str, found: Findings) -> None:
-    """Look for what mmdet's reader cannot use, or would leave out without a word."""
+    """Look for what mmdet's reader cannot use, or would leave out without a word.
+
+    `tables` of the node is what was read of the file already.
+    """
     root = root_of(node)
     path = root / node["ann_file"]
     folder = root / (node.get("data_prefix") or {}).get("img", "")
@@ -94,7 +96,7 @@ def check_coco(node: Any, split: str, found: Findings) -> None:
     if not path.exists():
         return
     masks = any(isinstance(step, dict) and step.get("with_mask") for step in node.get("pipeline") or ())
-    tables = read_tables(path, need=(*MMDET, "segmentation") if masks else MMDET)
+    tables = node.get("tables") or read_tables(path, need=(*MMDET, "segmentation") if masks else MMDET)
     files = {row["id"]: row["file_name"] for row in tables["images"]}
     if not files:
         raise DataError(f"{path} lists no image; copy the file again or choose another --data-root")

@@ -21,6 +21,7 @@ from mmengine.config import Config
 from mmengine.registry import TRANSFORMS
 from PIL import Image
 
+from rtx.datasets.decoded import DecodedImages
 from rtx.datasets.image_files import damage, rgb_pixels
 from rtx.datasets.openmmlab.nodes import add_import, walk
 from rtx.errors import DataError
@@ -58,13 +59,32 @@ class LoadImageChecked(LoadImageFromFile):
             decodes otherwise with Pillow than with OpenCV.
     """
 
+    decoded: DecodedImages | None = None
+    """Where images that were decoded before are kept, while a sweep runs."""
+
     def __init__(self, *, rgb: bool = False, **options: Any) -> None:
         super().__init__(**options)
         self.rgb = rgb
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Load `results["img_path"]` into `results["img"]`, (H, W, 3), BGR unless `rgb`, uint8 unless `to_float32`."""
-        path = results["img_path"]
+        path, order = results["img_path"], "rgb" if self.rgb else "bgr"
+        image: Any = None if self.decoded is None else self.decoded.get(path, order)
+        if image is None:
+            image = self._read(path)
+            if self.decoded is not None:
+                self.decoded.put(path, order, image)
+        if self.rgb:
+            results["img_order"] = "rgb"
+        if self.to_float32:
+            image = image.astype(np.float32)
+        results["img"] = image
+        results["img_shape"] = image.shape[:2]
+        results["ori_shape"] = image.shape[:2]
+        return results
+
+    def _read(self, path: str) -> Any:
+        """The pixels of a file."""
         try:
             content = fileio.get(path, backend_args=self.backend_args)
         except FileNotFoundError as error:
@@ -77,20 +97,14 @@ class LoadImageChecked(LoadImageFromFile):
             raise DataError(f"image {path}: {otherwise}; convert it to 8-bit RGB")
         try:
             if self.rgb:
-                image = rgb_pixels(content)
-                results["img_order"] = "rgb"
+                image: Any = rgb_pixels(content)
             else:
                 image = mmcv.imfrombytes(content, flag=self.color_type, backend=self.imdecode_backend)
         except Exception as error:  # OpenCV raises its own class
             raise DataError(f"image {path} cannot be decoded ({error}); convert it to 8-bit RGB") from error
         if image is None:
             raise DataError(f"image {path} cannot be decoded by {self.imdecode_backend}; convert it to 8-bit RGB")
-        if self.to_float32:
-            image = image.astype(np.float32)
-        results["img"] = image
-        results["img_shape"] = image.shape[:2]
-        results["ori_shape"] = image.shape[:2]
-        return results
+        return image
 
 
 def with_checked_images(cfg: Config) -> Config:

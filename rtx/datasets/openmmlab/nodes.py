@@ -12,7 +12,8 @@ from typing import Any
 
 from mmengine.config import Config
 
-from rtx.datasets.layout import Layout, some
+from rtx.datasets.layout import Layout
+from rtx.errors import some
 
 SPLIT_LOADERS = {"train": ("train_dataloader",), "val": ("val_dataloader", "test_dataloader")}
 EVALUATORS = ("val_evaluator", "test_evaluator")
@@ -130,18 +131,14 @@ def put_data_sets(cfg: Config, split: str, new: Sequence[dict[str, Any]]) -> Non
         if not loader:
             continue
         template = next(data_sets(loader["dataset"]))
-        made = [_updated(template, changes) for changes in new]
+        made = [copy.deepcopy(template) for _ in new]
+        for node, changes in zip(made, new, strict=True):
+            for key, value in changes.items():
+                if value is None:
+                    node.pop(key, None)
+                else:
+                    node[key] = copy.deepcopy(value)
         loader["dataset"] = replace_data_sets(loader["dataset"], made)
-
-
-def _updated(template: Any, changes: dict[str, Any]) -> Any:
-    out = copy.deepcopy(template)
-    for key, value in changes.items():
-        if value is None:
-            out.pop(key, None)
-        else:
-            out[key] = copy.deepcopy(value)
-    return out
 
 
 def evaluators(cfg: Config) -> list[Any]:

@@ -98,7 +98,10 @@ def _inside(path: Path, base: Path) -> str:
 
 
 def check_voc(node: Any, split: str, found: Findings) -> None:
-    """Look for missing files, broken annotations, and objects that mmdet would leave out without a word."""
+    """Look for missing files, broken annotations, and objects that mmdet would leave out without a word.
+
+    `objects` of the node are those of each image where they were read already.
+    """
     root = root_of(node)
     home = root / (node.get("data_prefix") or {}).get("sub_data_root", "")
     listing = root / node["ann_file"]
@@ -108,7 +111,8 @@ def check_voc(node: Any, split: str, found: Findings) -> None:
     part = VocPart(home, listing, read_stems(listing))
     found.images = [home / "JPEGImages" / f"{stem}.jpg" for stem in part.stems]
     part.check_whole()
-    objects = [(stem, o) for stem, row in zip(part.stems, read_all(part.labels()), strict=True) for o in row]
+    read = node.get("objects") or read_all(part.labels())
+    objects = [(stem, o) for stem, row in zip(part.stems, read, strict=True) for o in row]
     names = {item.name for _, item in objects}
     classes = (node.get("metainfo") or {}).get("classes") or NAMES
     unknown = sorted(names - set(classes))

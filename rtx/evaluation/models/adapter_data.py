@@ -14,14 +14,14 @@ import torch
 from mmengine.dataset import Compose
 from mmengine.structures import BaseDataElement, PixelData
 
-from rtx.datasets.ade import LabelRule
+from rtx.datasets.decoded import DecodedImages
 from rtx.datasets.image_files import decode_rgb, read_whole
 from rtx.datasets.layout import data_name
 from rtx.datasets.layouts import layout_of
 from rtx.errors import BadValue, DataError
 from rtx.evaluation.card import model_card
 from rtx.evaluation.models.adapter import Adapter
-from rtx.evaluation.models.folders import CLASS_FOLDERS, READERS
+from rtx.evaluation.models.folders import CLASS_FOLDERS, READERS, Held
 from rtx.evaluation.pixels.made import Made
 from rtx.evaluation.pixels.stored import Stored
 from rtx.evaluation.protocol import Protocol
@@ -52,14 +52,21 @@ class Tested:
 class LoadRgb:
     """A pipeline step: the image as RGB uint8 (H, W, 3), the order that corruptions and adapters take."""
 
+    decoded: DecodedImages | None = None
+    """Where images that were decoded before are kept, while a sweep runs."""
+
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
         """Load `results["img_path"]` into `results["img"]`.
 
         Raises:
             DataError: the file is missing, damaged or no image.
         """
-        path = Path(results["img_path"])
-        image = decode_rgb(read_whole(path), path)
+        name = str(results["img_path"])
+        image = None if self.decoded is None else self.decoded.get(name, "rgb")
+        if image is None:
+            image = decode_rgb(read_whole(Path(name)), Path(name))
+            if self.decoded is not None:
+                self.decoded.put(name, "rgb", image)
         return {**results, "img": image, "img_order": "rgb", "ori_shape": image.shape[:2], "img_shape": image.shape[:2]}
 
 
@@ -67,21 +74,12 @@ class AdapterImages:
     """Images of a data folder with what is known of each, in the form that a sweep asks for.
 
     Args:
-        rows: of each image `img_path`, and `img_id`, `instances`, `gt_label` or `seg_map_path`.
-        classes: names of the classes that count, in the order of the labels.
+        held: what the folder holds.
         steps: from `img_path` to the RGB array that the adapter gets.
-        rule: what the numbers in label maps mean.
     """
 
-    def __init__(
-        self,
-        rows: Sequence[Mapping[str, Any]],
-        classes: Sequence[str],
-        steps: Sequence[Step],
-        *,
-        rule: LabelRule | None = None,
-    ) -> None:
-        self.rows, self.metainfo, self.rule = rows, {"classes": tuple(classes)}, rule
+    def __init__(self, held: Held, steps: Sequence[Step]) -> None:
+        self.rows, self.metainfo, self.rule = held.rows, {"classes": held.classes}, held.rule
         self.pipeline = Compose(list(steps))
 
     def __len__(self) -> int:
@@ -146,7 +144,7 @@ def adapter_test(
     held = READERS[layout](root, annotations=annotations, wanted=classes, known=adapter.classes)
     adapter.bind(held.classes)
     steps = pixels.steps(LoadRgb(), adapter.preparation(), adapter.scope, protocol)
-    dataset = AdapterImages(held.rows, held.classes, steps, rule=held.rule)
+    dataset = AdapterImages(held, steps)
     text = json.dumps([adapter.identity(), held.classes, list(map(repr, adapter.preparation()))], sort_keys=True)
     name = data_name(annotations or root)
     return Tested(

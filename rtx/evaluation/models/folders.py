@@ -11,10 +11,12 @@ from rtx.datasets import ade, coco, voc
 from rtx.datasets.class_folders import labelled_images
 from rtx.datasets.openmmlab.checks import check_sets
 from rtx.errors import BadValue
+from rtx.metrics.coco_file import MMDET, read_tables
 from rtx.metrics.coco_truth import CocoTruth, category_ids, read_truth
 from rtx.metrics.voc import VocTruth
 
 CLASS_FOLDERS = "class folders"
+SPLITS = coco.SPLIT_NAMES["val"]
 Rows = list[dict[str, Any]]
 
 
@@ -23,7 +25,7 @@ class Held:
     """What a data folder holds.
 
     Attributes:
-        rows: of each image what `AdapterImages` says.
+        rows: of each image `img_path`, and `img_id`, `instances`, `gt_label` or `seg_map_path`.
         classes: names of those that count, in the order of the labels.
         root: where names of images start.
         truth: what detections are scored against.
@@ -39,18 +41,20 @@ class Held:
 
 def read_coco(root: Path, *, annotations: str | Path | None, wanted: Sequence[str] | None, known: object) -> Held:
     """A COCO folder; with `annotations`, that file and the folder of its images."""
+    split, file = coco.find_file(root, SPLITS) or (SPLITS[0], f"annotations/instances_{SPLITS[0]}.json")
+    path = root / file if annotations is None else Path(annotations).absolute()
+    tables = read_tables(path, need=MMDET) if path.is_file() else None  # else the check says so
+    classes = _wanted(coco.category_names(tables["categories"], path), wanted) if tables else ()
     if annotations is None:
-        names = coco.SPLIT_NAMES["val"]
-        split, file = coco.find_file(root, names) or (names[0], f"annotations/instances_{names[0]}.json")
-        path = root / file
-        folder = (coco.image_folder(root, coco.listed_names(path), split) if path.is_file() else None) or split
+        listed = [Path(row["file_name"]) for row in tables["images"]] if tables else []
+        folder = coco.image_folder(root, listed, split) or split
         images, place = root / folder, dict(data_root=str(root), ann_file=file, data_prefix=dict(img=f"{folder}/"))
     else:
-        images, path = root.absolute(), Path(annotations).absolute()
+        images = root.absolute()
         place = dict(data_root="", ann_file=str(path), data_prefix=dict(img=str(images)))
-    classes = _wanted(coco.category_names(path), wanted) if path.is_file() else ()  # else the check says so
-    check_sets([("val", dict(place, type="CocoDataset", metainfo=dict(classes=classes)))])
-    truth = read_truth(path)
+    check_sets([("val", dict(place, type="CocoDataset", metainfo=dict(classes=classes), tables=tables))])
+    assert tables is not None
+    truth = read_truth(tables, place=str(path))
     label = {category: n for n, category in enumerate(category_ids(truth, classes))}
     rows = {
         key: dict(img_id=key, img_path=str(images / row["file_name"]), width=row["width"], height=row["height"])
@@ -76,15 +80,12 @@ def _trained_on(item: Mapping[str, Any], image: Mapping[str, Any]) -> bool:
 
 def read_voc(root: Path, *, annotations: object, wanted: Sequence[str] | None, known: object) -> Held:
     """The evaluated split of a VOC folder."""
-    homes = voc.find_years(root)
-    part = voc.evaluated_part(homes)
-    classes = _wanted(voc.class_names([*voc.train_parts(homes, part), part]), wanted)
+    part, names, objects = voc.read_evaluated(root)
+    classes = _wanted(names, wanted)
     listing = part.listing.relative_to(part.home).as_posix()
-    where = dict(data_root=str(part.home), ann_file=listing, metainfo=dict(classes=classes))
+    where = dict(data_root=str(part.home), ann_file=listing, metainfo=dict(classes=classes), objects=objects)
     check_sets([("val", dict(where, type="XMLDataset"))])
-    index = {name: n for n, name in enumerate(classes)}
-    objects = voc.read_all(part.labels())
-    truth = [voc.voc_truth(stem, found, index) for stem, found in zip(part.stems, objects, strict=True)]
+    truth = voc.voc_truth(part, objects, classes)
     rows = [
         dict(
             img_id=image.image_id,

@@ -14,7 +14,7 @@ from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
-from rtx.errors import BadValue, DeviceError, WeightsError, WeightsMismatch
+from rtx.errors import BadValue, DeviceError, WeightsError, WeightsMismatch, some
 from rtx.sources.reading.read import read_checkpoint, read_content
 from rtx.sources.reading.unpickle import ODD_KEY
 
@@ -90,8 +90,7 @@ def load_strictly(model: nn.Module, state: Mapping[str, torch.Tensor], place: st
     faults = []
     for title, keys in (("missing", sorted(set(own) - set(state))), ("unexpected", sorted(set(state) - set(own)))):
         if keys:
-            more = f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
-            faults.append(f"{len(keys)} {title} keys ({', '.join(keys[:_SHOWN])}{more})")
+            faults.append(f"{len(keys)} {title} keys ({some(keys, _SHOWN)})")
     shapes = [
         f"{key}: {tuple(state[key].shape)} in the file, {tuple(own[key].shape)} in the model"
         for key in own

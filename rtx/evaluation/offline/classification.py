@@ -24,18 +24,17 @@ class ClassTruth(Truth):
     Args:
         path: holds one folder for each class.
         classes: all classes that predictions may name; the folders' names when None.
-        topk: which k accuracies are scored for; a prediction must name that many classes.
     """
 
     suffixes = (".npz", ".csv")
     metric: Accuracy
 
-    def __init__(self, path: Path, *, classes: Sequence[str] | None = None, topk: Sequence[int] = (1, 5)) -> None:
+    def __init__(self, path: Path, *, classes: Sequence[str] | None = None) -> None:
         self.classes = tuple(classes) if classes else class_folders(path)
         rows = labelled_images(path, self.classes)
         self.labels = {file.relative_to(path).with_suffix("").as_posix(): label for file, label in rows}
         self.place, self.images = str(path), self.labels
-        self.metric = Accuracy(len(self.classes), topk=[k for k in topk if k <= len(self.classes)])
+        self.metric = Accuracy(len(self.classes), topk=[k for k in (1, 5) if k <= len(self.classes)])
 
     def settle(self, entry: Path, card: Mapping[str, Any]) -> None:
         """Score the same k, and state the threshold, of the evaluation that kept the guesses; see `Truth.settle`."""
@@ -46,10 +45,8 @@ class ClassTruth(Truth):
         """Names and classes of images; see `Truth.rows`."""
         return ((name, [self.classes[label]]) for name, label in self.labels.items())
 
-    def score(self, entry: Path) -> Accuracy:
-        """Feed the metric; see `Truth.score`."""
-        metric = self.metric
-        metric.reset()
+    def read(self, entry: Path) -> Iterable[tuple[Any, ...]]:
+        """Guesses and the right classes; see `Truth.read`."""
         seen = set()
         for file in entry_files(entry, self.suffixes):
             for guess in self._npz(file) if file.suffix == ".npz" else self._csv(file):
@@ -58,9 +55,8 @@ class ClassTruth(Truth):
                 if guess.image in seen:
                     raise BadValue(f"{file}: image {guess.image!r} is there twice; leave one of them")
                 seen.add(guess.image)
-                metric.add(guess, self.labels[guess.image])
+                yield guess, self.labels[guess.image]
         self.check_complete(entry, seen)
-        return metric
 
     def _npz(self, file: Path) -> list[Guess]:
         found, classes = read_guesses(file)

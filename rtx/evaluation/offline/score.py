@@ -23,7 +23,7 @@ from rtx.errors import BadValue, unknown_name
 from rtx.evaluation.offline.truth import Truth
 from rtx.metrics.coco_truth import ImageId
 from rtx.metrics.metric import Metric, truth_sha256
-from rtx.results import evidence_file as evidence
+from rtx.results import arrays as evidence
 from rtx.results.arrays import reading
 from rtx.results.cell import Cell
 from rtx.results.confidence import write_results
@@ -180,6 +180,7 @@ def score_predictions(
     stated: Mapping[str, Any] | None = None,
     data: str | None = None,
     overwrite: bool = False,
+    resamples: int = 0,
 ) -> dict[str, Any]:
     """Score every condition of a folder into cell files and a summary.
 
@@ -191,6 +192,7 @@ def score_predictions(
             `corruption_engine`, `corruption_seed` and `labels`.
         data: what tables call the ground truth, where no evaluation kept the predictions.
         overwrite: replace what other predictions left in `out`.
+        resamples: resamplings of the images for intervals; 0 for none.
 
     Returns:
         The summary, as in `summary.json`.
@@ -220,7 +222,6 @@ def score_predictions(
         "rtx": rtx.__version__,
     }
     folder = CellFolder(out, card, overwrite=overwrite)
-    cells: dict[Condition, Cell] = {}
     for n, (condition, entry) in enumerate(entries.items()):
         started = time.perf_counter()
         metric = truth.score(entry)
@@ -231,10 +232,9 @@ def score_predictions(
         cell = Cell(condition, metrics, metric.n_images, folder.card, flags, timing)
         evidence.save(evidence_path(out, condition), found, key=folder.key, condition=condition.key)
         folder.write(cell)
-        cells[condition] = cell
         headline = metric.headline
         log.info("%d/%d %s: %s %.4f", n + 1, len(entries), condition.key, headline, metrics[headline])
-    return write_results(Evaluation(out, folder.card, cells, folder.key), truth.metric.headline, resamples=0)
+    return write_results(Evaluation.read(out, entries), truth.metric.headline, resamples=resamples)
 
 
 def _evaluation(root: Path, data_sha256: str, metric: Metric) -> dict[str, Any]:

@@ -65,13 +65,24 @@ class Truth(ABC):
         """
         return
 
-    @abstractmethod
     def score(self, entry: Path) -> Metric:
         """Feed the metric with the predictions of one condition, and with nothing else.
 
         Raises:
             BadValue: the predictions are not of the right form, or do not fit the ground truth.
         """
+        metric: Any = self.metric
+        metric.reset()
+        for image in self.read(entry):
+            try:
+                metric.add(*image)
+            except (BadValue, DataError) as error:
+                raise type(error)(f"{entry}: {error}") from error
+        return self.metric
+
+    @abstractmethod
+    def read(self, entry: Path) -> Iterable[tuple[Any, ...]]:
+        """What the metric takes of each image of one condition; errors are those of `score`."""
 
     @abstractmethod
     def rows(self, images: Collection[ImageId]) -> Iterable[tuple[str, Any]]:
@@ -168,17 +179,13 @@ class CocoFile(DetectionTruth):
             log.info("scoring %s, which is what %s holds", " and ".join(kinds), entry)
         self.metric.label_order = card.get("labels")
 
-    def score(self, entry: Path) -> coco.CocoAP:
-        """Feed the metric; see `Truth.score`."""
-        metric = self.metric
+    def read(self, entry: Path) -> Iterable[tuple[Any, ...]]:
+        """Images with the detections of each kind; see `Truth.read`."""
         images, found = self._read(entry)
-        absent = [kind for kind in metric.kinds if kind not in found]
+        absent = [kind for kind in self.metric.kinds if kind not in found]
         if absent and any(len(d.scores) for rows in found.values() for d in rows.values()):
             raise BadValue(f"{entry}: holds no {absent[0]} predictions, but {absent[0]} is scored; name --kinds")
-        metric.reset()
-        for image in images:
-            metric.add(image, {kind: rows[image] for kind, rows in found.items() if image in rows})
-        return metric
+        return ((image, {kind: rows[image] for kind, rows in found.items() if image in rows}) for image in images)
 
     def _metric(self, kinds: Sequence[str]) -> coco.CocoAP:
         return coco.CocoAP(self.truth, self.classes, kinds=kinds, max_detections=self._max_detections)
@@ -228,10 +235,8 @@ class LabelFolder(Truth):
         """Names and content of label maps; see `Truth.rows`."""
         return map(miou.truth_row, self.files.values())
 
-    def score(self, entry: Path) -> miou.MeanIoU:
-        """Feed the metric; see `Truth.score`."""
-        metric = self.metric
-        metric.reset()
+    def read(self, entry: Path) -> Iterable[tuple[Any, ...]]:
+        """Predicted and true label maps; see `Truth.read`."""
         seen = set()
         for name, prediction in read_maps(entry):
             if name not in self.files:
@@ -239,14 +244,10 @@ class LabelFolder(Truth):
                     f"{entry}: label map {name!r} has no ground truth in {self.place}; names must be the same"
                 )
             label = read_map(self.files[name], str(self.files[name]))
-            label = miou.reduced(label, metric.ignore_index) if metric.reduce_zero_label else label
-            try:
-                metric.add(name, prediction, label)
-            except (BadValue, DataError) as error:
-                raise type(error)(f"{entry}: {error}") from error
+            label = miou.reduced(label, self.metric.ignore_index) if self.metric.reduce_zero_label else label
+            yield name, prediction, label
             seen.add(name)
         self.check_complete(entry, seen)
-        return metric
 
 
 def entry_files(entry: Path, suffixes: Sequence[str]) -> list[Path]:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from rtx.datasets.voc import class_names, evaluated_part, find_years, read_all, train_parts, voc_truth
+from rtx.datasets.voc import read_evaluated, voc_truth
 from rtx.errors import BadValue, unknown_name
 from rtx.evaluation.offline.truth import DetectionTruth, entry_files
 from rtx.metrics import coco, voc
 from rtx.metrics.coco_truth import ImageId
+from rtx.results.predictions import detections
 
 log = logging.getLogger(__name__)
 
@@ -46,25 +47,17 @@ class VocFolder(DetectionTruth):
         classes: Sequence[str] | None = None,
         headline: str = "AP50_07",
     ) -> None:
-        homes = find_years(path)
-        part = evaluated_part(homes, split)
-        part.check_whole()
-        objects = read_all(part.labels())
-        self.classes = tuple(classes) if classes else class_names([*train_parts(homes, part), part])
-        index = {name: n for n, name in enumerate(self.classes)}
-        self.truth = [voc_truth(name, rows, index) for name, rows in zip(part.stems, objects, strict=True)]
+        part, self.classes, objects = read_evaluated(path, split, classes)
+        self.truth = voc_truth(part, objects, self.classes)
         self.metric = voc.VocAP(self.truth, self.classes, headline=headline)
         self.place, self.images = str(part.listing), self.metric.truth
         log.info("%s: %d images, %d classes", part.listing, len(self.images), len(self.classes))
 
-    def score(self, entry: Path) -> voc.VocAP:
-        """Feed the metric; see `Truth.score`."""
-        metric, kept = self.metric, self._kept(entry)
+    def read(self, entry: Path) -> Iterable[tuple[Any, ...]]:
+        """Images with their detections; see `Truth.read`."""
+        kept = self._kept(entry)
         found = self._read(entry) if kept is None else kept
-        metric.reset()
-        for image in self.images if kept is None else kept:
-            metric.add(image, found.get(image))
-        return metric
+        return ((image, found.get(image)) for image in (self.images if kept is None else kept))
 
     def _read(self, entry: Path) -> dict[ImageId, coco.Detections]:
         files = entry_files(entry, self.suffixes)
@@ -78,7 +71,7 @@ class VocFolder(DetectionTruth):
                 if image not in self.images:
                     raise BadValue(f"{file}: image {image!r} is not in {self.place}; use the names of that list")
                 rows.setdefault(image, []).append(row)
-        return {image: _detections(image, part) for image, part in rows.items()}
+        return {image: detections(image, part, np.float32) for image, part in rows.items()}
 
     def _results(self, file: Path) -> list[tuple[str, Row]]:
         """Rows of `image_id`, `category` (a name), `bbox` (left, top, width, height, from 0) and `score`."""
@@ -129,13 +122,3 @@ class VocFolder(DetectionTruth):
                 f"{place}: box {box} and score {score} must be numbers, right and bottom not before left and top"
             )
         return box, score, self.classes.index(name)
-
-
-def _detections(image: str, rows: Sequence[Row]) -> coco.Detections:
-    boxes, scores, labels = zip(*rows, strict=True)
-    return coco.Detections(
-        image,
-        np.array(boxes, np.float32).reshape(-1, 4),
-        np.array(scores, np.float32),
-        np.array(labels, np.int64),
-    )

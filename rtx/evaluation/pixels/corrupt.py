@@ -11,6 +11,7 @@ original put it at a fixed place in the pipeline and fed BGR images to corruptio
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -172,18 +173,23 @@ def find_steps(pipeline: list[Any]) -> tuple[int, int]:
 
 def find_corrupt(node: Any) -> list[Corrupt]:
     """Every `Corrupt` inside a built data set, through wrappers and nested transforms, each once."""
-    found: dict[int, Corrupt] = {}
+    return find_built(node, lambda step: isinstance(step, Corrupt))
+
+
+def find_built(node: Any, wanted: Callable[[Any], bool]) -> list[Any]:
+    """The steps inside a built data set that are wanted, through wrappers and nested transforms, each once."""
+    found: dict[int, Any] = {}
     seen: set[int] = set()
 
     def visit(item: Any) -> None:
         if id(item) in seen:
             return
         seen.add(id(item))
-        if isinstance(item, Corrupt):
-            found[id(item)] = item
-        elif isinstance(item, (list, tuple)):
+        if isinstance(item, (list, tuple)):
             for part in item:
                 visit(part)
+        elif wanted(item):
+            found[id(item)] = item
         else:
             for name in ("pipeline", "transforms", "dataset", "datasets", "_transforms"):
                 part = getattr(item, name, None)

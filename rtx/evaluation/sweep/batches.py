@@ -88,7 +88,11 @@ class CorruptedView(Dataset):  # type: ignore[type-arg]
 
 def image_path(dataset: Any, index: int) -> str:
     """The file of one image of a data set."""
-    info = dataset.get_data_info(index)
+    return path_in(dataset.get_data_info(index), index)
+
+
+def path_in(info: Mapping[str, Any], index: int) -> str:
+    """The same, from what the data set knows of the image."""
     return str(info.get("img_path", f"number {index}"))
 
 
@@ -109,14 +113,19 @@ def shape_groups(dataset: Any, indices: Iterable[int], divisor: int = 1) -> list
     steps = getattr(getattr(dataset, "pipeline", None), "transforms", None)
     groups: dict[tuple[str, Size], list[int]] = {}
     for index in indices:
-        size = _original_size(dataset.get_data_info(index))
+        size = original_size(dataset.get_data_info(index))
         after = None if steps is None else size_after(steps, size)
         key = ("original", size) if after is None else ("padded", padded(after, divisor))
         groups.setdefault(key, []).append(index)
     return list(groups.values())
 
 
-def _original_size(info: Mapping[str, Any]) -> Size:
+def original_size(info: Mapping[str, Any]) -> Size:
+    """(Width, height) of an image by its annotations, or by its header where these do not say it.
+
+    Raises:
+        DataError: the header cannot be read.
+    """
     size: tuple[Any, Any] = (info.get("width"), info.get("height"))
     if not all(isinstance(side, int) and side > 0 for side in size):
         try:
@@ -159,13 +168,18 @@ def loaders(asked: int | None, model: Any) -> int:
             raise BadValue(f"--workers {asked}: must be 0 (load in the process itself) or more")
         return asked
     count, reason = processors()
-    parameter = next(model.parameters(), None)
-    if parameter is not None and parameter.device.type != "cpu":
+    if device_of(model).type != "cpu":
         chosen, beside = min(max(count - 1, 1), MOST_LOADERS), "the model on a GPU"
     else:
         chosen, beside = 2 if count >= 4 else 0, "the model on the CPU"
     log.info("%d loader processes: %s, %s (--workers for others)", chosen, reason, beside)
     return chosen
+
+
+def device_of(model: Any) -> torch.device:
+    """Where a model lies; the CPU for one without weights."""
+    parameter = next(model.parameters(), None)
+    return torch.device("cpu") if parameter is None else parameter.device
 
 
 def _collate(items: list[tuple[Condition, dict[str, Any]]]) -> tuple[Condition, Any]:
@@ -207,6 +221,7 @@ def stream(
     *,
     workers: int = 2,
     kept: KeptLoader | None = None,
+    pinned: bool = False,
 ) -> Generator[tuple[Condition, bool, Any], None, None]:
     """Prepared batches of all cells, in order, loaded ahead across cell borders.
 
@@ -216,6 +231,7 @@ def stream(
         batches: the same batches of indices for every cell.
         workers: loader processes; 0 loads in this process.
         kept: those of an earlier stream are taken from here, and left here where all cells came to their end.
+        pinned: put tensors into page-locked memory, from which a GPU takes them at once.
 
     Yields:
         (condition, whether this is the cell's last batch, collated batch).
@@ -232,7 +248,7 @@ def stream(
             num_workers=workers,
             collate_fn=_collate,
             worker_init_fn=_start_worker,
-            pin_memory=False,
+            pin_memory=pinned,
             persistent_workers=kept is not None and workers > 0,
         )
     else:
@@ -282,7 +298,7 @@ def _that_fit(view: CorruptedView, batches: list[list[int]], workers: int) -> in
         return workers
 
     def pixels(batch: list[int]) -> int:
-        width, height = _original_size(view.dataset.get_data_info(batch[0]))
+        width, height = original_size(view.dataset.get_data_info(batch[0]))
         return width * height * len(batch)
 
     largest = max(batches, key=pixels)

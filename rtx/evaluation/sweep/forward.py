@@ -16,8 +16,10 @@ from torch import nn
 
 from rtx.errors import DeviceError
 from rtx.evaluation.sweep.autocast import prepare_cpu_autocast
-from rtx.evaluation.sweep.batches import CorruptedView, KeptLoader, LoaderDied, cut, shape_groups, stream
+from rtx.evaluation.sweep.batch_size import probed_batch_size
+from rtx.evaluation.sweep.batches import CorruptedView, KeptLoader, LoaderDied, cut, device_of, shape_groups, stream
 from rtx.evaluation.sweep.events import OnEvent, Progress
+from rtx.evaluation.sweep.keep import decoded_kept
 from rtx.evaluation.sweep.scoring import ScoredCell, score
 from rtx.evaluation.sweep.shapes import padded
 from rtx.types import Condition
@@ -40,13 +42,14 @@ class Job:
         card: the protocol card.
         out: the output folder.
         indices: which images are evaluated.
-        batch_size: images a forward pass; batches hold one padded shape.
+        batch_size: images a forward pass; batches hold one padded shape. None for what a probe finds.
         workers: loader processes.
         amp: autocast the forward pass (float16 on CUDA, bfloat16 on the CPU); named in the card as precision.
         channels_last: the model's weights in that memory format; named in the card as precision too.
         keep_predictions: write the predictions of each cell too, in `predictions/`, so that another metric needs no
             inference.
         conditions: the cells that are wanted, clean first.
+        cache: gigabytes for decoded images; None for all of them where there is memory, 0 for none.
         kept: where one loader serves several calls of `evaluate`; None for a loader of each call's own.
     """
 
@@ -56,12 +59,13 @@ class Job:
     card: dict[str, Any]
     out: Path
     indices: Sequence[int]
-    batch_size: int = 1
+    batch_size: int | None = 1
     workers: int = 2
     amp: bool = False
     keep_predictions: bool = False
     channels_last: bool = False
     conditions: tuple[Condition, ...] = ()
+    cache: float | None = None
     kept: KeptLoader | None = None
 
 
@@ -77,13 +81,25 @@ def padding_divisor(model: nn.Module) -> int:
 
 
 def plan_batches(job: Job) -> list[list[int]]:
-    """The batches of every cell.
+    """The batches of every cell; single images where their size is not known yet.
 
     Raises:
         BadValue: the batch size is out of range.
         DataError: an image cannot be opened.
     """
-    return cut(shape_groups(job.dataset, job.indices, padding_divisor(job.model)), job.batch_size)
+    size = 1 if job.batch_size is None else job.batch_size
+    return cut(shape_groups(job.dataset, job.indices, padding_divisor(job.model)), size)
+
+
+def choose_batch_size(job: Job) -> int:
+    """What a short probe finds, see `rtx.evaluation.sweep.batch_size`.
+
+    Raises:
+        DataError: an image cannot be prepared.
+    """
+    groups = shape_groups(job.dataset, job.indices, padding_divisor(job.model))
+    with ready(job):
+        return probed_batch_size(job, groups, Forward(job.model, amp=job.amp, divisor=padding_divisor(job.model)))
 
 
 def evaluate(
@@ -112,8 +128,10 @@ def evaluate(
     job.scorer.keep = job.keep_predictions
     job.scorer.reset()
     images, started = 0, time.perf_counter()
-    loaded = stream(CorruptedView(job.dataset), conditions, batches, workers=job.workers, kept=job.kept)
-    with _ready(job), closing(loaded):
+    loaded = stream(
+        CorruptedView(job.dataset), conditions, batches, workers=job.workers, kept=job.kept, pinned=forward.on_gpu
+    )
+    with ready(job), decoded_kept(job), closing(loaded):
         for condition, last, batch in loaded:
             samples = forward(batch, condition)
             job.scorer.process(samples)
@@ -132,19 +150,20 @@ def evaluate(
             images, started = 0, time.perf_counter()
 
 
-def timing_of(images: int, seconds: float, batch_size: int, workers: int) -> dict[str, Any]:
+def timing_of(images: int, seconds: float, batch_size: int | None, workers: int) -> dict[str, Any]:
     """Duration and speed of a cell's forward passes, as its file stores them."""
     return {
         "seconds": seconds,
         "images_per_second": images / seconds,
-        "batch_size": batch_size,
+        "batch_size": batch_size or 1,
         "workers": workers,
     }
 
 
 def loader_died(error: RuntimeError) -> bool:
     """Whether the system has killed a loader process: PyTorch raises that at any place in the main thread."""
-    return isinstance(error, LoaderDied) or "DataLoader worker" in str(error)
+    # Where memory is pinned, a thread receives the images, and ends with the process that it listens to.
+    return isinstance(error, LoaderDied) or any(words in str(error) for words in ("DataLoader worker", "Pin memory"))
 
 
 class _Pace:
@@ -174,7 +193,7 @@ class _Pace:
 
 
 @contextmanager
-def _ready(job: Job) -> Iterator[None]:
+def ready(job: Job) -> Iterator[None]:
     """The model in evaluation mode and in the memory format of the job; afterwards as it was."""
     model = job.model
     was_training = model.training
@@ -199,6 +218,7 @@ class Forward:
 
     Attributes:
         limit: images a pass, after memory ran out; None for whole batches.
+        on_gpu: the model is on a GPU.
     """
 
     def __init__(self, model: Any, *, amp: bool = False, divisor: int = 1) -> None:
@@ -206,8 +226,8 @@ class Forward:
         self.amp = amp
         self.divisor = divisor
         self.limit: int | None = None
-        parameter = next(model.parameters(), None)
-        self.device = torch.device("cpu") if parameter is None else parameter.device
+        self.device = device_of(model)
+        self.on_gpu = self.device.type == "cuda"
         if amp and self.device.type == "cpu":
             prepare_cpu_autocast()
 
@@ -227,7 +247,7 @@ class Forward:
             if self.limit is not None and len(part) > self.limit:
                 todo.extendleft(reversed([part[i : i + self.limit] for i in range(0, len(part), self.limit)]))
                 continue
-            samples = self._try(batch if len(part) == count else _select(batch, part))
+            samples = self.attempt(batch if len(part) == count else _select(batch, part))
             if samples is None:
                 self._halve(len(part), condition)
                 todo.appendleft(part)
@@ -237,7 +257,7 @@ class Forward:
         return found
 
     def _whole(self, batch: Any, condition: Condition) -> list[Any]:
-        samples = self._try(batch)
+        samples = self.attempt(batch)
         if samples is None:
             self._halve(1, condition)
         return list(samples or ())
@@ -260,7 +280,7 @@ class Forward:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
-    def _try(self, batch: Any) -> list[Any] | None:
+    def attempt(self, batch: Any) -> list[Any] | None:
         """Predictions, or None when memory ran out; what the failed pass held is free by then."""
         dtype = torch.bfloat16 if self.device.type == "cpu" else torch.float16
         try:

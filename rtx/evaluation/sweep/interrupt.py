@@ -39,7 +39,11 @@ def sigterm_raises() -> Iterator[None]:
         yield
         return
 
+    stopped = False
+
     def stop(number: int, frame: FrameType | None) -> NoReturn:
+        nonlocal stopped
+        stopped = True
         # A second one, while the first is being cleaned up after, must not interrupt that.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         raise Terminated
@@ -47,5 +51,9 @@ def sigterm_raises() -> Iterator[None]:
     before = signal.signal(signal.SIGTERM, stop)
     try:
         yield
+    except KeyboardInterrupt as error:
+        if stopped and not isinstance(error, Terminated):
+            raise Terminated from error  # Ray makes a plain one of it
+        raise
     finally:
         signal.signal(signal.SIGTERM, before)

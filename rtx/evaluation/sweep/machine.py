@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 CGROUP = Path("/sys/fs/cgroup/cpu.max")
+CGROUP_MEMORY = Path("/sys/fs/cgroup/memory.max")
+MEMINFO = Path("/proc/meminfo")
 _RANKS_HERE = ("LOCAL_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE")
 
 
@@ -25,10 +29,46 @@ def processors(environ: Mapping[str, str] | None = None) -> tuple[int, str]:
     quota = _quota()
     if quota is not None and quota < count:
         count, reason = quota, f"a quota of {quota} processors"
-    ranks = next((int(environ[name]) for name in _RANKS_HERE if environ.get(name, "").isdecimal()), 1)
+    ranks = _ranks(environ)
     if ranks > 1:
         count, reason = count // ranks, f"{reason} for {ranks} ranks on this node"
     return max(count, 1), reason
+
+
+def memory(environ: Mapping[str, str] | None = None) -> int:
+    """Bytes of memory that this process may count as its own: what is free, or a container's limit where that is less.
+
+    Args:
+        environ: see `processors`; ranks on this node get even parts.
+    """
+    try:
+        lines = dict(line.split(":", 1) for line in MEMINFO.read_text().splitlines())
+        free = 1024 * int(lines["MemAvailable"].split()[0])
+    except (OSError, ValueError, KeyError):
+        return 0
+    try:
+        free = min(free, int(CGROUP_MEMORY.read_text()))
+    except (OSError, ValueError):  # "max", or no such file
+        pass
+    return free // _ranks(os.environ if environ is None else environ)
+
+
+def temporary_space(environ: Mapping[str, str] | None = None) -> int:
+    """Bytes that are free where temporary files go, of which ranks on this node get even parts; 0 without such a place.
+
+    Args:
+        environ: see `processors`.
+    """
+    try:
+        free = shutil.disk_usage(tempfile.gettempdir()).free
+    except OSError:
+        return 0
+    return free // _ranks(os.environ if environ is None else environ)
+
+
+def _ranks(environ: Mapping[str, str]) -> int:
+    """How many ranks of a launcher's job are on this node."""
+    return max(next((int(environ[name]) for name in _RANKS_HERE if environ.get(name, "").isdecimal()), 1), 1)
 
 
 def _quota() -> int | None:

@@ -21,6 +21,7 @@ from rtx.evaluation.card import computing_card
 from rtx.evaluation.sweep.batches import KeptLoader, image_path
 from rtx.evaluation.sweep.events import CellStarted, OnEvent
 from rtx.evaluation.sweep.forward import Job, evaluate, loader_died, plan_batches
+from rtx.evaluation.sweep.keep import keep_decoded
 from rtx.evaluation.sweep.scoring import ScoredCell
 from rtx.evaluation.sweep.share import Share
 from rtx.evaluation.sweep.sweep import Passes, warn_of_restart
@@ -59,6 +60,8 @@ class CellSetup:
         job = replace(self.job, model=self.job.model.to(device))
         computing = computing_card(job.model, amp=job.amp, channels_last=job.channels_last)
         job = replace(job, card={**job.card, **computing}, kept=KeptLoader())
+        keep_decoded(job)  # for all cells of this worker, and gone with it
+        job = replace(job, cache=0)
         return lambda task: _score(job, self.batches, *task), computing
 
 

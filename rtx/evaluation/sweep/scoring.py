@@ -1,4 +1,4 @@
-"""From the predictions of a cell to what is written about it.
+"""From the predictions of a cell to what is written about it, and from all cells to the files beside them.
 
 Scoring runs between the forward passes, in the process and thread of the model: about a millisecond an image (COCO, 100
 boxes each), a few per cent of a sweep. In a thread beside the passes it slows them by more than it takes here.
@@ -6,14 +6,25 @@ boxes each), a few per cent of a sweep. In a thread beside the passes it slows t
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from rtx.errors import BadValue, MissingConditions
+from rtx.results.arrays import to_bytes
+from rtx.results.by_class import write_classes
 from rtx.results.cell import Cell
-from rtx.results.evidence_file import to_bytes
+from rtx.results.confidence import write_results
+from rtx.results.evaluation import Evaluation
+from rtx.results.examples import write_examples
 from rtx.types import Condition
+
+if TYPE_CHECKING:
+    from rtx.evaluation.sweep.forward import Job
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -70,3 +81,37 @@ def score(
     flags = tuple(scorer.flags())
     seconds = {**timing, "scoring_seconds": time.perf_counter() - started}
     return ScoredCell(Cell(condition, metrics, n_images, card, flags, seconds), evidence, predictions, ends)
+
+
+def complete(job: Job, cells: dict[Condition, Cell], *, rank: int = 0, resamples: int = 0) -> dict[str, Any]:
+    """Write what is made of the cells, and return the summary.
+
+    Every process writes the same summary with its intervals, so that it does not matter which of them live to see the
+    end; the first one computes them and the others find them there. What else takes long is the first rank's.
+
+    The summary is of all that the folder holds, whatever part of it was wanted this time.
+
+    Args:
+        job: what was evaluated.
+        cells: all that were wanted.
+        rank: of this process.
+        resamples: resamplings of the images for intervals; 0 for none.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    headline = job.scorer.headline
+    evaluation = Evaluation.whole(job.out, cells)
+    if rank == 0:
+        write_classes(evaluation, headline, getattr(job.scorer, "class_names", ()))  # a scorer need not know any
+        if job.keep_predictions:
+            every = tuple(dict.fromkeys((*job.conditions, *evaluation.cells)))
+            labels = getattr(job.scorer, "label_names", ())
+            write_examples(job.out, job.dataset, job.indices, every, key=evaluation.key, names=labels)
+    if resamples:
+        log.info("resampling the images %d times for intervals", resamples)
+        try:
+            return write_results(evaluation, headline, resamples=resamples)
+        except (BadValue, MissingConditions) as error:
+            log.warning("no intervals: %s", error)
+    return write_results(evaluation, headline, resamples=0)

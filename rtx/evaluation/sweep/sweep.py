@@ -7,13 +7,13 @@ import math
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rtx.errors import BadValue, DataError
 from rtx.evaluation.sweep.batches import image_path
 from rtx.evaluation.sweep.events import CellDone, CellStarted, OnEvent, Planned, Waiting
-from rtx.evaluation.sweep.forward import Job, evaluate, loader_died, plan_batches
+from rtx.evaluation.sweep.forward import Job, choose_batch_size, evaluate, loader_died, plan_batches
 from rtx.evaluation.sweep.locks import Shard, alone, driving, guarded
 from rtx.evaluation.sweep.scoring import ScoredCell
 from rtx.evaluation.sweep.share import Share, part
@@ -83,13 +83,17 @@ def run(
     batches = plan_batches(job)
     with ExitStack() as lock:
 
-        def first() -> tuple[Condition, ...]:
+        def first() -> tuple[tuple[Condition, ...], int | None]:
             CellFolder(job.out, job.card, overwrite=overwrite)  # a conflict shows before anything is written
             if not held:
                 lock.enter_context(driving(job.out, shard))
-            return _open(job, part(wanted, shard), shard, overwrite=overwrite)
+            todo = _open(job, part(wanted, shard), shard, overwrite=overwrite)
+            return todo, _batch_size(job, wanted) if todo else job.batch_size
 
-        todo = share.first(first)
+        todo, batch_size = share.first(first)
+        if batch_size != job.batch_size:
+            job = replace(job, batch_size=batch_size)
+            batches = plan_batches(job)
         folder = CellFolder(job.out, job.card)
         sweep = _OneSweep(job, folder, todo, share, on_event or (lambda event: None), on_cell)
         sweep.tell(Planned(len(todo), len(part(wanted, shard)) - len(todo), len(part(wanted, shard)), len(job.indices)))
@@ -129,6 +133,16 @@ def _open(
         "%d of %d cells to evaluate on %d images, %d cached", len(todo), len(wanted), len(job.indices), len(cached)
     )
     return todo
+
+
+def _batch_size(job: Job, wanted: Sequence[Condition]) -> int | None:
+    """That of the job; where it is left open that of finished cells, so that rounding is theirs too, or a probe's."""
+    if job.batch_size is not None:
+        return job.batch_size
+    cells = CellFolder(job.out, job.card).read(wanted)
+    return next((cell.timing["batch_size"] for cell in cells.values() if "batch_size" in cell.timing), None) or (
+        choose_batch_size(job)
+    )
 
 
 def _refuse_equal_names(job: Job) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -11,7 +10,7 @@ from matplotlib.figure import Figure
 from rtx.reports.figures.style import DASHES, INK, RC, SOFT, looks, new_figure, spread, title
 from rtx.reports.runs.groups import Group
 from rtx.reports.runs.runs import Run
-from rtx.reports.text.doubt import bracketed, doubt
+from rtx.reports.text.verdict import bracketed, doubt
 from rtx.reports.text.wording import metric_name, percent, shortened
 
 LEVELS = (0, 1, 2, 3, 4, 5)
@@ -52,13 +51,6 @@ def point(group: Group) -> str:
     return f"At severity 5, {first} keeps {kept[0]} % of its clean {name}, {last} {kept[1]} %{sure}"
 
 
-def _banded(group: Group, runs: Sequence[Run]) -> list[Run]:
-    """Whose bands are drawn: every run's, or those of the baseline, the best and the worst where many would overlap."""
-    if len(runs) <= MOST_BANDS:
-        return list(runs)
-    return [run for run in runs if run.name in group.roles]
-
-
 @mpl.rc_context(RC)
 def draw(group: Group) -> Figure | None:
     """The figure, or None where no run has two points."""
@@ -75,7 +67,7 @@ def draw(group: Group) -> Figure | None:
     axes = figure.add_axes((0.105, bottom, right - 0.105 - 0.02, top - bottom))
     look = looks(len(group.runs))
     highest = max(value for run in runs for _, value in points(run))
-    banded = _banded(group, runs)
+    banded = group.standing_out(runs, MOST_BANDS)  # more would overlap
     tops = [span[1] for run in banded for x, _ in points(run) if (span := run.intervals.severity(x))]
     highest = max([highest, *tops])  # a cut band would look narrower than it is
     upper = 100 * highest * 1.06 or 1.0

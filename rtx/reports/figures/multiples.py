@@ -51,19 +51,12 @@ def point(group: Group) -> str:
     )
 
 
-def standing_out(group: Group) -> list[Run]:
-    """The runs with a colour of their own: all, or of many the baseline, the best and the worst."""
-    if len(group.runs) <= MOST:
-        return list(group.runs)
-    return [run for run in group.runs if run.name in group.roles]
-
-
 @mpl.rc_context(RC)
 def draw(group: Group) -> Figure | None:
     """The figure, or None where no corrupted cell was evaluated."""
     if not any(condition != CLEAN for run in group.runs for condition in run.grid()):
         return None
-    told = [(group.runs.index(run), run) for run in standing_out(group)]
+    told = [(group.runs.index(run), run) for run in group.standing_out(group.runs, MOST)]
     others = [run for run in group.runs if all(run is not other for _, other in told)]
     columns = 1 if others else columns_for([run.name for _, run in told])
     head, foot = 0.4, 0.36 + legend_height(len(told) + bool(others), columns)

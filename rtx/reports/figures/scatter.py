@@ -12,7 +12,7 @@ from rtx.reports.published import trend_points
 from rtx.reports.runs.groups import Group
 from rtx.reports.runs.intervals import Floats, Quantity, Resamples
 from rtx.reports.runs.trend import Trend, residual, trend_of, why_none
-from rtx.reports.text.doubt import bracketed, doubt, doubt_of_sign
+from rtx.reports.text.verdict import bracketed, doubt, doubt_of_sign
 from rtx.reports.text.wording import dataset_name, metric_name, percent, shortened, signed
 from rtx.types import CLEAN
 

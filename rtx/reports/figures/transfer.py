@@ -28,7 +28,7 @@ from rtx.reports.runs.groups import Group
 from rtx.reports.runs.intervals import Resamples
 from rtx.reports.runs.models import NORMS, mean_of
 from rtx.reports.runs.runs import Run
-from rtx.reports.text.doubt import bracketed, doubt
+from rtx.reports.text.verdict import bracketed, doubt
 from rtx.reports.text.wording import metric_name, shortened
 
 __all__ = ["axis_point", "draw_axes", "draw_eps", "eps_lines", "eps_point", "source_axis"]
@@ -39,7 +39,7 @@ TITLE_WIDTH = 55
 
 def source_axis(group: Group) -> list[tuple[Run, float]]:
     """Runs whose source has a published mean accuracy on ImageNet-C, as (run, that accuracy)."""
-    known = sources.corrupted_top1()
+    known = {record.source: record.value for record in sources.records() if record.quantity == "mPC"}
     found = []
     for run in group.comparable:
         recipe = "in1k" if run.source.recipe == "in1k_v1" else run.source.recipe  # other ImageNet recipes are others

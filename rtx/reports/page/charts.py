@@ -42,10 +42,6 @@ class Chart:
         return [(run, cells) for run, cells in found if cells]
 
 
-def _no_sizes(group: Group) -> str:
-    return f"These cells hold no {metric_name(group.metric)} by object size; COCO scoring gives it (APs, APm, APl)."
-
-
 def _no_classes(group: Group) -> str:
     if all(run.card.get("origin") for run in group.runs):
         return f"The imported results hold no {metric_name(group.metric)} by class."
@@ -58,13 +54,6 @@ def _no_eps(group: Group) -> str:
         "Needs comparable, complete runs of one model and transfer mode, at least two radii; "
         f"sources here: {', '.join(found)}. Train another with: "
         "rtx train CONFIG --source resnet50_l2_eps3 --transfer fixed"
-    )
-
-
-def _no_axis(group: Group) -> str:
-    return (
-        "Needs complete runs from at least two ResNet-50 sources whose accuracy on ImageNet-C is published "
-        "(in1k_v1, ant, ant3x3, augmix, deepaug, prime, speckle, ...)."
     )
 
 
@@ -113,7 +102,9 @@ SIZES = Chart(
     "Drop of the score of small, medium and large objects, each against its own clean score.",
     breakdown.draw_sizes,
     breakdown.size_point,
-    absent=_no_sizes,
+    absent=lambda group: (
+        f"These cells hold no {metric_name(group.metric)} by object size; COCO scoring gives it (APs, APm, APl)."
+    ),
 )
 CLASSES = Chart(
     "classes",
@@ -139,7 +130,10 @@ SOURCE_AXIS = Chart(
     "the target.",
     transfer.draw_axes,
     transfer.axis_point,
-    absent=_no_axis,
+    absent=lambda group: (
+        "Needs complete runs from at least two ResNet-50 sources whose accuracy on ImageNet-C is published "
+        "(in1k_v1, ant, ant3x3, augmix, deepaug, prime, speckle, ...)."
+    ),
 )
 BEFORE_STRIPS = (CURVE,)
 AFTER_STRIPS = (HEAT, MULTIPLES, FAMILY_DROPS, SCATTER, SIZES, CLASSES)

@@ -53,15 +53,13 @@ def completeness_grid(group: Group) -> dict[str, Any]:
     body = []
     for run, short in zip(group.runs, shortened([run.name for run in group.runs], 26), strict=True):
         flags = sorted({flag for cell in run.cells.values() for flag in cell.flags})
-        states = ((n, f"{there}/{wanted}", _state(there, wanted)) for n, there, wanted in counts(run))
-        cells = [{"text": text, "state": state, "name": name} for name, text, state in states]
+        cells = [
+            {"text": f"{n}/{of}", "state": "done" if n == of else "part" if n else "none", "name": name}
+            for name, n, of in counts(run)
+        ]
         images = run.n_images or "unknown"
         body.append({"name": run.name, "short": short, "cells": cells, "images": images, "flags": ", ".join(flags)})
     return {"columns": [{"name": "clean", "short": "clean"}, *_columns()], "rows": body}
-
-
-def _state(there: int, wanted: int) -> str:
-    return "done" if there == wanted else "part" if there else "none"
 
 
 def completeness_point(group: Group) -> str:

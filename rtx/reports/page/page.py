@@ -116,7 +116,8 @@ def render(content: PageContent) -> str:
         script_hash=digest,
         to_latex=latex,
         unbroken=unbroken,
-        breakable=_breakable,
+        # A name, escaped, that may be broken after its underscores.
+        breakable=lambda name: Markup("<wbr>").join(re.split(r"(?<=[_/…])", name)),
         to_markdown=markdown,
         n_runs=sum(len(group.runs) for group in content.groups),
     )
@@ -136,18 +137,16 @@ def template() -> jinja2.Template:
     return environment.get_template("report.html.j2")
 
 
-def _breakable(name: str) -> Markup:
-    """A name, escaped, that may be broken after its underscores."""
-    return Markup("<wbr>").join(re.split(r"(?<=[_/…])", name))
-
-
 def _chapter(content: PageContent, group: Group, index: int) -> Chapter:
     name = f"g{index}"
     before, after = (
         [_section(content, group, chart, name) for chart in charts]
         for charts in (BEFORE_STRIPS, (*AFTER_STRIPS, *(TRANSFER if wants_transfer(group) else ())))
     )
-    sections = (*before, _strips(content, group, name), *after, _completeness(group, name))
+    about = "Cells that were evaluated, of one clean and five severities for each corruption."
+    point, grid = completeness_point(group), completeness_grid(group)
+    last = Section(f"{name}-completeness", "matrix", "Completeness", about, point, data=grid)
+    sections = (*before, _strips(content, group, name), *after, last)
     title = f"{dataset_name(group.dataset)}, {metric_name(group.metric)}"
     verdicts = tuple(verdict(group, run) for run in group.runs)
     tables = tuple(table for table in content.tables[group.slug] if table.name not in SHOWN_ABOVE)
@@ -165,30 +164,22 @@ def _section(content: PageContent, group: Group, chart: Chart, chapter: str) -> 
         # The text is Matplotlib's: every name in it was drawn as outlines, none is in it as text.
         label = escape(f"{chart.title}. {point}", quote=True)
         svg = Markup(inline_svg(text, f"{chapter}-{chart.name}", label))
-    data = heat_grid(group) if kind == "heat" else _curve_numbers(group, chart)
+    data: Any = heat_grid(group) if kind == "heat" else None
+    if chart.name == "curve":
+        data = [(run.name, [percent(run.severity_mean(level)) for level in range(6)]) for run in group.runs]
     missing = tuple((run.name, missing_text(run), run.remedy()) for run, _ in chart.missing(group))
     absent = "" if drawn else chart.absent(group) or "No run has the cells for it."
     if stem in content.only_files:
         absent = f"Too large for this page: see figures/{stem.name}.svg."
-    files = _files(content, stem) if drawn else ()
+    path = stem.relative_to(content.figures).as_posix()
+    files = tuple((kind.upper(), f"{path}.{kind}") for kind in content.formats) if drawn else ()
     name = f"{chapter}-{chart.name}"
     return Section(name, kind, chart.title, chart.about, point, svg, files, missing, absent, data)
-
-
-def _completeness(group: Group, chapter: str) -> Section:
-    about = "Cells that were evaluated, of one clean and five severities for each corruption."
-    point, grid = completeness_point(group), completeness_grid(group)
-    return Section(f"{chapter}-completeness", "matrix", "Completeness", about, point, data=grid)
 
 
 def stem_of(out: Path, groups: Sequence[Group], group: Group, name: str) -> Path:
     """Where a figure lies: with one group plainly under its name, with several in a folder for each."""
     return out / "figures" / name if len(groups) == 1 else out / "figures" / group.slug / name
-
-
-def _files(content: PageContent, stem: Path) -> tuple[tuple[str, str], ...]:
-    path = stem.relative_to(content.figures).as_posix()
-    return tuple((kind.upper(), f"{path}.{kind}") for kind in content.formats)
 
 
 def _strips(content: PageContent, group: Group, chapter: str) -> Section:
@@ -228,12 +219,6 @@ def _strips(content: PageContent, group: Group, chapter: str) -> Section:
     rows = tuple((name, why, "") for name, why in lacking) if there else ()
     name = f"{chapter}-strips"
     return Section(name, "strips", "Example strips", about, missing=rows, absent=absent, data=built)
-
-
-def _curve_numbers(group: Group, chart: Chart) -> Any:
-    if chart.name != "curve":
-        return None
-    return [(run.name, [percent(run.severity_mean(level)) for level in range(6)]) for run in group.runs]
 
 
 def _card(run: Run) -> dict[str, Any]:

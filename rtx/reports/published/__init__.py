@@ -5,8 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 from rtx.reports.published import benchmark, robustness, salman, sources, utrera, yamada
-from rtx.reports.published.protocol import OURS, departures, published_metric
-from rtx.reports.published.record import Paper, Record
+from rtx.reports.published.record import OURS, Paper, Record, departures, published_metric
 
 __all__ = ["OURS", "PAPERS", "Paper", "Record", "all_records", "departures", "published_metric", "trend_points"]
 

@@ -1,8 +1,10 @@
-"""One printed number with where it was printed."""
+"""One printed number with where it was printed, and whether a run of one's own may be held against it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class Record:
         spread: the printed spread, same unit; None where none is printed.
         note: what must be said beside it, e.g. how its training differed.
         schedule: the training schedule, e.g. `1x`; "" where it is not known.
+        images: of a subset, how many training images; None for all, or where it does not apply.
     """
 
     paper: str
@@ -56,6 +59,7 @@ class Record:
     spread: float | None = None
     note: str = ""
     schedule: str = ""
+    images: int | None = None
 
 
 def fraction(percent: float) -> float:
@@ -66,3 +70,67 @@ def fraction(percent: float) -> float:
         0.363
     """
     return round(percent / 100, 12)
+
+
+OURS = {"AP50": "AP50_07", "top1": "accuracy_top1", "mean_per_class": "mean_class_accuracy"}
+"""Metric of a record -> what rtx calls it, where the names differ. AP50 on VOC is the 11-point one of 2007."""
+_PUBLISHED = {ours: theirs for theirs, ours in OURS.items()}
+# How many images a test set has; COCO's tools also leave out the 48 images without objects.
+_IMAGES = {
+    "coco_val2017": (5000, 4952),
+    "voc2007_test": (4952,),
+    "cityscapes_val": (500,),
+    "ade20k_val": (2000,),
+    "imagenet_val": (50000,),
+    "imagenet_c": (50000,),
+    "cifar10": (10000,),
+    "cifar100": (10000,),
+    "svhn": (26032,),
+    "fashion_mnist": (10000,),
+    "kmnist": (10000,),
+    "mnist": (10000,),
+}
+# rtx's kernels are those of the reference within one grey level.
+_ENGINES = ("rtx", "imagecorruptions")
+
+
+def published_metric(name: str) -> str:
+    """The name of rtx's metric in the records of published numbers.
+
+    Example:
+        >>> published_metric("AP50_07"), published_metric("AP50_area"), published_metric("bbox_mAP")
+        ('AP50', 'AP50_area', 'bbox_mAP')
+    """
+    return _PUBLISHED.get(name, name)
+
+
+def departures(card: Mapping[str, Any], dataset: str, n_images: int | None, *, corrupted: bool = True) -> list[str]:
+    """Why a number does not compare with a published one on this test set; empty where nothing speaks against it.
+
+    The channel order is not among them: the published one is doubted, not known.
+
+    Args:
+        card: the run's protocol card.
+        dataset: the record's test set.
+        n_images: how many images the run's scores are made of, None where that is unknown.
+        corrupted: whether the number is of corrupted images; a clean score does not depend on how those are made.
+    """
+    found = []
+    if card.get("limit") is not None:
+        found.append("a preview")
+    elif dataset in _IMAGES and n_images not in _IMAGES[dataset]:
+        found.append(f"{n_images} images" if n_images else "number of images not stated")
+    precision = str(card.get("precision") or "unknown")
+    if not precision.startswith("fp32"):
+        found.append(f"precision {precision}")
+    if card.get("view") is not None:
+        found.append(f"view {card['view']}")
+    if not corrupted:
+        return found
+    stored = dataset == "imagenet_c"
+    engine, place = (str(card.get(name) or "unknown") for name in ("corruption_engine", "corruption_at"))
+    if (engine != "stored_files") if stored else (engine not in _ENGINES):
+        found.append(f"corruption engine {engine}")
+    elif not stored and place != "original_resolution":
+        found.append(f"corrupted at {place}")
+    return found

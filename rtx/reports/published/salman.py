@@ -7,6 +7,7 @@ publish beside their code are.
 from __future__ import annotations
 
 from rtx.reports.published.record import Paper, Record, fraction
+from rtx.sources.catalog.salman import salman_sources
 
 PAPER = Paper(
     "salman2020",
@@ -28,28 +29,6 @@ _FIGURE_4 = (
     ("coco_val2017", "Mask R-CNN", "bbox_mAP", 40.67, 0.06, 40.91, 0.15),
     ("coco_val2017", "Mask R-CNN", "segm_mAP", 36.92, 0.08, 37.08, 0.10),
 )
-_L2 = (0.0, 0.01, 0.03, 0.05, 0.1, 0.25, 0.5, 1.0, 3.0, 5.0)
-_LINF = (0.5, 1.0, 2.0, 4.0, 8.0)
-_TOP1_L2 = {
-    "resnet18": (69.79, 69.90, 69.24, 69.15, 68.77, 67.43, 65.49, 62.32, 53.12, 45.59),
-    "resnet50": (75.80, 75.68, 75.76, 75.59, 74.78, 74.14, 73.16, 70.43, 62.83, 56.13),
-    "wide_resnet50_2": (76.97, 77.25, 77.26, 77.17, 76.74, 76.21, 75.11, 73.41, 66.90, 60.94),
-    "wide_resnet50_4": (77.91, 78.02, 77.87, 77.77, 77.64, 77.10, 76.52, 75.51, 69.67, 65.20),
-}
-_TOP1_LINF = {
-    "resnet18": (66.13, 63.46, 59.63, 52.49, 42.11),
-    "resnet50": (73.73, 72.05, 69.10, 63.86, 54.53),
-    "wide_resnet50_2": (75.82, 74.65, 72.35, 68.41, 60.82),
-}
-# Architecture -> eps 0 and 3. Table 2 prints five of the six robust ones up to 0.9 lower, and no names.
-_TOP1_OTHERS = {
-    "densenet161": (77.37, 66.98),
-    "resnext50_32x4d": (77.38, 66.25),
-    "vgg16_bn": (73.66, 57.19),
-    "mobilenet_v2": (65.26, 50.40),
-    "shufflenet_v2_x1_0": (64.25, 43.32),
-    "mnasnet1_0": (60.97, 41.83),
-}
 _ARCHS = ("resnet18", "resnet50", "wide_resnet50_2", "wide_resnet50_4")
 # Best single run: accuracy @ eps for fixed R18, R50, WRN-2, WRN-4, then full. * = another learning rate than usual.
 _BEST_RUNS = """
@@ -95,10 +74,9 @@ def _figure_4() -> list[Record]:
 def _sources() -> list[Record]:
     made = ("code release", "imagenet_val", "classifier")
     return [
-        Record(PAPER.key, *made, arch, f"{norm}_eps{eps:g}", "", "top1", "P", fraction(value))
-        for norm, levels, table in (("l2", _L2, _TOP1_L2), ("linf", _LINF, _TOP1_LINF), ("l2", (0, 3), _TOP1_OTHERS))
-        for arch, values in table.items()
-        for eps, value in zip(levels, values, strict=True)
+        Record(PAPER.key, *made, net.arch, net.name.removeprefix(f"{net.arch}_"), "", "top1", "P", net.clean_top1)
+        for net in salman_sources()
+        if net.clean_top1 is not None
     ]
 
 

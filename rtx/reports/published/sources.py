@@ -53,8 +53,3 @@ def records() -> list[Record]:
         for p, s, m, q, v in printed
     )
     return [Record(*row[:-1], fraction(row[-1])) for row in rows]
-
-
-def corrupted_top1() -> dict[str, float]:
-    """Recipe -> published mean top-1 accuracy on ImageNet-C of a ResNet-50."""
-    return {record.source: record.value for record in records() if record.quantity == "mPC"}

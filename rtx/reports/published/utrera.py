@@ -91,5 +91,6 @@ def _table_7() -> list[Record]:
                 note = f"{images} training images" + (f"; the authors' result file has {doubt}" if doubt else "")
                 transfer = "full" if source == "random" else "blocks:3"
                 row = (dataset, "classifier", "resnet50", source, transfer, "top1", "P", fraction(float(text)))
-                found.append(Record(PAPER.key, "Table 7", *row, note=note))
+                n = None if images == "all" else int(images)
+                found.append(Record(PAPER.key, "Table 7", *row, note=note, images=n))
     return found

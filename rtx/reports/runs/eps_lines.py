@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rtx.reports.text.doubt import BARE, CHANCE, bracketed, doubt
+from rtx.reports.text.verdict import BARE, CHANCE, bracketed, doubt
 from rtx.reports.runs.groups import Group
 from rtx.reports.runs.models import (
     NORMS,

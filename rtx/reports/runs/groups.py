@@ -77,6 +77,10 @@ class Group:
         """Runs that a sentence about the group may be made of: comparable ones on all images, or the baseline alone."""
         return tuple(run for run in self.comparable if not run.preview) or (self.baseline,)
 
+    def standing_out(self, runs: Sequence[Run], most: int) -> list[Run]:
+        """The runs that are drawn in full: all, or of more than `most` the baseline, the best and the worst."""
+        return [run for run in runs if len(runs) <= most or run.name in self.roles]
+
     @cached_property
     def roles(self) -> dict[str, str]:
         """Run name -> its role: the baseline, and the runs with the highest and the lowest mPC."""

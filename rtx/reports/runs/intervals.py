@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from rtx.corruptions import BENCHMARK, CORRUPTIONS, FAMILIES
 from rtx.errors import BadValue
+from rtx.metrics.metric import ratio
 from rtx.results.conditions import grid
 from rtx.results.confidence import Known, read_confidences
 from rtx.results.evaluation import Evaluation
@@ -64,8 +65,7 @@ class Resamples:
         if mean is None or clean is None:
             return None
         # A resample without a hit on the clean images defines no ratio.
-        ratio: Floats = np.divide(mean, clean, out=np.full(len(mean), np.nan), where=clean > 0)
-        return ratio
+        return ratio(mean, clean)
 
     def drop(self, corruptions: tuple[str, ...] = BENCHMARK) -> Floats | None:
         """1 - `ratio`."""

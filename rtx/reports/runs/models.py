@@ -93,16 +93,12 @@ def eps_text(norm: str, eps: float) -> str:
     return f"{eps:g}{'/255' if norm == 'linf' and eps else ''}"
 
 
-def setup_of(run: Run) -> Hashable:
-    """The identity of an experiment; repeats share it and differ only by chance."""
-    return model_of(run), mode_of(run), str(run.card.get("source")), str(run.card.get("config_sha256"))
-
-
 def repeats(runs: Sequence[Run]) -> list[tuple[Run, ...]]:
-    """Runs sorted into repeats of one experiment, in order of first appearance."""
+    """Runs sorted into repeats of one experiment, which differ only by chance, in order of first appearance."""
     found: dict[Hashable, list[Run]] = {}
     for run in runs:
-        found.setdefault(setup_of(run), []).append(run)
+        setup = model_of(run), mode_of(run), str(run.card.get("source")), str(run.card.get("config_sha256"))
+        found.setdefault(setup, []).append(run)
     return [tuple(members) for members in found.values()]
 
 

@@ -12,6 +12,10 @@ UNKNOWN = "unknown"
 LONGEST = 200
 """Letters of a name that are shown."""
 
+_ARCH = re.compile(
+    r"(wide_resnet\d+_\d|resnext\d+_\w+?d|resnet\d+|swin_[a-z]+|densenet\d+|mnasnet\d_\d|mobilenet_v\d|"
+    r"shufflenet_v\d_x\d_\d|vgg\d+(?:_bn)?)(?=_|$|:|\.)"
+)
 _EPS = re.compile(r"_(l2|linf)_eps(\d+(?:\.\d+)?)$")
 
 
@@ -46,9 +50,10 @@ def source_of(card: Mapping[str, Any]) -> SourceName:
     raw = card.get("source") or UNKNOWN
     arch_given, colon, file = str(raw).partition(":")
     text = Path(file or raw).name if colon or "/" in str(raw) else str(raw)
-    arch = str(_nested(card, "freeze_map", "backbone", "arch") or (arch_given if colon else ""))
+    backbone = (card.get("freeze_map") or {}).get("backbone") or {}
+    arch = str(backbone.get("arch") or (arch_given if colon else ""))
     if not arch:
-        found = re.match(r"(wide_resnet\d+_\d|resnext\d+_\w+?d|resnet\d+|swin_[a-z]+)", text)
+        found = _ARCH.match(text)
         arch = found.group(1) if found else UNKNOWN
     stem = re.sub(r"\.(pth|pt|safetensors|ckpt)$", "", text)
     recipe = stem[len(arch) + 1 :] if stem.startswith(arch + "_") else stem
@@ -125,9 +130,3 @@ def unique_names(candidates: Iterable[tuple[str, ...]]) -> list[str]:
 def slug(text: str) -> str:
     """Lower-case letters, digits, dots and underscores, for file names and element ids."""
     return re.sub(r"[^a-z0-9.]+", "_", text.lower()).strip("_") or "x"
-
-
-def _nested(node: Any, *keys: str) -> Any:
-    for key in keys:
-        node = node.get(key) if isinstance(node, Mapping) else None
-    return node

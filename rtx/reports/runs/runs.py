@@ -21,7 +21,7 @@ from rtx.results.folder import INSIDE_RUN, SUMMARY, find_evaluations
 from rtx.results.by_class import with_classes
 from rtx.reports.runs.intervals import Intervals, read_intervals
 from rtx.reports.runs.naming import SourceName, dataset_of, datasets_of, method_of, readable, source_of, unique_names
-from rtx.reports.text.remedy import remedy
+from rtx.results.command import remedy
 from rtx.types import CLEAN, SEVERITIES, Condition
 
 log = logging.getLogger(__name__)
@@ -97,17 +97,19 @@ class Run:
         names = {name for cell in self.cells.values() for name in cell.metrics}
         return (self.metric, *sorted(names - {self.metric}))
 
+    @cached_property
+    def _kept(self) -> dict[tuple[str, str], Any]:
+        """What was computed of a metric: a figure and a table ask for that of every class."""
+        return {}
+
     def grid(self, metric: str | None = None) -> dict[Condition, float]:
         """Scores of one metric by condition, cells where it is undefined left out."""
-        name = metric or self.metric
-        if name not in self._grids:
-            values = {c: cell.metrics.get(name, math.nan) for c, cell in self.cells.items()}
-            self._grids[name] = {c: v for c, v in values.items() if not math.isnan(v)}
-        return self._grids[name]
-
-    @cached_property
-    def _grids(self) -> dict[str, dict[Condition, float]]:
-        return {}
+        key = "grid", metric or self.metric
+        if key not in self._kept:
+            values = {c: cell.metrics.get(key[1], math.nan) for c, cell in self.cells.items()}
+            self._kept[key] = {c: v for c, v in values.items() if not math.isnan(v)}
+        found: dict[Condition, float] = self._kept[key]
+        return found
 
     @cached_property
     def summary(self) -> Summary:
@@ -115,30 +117,26 @@ class Run:
         return self.summary_of(self.metric)
 
     def summary_of(self, metric: str) -> Summary:
-        """Aggregates of one metric, kept; held-out corruptions count as asked for only where they were evaluated."""
-        if metric not in self._summaries:
+        """Aggregates of one metric; held-out corruptions count as asked for only where they were evaluated."""
+        key = "summary", metric
+        if key not in self._kept:
             grid = self.grid(metric)
             held_out = [n for n in CORRUPTIONS if n not in BENCHMARK and any(c.corruption == n for c in grid)]
-            self._summaries[metric] = summarise(grid, [*BENCHMARK, *held_out])
-        return self._summaries[metric]
-
-    @cached_property
-    def _summaries(self) -> dict[str, Summary]:
-        return {}
+            self._kept[key] = summarise(grid, [*BENCHMARK, *held_out])
+        found: Summary = self._kept[key]
+        return found
 
     def drop_of(self, metric: str) -> float | None:
-        """1 - mPC / P of any metric, kept: a figure and a table ask for that of every class."""
-        if metric not in self._drops:
+        """1 - mPC / P of any metric."""
+        key = "drop", metric
+        if key not in self._kept:
             grid = self.grid(metric)
             clean, *corrupted = (grid.get(condition, math.nan) for condition in BENCHMARK_CELLS)
             # Every corruption has five severities, so the mean of means is the mean; without a cell it is NaN.
             mean = math.fsum(corrupted) / len(corrupted)
-            self._drops[metric] = 1 - mean / clean if clean > 0 and not math.isnan(mean) else None
-        return self._drops[metric]
-
-    @cached_property
-    def _drops(self) -> dict[str, float | None]:
-        return {}
+            self._kept[key] = 1 - mean / clean if clean > 0 and not math.isnan(mean) else None
+        found: float | None = self._kept[key]
+        return found
 
     @cached_property
     def missing(self) -> tuple[Condition, ...]:
@@ -222,7 +220,7 @@ def load_runs(paths: Sequence[Path], *, names: Sequence[str] = (), baseline: str
     runs = [replace(run, test_set=name) for run, name in zip(runs, sets, strict=True)]
     if names and len(names) != len(runs):
         raise BadValue(f"{len(names)} names for {len(runs)} evaluations; give one for each, in order")
-    given = list(map(readable, names)) or unique_names((run.name, *_distinguishing(run, runs), _parent(run.folder)) for run in runs)
+    given = list(map(readable, names)) or unique_names((run.name, *_distinguishing(run, runs), (run.folder.parent if run.folder.name == INSIDE_RUN else run.folder).name) for run in runs)
     if len(set(given)) != len(given):
         raise BadValue(f"the names {', '.join(given)} are not all different")
     # A preview says so wherever it is drawn or printed.
@@ -240,10 +238,6 @@ def _distinguishing(run: Run, runs: Iterable[Run]) -> tuple[str, ...]:
     parts = [(other.source.text, other.transfer, other.dataset) for other in runs if other.name == run.name]
     own = (run.source.text, run.transfer, run.dataset)
     return tuple(part for part, column in zip(own, zip(*parts, strict=True), strict=True) if len(set(column)) > 1)
-
-
-def _parent(folder: Path) -> str:
-    return folder.parent.name if folder.name == INSIDE_RUN else folder.name
 
 
 def _headline(folder: Path, cells: Mapping[Condition, Cell]) -> str:

@@ -15,8 +15,7 @@ from matplotlib.path import Path
 
 from rtx.reports.figures.style import INK, RC, SOFT, new_figure, title
 from rtx.reports.runs.naming import readable
-from rtx.reports.strips.examples import Choice, judge, quality, read_map
-from rtx.reports.strips.pixels import Pixels
+from rtx.reports.strips.examples import Choice, Pixels, judge, quality, read_map
 from rtx.reports.text.wording import corruption_name, in_two_lines, percent, shorten, shortened
 from rtx.results.examples import IGNORED, Box, Example, Examples
 from rtx.types import CLEAN, SEVERITIES, Condition

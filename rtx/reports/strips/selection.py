@@ -35,7 +35,8 @@ def models_shown(
     alike = [run for run in there if _pixels(run, examples) == _pixels(first, examples)]
     left_out += [(run.name, f"saw other pixels than {first.name}") for run in there if run not in alike]
     if len(alike) > MODELS:
-        others = sorted((run for run in alike if run is not first), key=_rank)
+        others = sorted((run for run in alike if run is not first), key=lambda run: run.name)
+        others.sort(key=lambda run: -run.summary.mPC if run.summary.complete else math.inf)
         whole = [run for run in others if run.summary.complete]
         if len(whole) >= MODELS - 1:  # the mPC of a grid with holes is no worst one
             others = whole
@@ -43,10 +44,6 @@ def models_shown(
         kept = [first, *(others[round(step * place)] for place in range(MODELS - 1))]
         alike = [run for run in alike if run in kept]
     return [(run.name, examples[run.folder]) for run in alike], left_out
-
-
-def _rank(run: Run) -> tuple[float, str]:
-    return (-run.summary.mPC if run.summary.complete else math.inf, run.name)
 
 
 def _pixels(run: Run, examples: Mapping[Path, Examples]) -> tuple[object, ...]:

@@ -32,6 +32,13 @@ _ACCURACY = frozenset({"accuracy_top1", "mean_class_accuracy"})
 _BEST = "best of several eps"
 _NOT_OF_TRAINING = {"", _BEST, f"{_BEST}, chosen on the test set", "PRIME source, standard fine-tuning"}
 
+_SHORT = {
+    "michaelis2019": "Michaelis et al. 2019",
+    "salman2020": "Salman et al. 2020",
+    "utrera2021": "Utrera et al. 2021",
+    "yamada2022": "Yamada & Otani 2022",
+}
+_MATCH = {4: "all", 3: "all but one", 2: "partly"}
 _Target = tuple[str, str, Model]
 
 
@@ -199,10 +206,10 @@ def paper_against_yours(runs: Sequence[Run]) -> tuple[Table | None, tuple[str, .
             used.append(record.paper)
             other = departures(run.card, record.dataset, run.n_images, corrupted=record.quantity != "P")
             same = -1 if other else _unlike(run, record).count(False)
-            match = f"not compared: {', '.join(other)}" if other else _match_word(same)
+            match = f"not compared: {', '.join(other)}" if other else _MATCH.get(same, "setting differs")
             change = DASH if other else signed(value - record.value, 2)
             printed = Entry(percent(record.value, 2), f"± {percent(record.spread, 2)}" if record.spread else "")
-            paper = f"{_short(record.paper)}, {record.place}"
+            paper = f"{_SHORT.get(record.paper, record.paper)}, {record.place}"
             name = metric_name(OURS.get(record.metric, record.metric))
             what = f"{name} {record.quantity.replace(':', ' under ')}"
             parts = (record.backbone, record.source, record.transfer, record.schedule, record.note)
@@ -212,7 +219,7 @@ def paper_against_yours(runs: Sequence[Run]) -> tuple[Table | None, tuple[str, .
         return None, ()
     rows.sort(key=lambda item: -item[0])
     doubts = tuple(
-        f"{_short(key)}: {'; '.join(PAPERS[key].doubts)}. {PAPERS[key].citation}, {PAPERS[key].url}"
+        f"{_SHORT.get(key, key)}: {'; '.join(PAPERS[key].doubts)}. {PAPERS[key].citation}, {PAPERS[key].url}"
         for key in dict.fromkeys(used)
         if PAPERS[key].doubts
     )
@@ -256,16 +263,3 @@ def _source_like(run: Run, record: Record) -> bool:
     if record.paper == "utrera2021" and run.source.eps:  # theirs are those of the robustness library
         mine = mine.removeprefix("madry_") if mine.startswith("madry_") else ""
     return record.source == mine
-
-
-def _match_word(same: int) -> str:
-    return {4: "all", 3: "all but one", 2: "partly"}.get(same, "setting differs")
-
-
-def _short(key: str) -> str:
-    return {
-        "michaelis2019": "Michaelis et al. 2019",
-        "salman2020": "Salman et al. 2020",
-        "utrera2021": "Utrera et al. 2021",
-        "yamada2022": "Yamada & Otani 2022",
-    }.get(key, key)

@@ -6,8 +6,8 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from rtx.errors import some
 from rtx.reports.runs.groups import Group
 from rtx.reports.runs.runs import BENCHMARK_CELLS, Run
 from rtx.reports.text.wording import dataset_name, metric_name
@@ -39,7 +39,9 @@ def banners(groups: Sequence[Group]) -> list[Banner]:
     """Everything that must be said over a set of runs, the gravest first."""
     found = []
     if len(groups) > 1:
-        parts = ((dataset_name(g.dataset), metric_name(g.metric), _some([run.name for run in g.runs])) for g in groups)
+        parts = (
+            (dataset_name(g.dataset), metric_name(g.metric), some([run.name for run in g.runs], 4)) for g in groups
+        )
         text = "; ".join(f"{dataset} ({metric}): {names}" for dataset, metric, names in parts)
         found.append(Banner("note", f"{len(groups)} test sets or metrics", f"Shown apart and never compared. {text}."))
     for group in groups:
@@ -51,7 +53,12 @@ def banners(groups: Sequence[Group]) -> list[Banner]:
 
 
 def _mixed(group: Group) -> list[Banner]:
-    cards = [(run.name, _as_stated(run)) for run in group.runs]
+    cards = [(run.name, pixels(run.card)) for run in group.runs]
+    for _, card in cards:
+        if "origin" in card:  # what an imported card leaves open its own banner names
+            for name in [name for name, value in card.items() if "unknown" in (name, value)]:
+                del card[name]
+            card.setdefault("limit", None)
     fields = sorted({name for _, card in cards for name in card})
     if len({stated("limit", card.get("limit")) for _, card in cards}) > 1:
         fields = without_subset(fields)
@@ -66,21 +73,13 @@ def _mixed(group: Group) -> list[Banner]:
                 key = json.dumps(card.get(name), sort_keys=True, default=str)
                 values.setdefault(key, []).append(run_name)
         if len(values) > 1:
-            parts = [f"{stated(name, json.loads(key))}: {_some(names)}" for key, names in values.items()]
+            parts = [f"{stated(name, json.loads(key))}: {some(names, 4)}" for key, names in values.items()]
             text = (
                 f"On {group.dataset}, {'; '.join(parts)}. Runs that differ in it are drawn side by side, but no "
                 f"difference between them is computed{aside}."
             )
             found.append(Banner("stop", f"Mixed protocols: {words(name)}", text))
     return found
-
-
-def _as_stated(run: Run) -> dict[str, Any]:
-    """The fields that must agree; of an imported card without what it leaves open, which its own banner names."""
-    card = pixels(run.card)
-    if "origin" not in card:
-        return card
-    return {"limit": None} | {name: value for name, value in card.items() if value != "unknown" and name != "unknown"}
 
 
 def _of_run(run: Run) -> list[Banner]:
@@ -134,7 +133,7 @@ def merged(found: Sequence[Banner], most: int = 4) -> list[Banner]:
         names = [banner.title.partition(": ")[2] for banner in members]
         commands = "\n".join(banner.command for banner in members if banner.command)
         texts = {banner.text for banner in members}
-        who = ", ".join(names) if level == "stop" else _some(names)  # a reader must be able to find the gravest
+        who = ", ".join(names) if level == "stop" else some(names, 4)  # a reader must be able to find the gravest
         text = f"{who}. {members[0].text}"
         if len(texts) > 1:
             text = f"{who}. The first: {members[0].text} For the others see the completeness matrix and the cards."
@@ -159,7 +158,3 @@ def _in_words(cells: Sequence[Condition]) -> list[str]:
         "the clean images" if name == "clean" else name if len(levels) == 5 else f"{name} {','.join(map(str, levels))}"
         for name, levels in by_name.items()
     ]
-
-
-def _some(names: list[str], most: int = 4) -> str:
-    return ", ".join(names) if len(names) <= most else f"{', '.join(names[:most])} and {len(names) - most} more"

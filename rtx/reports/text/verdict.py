@@ -1,12 +1,13 @@
-"""One sentence a model: how good, how sure, what breaks it and what does not."""
+"""How sure a statement is, and one sentence a model: how good, how sure, what breaks it and what does not."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rtx.corruptions import BENCHMARK
 from rtx.reports.runs.groups import Group
-from rtx.reports.runs.intervals import Resamples, difference
+from rtx.reports.runs.intervals import Quantity, Resamples, difference
 from rtx.reports.runs.runs import Run
 from rtx.reports.text.banners import missing_text
 from rtx.reports.text.wording import corruption_name, dataset_name, interval_text, metric_name, percent, signed
@@ -91,3 +92,41 @@ def verdict(group: Group, run: Run) -> Verdict:
 
 def _optional(interval: Ends | None) -> str:
     return f"{interval_text(interval)} " if interval else ""
+
+
+CHANCE, BARE = "may be chance", "no interval"
+
+
+def doubt(best: Run, others: Sequence[Run], read: Quantity = Resamples.mean) -> str:
+    """What to say of a run that is called better than others: "" where every paired interval lies above 0.
+
+    Args:
+        best: the run with the largest value.
+        others: whom it is compared with; itself among them does not matter.
+        read: the value, e.g. `Resamples.mean`.
+
+    Returns:
+        "", "may be chance" (an interval reaches 0, or there are too few images to trust it) or "no interval".
+    """
+    spans = [difference(other.intervals, best.intervals, read) for other in others if other is not best]
+    if any(span is None for span in spans):
+        return BARE
+    return CHANCE if (spans and best.tiny) or any(span and span[0] <= 0 for span in spans) else ""
+
+
+def doubt_of_sign(run: Run, read: Quantity) -> str:
+    """What to say of a value that is called positive or negative, as `doubt` does of a difference."""
+    spread = run.intervals.read(read)
+    if spread is None:
+        return BARE
+    return CHANCE if run.tiny or spread[0] <= 0 <= spread[1] else ""
+
+
+def bracketed(words: str) -> str:
+    """A doubt behind a sentence.
+
+    Example:
+        >>> bracketed("may be chance"), bracketed("")
+        (' (may be chance)', '')
+    """
+    return f" ({words})" if words else ""

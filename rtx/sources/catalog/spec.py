@@ -21,38 +21,42 @@ class SourceSpec:
         path: the file, for a file.
         arch: the architecture, as far as the text says it: always for a name, for others only as `ARCH:FILE` and
             `ARCH:random`.
+        random: whether no weights are meant.
     """
 
     source: Source | None
     path: Path | None
     arch: str | None
-
-    @property
-    def random(self) -> bool:
-        """Whether no weights are meant."""
-        return self.source is None and self.path is None
+    random: bool = False
 
 
 def parse_spec(text: str) -> SourceSpec:
-    """Read NAME, FILE, ARCH:FILE, "random" or ARCH:random.
+    """Read NAME, FILE, ARCH:FILE, timm:NAME, timm:NAME@FILE, "random", ARCH:random or timm:NAME@random.
 
     A name of the catalogue wins over a file of the same name; write ./NAME for the file.
 
     Raises:
         UnknownName: none of these; the nearest names are shown.
+        MissingDependency: timm is asked for and not installed.
 
     Example:
         >>> parse_spec("resnet18:runs/mine.pth").arch
         'resnet18'
     """
     if text == "random":
-        return SourceSpec(None, None, None)
+        return SourceSpec(None, None, None, random=True)
+    if text.startswith("timm:"):
+        from rtx.sources.catalog.timm_models import timm_source
+
+        name, at, rest = text.removeprefix("timm:").partition("@")
+        source, random = timm_source(name), rest == "random"
+        return SourceSpec(source, Path(rest).expanduser() if at and not random else None, source.arch, random)
     if text in CATALOG or text in SHORT_NAMES:
         source = find(text)
         return SourceSpec(source, None, source.arch)
     arch, colon, rest = text.partition(":")
     if rest == "random" and arch in ARCHS:
-        return SourceSpec(None, None, arch)
+        return SourceSpec(None, None, arch, random=True)
     if colon and rest and arch in ARCHS:
         return SourceSpec(None, Path(rest).expanduser(), arch)
     path = Path(text).expanduser()

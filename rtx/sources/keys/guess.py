@@ -26,7 +26,8 @@ def guess_arch(state: Mapping[str, Tensor]) -> str | None:
     if "layer1.0.conv1.weight" in state:
         return _guess_resnet(state)
     if "features.denseblock1.denselayer1.conv1.weight" in state:
-        return _guess_densenet(state)
+        layers = sum(key.startswith("features.denseblock") and key.endswith(".conv1.weight") for key in state)
+        return f"densenet{2 * layers + 5}"  # two convolutions a layer, three transitions, the stem and the classifier
     if "layers.8.0.layers.0.weight" in state:
         return "mnasnet1_0"
     if "stage2.0.branch1.0.weight" in state:
@@ -62,12 +63,6 @@ def _guess_resnet(state: Mapping[str, Tensor]) -> str:
         return f"resnext{depth}_{groups}x{per_group}d"
     names = {64: f"resnet{depth}", 128: f"wide_resnet{depth}_2", 256: f"wide_resnet{depth}_4"}
     return names.get(width, f"ResNet-{depth} of width {width}")
-
-
-def _guess_densenet(state: Mapping[str, Tensor]) -> str:
-    layers = sum(key.startswith("features.denseblock") and key.endswith(".conv1.weight") for key in state)
-    # Two convolutions a layer, three transitions, the stem and the classifier.
-    return f"densenet{2 * layers + 5}"
 
 
 def _guess_swin(state: Mapping[str, Tensor]) -> str:

@@ -14,9 +14,9 @@ from typing import Any, TypeGuard
 import torch
 from torch import Tensor
 
-from rtx.errors import WeightsError, WeightsMismatch, printable
-from rtx.sources.keys.detectron2 import from_detectron2, is_detectron2
-from rtx.sources.keys.openmmlab import from_openmmlab
+from rtx.errors import WeightsError, WeightsMismatch, some
+from rtx.sources.keys.efficientnet import is_efficientnet, to_timm
+from rtx.sources.keys.openmmlab import from_detectron2, from_openmmlab, is_detectron2
 from rtx.sources.keys.swin import dialect_of, to_original
 
 log = logging.getLogger(__name__)
@@ -94,6 +94,7 @@ _DIALECTS = (
     KeyLayout("swin_openmmlab", "", text="Swin with OpenMMLab's keys"),
     KeyLayout("swin_torchvision", "", text="Swin with torchvision's keys"),
     KeyLayout("detectron2", "", text="ResNet with detectron2's keys"),
+    KeyLayout("efficientnet", "", text="EfficientNet with the keys of the first PyTorch ports"),
 )
 LAYOUTS: Mapping[str, KeyLayout] = {layout.name: layout for layout in (*_ALL, *_DIALECTS)}
 
@@ -119,12 +120,13 @@ class Recognised:
     dropped: tuple[str, ...]
 
 
-def recognise(content: Any, where: str) -> Recognised:
+def recognise(content: Any, where: str, *, dialects: bool = True) -> Recognised:
     """Find the state dict in a checkpoint and take its wrapping off.
 
     Args:
         content: what `rtx.sources.reading.read.read_checkpoint` returned.
         where: file name for error messages.
+        dialects: turn the keys of other publishers into those of rtx's own backbones.
 
     Raises:
         WeightsError: there is no state dict in it.
@@ -151,13 +153,18 @@ def recognise(content: Any, where: str) -> Recognised:
     foreign = [key for key in dropped if not (layout.others and key.startswith(layout.others))]
     if foreign:
         raise WeightsMismatch(
-            f"{where}: {len(foreign)} keys beside the layout {layout.name!r} ({shown(foreign)}); "
+            f"{where}: {len(foreign)} keys beside the layout {layout.name!r} ({some(foreign, 8)}); "
             "remove them from the file if they are not part of the network"
         )
     for prefix, other in copies.items():
         _check_copy(inner, other, layout.prefix, prefix, where)
     normaliser = _normaliser(tensors, layout, where)
+    if is_efficientnet(inner):
+        inner, layout = to_timm(inner), LAYOUTS["efficientnet"]
+        dialects = False
     dialect = dialect_of(inner)
+    if not dialects:
+        return Recognised(layout, container, inner, tuple(copies), normaliser, tuple(dropped))
     if is_detectron2(inner):
         inner, layout = from_detectron2(inner), LAYOUTS["detectron2"]
     elif dialect is not None:
@@ -167,12 +174,6 @@ def recognise(content: Any, where: str) -> Recognised:
     else:
         inner = from_openmmlab(inner)
     return Recognised(layout, container, inner, tuple(copies), normaliser, tuple(dropped))
-
-
-def shown(names: list[str] | tuple[str, ...], limit: int = 8) -> str:
-    """The first names, and how many more there are."""
-    rest = len(names) - limit
-    return printable(", ".join(names[:limit])) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _find_state(content: Any, where: str) -> tuple[str, dict[str, Tensor]]:
@@ -188,12 +189,12 @@ def _find_state(content: Any, where: str) -> tuple[str, dict[str, Tensor]]:
                 log.warning(
                     "%s: weights are taken from %r; %s holds some as well, e.g. an average of them (to use those, save "
                     "them alone in a file)",
-                    where, container, shown(others),
+                    where, container, some(others, 8),
                 )  # fmt: skip
             return container, _tensors(entry, where)
     if any(isinstance(value, Tensor) for value in content.values()):
         return "", _tensors(content, where)
-    keys = shown([str(key)[:40] for key in content])
+    keys = some([str(key)[:40] for key in content], 8)
     raise WeightsError(
         f"{where}: no state dict in it (top-level entries: {keys or 'none'}; looked for tensors there and under "
         f"{', '.join(CONTAINERS)}); save model.state_dict() instead of the whole model"
@@ -207,7 +208,7 @@ def _holds_tensors(entry: Any) -> TypeGuard[dict[Any, Any]]:
 def _tensors(entry: Mapping[Any, Any], where: str) -> dict[str, Tensor]:
     odd = [str(key)[:80] for key, value in entry.items() if not (isinstance(key, str) and isinstance(value, Tensor))]
     if odd:
-        raise WeightsError(f"{where}: entries of its state dict are no plain tensors ({shown(odd)})")
+        raise WeightsError(f"{where}: entries of its state dict are no plain tensors ({some(odd, 8)})")
     return dict(entry)
 
 
@@ -216,7 +217,7 @@ def _check_copy(one: dict[str, Tensor], two: dict[str, Tensor], name: str, other
     differ += [key for key in one if key in two and not _same(one[key], two[key])]
     if differ:
         raise WeightsMismatch(
-            f"{where}: the copies under {name!r} and {other!r} disagree in {len(differ)} entries ({shown(differ)}); "
+            f"{where}: the copies under {name!r} and {other!r} disagree in {len(differ)} entries ({some(differ, 8)}); "
             "the file is damaged or was edited, get it again"
         )
 

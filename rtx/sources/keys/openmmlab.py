@@ -1,9 +1,10 @@
-"""Key names of the networks that OpenMMLab builds by itself, where they are not torchvision's."""
+"""Key names of the networks that OpenMMLab and detectron2 build by themselves, where they are not torchvision's."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from torch import Tensor
 
@@ -14,7 +15,7 @@ Rename = Callable[[str], str]
 _CONV_BN = ("conv", "bn")
 # Positions of VGG16-bn's convolutions in torchvision's list (convolution, norm, ReLU) and in mmpretrain's (one module).
 _VGG_CONVS = {0: 0, 3: 1, 7: 3, 10: 4, 14: 6, 17: 7, 20: 8, 24: 10, 27: 11, 30: 12, 34: 14, 37: 15, 40: 16}
-_MOBILENET_REPEATS = (1, 2, 3, 4, 3, 3, 1)
+_MOBILENET_BLOCKS = [f"layer{n}.{j}" for n, count in enumerate((1, 2, 3, 4, 3, 3, 1), 1) for j in range(count)]
 
 
 def _vgg(key: str) -> str:
@@ -31,34 +32,18 @@ def _densenet(key: str) -> str:
     return re.sub(r"^transition(\d)", lambda m: f"transitions.{int(m[1]) - 1}", key)
 
 
-def _mobilenet_blocks() -> dict[int, str]:
-    places = [f"layer{layer}.{j}" for layer, count in enumerate(_MOBILENET_REPEATS, start=1) for j in range(count)]
-    return dict(enumerate(places, start=1))
-
-
-_MOBILENET_BLOCKS = _mobilenet_blocks()
-
-
 def _mobilenet(key: str, convs: Callable[[int, int], str]) -> str:
     """`convs` names the i-th of n convolutions of a block."""
     parts = key.split(".")
     block = int(parts[1])
-    if block not in _MOBILENET_BLOCKS:
+    if not 1 <= block <= len(_MOBILENET_BLOCKS):
         return ".".join(["conv1" if block == 0 else "conv2", _CONV_BN[int(parts[2])], *parts[3:]])
     count = 2 if block == 1 else 3
     if parts[4].isdigit():  # convolution, norm and ReLU6 in one
         index, kind, rest = int(parts[3]), int(parts[4]), parts[5:]
     else:  # the last convolution and its norm stand alone
         index, kind, rest = count - 1, int(parts[3]) - (count - 1), parts[4:]
-    return ".".join([_MOBILENET_BLOCKS[block], convs(index, count), _CONV_BN[kind], *rest])
-
-
-def _mobilenet_mmpretrain(key: str) -> str:
-    return _mobilenet(key, lambda index, count: f"conv.{index}")
-
-
-def _mobilenet_mmdet(key: str) -> str:
-    return _mobilenet(key, lambda index, count: ("expand", "depthwise", "linear")[index + 3 - count] + "_conv")
+    return ".".join([_MOBILENET_BLOCKS[block - 1], convs(index, count), _CONV_BN[kind], *rest])
 
 
 def _shufflenet(key: str) -> str:
@@ -78,8 +63,14 @@ def _shufflenet(key: str) -> str:
 _FORMS: Mapping[tuple[str, str], tuple[Rename, str]] = {
     ("vgg16_bn", "mmpretrain"): (_vgg, "features.0.conv.weight"),
     ("densenet161", "mmpretrain"): (_densenet, "stages.0.block.0.conv1.weight"),
-    ("mobilenet_v2", "mmpretrain"): (_mobilenet_mmpretrain, "layer2.0.conv.0.conv.weight"),
-    ("mobilenet_v2", "mmdet"): (_mobilenet_mmdet, "layer2.0.expand_conv.conv.weight"),
+    ("mobilenet_v2", "mmpretrain"): (
+        partial(_mobilenet, convs=lambda index, count: f"conv.{index}"),
+        "layer2.0.conv.0.conv.weight",
+    ),
+    ("mobilenet_v2", "mmdet"): (
+        partial(_mobilenet, convs=lambda index, count: ("expand", "depthwise", "linear")[index + 3 - count] + "_conv"),
+        "layer2.0.expand_conv.conv.weight",
+    ),
     ("shufflenet_v2_x1_0", "mmpretrain"): (_shufflenet, "layers.0.0.branch1.0.conv.weight"),
 }
 
@@ -146,3 +137,52 @@ def stock_backbone(arch: str, framework: str) -> str | None:
     """
     row = _STOCK.get(arch, {})
     return row.get(framework, row.get(""))
+
+
+OPTIONS: Mapping[str, Mapping[str, int]] = {
+    "resnet18": {"DEPTH": 18, "RES2_OUT_CHANNELS": 64},
+    "resnet34": {"DEPTH": 34, "RES2_OUT_CHANNELS": 64},
+    "resnet50": {"DEPTH": 50},
+    "resnet101": {"DEPTH": 101},
+    "wide_resnet50_2": {"DEPTH": 50, "WIDTH_PER_GROUP": 128},
+    "wide_resnet50_4": {"DEPTH": 50, "WIDTH_PER_GROUP": 256},
+    "resnext50_32x4d": {"DEPTH": 50, "NUM_GROUPS": 32, "WIDTH_PER_GROUP": 4},
+    "resnext101_32x8d": {"DEPTH": 101, "NUM_GROUPS": 32, "WIDTH_PER_GROUP": 8},
+}
+"""Architecture -> what differs under MODEL.RESNETS from its defaults (NUM_GROUPS 1, WIDTH_PER_GROUP 64,
+RES2_OUT_CHANNELS 256). With other values its loader skips the weights that do not fit, and only warns."""
+
+
+def to_detectron2(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """From torchvision's names; batch counters, which detectron2 has no place for, are left out."""
+    return {_to(key): value for key, value in state.items() if not key.endswith(".num_batches_tracked")}
+
+
+def from_detectron2(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The inverse of `to_detectron2`."""
+    return {_from(key): value for key, value in state.items()}
+
+
+def is_detectron2(state: Mapping[str, Tensor]) -> bool:
+    """Whether a state dict uses these names."""
+    return "stem.conv1.weight" in state and "res2.0.conv1.weight" in state
+
+
+def _to(key: str) -> str:
+    if key.startswith("layer"):
+        key = re.sub(r"^layer(\d)", lambda m: f"res{int(m[1]) + 1}", key)
+        key = key.replace("downsample.0.", "shortcut.").replace("downsample.1.", "shortcut.norm.")
+        return re.sub(r"\.bn(\d)\.", r".conv\1.norm.", key)
+    if key.startswith(("conv1.", "bn1.")):
+        return "stem." + key.replace("bn1.", "conv1.norm.", 1)
+    return key
+
+
+def _from(key: str) -> str:
+    if key.startswith("res"):
+        key = re.sub(r"^res(\d)", lambda m: f"layer{int(m[1]) - 1}", key)
+        key = key.replace("shortcut.norm.", "downsample.1.").replace("shortcut.", "downsample.0.")
+        return re.sub(r"\.conv(\d)\.norm\.", r".bn\1.", key)
+    if key.startswith("stem."):
+        return key.removeprefix("stem.").replace("conv1.norm.", "bn1.", 1)
+    return key

@@ -75,9 +75,11 @@ def to_original(state: Mapping[str, Tensor], dialect: str) -> tuple[dict[str, Te
     derived = [key for key in state if _DERIVED.search(key)]
     kept = {key: value for key, value in state.items() if key not in derived}
     if dialect == "swin_timm":
-        kept = {_from_timm(key): value for key, value in kept.items()}
+        at, before = re.compile(r"^layers\.(\d)\.downsample"), lambda m: f"layers.{int(m[1]) - 1}.downsample"
+        kept = {at.sub(before, key).replace("head.fc.", "head."): value for key, value in kept.items()}
     elif dialect != "swin":
-        back = _back(_to_openmmlab if dialect == "swin_openmmlab" else _to_torchvision)
+        rename = _to_openmmlab if dialect == "swin_openmmlab" else _to_torchvision
+        back = {rename(key): key for key in swin_shapes("swin_b", 1)}  # it has every key of the others
         kept = {back.get(key, key): value for key, value in kept.items()}
     if dialect == "swin_openmmlab":
         kept = {key: _merging_order(key, value, inverse=True) for key, value in kept.items()}
@@ -121,11 +123,6 @@ def position_index(window: int) -> Tensor:
     return apart[..., 0] * (2 * window - 1) + apart[..., 1]
 
 
-def _from_timm(key: str) -> str:
-    key = re.sub(r"^layers\.(\d)\.downsample", lambda m: f"layers.{int(m[1]) - 1}.downsample", key)
-    return key.replace("head.fc.", "head.")
-
-
 _RENAMES = (("attn.", "attn.w_msa."), ("mlp.fc1.", "ffn.layers.0.0."), ("mlp.fc2.", "ffn.layers.1."))
 
 
@@ -144,11 +141,6 @@ def _to_torchvision(key: str) -> str:
     key = re.sub(r"^layers\.(\d)\.blocks", lambda m: f"features.{2 * int(m[1]) + 1}", key)
     key = re.sub(r"^layers\.(\d)\.downsample", lambda m: f"features.{2 * int(m[1]) + 2}", key)
     return key.replace(".mlp.fc1.", ".mlp.0.").replace(".mlp.fc2.", ".mlp.3.")
-
-
-def _back(rename: Callable[[str], str]) -> dict[str, str]:
-    """Renamed keys -> original ones; Swin-B has every key of the others."""
-    return {rename(key): key for key in swin_shapes("swin_b", 1)}
 
 
 def _merging_order(key: str, value: Tensor, *, inverse: bool) -> Tensor:

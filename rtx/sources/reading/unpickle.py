@@ -311,13 +311,6 @@ def _first(reader: RestrictedUnpickler, value: object = (), *_: object) -> objec
     return value
 
 
-def _from_type(
-    reader: RestrictedUnpickler, func: object = None, kind: object = None, args: object = (), *_: object
-) -> object:
-    """A tensor subclass, as a plain tensor."""
-    return reader.call(func, args)
-
-
 _NUMPY = ("numpy.core", "numpy._core")
 _BUILTINS = ("builtins", "__builtin__")
 KNOWN: Mapping[tuple[str, str], Callable[..., object]] = {
@@ -330,7 +323,10 @@ KNOWN: Mapping[tuple[str, str], Callable[..., object]] = {
     ("torch._utils", "_rebuild_parameter_with_state"): _first,
     ("torch._utils", "_rebuild_tensor"): _tensor,
     ("torch._utils", "_rebuild_tensor_v2"): _tensor,
-    ("torch._tensor", "_rebuild_from_type_v2"): _from_type,
+    # A tensor subclass, as a plain tensor.
+    ("torch._tensor", "_rebuild_from_type_v2"): lambda reader, func=None, kind=None, args=(), *_: reader.call(
+        func, args
+    ),
     ("_codecs", "encode"): _encode,
     ("numpy", "dtype"): lambda reader, code="", *_: Dtype(code),
     **{(f"{module}.multiarray", "_reconstruct"): lambda reader, *_: Array() for module in _NUMPY},

@@ -107,7 +107,7 @@ def test_label_maps_give_the_miou_of_summed_counts(labels: Path, capsys: pytest.
 
         truth = np.asarray(Image.open(labels / f"labels/{n}.png")).astype(int) - 1
         guess = np.asarray(Image.open(labels / f"predictions/fog/3/{n}.png")).astype(int)
-        total += miou.count(guess, np.where(truth < 0, 255, truth), 4)
+        total += miou.count(guess, np.where(truth < 0, 255, truth), 4)[0]
     assert summary["cells"]["fog_3"]["metrics"]["mIoU"] == miou.scores(total)["mIoU"]
     assert summary["P"] > summary["mPC"] and json.loads((out / "confidence.json").read_text())["n_images"] == 4
     maps = ((f"{n}", (labels / f"predictions/fog/3/{n}.png").read_bytes()) for n in range(4))

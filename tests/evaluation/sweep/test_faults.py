@@ -300,6 +300,17 @@ def test_sigterm_is_an_exception_that_leaves_no_lock(made_coco: Path, tmp_path: 
     assert table(tmp_path) == whole
 
 
+def test_sigterm_is_told_from_ctrl_c_whatever_a_library_makes_of_it() -> None:
+    for kind, status in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
+        with pytest.raises(KeyboardInterrupt) as caught, sigterm_raises():
+            try:
+                os.kill(os.getpid(), kind)
+                time.sleep(5)
+            except KeyboardInterrupt:
+                raise KeyboardInterrupt from None
+        assert exit_status(caught.value) == status
+
+
 # What is told
 
 

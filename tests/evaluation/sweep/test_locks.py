@@ -90,6 +90,30 @@ with driving(Path({str(tmp_path)!r})):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="other systems stop no process")
+def test_a_driver_that_is_stopped_keeps_its_folder_and_goes_on_later(tmp_path: Path) -> None:
+    program = f"""
+from pathlib import Path
+from rtx.evaluation.sweep.locks import driving
+with driving(Path({str(tmp_path)!r})):
+    print(1, flush=True)
+    input()
+"""
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin and process.stdout and process.stdout.readline() == "1\n"
+        process.send_signal(signal.SIGSTOP)
+        try:
+            with pytest.raises(RunConflict), driving(tmp_path):
+                pass
+        finally:
+            process.send_signal(signal.SIGCONT)
+        process.communicate("\n", timeout=60)
+        assert process.returncode == 0
+    with driving(tmp_path):
+        pass
+
+
 def test_without_file_locks_it_goes_on_with_one_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -12,7 +12,7 @@ from rtx.errors import BadValue
 from rtx.evaluation.evaluate import evaluate
 from rtx.evaluation.sweep.scoring import ScoredCell, score
 from rtx.metrics.per_image import PixelEvidence
-from rtx.results import evidence_file
+from rtx.results import arrays
 from rtx.types import Condition
 from tests.evaluation.stand_in import PixelDetector, coco_config
 
@@ -54,7 +54,7 @@ def test_a_scored_cell_holds_all_that_is_written(tmp_path: Path) -> None:
     assert found.cell.timing["seconds"] == 1.0 and found.cell.timing["scoring_seconds"] >= 0
     path = tmp_path / "fog_1.npz"
     path.write_bytes(found.evidence)
-    assert evidence_file.load(path, key="key").rows.shape == (2, 5)
+    assert arrays.load(path, key="key").rows.shape == (2, 5)
     assert (found.predictions, found.ends) == (None, None)
 
 

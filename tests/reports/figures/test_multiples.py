@@ -24,7 +24,7 @@ def test_every_model_is_in_every_panel(tmp_path: Path, count: int) -> None:
     group = group_of(tmp_path, count)
     figure = multiples.draw(group)
     assert figure is not None
-    told = multiples.standing_out(group)
+    told = group.standing_out(group.runs, multiples.MOST)
     for axes in figure.axes:
         own = [line for line in axes.lines if len(line.get_xdata()) == 6]
         grey = [path for each in axes.collections if isinstance(each, LineCollection) for path in each.get_segments()]

@@ -99,7 +99,7 @@ def test_paper_against_yours_needs_set_method_and_metric(tmp_path: Path) -> None
 @pytest.mark.realdata
 def test_imported_results_are_the_printed_ones(real_data: Path) -> None:
     root = real_data / "ref_robustness_results" / "detection"
-    found = {item.card["labels"]["file"]: item for item in import_folder(root)}
+    found = {item.card["labels"]["file"]: item for item in import_folder(root).values()}
     assert len(found) == 16
     for path in root.rglob("*_results.json"):
         item = found[path.name]

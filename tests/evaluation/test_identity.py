@@ -13,8 +13,8 @@ import pytest
 pytest.importorskip("mmdet")
 
 from rtx.errors import RunConflict
-from rtx.evaluation.data_key import images_sha256
 from rtx.evaluation.evaluate import evaluate
+from rtx.evaluation.identity import images_sha256
 from tests.evaluation.stand_in import PixelDetector, coco_config
 from tests.makers import make_coco
 

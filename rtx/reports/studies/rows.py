@@ -1,0 +1,169 @@
+"""Tidy tables (CSV) of many trainings or probes, read into one row for each source, setting and seed."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rtx.datasets.classification import MEAN_PER_CLASS, TARGETS
+from rtx.errors import BadValue
+from rtx.reports.runs.naming import SourceName, source_of
+from rtx.results.over_seeds import Scores
+
+EPOCH = "score.epoch."
+PROBE = ("source", "target", "head", "images", "seed", "accuracy", "mean_per_class")
+_TRAINING = (
+    "lr", "epochs", "norm", "subset_rule", "caltech_split", "head_init", "normalise", "lr_drops", "image_size",
+)  # fmt: skip
+EXPERIMENT = ("experiment", "state", "source", "transfer", "target", "score.P")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is the same for all seeds of a row.
+
+    Attributes:
+        source: of the weights.
+        transfer: `fixed`, `full` or `blocks:k`.
+        target: the data set.
+        images: size of the training subset; None for all.
+        view: of the images, see `rtx.datasets.views`; "" for none.
+        training: what trained it: a recipe with what was set otherwise, or the head of a probe.
+        partial: the data are a part of the published set, so that no published number compares.
+    """
+
+    source: SourceName
+    transfer: str
+    target: str
+    images: int | None
+    view: str = ""
+    training: str = ""
+    partial: bool = False
+
+    @property
+    def metric(self) -> str:
+        """The metric of the target."""
+        return "mean per class" if TARGETS[self.target].metric == MEAN_PER_CLASS else "top-1"
+
+
+@dataclass(frozen=True)
+class Study:
+    """All rows.
+
+    Attributes:
+        scores: setting -> seed -> score on the test set, a fraction.
+        epochs: setting -> seed -> epoch -> score, where they are known.
+        selected_on_test: probes whose weight decay was chosen on the test set.
+    """
+
+    scores: Mapping[Setting, Scores]
+    epochs: Mapping[Setting, Mapping[int, Mapping[int, float]]] = field(default_factory=dict)
+    selected_on_test: bool = False
+
+    def part(self, **wanted: object) -> dict[Setting, Scores]:
+        """The settings with these values.
+
+        Example:
+            >>> setting = Setting(source_of({"source": "resnet50_l2_eps3"}), "fixed", "pets", None)
+            >>> len(Study({setting: {0: 0.5}}).part(transfer="fixed", images=None))
+            1
+        """
+        return {
+            setting: scores
+            for setting, scores in self.scores.items()
+            if all(getattr(setting, name) == value for name, value in wanted.items())
+        }
+
+    def values(self, name: str) -> list[object]:
+        """The different values of a field, in the order in which they come."""
+        return list(dict.fromkeys(getattr(setting, name) for setting in self.scores))
+
+
+def read_study(paths: Sequence[Path]) -> Study:
+    """Read CSV files of `rtx experiments collect` and of `rtx probe`, in any mixture.
+
+    Rows that are not done, and those of other tasks than classification, are left out.
+
+    Raises:
+        BadValue: a file is missing or has other columns, a score is no fraction, one setting and seed comes twice with
+            different scores, or nothing is left.
+    """
+    scores: dict[Setting, dict[int, float]] = {}
+    epochs: dict[Setting, dict[int, Mapping[int, float]]] = {}
+    on_test = False
+    for path in paths:
+        for line, row in _lines(path):
+            found = _probed(row) if "head" in row else _trained(row)
+            if found is None:
+                continue
+            setting, seed, score, curve = found
+            if not 0 <= score <= 1:
+                raise BadValue(f"{path}, line {line}: score {score} is no fraction of 1")
+            known = scores.setdefault(setting, {})
+            if known.setdefault(seed, score) != score:
+                raise BadValue(
+                    f"{path}, line {line}: {setting.source.text} on {setting.target} with seed {seed} is there twice, "
+                    f"{known[seed]} and {score}; give one file of each experiment"
+                )
+            if curve:
+                epochs.setdefault(setting, {})[seed] = curve
+            on_test |= row.get("selected_on") == "test"
+    if not scores:
+        raise BadValue(f"{', '.join(map(str, paths)) or 'no file'}: no finished training or probe of a target")
+    return Study(scores, epochs, on_test)
+
+
+def _lines(path: Path) -> Iterable[tuple[int, Mapping[str, str]]]:
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            table = csv.DictReader(file)
+            names = set(table.fieldnames or ())
+            if not names.issuperset(PROBE) and not names.issuperset(EXPERIMENT):
+                raise BadValue(
+                    f"{path}: lacks the columns of `rtx probe` ({', '.join(PROBE)}) and those of a study by "
+                    f"`rtx experiments collect` ({', '.join(EXPERIMENT)})"
+                )
+            yield from enumerate(table, 2)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise BadValue(f"{path}: cannot be read as CSV ({error})") from error
+
+
+def _number(text: str | None) -> float:
+    try:
+        return float(text or "nan")
+    except ValueError:
+        return math.nan
+
+
+Found = tuple[Setting, int, float, dict[int, float]]
+
+
+def _trained(row: Mapping[str, str]) -> Found | None:
+    if row.get("state") != "done" or not row.get("score.P") or row.get("target") not in TARGETS:
+        return None
+    images = row.get("images") or ""
+    how = [f"{name.replace('_', ' ')} {row[name]}" for name in _TRAINING if row.get(name)]
+    training = ", ".join([row.get("recipe") or "salman", *how])
+    curve = {
+        int(name.removeprefix(EPOCH)): float(value) for name, value in row.items() if name.startswith(EPOCH) and value
+    }
+    source = source_of({"source": row["source"]})
+    size = int(images) if images else None
+    partial = row.get("subset") == "True"
+    setting = Setting(source, row["transfer"], row["target"], size, row.get("view") or "", training, partial)
+    return setting, int(row["seed"]), _number(row["score.P"]), curve
+
+
+def _probed(row: Mapping[str, str]) -> Found | None:
+    target = row["target"]
+    if target not in TARGETS:
+        return None
+    by_class = TARGETS[target].metric == MEAN_PER_CLASS
+    images = int(row["images"])
+    size = None if images == TARGETS[target].train else images
+    source = source_of({"source": row["source"]})
+    setting = Setting(source, "fixed", target, size, row.get("view") or "", f"probe, {row['head']}")
+    return setting, int(row["seed"]), _number(row["mean_per_class" if by_class else "accuracy"]), {}

@@ -1,0 +1,64 @@
+"""Tidy tables become settings and seeds; what cannot be meant is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rtx.errors import BadValue
+from rtx.reports.studies.rows import read_study
+from tests.reports.studies.made_tables import NATURAL, ROBUST, probed, subsets, trained, write_table
+
+
+def test_trainings_and_probes_are_read_together(tmp_path: Path) -> None:
+    rows = [*subsets(), trained(NATURAL, "full", "pets", 0, 0.9, lr=0.001, view="downscale:32", subset=True)]
+    rows += [dict(trained(NATURAL, "full", "pets", 1, 0.8), state="failed"), trained("x", "full", "coco", 0, 0.3)]
+    probes = [probed(ROBUST, "pets", 3680, 0, 0.8), probed(ROBUST, "cifar10", 400, 0, 0.8, selected_on="test")]
+    study = read_study([write_table(tmp_path / "runs.csv", rows), write_table(tmp_path / "probe.csv", probes)])
+    assert len(study.scores) == 2 * 2 * 2 + 1 + 2 and study.selected_on_test
+    (odd,) = study.part(transfer="full")
+    assert (odd.images, odd.view, odd.training, odd.partial) == (None, "downscale:32", "utrera, lr 0.001", True)
+    (whole,) = study.part(transfer="fixed", target="pets")
+    assert whole.images is None and study.scores[whole] == {0: 0.4}, "all images, mean per class"
+    (subset,) = study.part(transfer="fixed", target="cifar10")
+    assert subset.images == 400 and study.scores[subset] == {0: 0.8}
+    curves = next(c for s, c in study.epochs.items() if (s.source.text, s.target, s.images) == (ROBUST, "svhn", 100))
+    assert curves[1] == pytest.approx({1: 0.1, 11: 0.4, 100: 0.4})
+
+
+def test_trainings_of_other_settings_stay_apart(tmp_path: Path) -> None:
+    more = [
+        dict(head_init="utrera"),
+        dict(lr=0.01),
+        dict(norm="upstream"),
+        dict(view="lowpass:keep32"),
+        dict(images=9),
+        {},
+    ]
+    rows = [trained(NATURAL, "full", "pets", 0, 0.1 * n, **options) for n, options in enumerate(more)]
+    assert len(read_study([write_table(tmp_path / "a.csv", rows)]).scores) == len(more)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([dict(a=1)], "lacks the columns of `rtx probe`"),
+        ([trained(NATURAL, "full", "pets", 0, 55.0)], "line 2: score 55.0 is no fraction of 1"),
+        (
+            [trained(NATURAL, "full", "pets", 0, 0.5), trained(NATURAL, "full", "pets", 0, 0.6)],
+            "line 3: .* there twice",
+        ),
+        ([trained(NATURAL, "full", "coco", 0, 0.5)], "no finished training or probe of a target"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(tmp_path: Path, rows: list[dict[str, object]], message: str) -> None:
+    with pytest.raises(BadValue, match=message):
+        read_study([write_table(tmp_path / "a.csv", rows)])
+
+
+def test_the_same_row_twice_counts_once(tmp_path: Path) -> None:
+    path = write_table(tmp_path / "a.csv", subsets())
+    assert read_study([path, path]).scores == read_study([path]).scores
+    with pytest.raises(BadValue, match="cannot be read as CSV"):
+        read_study([tmp_path / "none.csv"])
