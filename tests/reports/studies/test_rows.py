@@ -40,6 +40,19 @@ def test_trainings_of_other_settings_stay_apart(tmp_path: Path) -> None:
     assert len(read_study([write_table(tmp_path / "a.csv", rows)]).scores) == len(more)
 
 
+def test_a_grid_of_probes_is_read_as_probes(tmp_path: Path) -> None:
+    probe = dict(seed=0, state="done", **{"set.source": ROBUST, "set.target": "pets", "set.images": "all"})
+    probe |= {"score.accuracy": 0.8, "score.mean_per_class": 0.7, "score.images": 3680, "score.selected_on": "test"}
+    rows = [probe, {**probe, "set.view": "downscale:32", "set.head": "salman"}, {**probe, "state": "failed", "seed": 1}]
+    study = read_study([write_table(tmp_path / "runs.csv", rows)])
+    found = [(s.source.text, s.transfer, s.images, s.view, s.training, scores) for s, scores in study.scores.items()]
+    assert found == [
+        (ROBUST, "fixed", None, "", "probe, logistic", {0: 0.7}),
+        (ROBUST, "fixed", None, "downscale:32", "probe, salman", {0: 0.7}),
+    ]
+    assert study.selected_on_test
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
