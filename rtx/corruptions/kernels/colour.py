@@ -71,12 +71,12 @@ _BITS, _PIXELS = 16, 64
 
 @compiled
 def _pulled(means: NDArray[np.float64], scale: float, table: Table) -> None:
-    for channel in range(3):
+    for c in range(3):
         for v in range(256):
-            value = (v / 255.0 - means[channel]) * scale + means[channel]
+            value = (v / 255.0 - means[c]) * scale + means[c]
             value = value if value > 0.0 else 0.0
             value = value if value < 1.0 else 1.0
-            table[channel, v] = np.uint8(np.int32(value * 255))
+            table[c, v] = np.uint8(np.int32(value * 255))
 
 
 def _as_lines(table: Table, slope: float) -> tuple[np.int32, NDArray[np.int32]] | None:
