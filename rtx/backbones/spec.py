@@ -23,8 +23,8 @@ class Backbone:
         config: registry type and arguments that select the architecture, and nothing else.
         strides: of the four stage outputs, in input pixels.
         final_channels: of what a classifier reads, where that is not the last stage output.
-        freezes_early: whether `full` in mmdet freezes the stem and stage 1, as its own configs do for ResNets and for no
-            transformer.
+        freezes_early: whether `full` in mmdet freezes the stem and stage 1, as its own configs do for ResNets and not
+            for transformers.
     """
 
     channels: tuple[int, int, int, int]

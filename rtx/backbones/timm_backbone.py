@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-import torch
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional
@@ -127,7 +126,7 @@ class SourceTimm(SourceBackbone):
         return [self.pyramid[level](last) if level in self.pyramid else last for level in levels]
 
     def source_shapes(self) -> dict[str, tuple[int, ...]]:
-        """timm's own keys."""
+        """The keys of timm itself."""
         return {key: tuple(value.shape) for key, value in self.net.state_dict().items()}
 
     def from_source(self, state_dict: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
@@ -155,7 +154,8 @@ def _with_activations(net: nn.Module) -> None:
     from timm.layers import BatchNormAct2d, SyncBatchNormAct
 
     for layer in norm_layers(net):
-        if isinstance(getattr(layer, "act", None), nn.Module) and not isinstance(layer, BatchNormAct2d | SyncBatchNormAct):
+        lost = isinstance(getattr(layer, "act", None), nn.Module)
+        if lost and not isinstance(layer, BatchNormAct2d | SyncBatchNormAct):
             layer.__class__ = SyncBatchNormAct if isinstance(layer, nn.SyncBatchNorm) else BatchNormAct2d
 
 

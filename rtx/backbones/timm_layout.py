@@ -27,7 +27,10 @@ NOT_REACHED = N_STAGES + 1
 _SIZE = (224, 224)
 _ODD = (137, 309)  # 5 and 10 times 32 when padded: odd and even maps at the coarsest stride
 # For the few families without a grouping of their own.
-_GROUPS = {"stem": r"^stem", "blocks": [(r"^stages\.(\d+)\.downsample", (0,)), (r"^stages\.(\d+)\.blocks\.(\d+)", None)]}
+_GROUPS = {
+    "stem": r"^stem",
+    "blocks": [(r"^stages\.(\d+)\.downsample", (0,)), (r"^stages\.(\d+)\.blocks\.(\d+)", None)],
+}
 _BETWEEN = re.compile("downsample|transition|patch|merg|pool|norm|head|final|neck|embed")
 
 
@@ -74,7 +77,8 @@ def features(net: nn.Module, x: Tensor, indices: tuple[int, ...], **options: Any
 
 def last_map(net: nn.Module, x: Tensor, index: int) -> Tensor:
     """The last map of a network with one stride, behind the final norm where timm knows of one."""
-    known = inspect.signature(net.forward_intermediates).parameters
+    run: Any = net.forward_intermediates
+    known = inspect.signature(run).parameters
     return features(net, x, (index,), **({"norm": True} if "norm" in known else {}))[0]
 
 
@@ -115,8 +119,8 @@ def layout_of(name: str) -> Layout:
         scale = strides[0] / stride
     else:
         raise BadValue(
-            f"timm's {name} has maps at strides {', '.join(map(str, sorted(set(strides))))}; needed are 4, 8, 16 and 32, "
-            "or one stride throughout; take another model"
+            f"timm's {name} has maps at strides {', '.join(map(str, sorted(set(strides))))}; needed are 4, 8, 16 and "
+            "32, or one stride throughout; take another model"
         )
 
     def run(image: Tensor) -> list[Tensor]:

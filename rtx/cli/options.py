@@ -93,7 +93,7 @@ def add_launcher_arguments(parser: argparse.ArgumentParser) -> None:
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare `--data-root`, `--source`, `--transfer`, `--norm`, `--cfg-options` and the launcher."""
     parser.add_argument("--data-root", help="where the data set lies, instead of the config's folder")
-    parser.add_argument("--source", metavar="NAME|FILE|random", help="source weights of the backbone")
+    parser.add_argument("--source", metavar="NAME|FILE|random|timm:NAME[@FILE]", help="source weights of the backbone")
     parser.add_argument("--transfer", metavar="MODE", help="fixed, full, full_strict or blocks:k")
     parser.add_argument("--norm", choices=NORM_POLICIES, help="what batch normalisation does in the backbone")
     add_launcher_arguments(parser)

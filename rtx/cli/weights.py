@@ -74,7 +74,7 @@ def _list(args: argparse.Namespace) -> int:
 def _fetch(args: argparse.Namespace) -> int:
     from rtx.sources.fetch import fetch
 
-    sources = [parse_spec(name).source if name.startswith("timm:") else find(name) for name in args.names]
+    sources = [parse_spec(name).source or find(name) for name in args.names]
     for source in sources:
         print(f"{source.name}: {source.filename} (licence: {source.licence})", flush=True)
         path = fetch(source, args.folder, progress=_progress if sys.stderr.isatty() else None)

@@ -4,30 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rtx.datasets.class_folders import class_folders, labelled_images
 from rtx.datasets.classification import Target, find_target
-from rtx.datasets.image_archives import Archive, cifar, idx, svhn
+from rtx.datasets.image_archives import Archive
 from rtx.datasets.image_files import read_rgb
-from rtx.datasets.target_lists import PUBLISHED, Listed, caltech
-from rtx.errors import DataError, UnknownName, unknown_name
+from rtx.datasets.target_reading import list_images, read_archive
+from rtx.errors import DataError, unknown_name
 from rtx.files import file_sha256
 
 SPLITS = ("train", "test")
 CALTECH_SPLITS = ("first", "random")
-# As torchvision names them: the sets differ in nothing else that can be seen.
-_IDX_FOLDERS = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST", "kmnist": "KMNIST"}
-_CALTECH = {
-    "caltech101": (30, ("101_ObjectCategories", "caltech101/101_ObjectCategories", "caltech-101/101_ObjectCategories")),
-    "caltech256": (60, ("256_ObjectCategories", "caltech256/256_ObjectCategories", "caltech-256/256_ObjectCategories")),
-}
 _NAMES = {
     "cifar10": "airplane automobile bird cat deer dog frog horse ship truck",
     "fashion_mnist": "T-shirt/top Trouser Pullover Dress Coat Sandal Shirt Sneaker Bag Ankle_boot",
@@ -122,14 +114,14 @@ def open_target(
             raise unknown_name(what, value, place="rtx/datasets/target_data.py", choices=choices)
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; looked for {target.name} in layout {target.layout!r}")
-    archive = _archive(target, root, split)
+    archive = read_archive(target, root, split)
     if archive is not None:
         assert target.classes is not None
         classes = tuple(_NAMES.get(name, " ".join(map(str, range(target.classes)))).split())
         names = tuple(f"{split}/{n:05d}" for n in range(len(archive.labels)))
         data = TargetData(name, split, root, classes, archive.labels, names, archive)
     else:
-        classes, rows = _listed(target, root, split, None if caltech_split == "first" else split_seed)
+        classes, rows = list_images(target, root, split, None if caltech_split == "first" else split_seed)
         labels = np.array([label for _, label in rows], np.int64)
         names = tuple(path.relative_to(root).as_posix() for path, _ in rows)
         data = TargetData(name, split, root, classes, labels, names)
@@ -147,76 +139,6 @@ def check_target(target: Target, root: Path, *, subset: bool = False) -> dict[st
     if found["train"].classes != found["test"].classes:
         raise DataError(f"{root}: the classes of the two splits differ; complete the data folder")
     return {split: np.bincount(data.labels, minlength=len(data.classes)) for split, data in found.items()}
-
-
-def _archive(target: Target, root: Path, split: str) -> Archive | None:
-    """The archive of a target that is one; it stays in memory while its files stay as they are.
-
-    A training opens a target once for each of its checks, loaders and scores, and SVHN takes seconds to read.
-    """
-    places = {
-        "svhn": root,
-        "idx": root / _IDX_FOLDERS.get(target.name, "") / "raw",
-        "cifar10": root / "cifar-10-batches-py",
-        "cifar100": root / "cifar-100-python",
-    }
-    if target.layout not in places:
-        return None
-    place = places[target.layout]
-    files = sorted(place.iterdir()) if place.is_dir() else []
-    stamp = tuple((path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files if path.is_file())
-    return _read(target, root, split, stamp)
-
-
-@lru_cache(maxsize=2)
-def _read(target: Target, root: Path, split: str, stamp: tuple[tuple[str, int, int], ...]) -> Archive:
-    if target.layout == "svhn":
-        return svhn(root, split)
-    if target.layout == "idx":
-        return idx(root, split, folder=_IDX_FOLDERS[target.name])
-    return cifar(root, split, ten=target.layout == "cifar10")
-
-
-def _listed(target: Target, root: Path, split: str, seed: int | None) -> Listed:
-    if target.layout == "folders" or (root / "train").is_dir():
-        return _split_folders(root, split)
-    if target.layout == "caltech":
-        first, places = _CALTECH[target.name]
-        return caltech(root, split, places=places, first=first, seed=seed)
-    try:
-        classes, rows = PUBLISHED[target.layout](root, split)
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        if isinstance(error, UnknownName):
-            raise
-        raise DataError(
-            f"{root}: the lists of {target.name} do not have the published form ({type(error).__name__}: {error}); "
-            "download them again"
-        ) from error
-    _look_for([path for path, _ in rows])
-    return classes, rows
-
-
-def _split_folders(root: Path, split: str) -> Listed:
-    classes, held = class_folders(root / "train"), root / split
-    if split == "test" and not held.is_dir():
-        held = root / "val"
-    if not held.is_dir():
-        raise DataError(
-            f"{root}: has no folder {split!r}; looked for train/<class>/ and test/<class>/ (or val/<class>/)"
-        )
-    return classes, labelled_images(held, classes)
-
-
-def _look_for(paths: Sequence[Path]) -> None:
-    """Raise for listed images that are not there; one listing of a folder instead of a call for each image."""
-    there = {
-        folder: {p.name for p in folder.iterdir()} if folder.is_dir() else set() for folder in {p.parent for p in paths}
-    }
-    missing = [path for path in paths if path.name not in there[path.parent]]
-    if missing:
-        raise DataError(
-            f"{len(missing)} of {len(paths)} listed images are missing, the first is {missing[0]}; complete the folder"
-        )
 
 
 def _check(data: TargetData, target: Target, *, subset: bool) -> None:

@@ -61,7 +61,7 @@ class Protocol:
     cache: float | None = _option(
         None,
         "gigabytes for decoded images, so that a sweep decodes each once (0: none); default: all of them where they "
-        "take a quarter of the memory at most",
+        "take a quarter of the memory and half of the free disk at most",
         type=float,
         metavar="GB",
     )

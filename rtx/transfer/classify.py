@@ -125,7 +125,9 @@ def with_target(cfg: Config, options: TargetOptions) -> Config:
     for key in ("train_dataloader", "val_dataloader", "test_dataloader"):
         split = "train" if key == "train_dataloader" else "test"
         pipeline = for_training if split == "train" else for_tests
-        node = {"type": "TargetDataset", **reading, "split": split, **(subset if split == "train" else {})}
+        # With its classes, a test set is known again: other folders and other checkpoints are refused.
+        own = subset if split == "train" else {"metainfo": {"classes": list(train.classes)}}
+        node = {"type": "TargetDataset", **reading, "split": split, **own}
         new[key].dataset = ConfigDict({**node, "pipeline": copy.deepcopy(pipeline)})
         workers = min(new[key].get("num_workers", 0), len(os.sched_getaffinity(0)))
         new[key].update(batch_size=recipe.batch_size, num_workers=workers, persistent_workers=workers > 0)

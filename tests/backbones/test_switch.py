@@ -124,3 +124,45 @@ def test_two_steps_on_made_data_leave_a_fixed_backbone_as_published(family, sour
 def test_two_full_steps_on_real_data(family, source, weights, tmp_path, real_data):
     weights(source)
     check_two_steps(family, source, real_data / FAMILIES[family][1], tmp_path, "full")
+
+
+# timm's: real weights out of a package, a convolutional network and a plain ViT with random ones.
+TIMM = ("efficientnet_lite0_in1k", "timm:convnext_atto@random", "timm:vit_tiny_patch16_224@random")
+TIMM_RUNS = [
+    pytest.param(
+        family,
+        source,
+        mode,
+        marks=() if (family, source, mode) == ("fasterrcnn_r50_voc.py", TIMM[0], "fixed") else pytest.mark.slow,
+    )
+    for family in FAMILIES
+    for source in TIMM
+    for mode in ("fixed", "full", "blocks:2")
+]
+
+
+@pytest.mark.parametrize(("family", "source", "mode"), TIMM_RUNS)
+def test_two_steps_with_a_model_of_timm(family, source, mode, tmp_path, request):
+    from rtx import training
+    from rtx.sources.catalog.spec import parse_spec
+    from rtx.sources.load import in_package, load_source
+
+    pytest.importorskip("timm", reason="needs the extra timm")
+    parsed = parse_spec(source)
+    if parsed.source.package and in_package(parsed.source) is None:
+        pytest.skip("needs the extra lite0")
+    data = request.getfixturevalue(FAMILIES[family][0])
+    cfg = prepared(family, source, data, tmp_path / "run", "--transfer", mode, "--seed", "0")
+    heads = cfg.model.neck if cfg.default_scope == "mmdet" else cfg.model.decode_head
+    assert list(heads.in_channels) == list(spec_of(parsed.arch).channels)
+    assert cfg.model.data_preprocessor.mean == parsed.source.pixel_mean
+    runner = training.train(cfg)  # its guard fails the run when a frozen tensor moves
+    model = runner.model
+    assert runner.iter == 2 and all(torch.isfinite(p).all() for p in model.parameters())
+    net = model.backbone.net
+    trainable = sum(p.numel() for p in net.parameters() if p.requires_grad)
+    assert (trainable == 0) == (mode == "fixed")
+    if not parsed.random:
+        published = load_source(source, parsed.arch).state_dict
+        moved = {key for key, value in net.state_dict().items() if not torch.equal(value, published[key])}
+        assert bool(moved) == (mode != "fixed")

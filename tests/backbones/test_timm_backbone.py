@@ -28,7 +28,8 @@ SLOW = (
     "efficientnet_b0", "eva02_tiny_patch14_224", "fastvit_t8", "ghostnet_100", "hgnetv2_b0", "hieradet_small",
     "hrnet_w18_small", "inception_next_atto", "mambaout_femto", "mobilenetv3_small_050", "mobilenetv4_conv_small",
     "mvitv2_tiny", "nextvit_small", "poolformerv2_s12", "pvt_v2_b0", "regnetx_002", "regnety_002", "repvit_m0_9",
-    "resnest14d", "resnet18", "resnetv2_50", "resnetv2_50x1_bit", "swin_tiny_patch4_window7_224", "swinv2_tiny_window8_256",
+    "resnest14d", "resnet18", "resnetv2_50", "resnetv2_50x1_bit", "swin_tiny_patch4_window7_224",
+    "swinv2_tiny_window8_256",
     "tf_efficientnetv2_b0", "tiny_vit_5m_224", "twins_svt_small", "vgg11_bn", "vit_small_patch14_reg4_dinov2",
     "vit_small_patch16_dinov3", "xcit_nano_12_p16_224", "xcit_nano_12_p8_224",
 )  # fmt: skip
@@ -78,8 +79,8 @@ def test_features_are_timms_own(name: str) -> None:
         if backbone.layout.single:
             mine = (mine[row.strides.index(backbone.layout.stride)],)
         for one, two in zip(mine, theirs, strict=True):
-            assert one.shape == two.shape and float(two.std()) > 1e-3
-            assert (one - two).abs().max() <= TOLERANCE * max(1, float(two.abs().max()))
+            assert one.shape == two.shape and float(two.std()) > 0
+            assert (one - two).abs().max() <= TOLERANCE * float(two.abs().max())  # random nets may give tiny features
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -145,7 +146,8 @@ def test_every_stage_has_parts_and_every_weight_belongs_to_one(name: str) -> Non
 
 def test_full_in_mmdet_freezes_early_stages_of_networks_with_batch_norm_alone() -> None:
     def frozen(name: str) -> int:
-        return apply_transfer({"type": "SourceTimm", "model": name}, TransferMode("full"), None, "mmdet")["frozen_stages"]
+        backbone = {"type": "SourceTimm", "model": name}
+        return apply_transfer(backbone, TransferMode("full"), None, "mmdet")["frozen_stages"]
 
     assert frozen("resnet18") == frozen("tf_efficientnet_lite0") == 1
     assert frozen("convnext_atto") == frozen("vit_tiny_patch16_224") == frozen("xcit_nano_12_p16_224") == -1

@@ -96,6 +96,14 @@ def test_corrupt_eval_reads_the_test_set_back_from_the_run(finished: Path) -> No
     assert (finished / "corruption_eval/cells/clean.json").read_bytes() == clean, "the same protocol: not again"
 
 
+def test_a_checkpoint_of_other_classes_is_refused(finished: Path, tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        for name in ("c0", "c1", "other"):
+            picture(tmp_path / split / name / "0.png")
+    with pytest.raises(BadValue, match=r"trained on 3 classes \(c0, c1, c2, ...\), but this config evaluates 3"):
+        corrupt_eval.run(parse(corrupt_eval, str(finished), "--data-root", str(tmp_path), "--device", "cpu"))
+
+
 def state(run: Path) -> dict[str, torch.Tensor]:
     found: dict[str, torch.Tensor] = torch.load(run / "epoch_2.pth", map_location="cpu", weights_only=False)[
         "state_dict"

@@ -36,8 +36,8 @@ def test_no_word_is_the_protocol_without_options() -> None:
 
 
 def test_every_option_has_a_flag() -> None:
-    words = "--corruptions fog snow --severities 1 3 --limit 7 --seed 3 --batch-size 4 --workers 0 --cache 2 --engine rtx"
-    more = "--amp --view lowpass:keep32 --channel-order bgr_legacy --corruption-at network_input --channels-last"
+    words = "--corruptions fog snow --severities 1 3 --limit 7 --seed 3 --batch-size 4 --workers 0 --engine rtx --amp"
+    more = "--cache 2 --view lowpass:keep32 --channel-order bgr_legacy --corruption-at network_input --channels-last"
     found = parsed(*words.split(), *more.split(), "--keep-predictions", "--resamples", "0")
     same = {option.name for option in fields(Protocol) if getattr(found, option.name) == option.default}
     assert same == {"engine"}, "its only sure value is the default"

@@ -25,6 +25,7 @@ from rtx.sources.load import load_source, locate
 timm = pytest.importorskip("timm", reason="needs the extra timm")
 
 LITE = "efficientnet_lite0_in1k"
+OUTER = {"conv_stem": "_conv_stem", "bn1": "_bn0", "conv_head": "_conv_head", "bn2": "_bn1", "classifier": "_fc"}
 
 
 def test_a_name_a_file_and_no_weights() -> None:
@@ -43,7 +44,9 @@ def test_weights_are_looked_for_and_never_downloaded(tmp_path: Path, monkeypatch
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr("socket.socket.connect", None)
     spec = "timm:resnet18.a1_in1k"
-    with pytest.raises(WeightsError, match=r"resnet18\.a1_in1k\.safetensors.*run `rtx weights fetch timm:resnet18\.a1_in1k`"):
+    with pytest.raises(
+        WeightsError, match=r"resnet18\.a1_in1k\.safetensors.*`rtx weights fetch timm:resnet18\.a1_in1k`"
+    ):
         locate(spec)
     hub = tmp_path / "hub" / "models--timm--resnet18.a1_in1k"
     (hub / "refs").mkdir(parents=True)
@@ -84,21 +87,19 @@ def test_backbones_and_catalogue_start_without_timm() -> None:
 
 def first_ports_names(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """The names of the first PyTorch ports, written down as their code has them."""
-    blocks, found = [key.rsplit(".", 2)[0] for key in state if key.endswith("conv_dw.weight")], {}
-    numbers = {".".join(block.split(".")[:3]): i for i, block in enumerate(dict.fromkeys(f"{b}." for b in blocks))}
-    numbers = {name.rstrip("."): i for name, i in numbers.items()}
+    blocks = [key.removesuffix(".conv_dw.weight") for key in state if key.endswith(".conv_dw.weight")]
+    numbers, found = {block: i for i, block in enumerate(blocks)}, {}
     for key, value in state.items():
         parts = key.split(".")
         block = ".".join(parts[:3])
         if block in numbers:
             first = f"{block}.conv_pwl.weight" not in state
-            order = ["conv_dw", "bn1", "conv_pw", "bn2"] if first else ["conv_pw", "bn1", "conv_dw", "bn2", "conv_pwl", "bn3"]
-            names = ["_depthwise_conv", "_bn1", "_project_conv", "_bn2"]
-            names = names if first else ["_expand_conv", "_bn0", *names]
+            order, names = "conv_dw bn1 conv_pw bn2".split(), "_depthwise_conv _bn1 _project_conv _bn2".split()
+            if not first:
+                order, names = "conv_pw bn1 conv_dw bn2 conv_pwl bn3".split(), ["_expand_conv", "_bn0", *names]
             new = f"_blocks.{numbers[block]}.{names[order.index(parts[3])]}.{parts[4]}"
         else:
-            outer = {"conv_stem": "_conv_stem", "bn1": "_bn0", "conv_head": "_conv_head", "bn2": "_bn1", "classifier": "_fc"}
-            new = f"{outer[parts[0]]}.{parts[1]}"
+            new = f"{OUTER[parts[0]]}.{parts[1]}"
         found[new] = value
     return found
 

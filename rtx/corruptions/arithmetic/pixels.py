@@ -1,4 +1,8 @@
-"""Pixels of three bytes as words of four, which vectors and single loads can hold, and back; in LLVM's own words."""
+"""Pixels of three bytes as words of four, which vectors and single loads can hold, and back; in LLVM's own words.
+
+LLVM does not find by itself how three channels by turns become vectors, and a loop over them takes one value at a time.
+On words, each channel is a mask and a shift. Words are read as bytes too: this is for little-endian machines.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from rtx.compiled import compiled
+from rtx.compiled import compiled, inlined
 from rtx.corruptions.arithmetic.blocks import load, pointer, store
 
 Words = NDArray[np.uint32]
@@ -65,9 +69,27 @@ def _narrow(typing_context: Any, wide: Any, index: Any, image: Any) -> Any:
     return types.none(wide, index, image), generate
 
 
+@inlined
+def channel(word: np.uint32, shift: int) -> np.int32:
+    """Red of a word at `shift` 0, green at 8, blue at 16."""
+    return np.int32(np.uint32(word >> np.uint32(shift)) & np.uint32(255))
+
+
+@inlined
+def word_of(red: np.int32, green: np.int32, blue: np.int32) -> np.uint32:
+    """The reverse, of numbers from 0 to 255."""
+    return np.uint32(np.int32(red | np.int32(green << np.int32(8))) | np.int32(blue << np.int32(16)))
+
+
+@inlined
+def level_of(value: np.float32) -> np.int32:
+    """A number from 0 on, cut to a whole grey level."""
+    return np.int32(value if value < np.float32(255) else np.float32(255))
+
+
 @compiled
 def to_words(image: Bytes, words: Words) -> None:
-    """RGB, three bytes a pixel, to one word a pixel, whose fourth byte is 0."""
+    """RGB, three bytes a pixel, to one word a pixel, red in the lowest byte, and 0 in the highest."""
     wide, count = words.view(np.uint8), words.size
     whole = count // _MANY * _MANY
     for i in range(0, whole, _MANY):

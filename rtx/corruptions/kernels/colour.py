@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtx.compiled import compiled
+from rtx.corruptions.arithmetic.pixels import Words, channel, to_bytes, to_words, word_of
 from rtx.corruptions.registry import Image, corruption
 
 Table = NDArray[np.uint8]
@@ -54,8 +55,8 @@ def contrast(image: Image, scale: float, rng: np.random.Generator) -> Image:
     """Pull every pixel towards the mean colour of its image; at a `scale` of 1 the image stays as it is."""
     # Sums of OpenCV are whole numbers in doubles, and exact.
     means = np.array(cv2.sumElems(image)[:3]) / (255.0 * image.shape[0] * image.shape[1])
-    values = (np.arange(256) / 255.0)[None, :]
-    table = (np.clip((values - means[:, None]) * scale + means[:, None], 0, 1) * 255).astype(np.uint8)
+    table = np.empty((3, 256), np.uint8)
+    _pulled(means, scale, table)
     out = np.empty_like(image)
     line = _as_lines(table, scale)
     if line is None:
@@ -68,18 +69,40 @@ def contrast(image: Image, scale: float, rng: np.random.Generator) -> Image:
 _BITS, _PIXELS = 16, 64
 
 
+@compiled
+def _pulled(means: NDArray[np.float64], scale: float, table: Table) -> None:
+    for channel in range(3):
+        for v in range(256):
+            value = (v / 255.0 - means[channel]) * scale + means[channel]
+            value = value if value > 0.0 else 0.0
+            value = value if value < 1.0 else 1.0
+            table[channel, v] = np.uint8(np.int32(value * 255))
+
+
 def _as_lines(table: Table, slope: float) -> tuple[np.int32, NDArray[np.int32]] | None:
     """Find whole numbers with `table[c, v] == (factor * v + offsets[c]) >> _BITS` for all v; None where there are none.
 
     What is left to choose is how `table` was rounded: a mean colour may put values a last bit beside a whole level.
     """
-    values, levels = np.arange(256), table.astype(np.int64)
+    offsets = np.empty(len(table), np.int32)
     for factor in (round(slope * (1 << _BITS)) + k for k in (0, 1, -1)):
-        least = ((levels << _BITS) - factor * values).max(axis=1)
-        most = (((levels + 1) << _BITS) - factor * values).min(axis=1) - 1
-        if (least <= most).all():
-            return np.int32(factor), ((least + most) // 2).astype(np.int32)
+        if _fits(table, factor, offsets):
+            return np.int32(factor), offsets
     return None
+
+
+@compiled
+def _fits(table: Table, factor: int, offsets: NDArray[np.int32]) -> bool:
+    for row in range(table.shape[0]):
+        least, most = np.int64(-(1 << 40)), np.int64(1 << 40)
+        for v in range(256):
+            low = (np.int64(table[row, v]) << _BITS) - factor * v
+            high = low + (1 << _BITS) - 1
+            least, most = (low if low > least else least), (high if high < most else most)
+        if least > most:
+            return False
+        offsets[row] = np.int32((least + most) // 2)
+    return True
 
 
 @compiled
@@ -117,20 +140,37 @@ def saturate(image: Image, level: tuple[float, float], rng: np.random.Generator)
     return out
 
 
+_MANY = 1024
+
+
 @compiled
 def _saturate(image: Image, factor: np.float32, added: np.float32, out: Image) -> None:
-    for i in range(0, image.size, 3):
-        r, g, b = np.float32(image[i]), np.float32(image[i + 1]), np.float32(image[i + 2])
-        value = max(r, max(g, b))
-        spread = value - min(r, min(g, b))
-        if spread > np.float32(0):
-            saturation = min(max(spread / value * factor + added, np.float32(0)), np.float32(1))
-            pull = value * saturation / spread
-            out[i] = np.uint8(np.int32(value - (value - r) * pull))
-            out[i + 1] = np.uint8(np.int32(value - (value - g) * pull))
-            out[i + 2] = np.uint8(np.int32(value - (value - b) * pull))
-        else:
-            low = value * (np.float32(1) - min(max(added, np.float32(0)), np.float32(1)))
-            out[i] = np.uint8(np.int32(value))
-            out[i + 1] = np.uint8(np.int32(low))
-            out[i + 2] = np.uint8(np.int32(low))
+    words = np.empty(_MANY, np.uint32)
+    for start in range(0, image.size, 3 * _MANY):
+        block = image[start : start + 3 * _MANY]
+        part = words[: block.size // 3]
+        to_words(block, part)
+        _saturate_words(part, factor, added)
+        to_bytes(part, out[start : start + 3 * _MANY])
+
+
+@compiled
+def _saturate_words(words: Words, factor: np.float32, added: np.float32) -> None:
+    zero, one = np.float32(0), np.float32(1)
+    least = added if added > zero else zero
+    least = least if least < one else one
+    for i in range(words.size):
+        r, g, b = np.float32(channel(words[i], 0)), np.float32(channel(words[i], 8)), np.float32(channel(words[i], 16))
+        larger, smaller = (g, b) if g > b else (b, g)
+        value, lowest = (larger if larger > r else r), (smaller if smaller < r else r)
+        spread = value - lowest
+        coloured = spread > zero
+        saturation = spread / (value if coloured else one) * factor + added
+        saturation = saturation if saturation > zero else zero
+        saturation = saturation if saturation < one else one
+        pull = value * saturation / (spread if coloured else one)
+        low = value * (one - least)
+        red = value - (value - r) * pull if coloured else value
+        green = value - (value - g) * pull if coloured else low
+        blue = value - (value - b) * pull if coloured else low
+        words[i] = word_of(np.int32(red), np.int32(green), np.int32(blue))

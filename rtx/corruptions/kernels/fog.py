@@ -6,6 +6,7 @@ import numpy as np
 
 from rtx.compiled import compiled
 from rtx.corruptions.arithmetic.bits import Field, uniforms
+from rtx.corruptions.arithmetic.pixels import Words, channel, level_of, to_bytes, to_words, word_of
 from rtx.corruptions.registry import Image, corruption
 
 FogLevel = tuple[float, float]
@@ -61,18 +62,23 @@ def _veil(
     scale: np.float32,
     out: Image,
 ) -> None:
-    width = cloud.shape[1]
-    veil = np.empty(3 * width, np.float32)
+    words, veil = np.empty(cloud.shape[1], np.uint32), np.empty(cloud.shape[1], np.float32)
     for y in range(image.shape[0]):
-        row, row_out, above = image[y], out[y], cloud[y]
-        for x in range(width):
-            here = (above[x] - lowest) * thickness
-            veil[3 * x] = here
-            veil[3 * x + 1] = here
-            veil[3 * x + 2] = here
-        for i in range(veil.size):
-            value = np.float32(row[i]) * scale + veil[i]
-            row_out[i] = np.uint8(np.int32(min(value, np.float32(255))))
+        above = cloud[y]
+        for x in range(veil.size):
+            veil[x] = (above[x] - lowest) * thickness
+        to_words(image[y], words)
+        _veil_row(words, veil, scale)
+        to_bytes(words, out[y])
+
+
+@compiled
+def _veil_row(words: Words, veil: Field, scale: np.float32) -> None:
+    for x in range(words.size):
+        red = np.float32(channel(words[x], 0)) * scale + veil[x]
+        green = np.float32(channel(words[x], 8)) * scale + veil[x]
+        blue = np.float32(channel(words[x], 16)) * scale + veil[x]
+        words[x] = word_of(level_of(red), level_of(green), level_of(blue))
 
 
 @compiled
@@ -107,13 +113,13 @@ def _diamond_square(size: int, field: Field, decay: float, cloud: Field) -> tupl
                 middle_above = middles[1]
             _middle(here, below, field[first + y * n : first + (y + 1) * n], base, spread, middle)
             at = first + n * n + y * n
+            row_field, column_field = field[at : at + n], field[at + n * n : at + n * n + n]
             for x in range(n):
                 total = (middle[x + 1] + middle_above[x + 1]) + (here[x] + here[x + 1])
-                along_row[x] = total * np.float32(0.25) + (base + spread * field[at + x])
-            at += n * n
+                along_row[x] = total * np.float32(0.25) + (base + spread * row_field[x])
             for x in range(n):
                 total = (middle[x + 1] + middle[x]) + (here[x] + below[x])
-                along_column[x] = total * np.float32(0.25) + (base + spread * field[at + x])
+                along_column[x] = total * np.float32(0.25) + (base + spread * column_field[x])
             if last:
                 _widen(low, high, here[:n], along_row)
                 _widen(low, high, along_column, middle[1:])

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from rtx.compiled import compiled
 from rtx.corruptions.arithmetic.bits import Field, normals
+from rtx.corruptions.arithmetic.pixels import Words, channel, level_of, to_bytes, to_words, word_of
 from rtx.corruptions.kernels.motion import drag, trail
 from rtx.corruptions.kernels.zoom import Axis, zoomed_axis
 from rtx.corruptions.registry import Image, corruption
@@ -104,18 +105,28 @@ def _cover(image: Image, flakes: Field, kept: np.float32, out: Image) -> None:
         for x in range(width):
             whole[y, x] = np.rint(flakes[y, x] * np.float32(255))
     veil = np.float32(1) - kept
+    words, added = np.empty(width, np.uint32), np.empty(width, np.float32)
     for y in range(height):
-        row, row_out = image[y].reshape(-1), out[y].reshape(-1)
-        here, turned = whole[y], whole[height - 1 - y]
-        for x in range(width):
-            added = here[x] + turned[width - 1 - x]
-            i = 3 * x
-            r, g, b = np.float32(row[i]), np.float32(row[i + 1]), np.float32(row[i + 2])
-            grey = np.float32(0.299) * r + np.float32(0.587) * g + np.float32(0.114) * b
-            white = grey * np.float32(1.5) + np.float32(127.5)
-            r = kept * r + veil * max(r, white) + added
-            g = kept * g + veil * max(g, white) + added
-            b = kept * b + veil * max(b, white) + added
-            row_out[i] = np.uint8(np.int32(min(r, np.float32(255))))
-            row_out[i + 1] = np.uint8(np.int32(min(g, np.float32(255))))
-            row_out[i + 2] = np.uint8(np.int32(min(b, np.float32(255))))
+        _add_turned(whole[y], whole[height - 1 - y], added)
+        to_words(image[y].reshape(-1), words)
+        _cover_row(words, added, kept, veil)
+        to_bytes(words, out[y].reshape(-1))
+
+
+@compiled
+def _add_turned(here: Field, turned: Field, added: Field) -> None:
+    back = turned[::-1]
+    for x in range(added.size):
+        added[x] = here[x] + back[x]
+
+
+@compiled
+def _cover_row(words: Words, added: Field, kept: np.float32, veil: np.float32) -> None:
+    for x in range(words.size):
+        r, g, b = np.float32(channel(words[x], 0)), np.float32(channel(words[x], 8)), np.float32(channel(words[x], 16))
+        grey = np.float32(0.299) * r + np.float32(0.587) * g + np.float32(0.114) * b
+        white = grey * np.float32(1.5) + np.float32(127.5)
+        r = kept * r + veil * (white if white > r else r) + added[x]
+        g = kept * g + veil * (white if white > g else g) + added[x]
+        b = kept * b + veil * (white if white > b else b) + added[x]
+        words[x] = word_of(level_of(r), level_of(g), level_of(b))

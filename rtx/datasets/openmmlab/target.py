@@ -16,6 +16,7 @@ from rtx.datasets.layout import Layout
 from rtx.datasets.openmmlab.image_loader import LoadImageChecked
 from rtx.datasets.openmmlab.nodes import ConfigLayout, Findings, fit_heads, split_data_sets
 from rtx.datasets.target_data import TargetData, open_target
+from rtx.errors import DataError, some
 
 _READING = ("subset", "caltech_split", "split_seed")
 
@@ -31,10 +32,12 @@ class TargetDataset(BaseDataset):
         subset, caltech_split, split_seed: see `rtx.datasets.target_data.open_target`.
         images: how many images, None for all; see `rtx.datasets.label_subset.choose`.
         images_seed, images_rule: decide which.
-        options: those of mmengine's `BaseDataset` (pipeline, metainfo, test_mode, ...).
+        metainfo: `classes` that the folder must have, where they are known.
+        options: those of mmengine's `BaseDataset` (pipeline, test_mode, ...).
 
     Raises:
-        DataError, BadValue, UnknownName: see `open_target` and `choose`.
+        DataError: the folder has other classes; or see `open_target`.
+        BadValue, UnknownName: see `open_target` and `choose`.
     """
 
     def __init__(
@@ -55,6 +58,12 @@ class TargetDataset(BaseDataset):
         self.data = open_target(
             target, Path(data_root), split, subset=subset, caltech_split=caltech_split, split_seed=split_seed
         )
+        known = (metainfo or {}).get("classes")
+        if known is not None and tuple(known) != self.data.classes:
+            raise DataError(
+                f"{data_root}: holds the classes {some(self.data.classes)}, but the config was made for {some(known)}; "
+                "give the same --data-root as in training"
+            )
         everything = np.arange(len(self.data))
         self.chosen = everything if images is None else choose(self.data.labels, images, images_seed, images_rule)
         options = {"test_mode": split == "test", "data_prefix": {}, **options}
@@ -111,6 +120,8 @@ def _adapt(cfg: Config, root: Path) -> list[str]:
     for node in [*split_data_sets(cfg, "train"), *split_data_sets(cfg, "val")]:
         classes = opened(node, root).classes
         node["data_root"] = str(root)
+        if node["split"] == "test":
+            node["metainfo"] = {"classes": list(classes)}
     if cfg.get("data_preprocessor"):
         cfg.data_preprocessor.num_classes = len(classes)
     if cfg.model.get("head"):

@@ -12,7 +12,7 @@ from rtx.datasets.decoded import DecodedImages
 from rtx.errors import OutputError
 from rtx.evaluation.pixels.corrupt import find_built
 from rtx.evaluation.sweep.batches import original_size, path_in
-from rtx.evaluation.sweep.machine import memory
+from rtx.evaluation.sweep.machine import memory, temporary_space
 
 if TYPE_CHECKING:
     from rtx.evaluation.sweep.forward import Job
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _GB = 10**9
-_PART = 4
-"""Without `--cache`, all images must fit into this part of the memory: beyond it their pages may have to be read back
-from a disk, which can take longer than decoding."""
+_OF_MEMORY, _OF_SPACE = 4, 2
+"""Without `--cache`, all images must fit into this part of the memory, since pages that must be read back from a disk
+can take longer than decoding; and of the space for temporary files, which others need too."""
 
 
 @contextmanager
@@ -70,13 +70,13 @@ def _opened(job: Job) -> DecodedImages | None:
     infos = ((n, job.dataset.get_data_info(n)) for n in job.indices)
     sizes = {path_in(info, n): 3 * width * height for n, info in infos for width, height in [original_size(info)]}
     need = sum(sizes.values())
-    part = memory() // _PART
-    if job.cache is None and need > part:
+    room = min(memory() // _OF_MEMORY, temporary_space() // _OF_SPACE)
+    if job.cache is None and need > room:
         log.info(
-            "decoded images would take %.1f GB and this process's quarter of the memory is %.1f GB: each cell decodes "
-            "anew (--cache GB keeps some)",
+            "each cell decodes its images anew: they would take %.1f GB of a temporary file, and there are %.1f GB for "
+            "this process, a quarter of the memory or half of the disk (--cache GB for others)",
             need / _GB,
-            part / _GB,
+            room / _GB,
         )
         return None
     try:

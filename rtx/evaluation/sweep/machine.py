@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -48,6 +50,19 @@ def memory(environ: Mapping[str, str] | None = None) -> int:
         free = min(free, int(CGROUP_MEMORY.read_text()))
     except (OSError, ValueError):  # "max", or no such file
         pass
+    return free // _ranks(os.environ if environ is None else environ)
+
+
+def temporary_space(environ: Mapping[str, str] | None = None) -> int:
+    """Bytes that are free where temporary files go, of which ranks on this node get even parts; 0 without such a place.
+
+    Args:
+        environ: see `processors`.
+    """
+    try:
+        free = shutil.disk_usage(tempfile.gettempdir()).free
+    except OSError:
+        return 0
     return free // _ranks(os.environ if environ is None else environ)
 
 

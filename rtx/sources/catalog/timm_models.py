@@ -131,8 +131,8 @@ def cached_file(name: str) -> Path | None:
         from huggingface_hub import try_to_load_from_cache
 
         # In timm's own order.
-        names = (facts["hf_hub_filename"],) if facts.get("hf_hub_filename") else ("model.safetensors", "pytorch_model.bin")
-        for file in names:
+        named = facts.get("hf_hub_filename")
+        for file in (named,) if named else ("model.safetensors", "pytorch_model.bin"):
             found = try_to_load_from_cache(facts["hf_hub_id"], file)
             if isinstance(found, str):
                 return Path(found)

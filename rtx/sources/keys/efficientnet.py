@@ -26,7 +26,7 @@ def is_efficientnet(state: Mapping[str, Tensor]) -> bool:
 
 
 def to_timm(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """timm's names, where blocks are counted within stages; each of the seven stages has a width of its own."""
+    """The names of timm, where blocks are counted within stages; each of the seven stages has a width of its own."""
     places, stage, place, before = {}, -1, 0, -1
     for index in sorted({int(match[1]) for key in state if (match := _BLOCK.match(key))}):
         width = int(state[f"_blocks.{index}._project_conv.weight"].shape[0])
@@ -43,4 +43,5 @@ def _renamed(key: str, state: Mapping[str, Tensor], places: Mapping[int, str]) -
     index = int(match[1])
     module, dot, rest = match[2].partition(".")
     names = _EXPANDED if f"_blocks.{index}._expand_conv.weight" in state else _PLAIN
-    return f"{places[index]}.{ {**names, **_SQUEEZE}.get(module, module)}{dot}{rest}"
+    module = {**names, **_SQUEEZE}.get(module, module)
+    return f"{places[index]}.{module}{dot}{rest}"

@@ -22,7 +22,7 @@ from rtx.datasets.openmmlab.target import TargetDataset
 from rtx.datasets.openmmlab.with_data import with_data
 from rtx.datasets.target_data import open_target
 from rtx.errors import BadValue, DataError
-from tests.datasets.target_worlds import mnist, picture
+from tests.datasets.target_worlds import cifar, picture
 
 PIPELINE = [
     dict(type="LoadTargetImage"),
@@ -68,8 +68,8 @@ def test_the_subset_is_the_same_for_any_number_of_workers(tmp_path: Path) -> Non
 
 def test_files_and_archives_give_the_targets_pixels(tmp_path: Path) -> None:
     root = folder(tmp_path / "files", 2, 2)
-    archive = mnist(tmp_path / "digits", list(range(10)))
-    for target, place in (("folder", root), ("mnist", archive)):
+    archive = cifar(tmp_path / "colour", list(range(10)))
+    for target, place in (("folder", root), ("cifar10", archive)):
         data = open_target(target, place, "train", subset=True)
         dataset = built(place, target, subset=True, pipeline=[PIPELINE[0], PIPELINE[-1]])
         assert len(dataset) == len(data) and dataset.metainfo["classes"] == data.classes
@@ -105,5 +105,13 @@ def test_a_config_moves_to_another_folder_with_its_head(tmp_path: Path) -> None:
     new = with_data(cfg, folder(tmp_path, 2, 1, 1))
     assert new.model.head.num_classes == new.data_preprocessor.num_classes == 3
     assert new.test_dataloader.dataset.data_root == new.train_dataloader.dataset.data_root == str(tmp_path)
+    assert new.test_dataloader.dataset.metainfo.classes == ["c0", "c1", "c2"]
     with pytest.raises(DataError, match="does not exist"):
         with_data(cfg, tmp_path / "other")
+
+
+def test_a_folder_of_other_classes_than_the_config_is_refused(tmp_path: Path) -> None:
+    root = folder(tmp_path, 2, 1)
+    assert len(built(root, metainfo={"classes": ["c0", "c1"]})) == 3
+    with pytest.raises(DataError, match=r"holds the classes c0, c1, but the config was made for c1, c0"):
+        built(root, metainfo={"classes": ["c1", "c0"]})

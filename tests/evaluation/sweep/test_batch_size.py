@@ -13,10 +13,12 @@ import pytest
 import torch
 from PIL import Image
 
+from rtx.errors import BadValue
 from rtx.evaluation.evaluate import prepare
+from rtx.evaluation.hook import CorruptionEvalHook
 from rtx.evaluation.sweep import batch_size, batches
 from rtx.evaluation.sweep.batch_size import doubled
-from rtx.evaluation.sweep.forward import Forward, loader_died
+from rtx.evaluation.sweep.forward import Forward, loader_died, plan_batches
 from tests.evaluation.stand_in import PixelDetector, coco_config
 from tests.evaluation.sweep.small_sweep import FEW, evaluate
 from tests.evaluation.worlds import table
@@ -109,6 +111,9 @@ def test_a_size_that_is_asked_for_and_the_cpu_have_no_probe(made_coco: Path, tmp
     assert (job().batch_size, job(batch_size=3).batch_size) == (1, 3)
     monkeypatch.setattr("rtx.evaluation.evaluate.device_of", lambda model: GPU)
     assert (job().batch_size, job(batch_size=3).batch_size) == (None, 3)
+    with pytest.raises(BadValue, match="batch size 0"):
+        plan_batches(job(batch_size=0))
+    assert CorruptionEvalHook().protocol.batch_size == 1, "a training leaves little memory"
 
 
 def test_memory_is_pinned_where_the_model_is_on_a_gpu(

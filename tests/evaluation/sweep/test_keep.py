@@ -96,7 +96,7 @@ def test_nothing_is_kept_where_memory_is_short_or_for_one_cell(
     with caplog.at_level("INFO"):
         evaluate(made_coco, tmp_path / "a")
     assert len(decodes) == IMAGES * CELLS
-    assert "this process's quarter of the memory is 0.0 GB: each cell decodes anew" in caplog.text
+    assert "each cell decodes its images anew: they would take 0.0 GB" in caplog.text
     caplog.clear()
     with caplog.at_level("INFO"):
         evaluate(made_coco, tmp_path / "b", corruptions=[], cache=1.0)
@@ -128,6 +128,14 @@ def test_plain_functions_have_it_too(made_coco: Path, tmp_path: Path, decodes: l
         evaluate_any(detector, made_coco, tmp_path / name, cache=cache, **FEW)
     assert len(decodes) == IMAGES * (1 + CELLS)
     assert table(tmp_path / "a") == table(tmp_path / "b")
+
+
+def test_nothing_is_kept_by_itself_where_temporary_space_is_short(
+    made_coco: Path, tmp_path: Path, decodes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rtx.evaluation.sweep.keep.temporary_space", lambda: 290_000)
+    evaluate(made_coco, tmp_path)
+    assert len(decodes) == IMAGES * CELLS
 
 
 @pytest.mark.parametrize("cache", [-1.0, float("inf"), float("nan")])

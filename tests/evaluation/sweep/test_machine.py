@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from rtx.evaluation.sweep.machine import processors
+from rtx.evaluation.sweep.machine import memory, processors, temporary_space
 
 
 @pytest.mark.parametrize(
@@ -38,3 +39,36 @@ def test_share(
     if quota is not None:
         (tmp_path / "cpu.max").write_text(quota + "\n")
     assert processors(environ) == (count, reason)
+
+
+@pytest.mark.parametrize(
+    ("meminfo", "limit", "environ", "expected"),
+    [
+        ("MemTotal: 9 kB\nMemAvailable:    8000 kB\n", None, {}, 8_192_000),
+        ("MemTotal: 9 kB\nMemAvailable:    8000 kB\n", "max", {"LOCAL_WORLD_SIZE": "4"}, 2_048_000),
+        ("MemTotal: 9 kB\nMemAvailable:    8000 kB\n", "5000000", {"LOCAL_WORLD_SIZE": "2"}, 2_500_000),
+        ("MemTotal: 9 kB\n", "5000000", {}, 0),
+        (None, None, {}, 0),
+    ],
+)
+def test_memory_of_a_process_is_its_part_of_what_is_free_or_allowed(
+    meminfo: str | None,
+    limit: str | None,
+    environ: dict[str, str],
+    expected: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, text in (("MEMINFO", meminfo), ("CGROUP_MEMORY", limit)):
+        monkeypatch.setattr(f"rtx.evaluation.sweep.machine.{name}", tmp_path / name)
+        if text is not None:
+            (tmp_path / name).write_text(text)
+    assert memory(environ) == expected
+
+
+def test_temporary_space_is_shared_by_the_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=1000))
+    assert (temporary_space({}), temporary_space({"LOCAL_WORLD_SIZE": "4"})) == (1000, 250)
+    monkeypatch.undo()
+    monkeypatch.setattr("tempfile.tempdir", "/gone/for/good")
+    assert temporary_space({}) == 0
