@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rtx.datasets.classification import MEAN_PER_CLASS, TARGETS
@@ -140,6 +140,11 @@ def _number(text: str | None) -> float:
         return math.nan
 
 
+def _source(words: str) -> SourceName:
+    """A source under the words that it was given by: files of two folders, and random weights of two sizes, differ."""
+    return replace(source_of({"source": words}), text=words)
+
+
 Found = tuple[Setting, int, float, dict[int, float]]
 
 
@@ -152,7 +157,7 @@ def _trained(row: Mapping[str, str]) -> Found | None:
     curve = {
         int(name.removeprefix(EPOCH)): float(value) for name, value in row.items() if name.startswith(EPOCH) and value
     }
-    source = source_of({"source": row["source"]})
+    source = _source(row["source"])
     size = int(images) if images else None
     partial = row.get("subset") == "True"
     setting = Setting(source, row["transfer"], row["target"], size, row.get("view") or "", training, partial)
@@ -166,7 +171,7 @@ def _probed(row: Mapping[str, str]) -> Found | None:
     by_class = TARGETS[target].metric == MEAN_PER_CLASS
     images = int(row["images"])
     size = None if images == TARGETS[target].train else images
-    source = source_of({"source": row["source"]})
+    source = _source(row["source"])
     setting = Setting(source, "fixed", target, size, row.get("view") or "", f"probe, {row['head']}")
     return setting, int(row["seed"]), _number(row["mean_per_class" if by_class else "accuracy"]), {}
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from rtx.errors import BadValue
+from rtx.reports.studies.order import sources_of
 from rtx.reports.studies.rows import read_study
 from tests.reports.studies.made_tables import NATURAL, ROBUST, probed, subsets, trained, write_table
 
@@ -38,6 +39,12 @@ def test_trainings_of_other_settings_stay_apart(tmp_path: Path) -> None:
     ]
     rows = [trained(NATURAL, "full", "pets", 0, 0.1 * n, **options) for n, options in enumerate(more)]
     assert len(read_study([write_table(tmp_path / "a.csv", rows)]).scores) == len(more)
+
+
+def test_sources_of_one_name_stay_apart(tmp_path: Path) -> None:
+    names = ("resnet18:random", "resnet50:random", "resnet18:/a/last.pth", "resnet18:/b/last.pth")
+    study = read_study([write_table(tmp_path / "a.csv", [probed(name, "pets", 400, 0, 0.5) for name in names])])
+    assert [source.text for source in sources_of(study.scores)] == [*names[2:], *names[:2]], "random weights last"
 
 
 def test_a_grid_of_probes_is_read_as_probes(tmp_path: Path) -> None:
