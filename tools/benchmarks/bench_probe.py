@@ -192,6 +192,7 @@ def memory(images: int, classes: int, folder: Path, evaluations: int, columns: i
             found["evaluations"] = [one.evaluations for one in fits]
         watch.going = False
         watch.join()
+        print(name, f"peak {watch.peak - held:.0f} MiB above the start", flush=True)
         found |= {f"{name}_s": time.process_time() - started, f"{name}_peak_MiB": watch.peak - held}
     return found
 
