@@ -22,7 +22,7 @@ from rtx.datasets.openmmlab.target import TargetDataset
 from rtx.datasets.openmmlab.with_data import with_data
 from rtx.datasets.target_data import open_target
 from rtx.errors import BadValue, DataError
-from tests.datasets.target_worlds import mnist, picture
+from tests.datasets.target_worlds import cifar, picture
 
 PIPELINE = [
     dict(type="LoadTargetImage"),
@@ -68,8 +68,8 @@ def test_the_subset_is_the_same_for_any_number_of_workers(tmp_path: Path) -> Non
 
 def test_files_and_archives_give_the_targets_pixels(tmp_path: Path) -> None:
     root = folder(tmp_path / "files", 2, 2)
-    archive = mnist(tmp_path / "digits", list(range(10)))
-    for target, place in (("folder", root), ("mnist", archive)):
+    archive = cifar(tmp_path / "colour", list(range(10)))
+    for target, place in (("folder", root), ("cifar10", archive)):
         data = open_target(target, place, "train", subset=True)
         dataset = built(place, target, subset=True, pipeline=[PIPELINE[0], PIPELINE[-1]])
         assert len(dataset) == len(data) and dataset.metainfo["classes"] == data.classes
