@@ -137,7 +137,7 @@ def table(results: Sequence[Results], metric: str) -> str:
         lines += ["", columns(rows)]
     edge = [(found.source, row) for found in results for row in found.rows if row.at_edge]
     if edge:
-        lines += ["", f"{len(edge)} heads chose an end of the grid of weight decays: widen --decays"]
+        lines += ["", f"{len(edge)} heads chose an end of the grid of weight decays; --decays sets a wider one"]
     loose = sum(not row.converged for found in results for row in found.rows)
     if loose:
         lines += ["", f"{loose} heads did not reach the tolerance"]
