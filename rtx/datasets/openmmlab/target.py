@@ -12,11 +12,11 @@ from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS, TRANSFORMS
 
 from rtx.datasets.label_subset import choose
-from rtx.datasets.layout import Layout, some
+from rtx.datasets.layout import Layout
 from rtx.datasets.openmmlab.image_loader import LoadImageChecked
 from rtx.datasets.openmmlab.nodes import ConfigLayout, Findings, fit_heads, split_data_sets
 from rtx.datasets.target_data import TargetData, open_target
-from rtx.errors import DataError
+from rtx.errors import DataError, some
 
 _READING = ("subset", "caltech_split", "split_seed")
 
