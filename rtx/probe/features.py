@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -80,11 +82,12 @@ def _forward(
     source: FrozenSource, data: TargetData, steps: list[dict[str, Any]], view: View, batch_size: int, workers: int
 ) -> Iterator[Features]:
     """Features batch by batch; the next batch is decoded while the network works on this one."""
-    from mmcv.transforms import Compose
-    from mmpretrain.registry import TRANSFORMS
-    from mmpretrain.utils import register_all_modules
+    with redirect_stdout(sys.stderr):  # mmpretrain prints while it is imported; a table is what belongs there
+        from mmcv.transforms import Compose
+        from mmpretrain.registry import TRANSFORMS
+        from mmpretrain.utils import register_all_modules
 
-    register_all_modules(init_default_scope=False)
+        register_all_modules(init_default_scope=False)
     transform = Compose([TRANSFORMS.build(dict(step)) for step in steps])
     device = next(source.network.parameters()).device
 
