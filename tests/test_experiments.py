@@ -26,8 +26,10 @@ from rtx.experiments import (
 )
 from rtx.experiments.classification import epochs_and_tests
 from rtx.experiments.commands import cost_of
+from rtx.experiments.grid import Grid
 from rtx.experiments.numbers import paper_of, short
-from rtx.experiments.read import read_file
+from rtx.experiments.read import read_any, read_file
+from rtx.experiments.units import function_of
 from rtx.transfer.recipes import find_recipe, schedule_of, utrera_seeds
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -282,6 +284,16 @@ def test_table_7_has_its_run_for_every_number() -> None:
     assert [(r.dataset, r.source, r.images, r.value) for r in published(e, run)] == [
         ("svhn", "linf_eps8", 6400, 0.8909)
     ]
+
+
+def test_the_probes_of_salman_are_the_grid_of_the_trainings() -> None:
+    grid, trainings = read_any("salman2020_probe"), read("salman2020_fixed")
+    assert isinstance(grid, Grid)
+    assert [run.name for run in grid.runs] == [run.name for run in trainings.runs]
+    assert [run.settings["source"] for run in grid.runs] == [run.source for run in trainings.runs]
+    assert [run.settings["target"] for run in grid.runs] == [run.flags["target"] for run in trainings.runs]
+    assert function_of(grid.kind).__module__ == "rtx.probe.unit"
+    assert len(grid.select(("resnet18_*_pets",))) == 10
 
 
 def test_parts_and_patterns_choose_runs() -> None:

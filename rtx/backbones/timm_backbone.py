@@ -81,6 +81,9 @@ class SourceTimm(SourceBackbone):
         if norm.get("requires_grad") is False:
             for layer in norm_layers(self.net):
                 layer.requires_grad_(False)
+        for layer in self.net.modules():
+            if isinstance(layer, nn.GroupNorm):
+                layer.register_forward_pre_hook(_plain_memory)
         parts = self.layout.final_parts if final else self.layout.parts
         self.finish([replace(part, name=f"net.{part.name}") for part in parts])
 
@@ -133,6 +136,15 @@ class SourceTimm(SourceBackbone):
         """The pyramid keeps its values."""
         own = {key: value for key, value in self.state_dict().items() if key.startswith("pyramid.")}
         return {**own, **{f"net.{key}": value for key, value in state_dict.items()}}
+
+
+def _plain_memory(layer: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The input of a trainable group norm behind frozen layers, in the plain memory format.
+
+    In channels_last, its backward pass crashes the process on the CPU (PyTorch 2.11).
+    """
+    first, *others = inputs
+    return (first if first.requires_grad else first.contiguous(), *others)
 
 
 def _build(model: str, drop_path_rate: float | None) -> nn.Module:

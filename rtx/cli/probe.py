@@ -124,33 +124,33 @@ def table(results: Sequence[Results], metric: str) -> str:
     rows: list[tuple[str, ...]] = [("source", "images", "seeds", "mean", "std", "min", "max", "95 % interval")]
     for found in results:
         for images, s in by_images(found, metric).items():
-            numbers = (_percent(value) for value in (s.mean, s.std, s.lowest, s.highest))
-            rows.append((found.source, str(images), str(s.n), *numbers, _interval(s.interval)))
+            numbers = (_percent(value) for value in (s.mean, s.deviation, s.lowest, s.highest))
+            rows.append((found.source, str(images), str(s.n), *numbers, _interval(s.t)))
     lines.append(columns(rows))
     if len(results) > 1:
         rows = [("minus " + first.source, "images", "seeds", "mean", "std", "95 % interval, paired by seed")]
         for found in results[1:]:
             for images, s in differences(found, first, metric).items():
                 rows.append(
-                    (found.source, str(images), str(s.n), _signed(s.mean), _percent(s.std), _interval(s.interval))
+                    (found.source, str(images), str(s.n), _signed(s.mean), _percent(s.deviation), _interval(s.t))
                 )
         lines += ["", columns(rows)]
     edge = [(found.source, row) for found in results for row in found.rows if row.at_edge]
     if edge:
-        lines += ["", f"{len(edge)} heads chose an end of the grid of weight decays: widen --decays"]
+        lines += ["", f"{len(edge)} heads chose an end of the grid of weight decays; --decays sets a wider one"]
     loose = sum(not row.converged for found in results for row in found.rows)
     if loose:
         lines += ["", f"{loose} heads did not reach the tolerance"]
     return "\n".join(lines)
 
 
-def _percent(value: float) -> str:
-    return "-" if value != value else f"{100 * value:.2f}"
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.2f}"
 
 
 def _signed(value: float) -> str:
     return f"{100 * value:+.2f}"
 
 
-def _interval(ends: tuple[float, float]) -> str:
-    return "-" if ends[0] != ends[0] else f"{_percent(ends[0])} to {_percent(ends[1])}"
+def _interval(ends: tuple[float, float] | None) -> str:
+    return "-" if ends is None else f"{_percent(ends[0])} to {_percent(ends[1])}"

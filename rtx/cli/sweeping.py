@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rtx.cli.collector import collections_resume, no_collections
 from rtx.cli.engine import add_engine_arguments, add_track_argument, engine_of
 from rtx.cli.options import SHARD_HELP, shard_of
 from rtx.errors import RtxError
@@ -94,7 +93,6 @@ class Sweep:
         from rtx.evaluation.evaluate import evaluate
         from rtx.evaluation.tracking import Tracker
 
-        collections_resume()
         assert self.out is not None
         run = (options.get("labels") or {}).get("run") or self.out.name
         tracker = Tracker(() if self.rank else self.track, self.out, run)
@@ -132,7 +130,7 @@ class Sweep:
             RtxError: nothing was begun yet, or RTX_DEBUG is set.
         """
         try:
-            with sigterm_raises(), no_collections():
+            with sigterm_raises():
                 return work()
         except KeyboardInterrupt as error:
             for number in (signal.SIGINT, signal.SIGTERM):

@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 CHUNK_ROWS = 4096
+_SAMPLE = 16_384  # rows, 128 MiB of 2048 features
 _EMPTY = 1e-12  # of the largest variance: below, an axis is rounding
 
 
 class Design:
-    """Centred rows of S subsets of the same size.
+    """Rows of S subsets of the same size, each taken from a centre.
 
     Subsets that fit the memory are rotated into the eigenbasis and lie there in float64. A single one that does not is
     read from `features` in chunks every time, in float32, and the weights are rotated instead.
@@ -34,30 +35,30 @@ class Design:
         streamed: read in chunks; needs S = 1.
 
     Attributes:
-        mean: (S, D).
+        mean: (S, D) the centre; where streamed, of a sample of the rows.
         basis: (S, D, d) orthonormal columns, d = min(n, D).
-        variance: (S, d) along them.
+        variance: (S, d) along them, of the same rows.
     """
 
     def __init__(
         self, features: NDArray[np.float32], subsets: NDArray[np.int64], device: str, *, streamed: bool = False
     ) -> None:
-        """Read the rows once or, streamed, twice."""
+        """Read the rows or, streamed, a sample of them."""
         self.features, self.subsets, self.device = features, subsets, device
         self.n, self.streamed = subsets.shape[1], streamed
         self.noise = 1e-6 if streamed else 1e-14
         if streamed:
             assert len(subsets) == 1
-            width = features.shape[1]
-            total = torch.zeros(width, dtype=torch.float64, device=device)
-            for _, rows in self._raw():
-                total += rows.sum(0, dtype=torch.float64)
-            self.mean = (total / self.n)[None]
-            covariance = torch.zeros(width, width, dtype=torch.float64, device=device)
-            for _, rows in self._raw():
+            # Any basis and any centre are exact; those of a part of the rows precondition well enough.
+            stride = -(-self.n // _SAMPLE)
+            pieces = [rows for _, rows in self._raw(stride)]
+            count = sum(map(len, pieces))
+            self.mean = torch.stack([rows.sum(0, dtype=torch.float64) for rows in pieces]).sum(0)[None] / count
+            covariance = torch.zeros(features.shape[1], features.shape[1], dtype=torch.float64, device=device)
+            for rows in pieces:
                 centred = rows - self.mean[0].float()
                 covariance += (centred.T @ centred).double()
-            self.variance, self.basis = torch.linalg.eigh(covariance[None] / self.n)
+            self.variance, self.basis = torch.linalg.eigh(covariance[None] / count)
             self._keep_sound()
             return
         x = torch.from_numpy(np.array(features[subsets])).to(device, torch.float64)
@@ -78,10 +79,10 @@ class Design:
         sound = self.variance > _EMPTY * self.variance[:, -1:]
         self.variance = torch.where(sound, self.variance, 0.0)
 
-    def _raw(self) -> Iterator[tuple[slice, Tensor]]:
-        index = self.subsets[0]
-        for start in range(0, self.n, CHUNK_ROWS):
-            part = slice(start, min(start + CHUNK_ROWS, self.n))
+    def _raw(self, stride: int = 1) -> Iterator[tuple[slice, Tensor]]:
+        index = self.subsets[0][::stride]
+        for start in range(0, len(index), CHUNK_ROWS):
+            part = slice(start, min(start + CHUNK_ROWS, len(index)))
             yield part, torch.from_numpy(np.array(self.features[index[part]])).to(self.device)
 
     def chunks(self, rows_at_once: int) -> Iterator[tuple[slice, Tensor]]:

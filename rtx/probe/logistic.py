@@ -73,8 +73,9 @@ def probe(
         subsets: (S, n) training rows of each seed, in the order drawn.
         spread: that `decays` are relative to.
         decays: the grid.
-        select: "held-out": by accuracy on left-out folds, each of five for less than 1000 images, else one; then by
-            their mean log probability. "test": by the test score.
+        select: "held-out": by accuracy on left-out folds, each of five for less than 1000 images, else one, taken
+            together with that of the two decays beside it, since a few dozen images say little; then by their log
+            probability. "test": by the test score.
         by_class: the test score is `mean_per_class`.
         device: see `rtx.probe.heads.fit`.
         budget: see `rtx.probe.heads.fit`.
@@ -111,6 +112,7 @@ def probe(
                 right[rows, column % len(grid)] += (found.right[:, place].numpy() & out).sum(1)
                 log_probability[rows, column % len(grid)] += (found.log_probability[:, place].numpy() * out).sum(1)
     n_held = np.isin(folds, used).sum(1)
+    smooth = _with_neighbours(right)
     score = mean if by_class else top
     result = []
     for seed in range(len(subsets)):
@@ -119,7 +121,7 @@ def probe(
         elif n_held[seed] == 0:
             best, how = int(np.abs(np.log(np.array(grid) / DEFAULT_DECAY)).argmin()), DEFAULT
         else:
-            best, how = max(range(len(grid)), key=lambda g: (right[seed, g], log_probability[seed, g])), HELD_OUT
+            best, how = max(range(len(grid)), key=lambda g: (smooth[seed, g], log_probability[seed, g])), HELD_OUT
         held = float(right[seed, best] / n_held[seed]) if how == HELD_OUT else None
         edge = len(grid) > 1 and best in (0, len(grid) - 1)
         result.append(
@@ -129,3 +131,10 @@ def probe(
             )
         )  # fmt: skip
     return result
+
+
+def _with_neighbours(right: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Each count (S, G) plus those beside it; an end counts twice."""
+    padded = np.pad(right, ((0, 0), (1, 1)), mode="edge")
+    summed: NDArray[np.int64] = padded[:, :-2] + padded[:, 1:-1] + padded[:, 2:]
+    return summed

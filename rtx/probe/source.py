@@ -68,7 +68,7 @@ def load_frozen(spec: str, device: str = "cpu", *, seed: int = 0) -> FrozenSourc
     VGG's features are the average of its last stage (512), not what its two hidden layers make of them.
 
     Args:
-        spec: a source's name, FILE, ARCH:FILE, or ARCH:random.
+        spec: a source's name, FILE, ARCH:FILE, timm:NAME, or ARCH:random.
         device: where it goes.
         seed: of random weights.
 
@@ -84,6 +84,8 @@ def load_frozen(spec: str, device: str = "cpu", *, seed: int = 0) -> FrozenSourc
     if config["type"] == "SourceSwin":
         # A classifier reads the features that the published one read, as in `rtx.config.with_source`.
         config |= {"last_norm_from_source": not parsed.random, "shift_single_windows": False}
+    if row.final_channels is not None:
+        config["final"] = True
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = MODELS.build({**config, "source": None if parsed.random else spec})
@@ -98,9 +100,16 @@ def load_frozen(spec: str, device: str = "cpu", *, seed: int = 0) -> FrozenSourc
     if source and source.channel_order == "bgr":
         mean, std = mean[::-1], std[::-1]
     return FrozenSource(
-        spec, arch, network, row.channels[3], digest.hexdigest(), tuple(round(255 * m, 6) for m in mean),
-        tuple(round(255 * s, 6) for s in std), bool(source and source.channel_order == "bgr"), config,
-    )  # fmt: skip
+        spec,
+        arch,
+        network,
+        row.final_channels or row.channels[3],
+        digest.hexdigest(),
+        tuple(round(255 * m, 6) for m in mean),
+        tuple(round(255 * s, 6) for s in std),
+        bool(source and source.channel_order == "bgr"),
+        config,
+    )
 
 
 def check_source(spec: str) -> None:

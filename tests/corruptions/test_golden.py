@@ -37,6 +37,27 @@ GOLDEN = {
     "spatter": "41211b03f2a9d016",
     "saturate": "55f9fa2453bf3688",
 }
+HARD = {
+    "gaussian_noise": "2f197a899a849528",
+    "shot_noise": "8f0bf2eee9de68c0",
+    "impulse_noise": "0ed17f2ae8e4fcd9",
+    "defocus_blur": "286aca43f9b5332e",
+    "glass_blur": "18029a8b412e5565",
+    "motion_blur": "7beae179f1cb3241",
+    "zoom_blur": "4695eaf9c6a4511e",
+    "snow": "e9898dc6f6c3eeac",
+    "frost": "e0e34a44a3a27777",
+    "fog": "b2b8755a28e57950",
+    "brightness": "6f9c63ded9bb49d6",
+    "contrast": "9a19afb3e2ee83c6",
+    "elastic_transform": "1dcfbb67aa926558",
+    "pixelate": "9ddab23e11b72974",
+    "jpeg_compression": "c8bb8602ac44aae3",
+    "speckle_noise": "0f9a7d31bad62f32",
+    "gaussian_blur": "0731f5560c248962",
+    "spatter": "c94f1b67e92825ef",
+    "saturate": "cb2f8fdf460d9fdf",
+}
 KEY = ["0x9bc39a323162ad29", "0x914da8e010c16cb3"]
 
 
@@ -47,10 +68,38 @@ def picture() -> NDArray[np.uint8]:
     return np.stack(channels, axis=-1).astype(np.uint8)
 
 
+def hard_pictures() -> list[NDArray[np.uint8]]:
+    """Odd sizes, a row of several blocks, plain and nearly plain surfaces, black and white; whole numbers only."""
+    y, x = np.mgrid[0:37, 0:193]
+    noise = (np.arange(37 * 193 * 3, dtype=np.uint32) * np.uint32(2654435761) >> np.uint32(24)).astype(np.uint8)
+    mixed = noise.reshape(37, 193, 3).copy()
+    mixed[:20, 40:] = 255
+    mixed[20:, 90:] = (7, 130, 254)
+    mixed[30:, :60] = 0
+    ramp = np.stack([x, x + y, 255 - x], axis=-1).astype(np.uint8)
+    return [mixed, ramp, np.full((33, 32, 3), 255, np.uint8), np.zeros((32, 35, 3), np.uint8)]
+
+
+def digest_of_all(name: str) -> str:
+    """Five severities, both tables of constants."""
+    pixels = hashlib.blake2b(digest_size=8)
+    for image in hard_pictures():
+        for engine in ("rtx", "rtx-cifar10c"):
+            for severity in range(1, 6):
+                condition = Condition(name, severity)
+                pixels.update(corrupt(image, condition, image_rng(0, "golden", condition), engine=engine).tobytes())
+    return pixels.hexdigest()
+
+
 def digest(name: str) -> str:
     condition = Condition(name, 3)
     out = corrupt(picture(), condition, image_rng(0, "golden", condition), engine="rtx")
     return hashlib.blake2b(out.tobytes(), digest_size=8).hexdigest()
+
+
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_all_severities_are_what_they_were_on_hard_pictures(name: str) -> None:
+    assert digest_of_all(name) == HARD[name]
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rtx.corruptions.kernels import KERNELS, colour
+from rtx.compiled import compiled
+from rtx.corruptions.arithmetic import pairs, pixels
+from rtx.corruptions.kernels import KERNELS, colour, gauss, gauss_doubles, zoom
 from rtx.corruptions.kernels.defocus_kernel import cells_of
 from rtx.corruptions.kernels.frost import _scaled, scaled_size
 
@@ -86,3 +90,89 @@ def test_frost_is_the_two_products_in_doubles() -> None:
         crop = ice[field.top : field.top + 40, field.left : field.left + 50]
         expected = np.minimum(level.image * image.astype(np.float64) + level.frost * crop.astype(np.float64), 255)
         np.testing.assert_array_equal(kernel.apply(image, level, field), expected.astype(np.uint8))
+
+
+def sums(values: NDArray[Any], weights: NDArray[Any]) -> NDArray[Any]:
+    """The sums of scipy.ndimage in its order, one axis after the other."""
+    radius = len(weights) - 1
+    for axis in (0, 1):
+        edges = [(radius, radius) if k == axis else (0, 0) for k in range(3)]
+        padded, size = np.pad(values, edges, mode="edge"), values.shape[axis]
+        parts = [padded.take(range(k, k + size), axis=axis) for k in range(2 * radius + 1)]
+        values = parts[radius] * weights[0]
+        for j in range(radius, 0, -1):
+            values = values + (parts[radius - j] + parts[radius + j]) * weights[j]
+    return values
+
+
+SIGMAS = (0.05, 0.4, 0.7, 1.1, 1.5, 6.0)
+
+
+@pytest.mark.parametrize("sigma", SIGMAS)
+def test_smoothing_in_float32_is_smoothing_in_doubles(sigma: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    y, x = np.mgrid[0:40, 0:70]
+    ramp = np.stack([x, x + y, 255 - 2 * x], axis=-1).astype(np.uint8)
+    images = [noise_and_plain_patches(40, 70), ramp, np.full((33, 32, 3), 255, np.uint8)]
+    weights = gauss.gaussian_weights(sigma)
+    expected = [(np.minimum(sums(image / 255.0, weights), 1.0) * 255).astype(np.uint8) for image in images]
+    for cached in (gauss._CACHED, 40 * (2 * len(weights) - 1)):  # the latter: strips of 13 pixels
+        monkeypatch.setattr(gauss, "_CACHED", cached)
+        for image, wanted in zip(images, expected, strict=True):
+            np.testing.assert_array_equal(gauss.smooth(image, sigma), wanted)
+
+
+@pytest.mark.parametrize("sigma", SIGMAS)
+def test_float32_is_never_further_off_than_the_bound(sigma: float) -> None:
+    weights = gauss.gaussian_weights(sigma)
+    bound = gauss.most_apart(weights)
+    image = noise_and_plain_patches(64, 200)
+    off = sums(image.astype(np.float32), weights.astype(np.float32))
+    assert off.dtype == np.float32
+    apart = np.abs(off - sums(image.astype(np.float64), weights)).max()
+    assert apart < bound < 2e-4
+    assert len(weights) == 1 or apart > bound / 30  # a bound that says something
+
+
+def test_products_of_two_parts_are_the_quotients() -> None:
+    levels = np.arange(256)
+    doubles = levels * gauss_doubles._MOST + levels * gauss_doubles._REST
+    np.testing.assert_array_equal(doubles, levels / 255.0)
+    singles = levels.astype(np.float32) * zoom._MOST + levels.astype(np.float32) * zoom._REST
+    assert singles.dtype == np.float32
+    np.testing.assert_array_equal(singles, (levels / 255.0).astype(np.float32))
+
+
+@pytest.mark.parametrize("count", [1, 15, 16, 17, 47])
+def test_words_hold_the_pixels(count: int) -> None:
+    image = np.random.default_rng(count).integers(0, 256, 3 * count, dtype=np.uint8)
+    words, back = np.full(count + 1, 7, np.uint32), np.full(3 * count + 1, 9, np.uint8)
+    pixels.to_words(image, words[:count])
+    red, green, blue = (image[k::3].astype(np.uint32) for k in range(3))
+    np.testing.assert_array_equal(words, [*(red | green << 8 | blue << 16), 7])
+    pixels.to_bytes(words[:count], back[:-1])
+    np.testing.assert_array_equal(back, [*image, 9])
+
+
+@pytest.mark.parametrize("radius", [0, 1, 2, 5])
+def test_pair_sums_add_in_their_order(radius: int) -> None:
+    rng = np.random.default_rng(radius)
+    rows = rng.random((2 * radius + 1, pairs.LANES)).astype(np.float32)
+    weights = rng.random(radius + 1).astype(np.float32)
+    places = np.arange(2 * radius + 1) * pairs.LANES
+    one, other = np.empty(pairs.LANES, np.float32), np.empty(pairs.LANES, np.float32)
+    _sums(rows.reshape(-1), places, weights, one, other)
+    terms = [(rows[2 * j - 1] + rows[2 * j]) * weights[j] for j in range(1, radius + 1)][::-1]
+    total = rows[0] * weights[0]
+    for term in terms:
+        total = total + term
+    np.testing.assert_array_equal(one, total)
+    total = rows[0] * weights[0]
+    for k in range(0, len(terms), 2):
+        total = total + (terms[k] + terms[k + 1] if k + 1 < len(terms) else terms[k])
+    np.testing.assert_array_equal(other, total)
+
+
+@compiled
+def _sums(rows: Any, places: Any, weights: Any, one: Any, other: Any) -> None:
+    pairs.pair_sums(one, 0, rows, 0, places, weights)
+    pairs.pair_sums_by_two(other, 0, rows, 0, places, weights)

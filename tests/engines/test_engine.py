@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -47,6 +49,34 @@ def test_an_address_that_does_not_answer() -> None:
     for address in ("ray://127.0.0.1:10001", "127.0.0.1", "host:"):
         with pytest.raises(EngineError, match="HOST:PORT"):
             check_answers(address)
+
+
+@pytest.mark.parametrize(
+    ("given", "mode"),
+    [
+        ({}, None),
+        ({"RAY_AUTH_TOKEN": "secret"}, "token"),
+        ({"HOME": "token"}, "token"),
+        ({"RAY_AUTH_TOKEN": "secret", "RAY_AUTH_MODE": "disabled"}, "disabled"),
+    ],
+    ids=["none", "variable", "file", "as asked"],
+)
+def test_a_cluster_by_address_gets_the_token_that_is_here(
+    given: dict[str, str], mode: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "token" / ".ray").mkdir(parents=True)
+    (tmp_path / "token" / ".ray" / "auth_token").touch()
+    for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MODE"):
+        monkeypatch.setenv(name, "")  # so that what the code sets goes with the test
+        monkeypatch.delenv(name)
+    for name, value in {"HOME": str(tmp_path), **given}.items():
+        monkeypatch.setenv(name, str(tmp_path / value) if name == "HOME" else value)
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        with pytest.raises(EngineError, match="does not answer"):
+            with opened(Engine("ray", address=f"127.0.0.1:{silent.getsockname()[1]}"), setup):
+                pass
+    assert os.environ.get("RAY_AUTH_MODE") == mode
 
 
 @pytest.mark.parametrize(

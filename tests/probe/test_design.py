@@ -38,3 +38,15 @@ def test_streamed_is_the_same_head() -> None:
 def test_spread_is_the_total_variance() -> None:
     x, _ = blobs(50, 7, 3)
     assert spread(x, 8) == pytest.approx(x.astype(np.float64).var(0).sum())
+
+
+def test_a_sample_conditions_and_changes_no_logit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rtx.probe.design._SAMPLE", 10)
+    x, _ = blobs(50, 7, 3)
+    design = Design(x, np.arange(50)[None], "cpu", streamed=True)
+    np.testing.assert_allclose(design.mean[0], x[::5].astype(np.float64).mean(0), atol=1e-6)
+    weight, bias = torch.randn(1, 2, 3, 7, dtype=torch.float64), torch.randn(1, 2, 3, dtype=torch.float64)
+    logits = torch.cat([rows @ design.to_rows(weight.flatten(1, 2)).mT for _, rows in design.chunks(8)], 1)
+    raw_weight, raw_bias = design.raw_head(weight, bias)
+    direct = torch.einsum("nf,sjkf->snjk", torch.from_numpy(x).double(), raw_weight) + raw_bias[:, None]
+    torch.testing.assert_close(logits.view(1, 50, 2, 3).double() + bias[:, None], direct, rtol=0, atol=1e-4)

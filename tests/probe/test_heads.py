@@ -104,3 +104,16 @@ def test_bad_input(change: dict, said: str) -> None:
     given = dict(features=x, labels=y, subsets=np.arange(60)[None], columns=[Column(0.1)], classes=3) | change
     with pytest.raises(BadValue, match=said):
         list(fit(**given))
+
+
+@pytest.mark.gpu
+def test_a_gpu_finds_the_same_heads() -> None:
+    x, y = blobs(60, 20, 3)
+    subsets = np.stack([np.random.default_rng(seed).permutation(60)[:50] for seed in range(3)])
+    for budget in (1 << 30, 8_000):
+        on_cpu, on_gpu = (
+            together(list(fit(x, y, subsets, [Column(0.1)], classes=3, device=device, budget=budget)))
+            for device in ("cpu", "cuda")
+        )
+        for a, b in zip(on_cpu, on_gpu, strict=True):
+            torch.testing.assert_close(a, b.cpu(), rtol=0, atol=1e-3)

@@ -65,3 +65,17 @@ def test_each_problem_has_its_own_tolerance() -> None:
     )
     gradient = evaluate_on(curvature, minimum, [])(found.x, torch.arange(6))[1].abs().amax(-1)[0]
     assert bool((gradient <= tolerance).all()) and float(gradient[:3].max()) > 1e-6
+
+
+def test_a_step_that_is_too_long_is_shortened() -> None:
+    minimum = torch.tensor([[[3.0, -2.0], [500.0, 1.0]]], dtype=torch.float64)
+
+    def steep(x: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
+        away = x - minimum[:, columns]
+        length = (1 + away**2).sqrt()
+        return (100 * length).sum(-1), 100 * away / length
+
+    tolerance = torch.full((2,), 1e-8, dtype=torch.float64)
+    found = minimise(steep, torch.zeros_like(minimum), tolerance=tolerance, max_evaluations=200)
+    assert bool(found.converged.all())
+    torch.testing.assert_close(found.x, minimum, rtol=0, atol=1e-9)

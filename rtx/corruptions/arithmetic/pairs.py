@@ -77,7 +77,7 @@ def _pair_sums(flags: tuple[str, ...], two_by_two: bool = False) -> Any:
 pair_sums = _pair_sums(())
 # The sum of two neighbouring pairs is added, then that of the next two; an odd one is last.
 pair_sums_by_two = _pair_sums((), two_by_two=True)
-# A multiplication and an addition may be one instruction, where the processor has it: last bits depend on the processor.
+# Multiplication and addition may be one instruction where the processor has it, so that last bits depend on it.
 pair_sums_nearly = _pair_sums(("contract",))
 
 

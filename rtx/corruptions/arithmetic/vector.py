@@ -12,6 +12,7 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from rtx.corruptions.arithmetic.blocks import load, pointer, store
@@ -100,3 +101,42 @@ def put_bilinear(
 
     signature = types.none(out, into, source, top_left, top_right, bottom_left, bottom_right, weight_x, weight_y)
     return signature, generate
+
+
+@intrinsic  # type: ignore[untyped-decorator,unused-ignore]
+def add_box(
+    typing_context: Any, sums: Any, into: Any, levels: Any, first: Any, least: Any, more: Any, weight: Any, bits: Any
+) -> Any:
+    """`sums[into:into + 4] += min((half + weight * box) >> bits, 255)`, for the sums `box` over pixels of four bytes.
+
+    The box has `least` pixels from byte `first` of `levels` on, and one more where `more` is -1 instead of 0. Whole
+    numbers: `sums`, `more`, `weight` and `bits` of 32 bits, `into`, `first` and `least` of 64.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kinds = signature.args
+        four, small = ir.VectorType(_INDEX, 4), ir.VectorType(ir.IntType(8), 4)
+
+        def pixel(at: Any) -> Any:
+            return builder.zext(load(builder, pointer(context, builder, kinds[2], arguments[2], at, small)), four)
+
+        def spread(number: Any) -> Any:
+            single = builder.insert_element(ir.Constant(four, ir.Undefined), number, ir.Constant(_INDEX, 0))
+            return builder.shuffle_vector(single, single, ir.Constant(four, [0] * 4))
+
+        long = ir.IntType(64)
+        box = cgutils.alloca_once(builder, four)
+        end = builder.add(arguments[3], builder.shl(arguments[4], ir.Constant(long, 2)))
+        builder.store(builder.and_(pixel(end), spread(arguments[5])), box)
+        with cgutils.for_range_slice(builder, arguments[3], end, ir.Constant(long, 4), long) as (at, _):
+            builder.store(builder.add(builder.load(box), pixel(at)), box)
+        shift = spread(arguments[7])
+        half = spread(builder.shl(ir.Constant(_INDEX, 1), builder.sub(arguments[7], ir.Constant(_INDEX, 1))))
+        value = builder.lshr(builder.add(builder.mul(builder.load(box), spread(arguments[6])), half), shift)
+        most = ir.Constant(four, [255] * 4)
+        value = builder.select(builder.icmp_unsigned("<", value, most), value, most)
+        target = pointer(context, builder, kinds[0], arguments[0], arguments[1], four)
+        store(builder, builder.add(load(builder, target), value), target)
+        return context.get_dummy_value()
+
+    return types.none(sums, into, levels, first, least, more, weight, bits), generate

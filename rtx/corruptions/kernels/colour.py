@@ -55,8 +55,8 @@ def contrast(image: Image, scale: float, rng: np.random.Generator) -> Image:
     """Pull every pixel towards the mean colour of its image; at a `scale` of 1 the image stays as it is."""
     # Sums of OpenCV are whole numbers in doubles, and exact.
     means = np.array(cv2.sumElems(image)[:3]) / (255.0 * image.shape[0] * image.shape[1])
-    values = (np.arange(256) / 255.0)[None, :]
-    table = (np.clip((values - means[:, None]) * scale + means[:, None], 0, 1) * 255).astype(np.uint8)
+    table = np.empty((3, 256), np.uint8)
+    _pulled(means, scale, table)
     out = np.empty_like(image)
     line = _as_lines(table, scale)
     if line is None:
@@ -69,18 +69,40 @@ def contrast(image: Image, scale: float, rng: np.random.Generator) -> Image:
 _BITS, _PIXELS = 16, 64
 
 
+@compiled
+def _pulled(means: NDArray[np.float64], scale: float, table: Table) -> None:
+    for c in range(3):
+        for v in range(256):
+            value = (v / 255.0 - means[c]) * scale + means[c]
+            value = value if value > 0.0 else 0.0
+            value = value if value < 1.0 else 1.0
+            table[c, v] = np.uint8(np.int32(value * 255))
+
+
 def _as_lines(table: Table, slope: float) -> tuple[np.int32, NDArray[np.int32]] | None:
     """Find whole numbers with `table[c, v] == (factor * v + offsets[c]) >> _BITS` for all v; None where there are none.
 
     What is left to choose is how `table` was rounded: a mean colour may put values a last bit beside a whole level.
     """
-    values, levels = np.arange(256), table.astype(np.int64)
+    offsets = np.empty(len(table), np.int32)
     for factor in (round(slope * (1 << _BITS)) + k for k in (0, 1, -1)):
-        least = ((levels << _BITS) - factor * values).max(axis=1)
-        most = (((levels + 1) << _BITS) - factor * values).min(axis=1) - 1
-        if (least <= most).all():
-            return np.int32(factor), ((least + most) // 2).astype(np.int32)
+        if _fits(table, factor, offsets):
+            return np.int32(factor), offsets
     return None
+
+
+@compiled
+def _fits(table: Table, factor: int, offsets: NDArray[np.int32]) -> bool:
+    for row in range(table.shape[0]):
+        least, most = np.int64(-(1 << 40)), np.int64(1 << 40)
+        for v in range(256):
+            low = (np.int64(table[row, v]) << _BITS) - factor * v
+            high = low + (1 << _BITS) - 1
+            least, most = (low if low > least else least), (high if high < most else most)
+        if least > most:
+            return False
+        offsets[row] = np.int32((least + most) // 2)
+    return True
 
 
 @compiled

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtx.compiled import compiled
-from rtx.corruptions.arithmetic.bits import Field, uniforms
+from rtx.corruptions.arithmetic.bits import uniforms
 from rtx.corruptions.arithmetic.pairs import LANES, pair_sums_by_two, put_block
 from rtx.corruptions.arithmetic.vector import put_bilinear
 from rtx.corruptions.kernels.gauss import gaussian_weights

@@ -126,7 +126,9 @@ def _smooth(image: Image, channels: int, taps: Taps, left: int, right: int, out:
     filled = 0
     for y in range(height):
         while filled < min(height, y + radius + 1):
-            _fill(image[filled, first:last], image[max(filled - 1, 0), first:last], filled > 0, ring[filled % span], alike)
+            _fill(
+                image[filled, first:last], image[max(filled - 1, 0), first:last], filled > 0, ring[filled % span], alike
+            )
             filled += 1
         down[0] = (y % span) * wide
         for j in range(1, radius + 1):
@@ -145,7 +147,9 @@ def _smooth(image: Image, channels: int, taps: Taps, left: int, right: int, out:
             _mark_uneven(image[y], first, last, before, channels, alike, reach, marks)
             doubts -= _store_plain(image[y, left:right], marks, radius, channels, taps, value, row_out)
         if doubts > many // _FEW:
-            whole_row(image, y, first, last, before, behind, channels, taps.weights, down, along, doubles, held, row_out)
+            whole_row(
+                image, y, first, last, before, behind, channels, taps.weights, down, along, doubles, held, row_out
+            )
         elif doubts > 0:
             for k in range(doubtful.size):
                 if doubtful[k]:
@@ -213,7 +217,7 @@ def _store_plain(row: Image, marks: Bytes, radius: int, channels: int, taps: Tap
         value[i] = np.float32(1) if settled else value[i]
         out[i] = taps.plain[row[i]] if settled else out[i]
         found += np.int32(settled)
-    return np.int64(found)
+    return int(found)
 
 
 @compiled

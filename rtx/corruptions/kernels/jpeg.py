@@ -97,16 +97,13 @@ def _separate(image: Image, biases: NDArray[np.uint16], luma: Plane, blue: Plane
     for j in range(rows):
         for k in range(2):
             _to_ycc(image[min(2 * j + k, height - 1)], width, luma[2 * j + k], blues[k], reds[k])
-            luma[2 * j + k, width:] = luma[2 * j + k, width - 1]
-            blues[k, width:] = blues[k, width - 1]
-            reds[k, width:] = reds[k, width - 1]
         _halve(blues[0], blues[1], biases, blue[j])
         _halve(reds[0], reds[1], biases, red[j])
     for y in range(2 * rows, luma.shape[0]):
-        luma[y] = luma[height - 1]
+        _copy(luma[height - 1], luma[y])
     for y in range(rows, blue.shape[0]):
-        blue[y] = blue[rows - 1]
-        red[y] = red[rows - 1]
+        _copy(blue[rows - 1], blue[y])
+        _copy(red[rows - 1], red[y])
 
 
 @inlined
@@ -122,6 +119,10 @@ def _to_ycc(row: Image, width: int, luma: Plane, blue: Plane, red: Plane) -> Non
         luma[x] = _mix(r, _Y_RED, g, _Y_GREEN, b, _Y_BLUE, _HALF)
         blue[x] = _mix(r, _CB_RED, g, _CB_GREEN, b, _HALF, _MIDDLE)
         red[x] = _mix(r, _HALF, g, _CR_GREEN, b, _CR_BLUE, _MIDDLE)
+    for x in range(width, luma.size):
+        luma[x] = luma[width - 1]
+    for x in range(width, blue.size):
+        blue[x], red[x] = blue[width - 1], red[width - 1]
 
 
 @compiled

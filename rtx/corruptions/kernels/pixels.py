@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtx.compiled import compiled
+from rtx.corruptions.arithmetic.pixels import to_bytes, to_words
+from rtx.corruptions.arithmetic.vector import add_box
 from rtx.corruptions.registry import Image, corruption
 
 Index = NDArray[np.int32]
@@ -68,31 +70,34 @@ def _nearest(small: int, size: int) -> Index:
 
 @compiled
 def _pixelate(image: Image, rows: Boxes, columns: Boxes, row_of: Index, column_of: Index, out: Image) -> None:
-    narrow = 3 * columns.first.size
-    width = column_of.size
-    sums = np.empty(narrow, np.int32)
-    line = np.empty(narrow, np.uint8)
-    half = np.int32(1 << (_BITS - 1))
+    many, width = columns.first.size, column_of.size
+    # Four numbers a pixel, the last of them unused, and one pixel behind each row of the image.
+    sums, small = np.empty(4 * many, np.int32), np.empty(many, np.uint32)
+    words, line = np.zeros(width + 1, np.uint32), np.empty(width, np.uint32)
     y = 0
     for i in range(rows.first.size):
         sums[:] = 0
         for k in range(rows.number[i]):
-            _shrink_row(image[rows.first[i] + k], columns, sums)
-        weight = rows.weight[i]
-        for x in range(narrow):
-            line[x] = np.uint8(min((half + sums[x] * weight) >> np.int32(_BITS), 255))
+            to_words(image[rows.first[i] + k], words[:width])
+            _shrink_row(words.view(np.uint8), columns, sums)
+        _mean(sums, rows.weight[i], small.view(np.uint8))
         first = y
         while y < row_of.size and row_of[y] == i:
             if y == first:
-                row = out[y]
                 for x in range(width):
-                    at = 3 * column_of[x]
-                    row[3 * x] = line[at]
-                    row[3 * x + 1] = line[at + 1]
-                    row[3 * x + 2] = line[at + 2]
+                    line[x] = small[np.uintp(column_of[x])]
+                to_bytes(line, out[y])
             else:
                 _copy(out[first], out[y])
             y += 1
+
+
+@compiled
+def _mean(sums: Index, weight: np.int32, out: Image) -> None:
+    half = np.int32(1 << (_BITS - 1))
+    for x in range(out.size):
+        value = np.int32(np.int32(half + np.int32(sums[x] * weight)) >> np.int32(_BITS))
+        out[x] = np.uint8(value if value < np.int32(255) else np.int32(255))
 
 
 @compiled
@@ -102,29 +107,12 @@ def _copy(row: Image, out: Image) -> None:
 
 
 @compiled
-def _shrink_row(row: Image, boxes: Boxes, sums: Index) -> None:
-    """Add the boxes of one row; a box has `least` sources or one more, which a mask adds without a branch."""
-    first, count, weight = boxes.first, boxes.number, boxes.weight
-    # Unsigned indices spare a check for negative ones at each access.
-    one, two, three = np.uintp(1), np.uintp(2), np.uintp(3)
-    half = np.uint32(1 << (_BITS - 1))
-    least = np.uintp(count.min())
-    last = np.uintp(row.size) - three
-    into = np.uintp(0)
-    for x in range(first.size):
-        i = three * np.uintp(first[x])
-        more = np.uint32(0) - np.uint32(np.uintp(count[x]) - least)
-        end = i + three * least
-        extra = min(end, last)
-        r, g, b = np.uint32(row[extra]) & more, np.uint32(row[extra + one]) & more, np.uint32(row[extra + two]) & more
-        while i < end:
-            r += row[i]
-            g += row[i + one]
-            b += row[i + two]
-            i += three
-        w = np.uint32(weight[x])
-        # Weights that were rounded up can reach 256 on a white box.
-        sums[into] += min((half + r * w) >> np.uint32(_BITS), np.uint32(255))
-        sums[into + one] += min((half + g * w) >> np.uint32(_BITS), np.uint32(255))
-        sums[into + two] += min((half + b * w) >> np.uint32(_BITS), np.uint32(255))
-        into += three
+def _shrink_row(levels: Image, boxes: Boxes, sums: Index) -> None:
+    """Add the boxes of one row; a box has `least` sources or one more, which a mask adds without a branch.
+
+    Weights that were rounded up can reach 256 on a white box, which is cut to 255.
+    """
+    least = np.int64(boxes.number.min())
+    for x in range(boxes.first.size):
+        more = np.int32(least - boxes.number[x])
+        add_box(sums, 4 * x, levels, np.int64(4 * boxes.first[x]), least, more, boxes.weight[x], np.int32(_BITS))

@@ -60,8 +60,8 @@ def doubled(seconds: Callable[[int], float | None], most: int) -> tuple[int, str
         most: images that a batch can have.
 
     Example:
-        >>> doubled(lambda count: 0.010 + 0.002 * count, 8)
-        (8, '12.0, 7.0, 4.5, 3.2 ms an image with 1, 2, 4, 8; there are no larger ones')
+        >>> doubled(lambda count: 0.012 + 0.002 * count, 8)
+        (8, '14.0, 8.0, 5.0, 3.5 ms an image with 1, 2, 4, 8; there are no larger ones')
         >>> doubled(lambda count: 0.010 * count, 8)
         (1, '10.0, 10.0 ms an image with 1, 2')
     """

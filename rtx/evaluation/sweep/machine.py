@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from rtx.engines import limits
+
 CGROUP = Path("/sys/fs/cgroup/cpu.max")
-CGROUP_MEMORY = Path("/sys/fs/cgroup/memory.max")
-MEMINFO = Path("/proc/meminfo")
 _RANKS_HERE = ("LOCAL_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE")
 
 
@@ -36,21 +37,13 @@ def processors(environ: Mapping[str, str] | None = None) -> tuple[int, str]:
 
 
 def memory(environ: Mapping[str, str] | None = None) -> int:
-    """Bytes of memory that this process may count as its own: what is free, or a container's limit where that is less.
+    """Bytes of memory that this process may count as its own: what its limits leave, 0 where nothing says it.
 
     Args:
         environ: see `processors`; ranks on this node get even parts.
     """
-    try:
-        lines = dict(line.split(":", 1) for line in MEMINFO.read_text().splitlines())
-        free = 1024 * int(lines["MemAvailable"].split()[0])
-    except (OSError, ValueError, KeyError):
-        return 0
-    try:
-        free = min(free, int(CGROUP_MEMORY.read_text()))
-    except (OSError, ValueError):  # "max", or no such file
-        pass
-    return free // _ranks(os.environ if environ is None else environ)
+    _, left = limits.memory()
+    return 0 if left == sys.maxsize else left // _ranks(os.environ if environ is None else environ)
 
 
 def temporary_space(environ: Mapping[str, str] | None = None) -> int:

@@ -46,9 +46,14 @@ def is_standard(source: SourceName) -> bool:
     return source.eps == 0
 
 
+def is_random(source: SourceName) -> bool:
+    """Whether nothing was trained."""
+    return source.text.rpartition(":")[2] == "random"
+
+
 def source_rank(source: SourceName) -> tuple[object, ...]:
     """Standard sources first, then robust ones by norm and eps, then others, and random weights last."""
-    kind = 3 if source.text.endswith("random") else 0 if is_standard(source) else 1 if source.norm else 2
+    kind = 3 if is_random(source) else 0 if is_standard(source) else 1 if source.norm else 2
     return kind, source.arch, source.norm or "", source.eps or 0.0, source.text
 
 

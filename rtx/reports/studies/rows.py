@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rtx.datasets.classification import MEAN_PER_CLASS, TARGETS
@@ -14,6 +14,8 @@ from rtx.reports.runs.naming import SourceName, source_of
 from rtx.results.over_seeds import Scores
 
 EPOCH = "score.epoch."
+GRID = ("state", "set.source", "set.target", "score.accuracy", "score.mean_per_class", "score.images")
+"""Of a grid of probes, `rtx.probe.unit:probe`."""
 PROBE = ("source", "target", "head", "images", "seed", "accuracy", "mean_per_class")
 _TRAINING = (
     "lr", "epochs", "norm", "subset_rule", "caltech_split", "head_init", "normalise", "lr_drops", "image_size",
@@ -96,7 +98,7 @@ def read_study(paths: Sequence[Path]) -> Study:
     on_test = False
     for path in paths:
         for line, row in _lines(path):
-            found = _probed(row) if "head" in row else _trained(row)
+            found = _probed(row) if "head" in row else _from_grid(row) if "set.source" in row else _trained(row)
             if found is None:
                 continue
             setting, seed, score, curve = found
@@ -110,7 +112,7 @@ def read_study(paths: Sequence[Path]) -> Study:
                 )
             if curve:
                 epochs.setdefault(setting, {})[seed] = curve
-            on_test |= row.get("selected_on") == "test"
+            on_test |= "test" in (row.get("selected_on"), row.get("score.selected_on"))
     if not scores:
         raise BadValue(f"{', '.join(map(str, paths)) or 'no file'}: no finished training or probe of a target")
     return Study(scores, epochs, on_test)
@@ -121,10 +123,10 @@ def _lines(path: Path) -> Iterable[tuple[int, Mapping[str, str]]]:
         with path.open(encoding="utf-8", newline="") as file:
             table = csv.DictReader(file)
             names = set(table.fieldnames or ())
-            if not names.issuperset(PROBE) and not names.issuperset(EXPERIMENT):
+            if not any(names.issuperset(known) for known in (PROBE, EXPERIMENT, GRID)):
                 raise BadValue(
                     f"{path}: lacks the columns of `rtx probe` ({', '.join(PROBE)}) and those of a study by "
-                    f"`rtx experiments collect` ({', '.join(EXPERIMENT)})"
+                    f"`rtx experiments collect` ({', '.join(EXPERIMENT)}; of probes {', '.join(GRID)})"
                 )
             yield from enumerate(table, 2)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -136,6 +138,11 @@ def _number(text: str | None) -> float:
         return float(text or "nan")
     except ValueError:
         return math.nan
+
+
+def _source(words: str) -> SourceName:
+    """A source under the words that it was given by: files of two folders, and random weights of two sizes, differ."""
+    return replace(source_of({"source": words}), text=words)
 
 
 Found = tuple[Setting, int, float, dict[int, float]]
@@ -150,7 +157,7 @@ def _trained(row: Mapping[str, str]) -> Found | None:
     curve = {
         int(name.removeprefix(EPOCH)): float(value) for name, value in row.items() if name.startswith(EPOCH) and value
     }
-    source = source_of({"source": row["source"]})
+    source = _source(row["source"])
     size = int(images) if images else None
     partial = row.get("subset") == "True"
     setting = Setting(source, row["transfer"], row["target"], size, row.get("view") or "", training, partial)
@@ -164,6 +171,15 @@ def _probed(row: Mapping[str, str]) -> Found | None:
     by_class = TARGETS[target].metric == MEAN_PER_CLASS
     images = int(row["images"])
     size = None if images == TARGETS[target].train else images
-    source = source_of({"source": row["source"]})
+    source = _source(row["source"])
     setting = Setting(source, "fixed", target, size, row.get("view") or "", f"probe, {row['head']}")
     return setting, int(row["seed"]), _number(row["mean_per_class" if by_class else "accuracy"]), {}
+
+
+def _from_grid(row: Mapping[str, str]) -> Found | None:
+    """A row of a grid of probes, in the columns of `rtx probe`."""
+    if row.get("state") != "done":
+        return None
+    scores = {name: row[f"score.{name}"] for name in ("accuracy", "mean_per_class", "images")}
+    asked = {name: row.get(f"set.{name}") or "" for name in ("source", "target", "view")}
+    return _probed({**asked, **scores, "seed": row["seed"], "head": row.get("set.head") or "logistic"})

@@ -9,6 +9,7 @@ from functools import cache
 from rtx.reports.published import Record, all_records
 from rtx.reports.runs.naming import UNKNOWN, SourceName
 from rtx.reports.studies.order import (
+    is_random,
     is_standard,
     size_name,
     sizes_of,
@@ -67,7 +68,7 @@ def table_7(study: Study) -> list[Table]:
                 counts = sorted({len(scores) for scores in here.values()})
                 rows.append(row(target_name(target), size_name(size), " or ".join(map(str, counts)), *cells))
         names = [s.text if mode == transfer else f"{s.text}, {mode}" for s, mode in columns]
-        notes = [f"In percent, means over seeds, after the last epoch. {_trained(transfer, view, training)}"]
+        notes = [f"In percent, means over seeds; of trainings the last epoch. {_trained(transfer, view, training)}"]
         notes += [PARTIAL] if any(s.partial for s in part) else []
         if any(entry.below for entries in rows for entry in entries):
             notes.append(
@@ -81,7 +82,7 @@ def table_7(study: Study) -> list[Table]:
 
 
 def _is_scratch(s: Setting) -> bool:
-    return s.source.text.endswith("random") and s.transfer in _FULL
+    return is_random(s.source) and s.transfer in _FULL
 
 
 def _trained(transfer: str, view: str, training: str) -> str:
@@ -104,7 +105,7 @@ def _printed_numbers() -> dict[tuple[str, str | None, int | None], Record]:
 
 
 def _like(source: SourceName) -> str | None:
-    if source.text.endswith("random"):
+    if is_random(source):
         return "random"
     if is_standard(source):
         return "in1k"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -41,29 +42,11 @@ def test_share(
     assert processors(environ) == (count, reason)
 
 
-@pytest.mark.parametrize(
-    ("meminfo", "limit", "environ", "expected"),
-    [
-        ("MemTotal: 9 kB\nMemAvailable:    8000 kB\n", None, {}, 8_192_000),
-        ("MemTotal: 9 kB\nMemAvailable:    8000 kB\n", "max", {"LOCAL_WORLD_SIZE": "4"}, 2_048_000),
-        ("MemTotal: 9 kB\nMemAvailable:    8000 kB\n", "5000000", {"LOCAL_WORLD_SIZE": "2"}, 2_500_000),
-        ("MemTotal: 9 kB\n", "5000000", {}, 0),
-        (None, None, {}, 0),
-    ],
-)
-def test_memory_of_a_process_is_its_part_of_what_is_free_or_allowed(
-    meminfo: str | None,
-    limit: str | None,
-    environ: dict[str, str],
-    expected: int,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    for name, text in (("MEMINFO", meminfo), ("CGROUP_MEMORY", limit)):
-        monkeypatch.setattr(f"rtx.evaluation.sweep.machine.{name}", tmp_path / name)
-        if text is not None:
-            (tmp_path / name).write_text(text)
-    assert memory(environ) == expected
+def test_memory_is_shared_by_the_ranks_and_none_where_nothing_says_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rtx.engines.limits.memory", lambda: (9000, 8000))
+    assert (memory({}), memory({"LOCAL_WORLD_SIZE": "4"})) == (8000, 2000)
+    monkeypatch.setattr("rtx.engines.limits.memory", lambda: (sys.maxsize, sys.maxsize))
+    assert memory({"LOCAL_WORLD_SIZE": "4"}) == 0
 
 
 def test_temporary_space_is_shared_by_the_ranks(monkeypatch: pytest.MonkeyPatch) -> None:

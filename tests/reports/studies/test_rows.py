@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from rtx.errors import BadValue
+from rtx.reports.studies.order import sources_of
 from rtx.reports.studies.rows import read_study
 from tests.reports.studies.made_tables import NATURAL, ROBUST, probed, subsets, trained, write_table
 
@@ -38,6 +39,25 @@ def test_trainings_of_other_settings_stay_apart(tmp_path: Path) -> None:
     ]
     rows = [trained(NATURAL, "full", "pets", 0, 0.1 * n, **options) for n, options in enumerate(more)]
     assert len(read_study([write_table(tmp_path / "a.csv", rows)]).scores) == len(more)
+
+
+def test_sources_of_one_name_stay_apart(tmp_path: Path) -> None:
+    names = ("resnet18:random", "resnet50:random", "resnet18:/a/last.pth", "resnet18:/b/last.pth")
+    study = read_study([write_table(tmp_path / "a.csv", [probed(name, "pets", 400, 0, 0.5) for name in names])])
+    assert [source.text for source in sources_of(study.scores)] == [*names[2:], *names[:2]], "random weights last"
+
+
+def test_a_grid_of_probes_is_read_as_probes(tmp_path: Path) -> None:
+    probe = dict(seed=0, state="done", **{"set.source": ROBUST, "set.target": "pets", "set.images": "all"})
+    probe |= {"score.accuracy": 0.8, "score.mean_per_class": 0.7, "score.images": 3680, "score.selected_on": "test"}
+    rows = [probe, {**probe, "set.view": "downscale:32", "set.head": "salman"}, {**probe, "state": "failed", "seed": 1}]
+    study = read_study([write_table(tmp_path / "runs.csv", rows)])
+    found = [(s.source.text, s.transfer, s.images, s.view, s.training, scores) for s, scores in study.scores.items()]
+    assert found == [
+        (ROBUST, "fixed", None, "", "probe, logistic", {0: 0.7}),
+        (ROBUST, "fixed", None, "downscale:32", "probe, salman", {0: 0.7}),
+    ]
+    assert study.selected_on_test
 
 
 @pytest.mark.parametrize(
