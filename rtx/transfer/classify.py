@@ -16,6 +16,7 @@ from mmengine.config import Config, ConfigDict
 from rtx.datasets.classification import MEAN_PER_CLASS, Target, find_target
 from rtx.datasets.label_subset import choose
 from rtx.datasets.openmmlab.nodes import add_import
+from rtx.datasets.openmmlab.target import classes_hash
 from rtx.datasets.target_data import TargetData, open_target
 from rtx.errors import BadValue, DataError, unknown_name
 from rtx.transfer.preprocessing import IMAGE_SIZE, pipelines, upstream_statistics
@@ -125,8 +126,7 @@ def with_target(cfg: Config, options: TargetOptions) -> Config:
     for key in ("train_dataloader", "val_dataloader", "test_dataloader"):
         split = "train" if key == "train_dataloader" else "test"
         pipeline = for_training if split == "train" else for_tests
-        # With its classes, a test set is known again: other folders and other checkpoints are refused.
-        own = subset if split == "train" else {"metainfo": {"classes": list(train.classes)}}
+        own = subset if split == "train" else {"classes_sha256": classes_hash(train.classes)}
         node = {"type": "TargetDataset", **reading, "split": split, **own}
         new[key].dataset = ConfigDict({**node, "pipeline": copy.deepcopy(pipeline)})
         workers = min(new[key].get("num_workers", 0), len(os.sched_getaffinity(0)))

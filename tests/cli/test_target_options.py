@@ -15,7 +15,7 @@ import torch
 
 from rtx.cli import corrupt_eval, train
 from rtx.datasets import classification
-from rtx.errors import BadValue
+from rtx.errors import BadValue, DataError
 from rtx.transfer.classify import TargetOptions
 from tests.datasets.target_worlds import picture
 
@@ -96,11 +96,11 @@ def test_corrupt_eval_reads_the_test_set_back_from_the_run(finished: Path) -> No
     assert (finished / "corruption_eval/cells/clean.json").read_bytes() == clean, "the same protocol: not again"
 
 
-def test_a_checkpoint_of_other_classes_is_refused(finished: Path, tmp_path: Path) -> None:
+def test_a_folder_of_other_classes_is_refused(finished: Path, tmp_path: Path) -> None:
     for split in ("train", "test"):
         for name in ("c0", "c1", "other"):
             picture(tmp_path / split / name / "0.png")
-    with pytest.raises(BadValue, match=r"trained on 3 classes \(c0, c1, c2, ...\), but this config evaluates 3"):
+    with pytest.raises(DataError, match=r"holds 3 classes \(c0, c1, other\), which are not those that the config was"):
         corrupt_eval.run(parse(corrupt_eval, str(finished), "--data-root", str(tmp_path), "--device", "cpu"))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -32,8 +34,9 @@ class TargetDataset(BaseDataset):
         subset, caltech_split, split_seed: see `rtx.datasets.target_data.open_target`.
         images: how many images, None for all; see `rtx.datasets.label_subset.choose`.
         images_seed, images_rule: decide which.
-        metainfo: `classes` that the folder must have, where they are known.
-        options: those of mmengine's `BaseDataset` (pipeline, test_mode, ...).
+        classes_sha256: `classes_hash` of the classes that the folder must have, where they are known. Their names in a
+            config would cost seconds at each start: mmengine formats it several times.
+        options: those of mmengine's `BaseDataset` (pipeline, metainfo, test_mode, ...).
 
     Raises:
         DataError: the folder has other classes; or see `open_target`.
@@ -52,18 +55,14 @@ class TargetDataset(BaseDataset):
         images: int | None = None,
         images_seed: int = 0,
         images_rule: str = "stratified",
+        classes_sha256: str | None = None,
         metainfo: dict[str, Any] | None = None,
         **options: Any,
     ) -> None:
         self.data = open_target(
             target, Path(data_root), split, subset=subset, caltech_split=caltech_split, split_seed=split_seed
         )
-        known = (metainfo or {}).get("classes")
-        if known is not None and tuple(known) != self.data.classes:
-            raise DataError(
-                f"{data_root}: holds the classes {some(self.data.classes)}, but the config was made for {some(known)}; "
-                "give the same --data-root as in training"
-            )
+        _check_classes(self.data, classes_sha256)
         everything = np.arange(len(self.data))
         self.chosen = everything if images is None else choose(self.data.labels, images, images_seed, images_rule)
         options = {"test_mode": split == "test", "data_prefix": {}, **options}
@@ -114,14 +113,26 @@ def opened(node: Any, root: Path | None = None) -> TargetData:
     return open_target(node["target"], root or Path(node["data_root"]), node["split"], **options)
 
 
+def classes_hash(classes: Sequence[str]) -> str:
+    """Hex digits that stand for names of classes and their order."""
+    return hashlib.sha256(json.dumps(list(classes)).encode()).hexdigest()[:16]
+
+
+def _check_classes(data: TargetData, known: str | None) -> None:
+    if known is not None and classes_hash(data.classes) != known:
+        raise DataError(
+            f"{data.root}: holds {len(data.classes)} classes ({some(data.classes)}), which are not those that the "
+            "config was made for; give the same --data-root as in training"
+        )
+
+
 def _adapt(cfg: Config, root: Path) -> list[str]:
     """Point the data sets of a config at another folder with the same target; heads follow its classes."""
     classes: Sequence[str] = ()
     for node in [*split_data_sets(cfg, "train"), *split_data_sets(cfg, "val")]:
-        classes = opened(node, root).classes
-        node["data_root"] = str(root)
-        if node["split"] == "test":
-            node["metainfo"] = {"classes": list(classes)}
+        data = opened(node, root)
+        _check_classes(data, node.get("classes_sha256"))
+        classes, node["data_root"] = data.classes, str(root)
     if cfg.get("data_preprocessor"):
         cfg.data_preprocessor.num_classes = len(classes)
     if cfg.model.get("head"):

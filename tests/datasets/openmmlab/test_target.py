@@ -18,7 +18,7 @@ from mmengine.registry import DATASETS, init_default_scope
 
 from rtx.datasets.label_subset import choose
 from rtx.datasets.openmmlab.checks import check_sets
-from rtx.datasets.openmmlab.target import TargetDataset
+from rtx.datasets.openmmlab.target import TargetDataset, classes_hash
 from rtx.datasets.openmmlab.with_data import with_data
 from rtx.datasets.target_data import open_target
 from rtx.errors import BadValue, DataError
@@ -105,13 +105,13 @@ def test_a_config_moves_to_another_folder_with_its_head(tmp_path: Path) -> None:
     new = with_data(cfg, folder(tmp_path, 2, 1, 1))
     assert new.model.head.num_classes == new.data_preprocessor.num_classes == 3
     assert new.test_dataloader.dataset.data_root == new.train_dataloader.dataset.data_root == str(tmp_path)
-    assert new.test_dataloader.dataset.metainfo.classes == ["c0", "c1", "c2"]
     with pytest.raises(DataError, match="does not exist"):
         with_data(cfg, tmp_path / "other")
 
 
 def test_a_folder_of_other_classes_than_the_config_is_refused(tmp_path: Path) -> None:
     root = folder(tmp_path, 2, 1)
-    assert len(built(root, metainfo={"classes": ["c0", "c1"]})) == 3
-    with pytest.raises(DataError, match=r"holds the classes c0, c1, but the config was made for c1, c0"):
-        built(root, metainfo={"classes": ["c1", "c0"]})
+    assert len(built(root, classes_sha256=classes_hash(["c0", "c1"]))) == 3
+    for other in (["c1", "c0"], ["c0", "c1", "c2"]):
+        with pytest.raises(DataError, match=r"holds 2 classes \(c0, c1\), which are not those that the config"):
+            built(root, classes_sha256=classes_hash(other))
