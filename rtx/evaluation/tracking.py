@@ -6,6 +6,7 @@ A tracker is a convenience beside the files: one that fails says so once and is 
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,11 +38,23 @@ def backend(name: str, folder: Path, run: str) -> dict[str, Any]:
         raise unknown_name("tracker", name, place="rtx.evaluation.tracking.TRACKERS", choices=TRACKERS)
     options: dict[str, dict[str, Any]] = {
         "tensorboard": {},
-        "mlflow": dict(exp_name="rtx", run_name=run),
+        "mlflow": dict(exp_name="rtx", run_name=run, **_mlflow_store(folder)),
         "wandb": dict(init_kwargs=dict(project="rtx", name=run)),
     }
     more = options[name]
     return dict(type="NeverFails", save_dir=str(folder), inner=dict(type=TRACKERS[name], save_dir=str(folder), **more))
+
+
+def _mlflow_store(folder: Path) -> dict[str, Any]:
+    """Where MLflow keeps things: what its own variable names, else a database in the folder, without copies of files.
+
+    mmengine would have plain files written, which MLflow 3 refuses, and not look at the variable.
+    """
+    if uri := os.environ.get("MLFLOW_TRACKING_URI"):
+        return {"tracking_uri": uri}
+    place = folder.resolve()
+    artifacts = (place / "artifacts").as_uri()
+    return {"tracking_uri": f"sqlite:///{place}/mlflow.db", "artifact_location": artifacts, "artifact_suffix": ()}
 
 
 @VISBACKENDS.register_module()
@@ -119,6 +132,7 @@ class Tracker:
     """
 
     def __init__(self, names: Sequence[str], folder: Path, run: str) -> None:
+        self.folder = folder
         self.backends = [VISBACKENDS.build(backend(name, folder / "tracking", run)) for name in names]
 
     def __enter__(self) -> Tracker:
@@ -131,7 +145,7 @@ class Tracker:
     def identity(self, values: Mapping[str, Any]) -> None:
         """What the run is: protocol, labels, hashes."""
         for one in self.backends:
-            one.add_config(Config(dict(values)))
+            one.add_config(Config({**values, "work_dir": str(self.folder)}))  # MLflow's back end reads it at the end
 
     def scalars(self, values: Mapping[str, Any], step: int = 0) -> None:
         """The values that are numbers."""

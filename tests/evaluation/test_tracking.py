@@ -51,6 +51,17 @@ def test_a_tracker_that_fails_warns_once_and_the_run_goes_on(
     assert len(warnings) == 1 and name in warnings[0]
 
 
+def test_mlflow_is_given_a_database_in_the_folder_or_the_server_that_its_variable_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MLflow 3 refuses the plain files that mmengine asks for."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert backend("mlflow", tmp_path, "mine")["inner"]["tracking_uri"] == f"sqlite:///{tmp_path}/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://host:5000")
+    inner = backend("mlflow", tmp_path, "mine")["inner"]
+    assert inner["tracking_uri"] == "http://host:5000" and "artifact_location" not in inner
+
+
 def test_a_training_config_reports_once_to_each(tmp_path: Path) -> None:
     ours = [dict(type="LocalVisBackend"), dict(type="TensorboardVisBackend")]
     cfg = Config(dict(work_dir=str(tmp_path), visualizer=dict(type="Visualizer", vis_backends=ours)))
