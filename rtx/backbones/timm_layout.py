@@ -127,6 +127,7 @@ def layout_of(name: str) -> Layout:
         return [last_map(net, image, indices[0])] if stride else features(net, image, indices)
 
     divisor = _divisor(name, run, (stride,) if stride else STRIDES, scale)
+    net.train()  # some keep a product of their weights while they do not train
     image = torch.zeros(2, 3, *(round(side * scale) for side in _SIZE), device="meta")
     maps = run(image)
     pooled = maps[-1] if stride else final_map(net, image)

@@ -136,7 +136,8 @@ def test_a_step_trains_what_the_mode_says_and_nothing_else(name: str, mode: str)
 @pytest.mark.parametrize("name", MODELS)
 def test_every_stage_has_parts_and_every_weight_belongs_to_one(name: str) -> None:
     backbone = SourceTimm(name)
-    assert {part.stage for part in backbone.parts} >= {0, 1, 2, 3, 4}
+    stages = {0, 1, 2, 3} if name == "vgg11_bn" else {0, 1, 2, 3, 4}  # there the last stage is a pool
+    assert {part.stage for part in backbone.parts} >= stages
     assert sum(part.block for part in backbone.parts) >= 4 - (name == "vgg11_bn")
     assert [part.stage for part in backbone.parts] == sorted(part.stage for part in backbone.parts)
     for key, _ in backbone.net.named_parameters():
