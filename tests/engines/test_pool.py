@@ -104,7 +104,7 @@ def test_a_worker_that_comes_back_on_another_kind_of_node_gets_no_unit(two_nodes
 @pytest.mark.parametrize(
     ("engine", "fault"),
     [
-        (Engine("ray", workers=3), "cluster holds 2 of 1 CPUs.*for lack of CPUs"),
+        (Engine("ray", workers=3, start_seconds=60), "cluster holds 2 of 1 CPUs.*for lack of CPUs"),
         (Engine("ray", per_gpu=0.5), "0 of 1 CPUs, 0.5 GPUs.*for lack of GPUs"),
     ],
     ids=["cpus", "gpus"],

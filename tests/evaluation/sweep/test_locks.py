@@ -70,9 +70,8 @@ import os, time
 from pathlib import Path
 from rtx.evaluation.sweep.locks import driving
 with driving(Path({str(tmp_path)!r})):
-    child = os.fork()
-    if child:
-        print(child, flush=True)
+    if os.fork() == 0:
+        print(os.getpid(), flush=True)  # a fork that runs has let go of the lock
     time.sleep(60)
 """
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
