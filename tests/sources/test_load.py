@@ -25,7 +25,9 @@ def with_classifier():
 
 
 @pytest.mark.parametrize("legacy", [False, True])
-@pytest.mark.parametrize("layout", [name for name in WRITERS if not name.startswith(("swin", "detectron2", "efficient"))])
+@pytest.mark.parametrize(
+    "layout", [name for name in WRITERS if not name.startswith(("swin", "detectron2", "efficient"))]
+)
 def test_every_layout_gives_the_same_weights(tmp_path, layout, legacy):
     path = tmp_path / "f.pth"
     write_weights(path, with_classifier(), layout, arch="resnet18", legacy=legacy)
