@@ -15,6 +15,10 @@ from rtx.errors import DataError, RunConflict
 from rtx.files import json_ready, write_atomic
 
 CSV = "probe.csv"
+SETTINGS = (
+    "preprocessing", "normalise", "image_size", "subset_rule", "head_init", "caltech_split", "subset",
+)  # fmt: skip
+"""Columns that keep rows apart which do not compare."""
 
 
 @dataclass(frozen=True)
@@ -125,12 +129,12 @@ def read_results(path: Path) -> Results:
 
 
 def write_csv(path: Path, results: Iterable[Results]) -> None:
-    """One line a head, with source, target, kind of head and cache key.
+    """One line a head, with source, target, kind of head, what else was set, and cache key.
 
     Raises:
         OutputError: it cannot be written.
     """
-    shown = ("source", "target", "head", "view", "cache")
+    shown = ("source", "target", "head", "view", *SETTINGS, "cache")
     table = io.StringIO(newline="")
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow([*shown, *(field.name for field in fields(Row))])

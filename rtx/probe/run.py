@@ -219,6 +219,8 @@ def prepare(options: ProbeOptions, spec: str, data: tuple[TargetData, TargetData
         "decays": sorted(options.decays) if logistic else None,
         "head_init": None if logistic else options.head_init,
         **({} if options.view == "none" else {"view": options.view}),
+        **({} if options.caltech_split == "first" else {"caltech_split": options.caltech_split}),
+        **({"subset": True} if options.subset else {}),
     }
     train, test = data
     return Split(features, train.labels, test_features, test.labels, len(train.classes)), settings, source.name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from rtx.datasets.label_subset import choose
 from rtx.errors import BadValue, DataError, RunConflict, UnknownName, WeightsError
 from rtx.probe import run
+from rtx.probe.results import write_csv
 from rtx.probe.run import run_probe
 from tests.probe.worlds import colours, options
 
@@ -61,6 +63,13 @@ def test_upstream_statistics_are_another_cache(tmp_path: Path, data: Path) -> No
     (ours,) = run_probe(options(tmp_path, data, images=(6,), seeds=1))
     (theirs,) = run_probe(options(tmp_path, data, images=(6,), seeds=1, normalise="upstream", out=tmp_path / "b"))
     assert ours.settings["cache"] != theirs.settings["cache"]
+
+
+def test_the_table_says_what_was_set(tmp_path: Path, data: Path) -> None:
+    asked = options(tmp_path, data, images=(6,), seeds=1, normalise="upstream", subset=True)
+    write_csv(tmp_path / "probe.csv", run_probe(asked))
+    (row,) = csv.DictReader((tmp_path / "probe.csv").open())
+    assert (row["normalise"], row["image_size"], row["subset"], row["caltech_split"]) == ("upstream", "32", "True", "")
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from rtx.datasets.classification import TARGETS
+
 
 @dataclass(frozen=True)
 class Paper:
@@ -83,12 +85,7 @@ _IMAGES = {
     "ade20k_val": (2000,),
     "imagenet_val": (50000,),
     "imagenet_c": (50000,),
-    "cifar10": (10000,),
-    "cifar100": (10000,),
-    "svhn": (26032,),
-    "fashion_mnist": (10000,),
-    "kmnist": (10000,),
-    "mnist": (10000,),
+    **{row.name: (row.test,) for row in TARGETS.values() if row.test is not None},
 }
 # rtx's kernels are those of the reference within one grey level.
 _ENGINES = ("rtx", "imagecorruptions")
@@ -120,6 +117,8 @@ def departures(card: Mapping[str, Any], dataset: str, n_images: int | None, *, c
         found.append("a preview")
     elif dataset in _IMAGES and n_images not in _IMAGES[dataset]:
         found.append(f"{n_images} images" if n_images else "number of images not stated")
+    if (card.get("target") or {}).get("subset"):
+        found.append("a part of the published data")
     precision = str(card.get("precision") or "unknown")
     if not precision.startswith("fp32"):
         found.append(f"precision {precision}")

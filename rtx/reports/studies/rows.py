@@ -20,6 +20,11 @@ PROBE = ("source", "target", "head", "images", "seed", "accuracy", "mean_per_cla
 _TRAINING = (
     "lr", "epochs", "norm", "subset_rule", "caltech_split", "head_init", "normalise", "lr_drops", "image_size",
 )  # fmt: skip
+# Of a probe, with what goes without saying.
+_PROBING = {
+    "normalise": "imagenet", "image_size": "224", "subset_rule": "stratified", "head_init": "default",
+    "caltech_split": "first",
+}  # fmt: skip
 EXPERIMENT = ("experiment", "state", "source", "transfer", "target", "score.P")
 
 
@@ -172,7 +177,10 @@ def _probed(row: Mapping[str, str]) -> Found | None:
     images = int(row["images"])
     size = None if images == TARGETS[target].train else images
     source = _source(row["source"])
-    setting = Setting(source, "fixed", target, size, row.get("view") or "", f"probe, {row['head']}")
+    usual = {"preprocessing": "utrera" if row["head"] == "utrera" else "salman", **_PROBING}
+    how = [f"{n.replace('_', ' ')} {row[n]}" for n, value in usual.items() if row.get(n) not in (None, "", value)]
+    training, partial = ", ".join(["probe", row["head"], *how]), row.get("subset") == "True"
+    setting = Setting(source, "fixed", target, size, row.get("view") or "", training, partial)
     return setting, int(row["seed"]), _number(row["mean_per_class" if by_class else "accuracy"]), {}
 
 
@@ -181,5 +189,6 @@ def _from_grid(row: Mapping[str, str]) -> Found | None:
     if row.get("state") != "done":
         return None
     scores = {name: row[f"score.{name}"] for name in ("accuracy", "mean_per_class", "images")}
-    asked = {name: row.get(f"set.{name}") or "" for name in ("source", "target", "view")}
+    names = ("source", "target", "view", "preprocessing", "subset", *_PROBING)
+    asked = {name: row.get(f"set.{name}") or "" for name in names}
     return _probed({**asked, **scores, "seed": row["seed"], "head": row.get("set.head") or "logistic"})

@@ -27,6 +27,8 @@ from rtx.results.studies import Curves, curve_difference, learning_curve
 
 SHOWN_EPOCHS = (1, 11, 21, 41, 81, 150)
 """Epochs of Figure 3, and the first."""
+_TESTED = (10, 20, 40, 80, 150)
+"""Those of them that a training by the recipe, which is tested every ten epochs, comes closest to."""
 MOST_SOURCES = 8
 """Columns of Table 7 at most; a study of many eps has other tables."""
 _FULL = ("full", "full_strict")
@@ -191,8 +193,9 @@ def epochs_table(study: Study, reference: References) -> Table | None:
     """Scores after some epochs, and their difference to the reference's (Figure 3); None without any."""
     rows = []
     every = sorted({e for curves in study.epochs.values() for curve in curves.values() for e in curve})
-    shown = [e for e in SHOWN_EPOCHS if e in every]
-    shown = shown if len(shown) > 1 else every[:: max(1, -(-len(every) // 6))]
+    shown = [e for e in (_TESTED if set(_TESTED) <= set(every) else SHOWN_EPOCHS) if e in every]
+    # Counted from the end: the last epoch is the one that other tables hold.
+    shown = shown if len(shown) > 1 else every[:: -max(1, -(-len(every) // 6))][::-1]
     for setting, curves in sorted(study.epochs.items(), key=lambda pair: _key(pair[0])):
         curve = learning_curve(curves, resamples=0)
         cells = [percent(curve[e].mean, 2) if e in curve else DASH for e in shown]

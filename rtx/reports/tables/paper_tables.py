@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from rtx.datasets.classification import TARGETS
 from rtx.reports.figures.families import drop
 from rtx.reports.published import OURS, PAPERS, Record, all_records, departures, published_metric
 from rtx.reports.published.utrera import SOURCES
@@ -38,6 +39,8 @@ _SHORT = {
     "utrera2021": "Utrera et al. 2021",
     "yamada2022": "Yamada & Otani 2022",
 }
+# Papers of one recipe each.
+_RECIPES = {"salman2020": "salman", "utrera2021": "utrera"}
 _MATCH = {4: "all", 3: "all but one", 2: "partly"}
 _Target = tuple[str, str, Model]
 
@@ -168,8 +171,18 @@ def matching(run: Run) -> list[Record]:
     if run.metric not in _ACCURACY:
         return [record for record in found if record.method == run.method]
     found = [record for record in found if record.method == "classifier" and record.backbone == run.source.arch]
+    found = [record for record in found if _as_many_images(run, record)]
     # Of other sources only what their authors call the best of several is worth a look.
     return [r for r in found if _source_like(run, r) or r.source == run.source.recipe or r.note.startswith(_BEST)]
+
+
+def _as_many_images(run: Run, record: Record) -> bool:
+    """Whether a record is of a training set of the run's size, or that size is not on its card."""
+    target = run.card.get("target")
+    if not isinstance(target, Mapping):
+        return True
+    images, row = target.get("images"), TARGETS.get(str(target.get("target")))
+    return record.images == (None if row is not None and images == row.train else images)
 
 
 def yours(run: Run, record: Record) -> float | None:
@@ -252,6 +265,8 @@ def _unlike(run: Run, record: Record) -> tuple[bool, ...]:
     trained = record.note in _NOT_OF_TRAINING or record.note == label(run.card, "training")
     if schedule and record.schedule and record.schedule not in schedule.split():
         trained = False
+    recipe = (run.card.get("target") or {}).get("recipe")
+    trained = trained and (recipe is None or _RECIPES.get(record.paper, recipe) == recipe)
     like = (run.source.arch == record.backbone, _source_like(run, record), record.transfer == run.transfer, trained)
     return tuple(not same for same in like)
 

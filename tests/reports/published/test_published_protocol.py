@@ -110,6 +110,40 @@ def test_a_labelled_classifier_sees_the_numbers_of_classifiers(tmp_path: Path) -
     assert all("resnet50" in row["printed for"] for row in rows)
 
 
+def _trained(recipe: str = "utrera", images: int | None = None, **more: Any) -> dict[str, Any]:
+    return {"target": {"target": "cifar10", "recipe": recipe, "images": images, "subset": False, **more}}
+
+
+@pytest.mark.parametrize(("images", "printed"), [(100, "48.49"), (25_600, "93.93"), (None, "95.36"), (50_000, "95.36")])
+def test_a_training_on_a_subset_meets_the_numbers_of_its_size_alone(
+    tmp_path: Path, images: int | None, printed: str
+) -> None:
+    rows = _against(_classifier(tmp_path, "cifar10", **_trained(images=images)))
+    assert [row["printed"] for row in rows if row["paper"].startswith("Utrera")] == [printed]
+    assert any(row["paper"].startswith("Salman") for row in rows) == (images in (None, 50_000))
+
+
+@pytest.mark.parametrize(
+    ("n_images", "subset", "why"),
+    [(5647, False, ""), (900, False, "900 images"), (5647, True, "a part of the published data")],
+)
+def test_a_part_of_a_target_is_not_held_against_published_numbers(
+    tmp_path: Path, n_images: int, subset: bool, why: str
+) -> None:
+    more = {**_trained("salman", target="caltech101", subset=subset), "n_images": n_images}
+    more |= {"source": "resnet50_l2_eps1", "transfer": "fixed", "metric": "mean_class_accuracy"}
+    rows = _against(_classifier(tmp_path, "caltech101", **more))
+    fixed = [row for row in rows if "fixed" in row["printed for"]]
+    assert [row["match"] for row in fixed] == [f"not compared: {why}" if why else "all"]
+
+
+@pytest.mark.parametrize(("recipe", "match"), [("salman", "all"), ("utrera", "all but one")])
+def test_another_papers_recipe_is_no_full_match(tmp_path: Path, recipe: str, match: str) -> None:
+    more = {"source": "resnet50_l2_eps3", "transfer": "fixed", **_trained(recipe)}
+    rows = _against(_classifier(tmp_path, "cifar10", **more))
+    assert {row["match"] for row in rows if "fixed" in row["printed for"]} == {match}
+
+
 def test_nearly_every_record_can_be_met(tmp_path: Path) -> None:
     known = {"bbox_mAP", "segm_mAP", "mIoU", "AP_d2", "AP50_07", "accuracy_top1", "mean_class_accuracy"}
     names = {published_metric(name) for name in known}

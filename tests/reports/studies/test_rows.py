@@ -60,6 +60,25 @@ def test_a_grid_of_probes_is_read_as_probes(tmp_path: Path) -> None:
     assert study.selected_on_test
 
 
+def test_probes_of_other_settings_stay_apart(tmp_path: Path) -> None:
+    usual = dict(preprocessing="salman", normalise="imagenet", image_size=224, subset_rule="stratified")
+    more = [dict(normalise="upstream"), dict(image_size=64), dict(preprocessing="utrera"), dict(subset=True), {}]
+    rows = [probed(NATURAL, "pets", 3680, 0, 0.1 * n, **{**usual, **one}) for n, one in enumerate(more)]
+    whole = {"state": "done", "score.accuracy": 0, "score.mean_per_class": 0.2, "score.images": 3680, "seed": 0}
+    grid = [
+        {"set.source": NATURAL, "set.target": "pets", **whole, **{f"set.{k}": v for k, v in one.items()}}
+        for one in more
+    ]
+    grid = [{**row, "score.mean_per_class": 0.05 * n} for n, row in enumerate(grid)]
+    paths = [write_table(tmp_path / "a.csv", rows), write_table(tmp_path / "b.csv", grid)]
+    found = [(s.training, s.partial) for s in read_study(paths).scores]
+    how = ("normalise upstream", "image size 64", "preprocessing utrera")
+    assert found == [
+        *((f"probe, logistic, {one}", False) for one in how),
+        *(("probe, logistic", p) for p in (True, False)),
+    ]
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [

@@ -79,3 +79,19 @@ def test_epochs_show_who_is_faster(study: Study) -> None:
     robust = [row for row in rows(table) if row[:3] == [ROBUST, "CIFAR-10", "100"]]
     assert robust[0][4:] == ["", "3", "10.00", "40.00"]
     assert robust[1][4:] == [f"minus {NATURAL}", "3", "0.00", "+10.00"]
+
+
+@pytest.mark.parametrize(
+    ("tested", "shown"),
+    [
+        (range(10, 151, 10), (10, 20, 40, 80, 150)),
+        (range(20, 101, 20), (20, 40, 60, 80, 100)),
+        (range(5, 91, 5), (15, 30, 45, 60, 75, 90)),
+    ],
+)
+def test_the_last_epoch_is_among_those_shown(tmp_path: Path, tested: range, shown: tuple[int, ...]) -> None:
+    curve = dict.fromkeys(tested, 0.5)
+    row = trained(ROBUST, "blocks:3", "svhn", 0, 0.5, images=200, epochs_scored=curve)
+    study = read_study([write_table(tmp_path / "a.csv", [row])])
+    table = epochs_table(study, references_of(study, None))
+    assert table is not None and table.head[6:] == tuple(f"epoch {epoch}" for epoch in shown)
