@@ -65,6 +65,11 @@ class Layout:
         """Whether there is one map only, as in a plain ViT."""
         return self.stride > 0
 
+    @property
+    def patch(self) -> int:
+        """Pixels of a patch as published, where there is one map."""
+        return round(self.stride * self.scale)
+
 
 def features(net: nn.Module, x: Tensor, indices: tuple[int, ...], **options: Any) -> list[Tensor]:
     """Maps (N, C, H, W) by timm's own feature extraction."""

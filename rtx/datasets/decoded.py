@@ -8,6 +8,7 @@ no signal, and read from a memory map, which is twice as fast.
 
 from __future__ import annotations
 
+import errno
 import logging
 import mmap
 import os
@@ -25,7 +26,7 @@ log = logging.getLogger(__name__)
 
 ORDERS = ("bgr", "rgb")
 _KEPT_FREE = 0.1
-"""Of the disk's free space, which others need too."""
+"""Of the disk's free space, which others need too, however many processes keep images there."""
 
 
 class DecodedImages:
@@ -52,7 +53,8 @@ class DecodedImages:
         self.bytes, self.folder = 0, os.environ.get("TMPDIR", "?")
         try:
             self.folder = tempfile.gettempdir()
-            limit = min(limit, int(shutil.disk_usage(self.folder).free * (1 - _KEPT_FREE)))
+            free = shutil.disk_usage(self.folder).free
+            limit, self._left_free = min(limit, int(free * (1 - _KEPT_FREE))), int(free * _KEPT_FREE)
             for path, size in sizes.items():
                 if path not in self._places and self.bytes + size <= limit:
                     self._places[path] = (len(self._places), self.bytes, size)
@@ -91,6 +93,9 @@ class DecodedImages:
         if image.nbytes != size or image.shape[2] != 3:
             return
         try:
+            # The space is taken as images come, and other processes that found it free take theirs.
+            if shutil.disk_usage(self.folder).free - size < self._left_free:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             _write(self._file.fileno(), np.ascontiguousarray(image), offset)
         except OSError as error:
             self._full[0] = 1

@@ -297,6 +297,28 @@ def test_a_classifier_reads_what_the_published_one_pools() -> None:
     assert not with_source(detector(), "timm:vit_tiny_patch16_224@random").model.backbone.final
 
 
+@pytest.mark.parametrize(
+    ("name", "size", "before"),
+    [
+        ("vit_tiny_patch16_224", (48, 80), 1),
+        ("vit_small_patch14_reg4_dinov2", (70, 56), 5),
+        pytest.param("eva02_tiny_patch14_224", (70, 56), 1, marks=pytest.mark.slow),
+        pytest.param("vit_small_patch16_dinov3", (48, 80), 5, marks=pytest.mark.slow),
+        pytest.param("xcit_nano_12_p8_224", (40, 24), 1, marks=pytest.mark.slow),
+    ],
+)
+@torch.no_grad()
+def test_a_classifier_on_a_plain_vit_sees_the_published_patches_and_pools_no_padding(
+    name: str, size: tuple[int, int], before: int
+) -> None:
+    backbone = settled(SourceTimm(name, final=True, out_indices=(3,))).eval()
+    x = torch.randn(1, 3, *size)
+    tokens = backbone.net.forward_features(x)[:, before:].transpose(1, 2)
+    assert torch.allclose(backbone(x)[0].flatten(2), tokens, atol=TOLERANCE)
+    ragged = backbone(x[:, :, 1:, 2:])[0]
+    assert ragged.shape == backbone(x)[0].shape, "padded to whole patches"
+
+
 # -- bad input ---------------------------------------------------------------------------------------------------------
 
 

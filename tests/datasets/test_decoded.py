@@ -89,6 +89,16 @@ def test_a_disk_that_fills_up_is_one_line_and_what_was_kept_stays(
     assert decoded.get("b.jpg", "rgb") is None
 
 
+def test_several_that_found_the_same_space_free_leave_a_tenth_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    free = [20_000]
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=free[0]))
+    one, other = DecodedImages(SIZES, SIZES["a.jpg"] * 2), DecodedImages(SIZES, SIZES["a.jpg"] * 2)
+    one.put("a.jpg", "rgb", image("a.jpg"))
+    free[0] -= 2 * SIZES["a.jpg"]  # the first one's and somebody else's
+    other.put("a.jpg", "rgb", image("a.jpg"))
+    assert one.get("a.jpg", "rgb") is not None and other.get("a.jpg", "rgb") is None
+
+
 def test_no_folder_for_temporary_files_is_an_error_with_a_remedy(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(folder / "gone"))
     with pytest.raises(OutputError, match=r"--cache: .*gone.*set TMPDIR"):

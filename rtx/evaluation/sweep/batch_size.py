@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -45,9 +46,22 @@ def probed_batch_size(job: Job, groups: Sequence[list[int]], forward: Forward) -
     group = max(groups, key=len)
     view = CorruptedView(job.dataset)
     samples = [view[(CLEAN, index)][1] for index in group[:_IMAGES]]
+    # Where annotations state wrong sizes, images of a group differ; a sweep parts them, see `Forward`.
+    samples = [sample for sample in samples if _shape(sample) == _shape(samples[0])]
     image = samples[0].get("inputs")
     room = _MOST_BYTES // max(image.nbytes, 1) if isinstance(image, torch.Tensor) else 1
-    size, why = doubled(lambda count: _seconds(forward, samples, count), min(len(group), max(room, 1)))
+
+    def seconds(count: int) -> float | None:
+        try:
+            return _seconds(forward, samples, count)
+        except Exception as error:  # models that take single images alone say so in ways of their own
+            if count == 1:
+                raise
+            said = str(error).partition("\n")[0]
+            log.warning("the model fails on %d images at once (%s: %s)", count, type(error).__name__, said)
+            return math.inf
+
+    size, why = doubled(seconds, min(len(group), max(room, 1)))
     log.info("batches of %d images: %s (--batch-size for others)", size, why)
     return size
 
@@ -83,6 +97,10 @@ def doubled(seconds: Callable[[int], float | None], most: int) -> tuple[int, str
         return 1, "one is as much as memory holds"
     measured = ", ".join(f"{1000 * value:.1f}" for value in times.values())
     return chosen, f"{measured} ms an image with {', '.join(map(str, times))}{end}"
+
+
+def _shape(sample: Any) -> Any:
+    return getattr(sample.get("inputs"), "shape", None)
 
 
 def _seconds(forward: Forward, samples: Sequence[Any], count: int) -> float | None:

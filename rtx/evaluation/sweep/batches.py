@@ -240,7 +240,10 @@ def stream(
         DataError: an image cannot be prepared; the message is the worker's own, without its traceback.
         LoaderDied: a loader process was killed. PyTorch raises a RuntimeError of its own where it notices first.
     """
-    if (loader := kept.loader if kept else None) is None:
+    loader = kept.loader if kept else None
+    if kept:
+        kept.loader = None  # left again at the end alone: where one of its processes has died, it never goes on
+    if loader is None:
         workers = _that_fit(view, batches, workers)
         loader = DataLoader(
             view,
@@ -271,9 +274,9 @@ def stream(
             yield condition, count % len(batches) == 0, batch
     finally:
         # Left to the garbage collector, the queues may go before the processes are told, and each is waited for 5 s.
-        if kept:
-            kept.loader = loader if ended else None
-        if loader.num_workers and not (kept and ended):
+        if kept and ended:
+            kept.loader = loader
+        elif loader.num_workers:
             iterator._shutdown_workers()  # type: ignore[attr-defined]
 
 

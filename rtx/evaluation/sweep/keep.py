@@ -60,7 +60,7 @@ def keep_decoded(job: Job) -> list[Any]:
 def _image_loaders(dataset: Any) -> list[Any]:
     """The steps that can keep what they decode; none where two of them make different pixels of a file."""
     steps = find_built(dataset, lambda step: hasattr(step, "decoded"))
-    kinds = {(getattr(step, "color_type", None), getattr(step, "imdecode_backend", None)) for step in steps}
+    kinds = {tuple(getattr(step, name, None) for name in ("color_type", "imdecode_backend", "rgb")) for step in steps}
     return steps if len(kinds) == 1 else []
 
 

@@ -104,6 +104,36 @@ def test_the_probe_chooses_for_the_sweep_says_why_and_changes_no_score(
     assert json.loads((tmp_path / "a/cells/contrast_2.json").read_text())["timing"]["batch_size"] == 4
 
 
+class OneByOne(Timed):
+    """Fails on two images, or on two of different sizes."""
+
+    alike = False
+
+    def test_step(self, batch: dict[str, Any]) -> Any:
+        assert len({tuple(image.shape) if self.alike else id(image) for image in batch["inputs"]}) == 1, "one, please"
+        return super().test_step(batch)
+
+
+def test_a_model_that_takes_single_images_gets_them(
+    four_alike: Path, tmp_path: Path, as_on_a_gpu: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    evaluate(four_alike, tmp_path / "a", OneByOne())
+    assert "the model fails on 2 images at once (AssertionError: one, please)" in caplog.text
+    assert json.loads((tmp_path / "a/cells/fog_2.json").read_text())["timing"]["batch_size"] == 1
+
+
+def test_annotations_that_state_wrong_sizes_end_no_probe(
+    four_alike: Path, tmp_path: Path, as_on_a_gpu: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = max((four_alike / "val2017").iterdir())
+    Image.open(file).resize((120, 90)).save(file)
+    model = OneByOne()
+    model.alike = True
+    evaluate(four_alike, tmp_path / "a", model)
+    assert json.loads((tmp_path / "a/cells/fog_2.json").read_text())["timing"]["batch_size"] == 4
+    assert "fails" not in caplog.text
+
+
 def test_a_size_that_is_asked_for_and_the_cpu_have_no_probe(made_coco: Path, tmp_path: Path, monkeypatch: Any) -> None:
     def job(**options: Any) -> Any:
         return prepare(PixelDetector(), coco_config(made_coco), tmp_path, **FEW, **options)

@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from rtx.datasets import image_files
-from rtx.datasets.openmmlab.image_loader import with_checked_images
+from rtx.datasets.openmmlab.image_loader import LoadImageChecked, with_checked_images
 from rtx.errors import BadValue
 from rtx.evaluation.evaluate import evaluate as evaluate_any
 from rtx.evaluation.evaluate import prepare
 from rtx.evaluation.models.adapters import Detector
 from rtx.evaluation.protocol import Protocol
+from rtx.evaluation.sweep.keep import _image_loaders
 from rtx.evaluation.sweep.remote import CellSetup
 from rtx.types import CLEAN, Condition
 from tests.evaluation.models.plain_functions import by_colour
@@ -120,6 +122,12 @@ def test_a_worker_of_a_cluster_keeps_them_for_all_its_cells(
     for condition in (CLEAN, Condition("fog", 2)):
         work((condition, "key"))
     assert len(decodes) == IMAGES
+
+
+def test_nothing_is_kept_where_two_loaders_make_two_colour_orders_of_a_file() -> None:
+    steps = [[LoadImageChecked(rgb=rgb)] for rgb in (True, False, True)]
+    assert _image_loaders(SimpleNamespace(transforms=steps)) == []
+    assert _image_loaders(SimpleNamespace(transforms=steps[::2])) == [steps[0][0], steps[2][0]]
 
 
 def test_plain_functions_have_it_too(made_coco: Path, tmp_path: Path, decodes: list[int]) -> None:

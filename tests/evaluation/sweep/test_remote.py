@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -80,6 +81,27 @@ def test_loader_processes_of_a_worker_stay_from_cell_to_cell(
     assert all(found[0, key] == found[1, key] for _, key in found)
     assert iterator is not None
     iterator._shutdown_workers()
+
+
+def test_a_kept_loader_whose_process_was_killed_between_cells_is_not_asked_again(
+    made_coco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Dead:
+        """As PyTorch's, which never goes on without a process that it keeps."""
+
+        batch_sampler = SimpleNamespace(conditions=())
+
+        def __iter__(self) -> Iterator[Any]:
+            raise RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly")
+
+    kept = KeptLoader()
+    monkeypatch.setattr("rtx.evaluation.sweep.remote.KeptLoader", lambda: kept)
+    job = prepare(PixelDetector(), coco_config(made_coco), tmp_path, **FEW)
+    work, _ = CellSetup(job, plan_batches(job), "mmdet")("cpu")
+    before = work((Condition("fog", 1), "key")).cell.metrics
+    monkeypatch.setattr(kept, "loader", Dead())
+    assert work((Condition("fog", 1), "key")).cell.metrics == before
+    assert kept.loader is not None and not isinstance(kept.loader, Dead)
 
 
 def test_images_that_a_node_does_not_see_are_an_error_before_anything_starts(
