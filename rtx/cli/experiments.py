@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     elif args.format == "commands":
         print(_commands(experiment, runs, args))
     else:
-        print(_table(experiment, runs))
+        print(_table(experiment, runs, args.name))
     return 0
 
 
@@ -81,7 +81,7 @@ def _list(experiments: Sequence[Experiment]) -> str:
     return columns(rows)
 
 
-def _table(experiment: Experiment, runs: Sequence[PlannedRun]) -> str:
+def _table(experiment: Experiment, runs: Sequence[PlannedRun], name: str) -> str:
     paper = paper_of(experiment)
     scored = "clean and under 15 corruptions" if experiment.evaluation == "corruptions" else "on clean images"
     about = [
@@ -105,8 +105,7 @@ def _table(experiment: Experiment, runs: Sequence[PlannedRun]) -> str:
     doubts = [*experiment.doubts, *(f"{one.name}: {doubt}" for one in runs for doubt in one.doubts)]
     item = textwrap.TextWrapper(WIDTH, initial_indent="  - ", subsequent_indent="    ")
     tail += ["not settled by the paper:", *(item.fill(doubt) for doubt in doubts)] if doubts else []
-    name = shlex.quote(experiment.name)
-    tail += [f"commands: rtx experiments show {name} --format commands"]
+    tail += [f"commands: rtx experiments show {shlex.quote(name)} --format commands"]
     return "\n".join([*about, "", columns(rows), "", *tail])
 
 

@@ -28,15 +28,17 @@ def work(settings: Mapping[str, Any], device: str) -> dict[str, Any]:
         device: the command takes the GPUs that its worker sees.
 
     Raises:
-        CommandFailed: exit status other than 0; the message ends with the last lines of its output.
+        CommandFailed: exit status other than 0; the first line of the message has the last of its output, which names the error;
+            more lines of it follow.
     """
     words = list(settings["words"])
     if settings.get("resume") and Path(settings["resume"]).is_file():
         words.append("--resume")
     done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
     if done.returncode:
-        tail = "\n".join(done.stdout.splitlines()[-_TAIL:])
-        raise CommandFailed(f"{' '.join(words)}: exit status {done.returncode}\n{tail}")
+        tail = done.stdout.splitlines()[-_TAIL:]
+        last = next((f": {line.strip()}" for line in reversed(tail) if line.strip()), "")
+        raise CommandFailed("\n".join([f"{' '.join(words)}: exit status {done.returncode}{last}", *tail]))
     if "summary" not in settings:
         return {}
     summary = json.loads(Path(settings["summary"]).read_text("utf-8"))

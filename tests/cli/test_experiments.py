@@ -83,6 +83,7 @@ def test_a_file_of_ones_own_is_shown(tmp_path: Path, capsys: pytest.CaptureFixtu
         'runs = [dict(name="a", config="fasterrcnn_r50_voc.py", source="random")]\n'
     )
     assert "work_dirs/mine/a/seed0" in shown(capsys, "show", str(path), "--format", "commands")
+    assert f"rtx experiments show {path} --format commands" in shown(capsys, "show", str(path))
 
 
 def test_it_works_without_torch_and_openmmlab() -> None:

@@ -57,7 +57,7 @@ def test_fewer_gpus_than_a_training_needs(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_command_that_fails_keeps_its_last_words(tmp_path: Path) -> None:
-    with pytest.raises(CommandFailed, match="exit status 3\nlast words"):
+    with pytest.raises(CommandFailed, match=r"exit status 3: last words\nlast words"):
         work({"words": ["sh", "-c", "echo last words; exit 3"]}, "cpu")
     (tmp_path / "last_checkpoint").touch()
     settings = {"words": ["sh", "-c", 'test "$0" = --resume'], "resume": str(tmp_path / "last_checkpoint")}

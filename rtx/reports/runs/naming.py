@@ -13,7 +13,7 @@ LONGEST = 200
 """Letters of a name that are shown."""
 
 _ARCH = re.compile(
-    r"(wide_resnet\d+_\d|resnext\d+_\w+?d|resnet\d+|swin_[a-z]+|densenet\d+|mnasnet\d_\d|mobilenet_v\d|"
+    r"(wide_resnet\d+_\d|resnext\d+_\w+?d|resnet\d+|swin_[a-z]+(?:_w\d+)?|efficientnet_lite\d|densenet\d+|mnasnet\d_\d|mobilenet_v\d|"
     r"shufflenet_v\d_x\d_\d|vgg\d+(?:_bn)?)(?=_|$|:|\.)"
 )
 _EPS = re.compile(r"_(l2|linf)_eps(\d+(?:\.\d+)?)$")
@@ -51,12 +51,11 @@ def source_of(card: Mapping[str, Any]) -> SourceName:
     arch_given, colon, file = str(raw).partition(":")
     text = Path(file or raw).name if colon or "/" in str(raw) else str(raw)
     backbone = (card.get("freeze_map") or {}).get("backbone") or {}
-    arch = str(backbone.get("arch") or (arch_given if colon else ""))
-    if not arch:
-        found = _ARCH.match(text)
-        arch = found.group(1) if found else UNKNOWN
+    found = _ARCH.match(text)
+    named = found.group(1) if found else UNKNOWN
+    arch = str(backbone.get("arch") or (arch_given if colon else "") or named)
     stem = re.sub(r"\.(pth|pt|safetensors|ckpt)$", "", text)
-    recipe = stem[len(arch) + 1 :] if stem.startswith(arch + "_") else stem
+    recipe = next((stem[len(name) + 1 :] for name in (arch, named) if stem.startswith(name + "_")), stem)
     match = _EPS.search("_" + recipe)
     if match:
         return SourceName(text, recipe, arch, match.group(1), float(match.group(2)))

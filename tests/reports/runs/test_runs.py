@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from rtx.reports.tables.run_tables import of_group
 from rtx.reports.runs.runs import load_run, load_runs
 from rtx.reports.strips.selection import choose, models_shown
 from rtx.reports.text.verdict import gain, verdict
+from rtx.sources.catalog.rows import CATALOG
 from rtx.types import CLEAN, SEVERITIES, Condition
 from tests.reports.made import card, make_evidence_run, make_examples, make_family, make_run, score, write_intervals
 
@@ -209,6 +211,14 @@ def test_sources() -> None:
     assert source_of(card("m")).eps == 0
     assert source_of({"source": None}).eps is None
     assert source_of({"source": "random"}).eps is None
+
+
+@pytest.mark.parametrize("arch", [None, "timm:tf_efficientnet_lite0"])
+def test_imagenet_sources_of_every_architecture_are_standard(arch: str | None) -> None:
+    drawn = {"freeze_map": {"backbone": {"arch": arch}}} if arch else {}
+    assert source_of({"source": "efficientnet_lite0_in1k", **drawn}).eps == 0
+    assert not [name for name in CATALOG if re.search("_in1k(_v[12])?$", name) and source_of({"source": name}).eps != 0]
+    assert source_of({"source": "swin_b_w12_in22k"}).arch == "swin_b_w12"
 
 
 def test_the_card_of_another_place_is_not_needed(tmp_path: Path) -> None:
