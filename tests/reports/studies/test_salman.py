@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rtx.reports.studies.rows import Study, read_study
-from rtx.reports.studies.salman import best_eps, source_and_target, table_1, width
+from rtx.reports.studies.salman import best_eps, by_eps, source_and_target, table_1, width
 from rtx.reports.tables.table import Table
 from rtx.reports.text.wording import DASH
 from rtx.sources.catalog.rows import find
@@ -67,6 +67,19 @@ def test_the_best_eps_comes_with_its_ties(tmp_path: Path) -> None:
     assert (large["best eps"], large["score"], large["min to max"]) == ("0.1", "79.50", "78.00 to 81.00")
     assert large["ties"] == "0, 3"
     assert small["best eps"] == "3"
+
+
+def test_a_part_of_the_data_is_another_line(tmp_path: Path) -> None:
+    rows = [
+        trained(f"resnet50_l2_eps{eps}", "fixed", "cifar10", 0, 0.1 * n + 0.05 * part, subset=part or "")
+        for part in (False, True)
+        for n, eps in enumerate(("0", "1", "3"))
+    ]
+    lines = dict(by_eps(read_study([write_table(tmp_path / "a.csv", rows)])))
+    assert [[scores[0] for scores in line.values()] for line in lines.values()] == [
+        pytest.approx([0.0, 0.1, 0.2]),
+        pytest.approx([0.05, 0.15, 0.25]),
+    ]
 
 
 def test_r2_is_of_published_source_accuracies(tmp_path: Path) -> None:
