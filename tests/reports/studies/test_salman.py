@@ -102,6 +102,13 @@ def test_width_compares_architectures(tmp_path: Path) -> None:
     ]
 
 
+def test_width_names_a_norm_other_than_l2(tmp_path: Path) -> None:
+    names = ("resnet18_l2_eps0", "resnet18_linf_eps4", "resnet50_l2_eps3")
+    rows = [trained(name, "fixed", "pets", 0, 0.5, recipe="salman") for name in names]
+    robust = texts(width(read_study([write_table(tmp_path / "a.csv", rows)])))[-1]
+    assert (robust["resnet18"], robust["resnet50"]) == ("50.00 (linf eps 4)", "50.00 (eps 3)")
+
+
 @pytest.mark.parametrize("function", [table_1, best_eps, width])
 def test_one_source_makes_no_table(tmp_path: Path, function: object) -> None:
     rows = [trained("resnet50_l2_eps3", "fixed", "pets", 0, 0.9)]
