@@ -34,12 +34,14 @@ class Cached:
         title: for people, e.g. "resnet50_l2_eps3 caltech101 train".
         card: JSON values, all that the features depend on: weights, data, preprocessing.
         shape: (images, D).
+        maker: device and libraries of a pass made now. No part of the key, but features may differ a little with it.
     """
 
     folder: Path
     title: str
     card: Mapping[str, Any]
     shape: tuple[int, int]
+    maker: str = ""
 
     @property
     def key(self) -> str:
@@ -98,7 +100,8 @@ def _read(path: Path, cached: Cached) -> Features:
     remedy = f"remove {path} and run again"
     card = path.with_suffix(".json")
     try:
-        key = json.loads(card.read_text("utf-8"))["key"]
+        content = json.loads(card.read_text("utf-8"))
+        key, maker = content["key"], content.get("made", cached.maker)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{card}: is missing or damaged, so nothing says whose features these are; {remedy}") from error
     if key != cached.key:
@@ -109,6 +112,8 @@ def _read(path: Path, cached: Cached) -> Features:
         raise DataError(f"{path}: is cut off or damaged ({error}); {remedy}") from error
     if found.shape != cached.shape or found.dtype != np.float32:
         raise DataError(f"{path}: holds {found.dtype} {found.shape} instead of float32 {cached.shape}; {remedy}")
+    if maker != cached.maker:
+        log.warning("%s: was made on %s, this is %s; scores may differ a little with that", path, maker, cached.maker)
     return found
 
 
@@ -130,7 +135,8 @@ def _write(path: Path, cached: Cached, make: Pieces) -> None:
                 file.write(np.ascontiguousarray(piece, "<f4").data)
                 rows += len(piece)
         assert rows == cached.shape[0]
-        write_atomic(path.with_suffix(".json"), json.dumps({"key": cached.key, **cached.card}, indent=1) + "\n")
+        content = {"key": cached.key, "made": cached.maker, **cached.card}
+        write_atomic(path.with_suffix(".json"), json.dumps(content, indent=1) + "\n")
         part.replace(path)
     except OSError as error:
         raise cannot_write(path, error) from error

@@ -11,7 +11,9 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
+import PIL
 import torch
 from numpy.typing import NDArray
 
@@ -73,9 +75,14 @@ def cached_features(
         "pixels": steps,
         **({} if view == WHOLE else {"view": str(view)}),
     }
-    cached = Cached(folder, f"{source.name} {data.name} {data.split}", card, (len(data), source.width))
+    cached = Cached(folder, f"{source.name} {data.name} {data.split}", card, (len(data), source.width), _maker(source))
     found, _ = opened(cached, lambda: _forward(source, data, steps, view, batch_size, max(1, workers)))
     return found, cached
+
+
+def _maker(source: FrozenSource) -> str:
+    device = next((parameter.device.type for parameter in source.network.parameters()), "cpu")
+    return f"{device} with PyTorch {torch.__version__}, OpenCV {cv2.__version__}, Pillow {PIL.__version__}"
 
 
 def _forward(

@@ -56,6 +56,17 @@ def test_a_cache_of_other_weights_is_refused(cached: Cached) -> None:
         opened(other, never)
 
 
+def test_features_of_another_device_or_library_are_used_with_a_word(
+    cached: Cached, caplog: pytest.LogCaptureFixture
+) -> None:
+    opened(replace(cached, maker="cuda with PyTorch 2.8"), pieces)
+    opened(replace(cached, maker="cuda with PyTorch 2.8"), never)
+    assert "was made on" not in caplog.text
+    found, there = opened(replace(cached, maker="cpu with PyTorch 2.9"), never)
+    assert there and np.array_equal(found, ROWS)
+    assert "was made on cuda with PyTorch 2.8, this is cpu with PyTorch 2.9" in caplog.text
+
+
 @pytest.mark.parametrize("damage", ["cut", "empty", "header", "card", "text"])
 def test_a_damaged_cache_is_refused(cached: Cached, damage: str) -> None:
     opened(cached, pieces)

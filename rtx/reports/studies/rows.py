@@ -20,6 +20,8 @@ PROBE = ("source", "target", "head", "images", "seed", "accuracy", "mean_per_cla
 _TRAINING = (
     "lr", "epochs", "norm", "subset_rule", "caltech_split", "head_init", "normalise", "lr_drops", "image_size",
 )  # fmt: skip
+PART = "part of the data"
+"""In the words of a training: it is never compared with one on all of them."""
 # Of a probe, with what goes without saying.
 _PROBING = {
     "normalise": "imagenet", "image_size": "224", "subset_rule": "stratified", "head_init": "default",
@@ -158,13 +160,13 @@ def _trained(row: Mapping[str, str]) -> Found | None:
         return None
     images = row.get("images") or ""
     how = [f"{name.replace('_', ' ')} {row[name]}" for name in _TRAINING if row.get(name)]
-    training = ", ".join([row.get("recipe") or "salman", *how])
+    partial = row.get("subset") == "True"
+    training = ", ".join([row.get("recipe") or "salman", *how, *([PART] if partial else [])])
     curve = {
         int(name.removeprefix(EPOCH)): float(value) for name, value in row.items() if name.startswith(EPOCH) and value
     }
     source = _source(row["source"])
     size = int(images) if images else None
-    partial = row.get("subset") == "True"
     setting = Setting(source, row["transfer"], row["target"], size, row.get("view") or "", training, partial)
     return setting, int(row["seed"]), _number(row["score.P"]), curve
 
@@ -179,7 +181,8 @@ def _probed(row: Mapping[str, str]) -> Found | None:
     source = _source(row["source"])
     usual = {"preprocessing": "utrera" if row["head"] == "utrera" else "salman", **_PROBING}
     how = [f"{n.replace('_', ' ')} {row[n]}" for n, value in usual.items() if row.get(n) not in (None, "", value)]
-    training, partial = ", ".join(["probe", row["head"], *how]), row.get("subset") == "True"
+    partial = row.get("subset") == "True"
+    training = ", ".join(["probe", row["head"], *how, *([PART] if partial else [])])
     setting = Setting(source, "fixed", target, size, row.get("view") or "", training, partial)
     return setting, int(row["seed"]), _number(row["mean_per_class" if by_class else "accuracy"]), {}
 

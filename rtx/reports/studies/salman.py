@@ -84,6 +84,10 @@ def _which(source: SourceName) -> str:
     return f"{source.arch}{eps}"
 
 
+def _radius(source: SourceName) -> str:
+    return f"{'' if source.norm == 'l2' else f'{source.norm} '}eps {source.eps:g}"
+
+
 def _released(transfer: str) -> dict[str, Record]:
     """Target -> the best of the released single runs over architectures."""
     found: dict[str, Record] = {}
@@ -221,9 +225,7 @@ def width(study: Study) -> Table | None:
             if any(values):
                 marked = best_of([v[0] if v else None for v in values], digits=2)
                 cells = [
-                    Entry(percent(v[0], 2), f"(eps {v[1].eps:g})" if v[1].eps else "", n in marked)
-                    if v
-                    else Entry(DASH)
+                    Entry(percent(v[0], 2), f"({_radius(v[1])})" if v[1].eps else "", n in marked) if v else Entry(DASH)
                     for n, v in enumerate(values)
                 ]
                 rows.append(row(target_name(target), transfer, name, *cells))

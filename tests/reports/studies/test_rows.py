@@ -19,7 +19,12 @@ def test_trainings_and_probes_are_read_together(tmp_path: Path) -> None:
     study = read_study([write_table(tmp_path / "runs.csv", rows), write_table(tmp_path / "probe.csv", probes)])
     assert len(study.scores) == 2 * 2 * 2 + 1 + 2 and study.selected_on_test
     (odd,) = study.part(transfer="full")
-    assert (odd.images, odd.view, odd.training, odd.partial) == (None, "downscale:32", "utrera, lr 0.001", True)
+    assert (odd.images, odd.view, odd.training, odd.partial) == (
+        None,
+        "downscale:32",
+        "utrera, lr 0.001, part of the data",
+        True,
+    )
     (whole,) = study.part(transfer="fixed", target="pets")
     assert whole.images is None and study.scores[whole] == {0: 0.4}, "all images, mean per class"
     (subset,) = study.part(transfer="fixed", target="cifar10")
@@ -75,7 +80,8 @@ def test_probes_of_other_settings_stay_apart(tmp_path: Path) -> None:
     how = ("normalise upstream", "image size 64", "preprocessing utrera")
     assert found == [
         *((f"probe, logistic, {one}", False) for one in how),
-        *(("probe, logistic", p) for p in (True, False)),
+        ("probe, logistic, part of the data", True),
+        ("probe, logistic", False),
     ]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rtx.reports.studies.rows import Study, read_study
-from rtx.reports.studies.salman import best_eps, source_and_target, table_1, width
+from rtx.reports.studies.salman import best_eps, by_eps, source_and_target, table_1, width
 from rtx.reports.tables.table import Table
 from rtx.reports.text.wording import DASH
 from rtx.sources.catalog.rows import find
@@ -69,6 +69,19 @@ def test_the_best_eps_comes_with_its_ties(tmp_path: Path) -> None:
     assert small["best eps"] == "3"
 
 
+def test_a_part_of_the_data_is_another_line(tmp_path: Path) -> None:
+    rows = [
+        trained(f"resnet50_l2_eps{eps}", "fixed", "cifar10", 0, 0.1 * n + 0.05 * part, subset=part or "")
+        for part in (False, True)
+        for n, eps in enumerate(("0", "1", "3"))
+    ]
+    lines = dict(by_eps(read_study([write_table(tmp_path / "a.csv", rows)])))
+    assert [[scores[0] for scores in line.values()] for line in lines.values()] == [
+        pytest.approx([0.0, 0.1, 0.2]),
+        pytest.approx([0.05, 0.15, 0.25]),
+    ]
+
+
 def test_r2_is_of_published_source_accuracies(tmp_path: Path) -> None:
     pairs = [("densenet161", 97.84), ("resnext50_32x4d", 97.47), ("vgg16_bn", 96.08)]
     pairs += [("mobilenet_v2", 95.86), ("shufflenet_v2_x1_0", 95.82), ("mnasnet1_0", 95.55)]
@@ -87,6 +100,13 @@ def test_width_compares_architectures(tmp_path: Path) -> None:
         ("standard", "61.00", "76.00"),
         ("robust", "70.50 (eps 3)", "79.50 (eps 0.1)"),
     ]
+
+
+def test_width_names_a_norm_other_than_l2(tmp_path: Path) -> None:
+    names = ("resnet18_l2_eps0", "resnet18_linf_eps4", "resnet50_l2_eps3")
+    rows = [trained(name, "fixed", "pets", 0, 0.5, recipe="salman") for name in names]
+    robust = texts(width(read_study([write_table(tmp_path / "a.csv", rows)])))[-1]
+    assert (robust["resnet18"], robust["resnet50"]) == ("50.00 (linf eps 4)", "50.00 (eps 3)")
 
 
 @pytest.mark.parametrize("function", [table_1, best_eps, width])
