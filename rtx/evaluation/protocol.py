@@ -43,7 +43,7 @@ class Protocol:
 
     Raises:
         UnknownName: no such corruption or group, engine, channel order or place.
-        BadValue: a severity, `limit`, `cache` or `resamples` out of range, or a view of another form.
+        BadValue: a number out of range, or a view of another form.
     """
 
     corruptions: tuple[str, ...] = _option(("benchmark",), "names or groups", nargs="+", metavar="NAME")
@@ -96,6 +96,10 @@ class Protocol:
             View.parse(self.view)
         if self.limit is not None and self.limit < 1:
             raise BadValue(f"--limit {self.limit}: must be 1 or more")
+        if self.batch_size is not None and self.batch_size < 1:
+            raise BadValue(f"--batch-size {self.batch_size}: must be 1 or more")
+        if self.workers is not None and self.workers < 0:
+            raise BadValue(f"--workers {self.workers}: must be 0 (load in the process itself) or more")
         if self.cache is not None and not 0 <= self.cache < math.inf:
             raise BadValue(f"--cache {self.cache}: must be 0 (keep no decoded image) or more gigabytes")
         if not 0 <= self.resamples <= 100_000:

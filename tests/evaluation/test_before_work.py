@@ -15,6 +15,7 @@ from rtx.errors import BadValue, DataError, DeviceError
 from rtx.evaluation.evaluate import prepare
 from rtx.evaluation.identity import images_sha256
 from rtx.evaluation.models.load import check_device
+from rtx.evaluation.protocol import Protocol
 from tests.evaluation.stand_in import PixelDetector, coco_config
 
 
@@ -22,6 +23,12 @@ from tests.evaluation.stand_in import PixelDetector, coco_config
 def test_a_wrong_seed(made_coco: Path, tmp_path: Path, seed: Any) -> None:
     with pytest.raises(BadValue, match=f"corruption seed {seed}"):
         prepare(PixelDetector(), coco_config(made_coco), tmp_path, seed=seed)
+
+
+@pytest.mark.parametrize(("option", "value"), [("batch_size", 0), ("workers", -1)])
+def test_a_size_that_is_none_before_the_images_are_hashed(option: str, value: int) -> None:
+    with pytest.raises(BadValue, match=f"--{option.replace('_', '-')} {value}: must be"):
+        Protocol(**{option: value})
 
 
 @pytest.mark.parametrize("device", ["foo", "cuda:99", "cpu:cpu", ""])

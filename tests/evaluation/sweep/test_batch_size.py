@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -142,7 +143,7 @@ def test_a_size_that_is_asked_for_and_the_cpu_have_no_probe(made_coco: Path, tmp
     monkeypatch.setattr("rtx.evaluation.evaluate.device_of", lambda model: GPU)
     assert (job().batch_size, job(batch_size=3).batch_size) == (None, 3)
     with pytest.raises(BadValue, match="batch size 0"):
-        plan_batches(job(batch_size=0))
+        plan_batches(replace(job(), batch_size=0))
     assert CorruptionEvalHook().protocol.batch_size == 1, "a training leaves little memory"
 
 
