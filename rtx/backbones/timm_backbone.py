@@ -31,7 +31,7 @@ class SourceTimm(SourceBackbone):
     holds: they train in every transfer mode. Its stages are quarters of its blocks. The image is padded to a multiple
     of 32 with zeros and each map cut to the size that a ResNet's has; with patches that are no power of two (14) it is
     scaled before them (by 14/16), so that strides stay 4 to 32. With `final` and no other map, as classifiers have it,
-    it is padded to whole patches and not scaled.
+    it is padded only as far as the network itself asks for, and not scaled.
 
     Args:
         model: as timm writes it, e.g. "convnext_tiny" or "resnet50.a1_in1k"; the tag decides pixel statistics and which
@@ -103,13 +103,13 @@ class SourceTimm(SourceBackbone):
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Maps at strides 4, 8, 16, 32 as far as `out_indices` asks for them."""
         sides = x.shape[2:]
-        # A map that alone is asked for as published is of the published patches: a classifier pools no padding.
-        patches = self.final and self.layout.single and self.out_indices == (N_STAGES - 1,)
-        step = self.layout.patch if patches else self.layout.divisor
+        # What alone is asked for as published is computed as published: a classifier pools no padding.
+        alone = self.final and self.out_indices == (N_STAGES - 1,)
+        step = self.layout.final_divisor if alone else self.layout.divisor
         x = functional.pad(x, (0, -sides[1] % step, 0, -sides[0] % step))
-        maps = self._single(x, 1.0 if patches else self.layout.scale) if self.layout.single else self._several(x)
+        maps = self._single(x, 1.0 if alone else self.layout.scale) if self.layout.single else self._several(x)
         for i, index in enumerate(self.out_indices):
-            if step > 1 and not (self.final and self.layout.single):
+            if step > 1 and not alone and not (self.final and self.layout.single):
                 height, width = (-(-side // STRIDES[index]) for side in sides)
                 maps[i] = maps[i][:, :, :height, :width]
         return tuple(maps)

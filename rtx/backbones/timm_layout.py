@@ -25,6 +25,7 @@ STRIDES = (4, 8, 16, 32)
 NOT_REACHED = N_STAGES + 1
 """The stage of a part that no output needs: it counts as unused, however many outputs are asked for."""
 _SIZE = (224, 224)
+_REFUSED = (RuntimeError, AssertionError, ValueError, IndexError, TypeError)
 _ODD = (137, 309)  # 5 and 10 times 32 when padded: odd and even maps at the coarsest stride
 # For the few families without a grouping of their own.
 _GROUPS = {
@@ -47,6 +48,7 @@ class Layout:
         parts: without prefix, in network order.
         final_parts: the same where that map is the last output.
         divisor: the image is padded to a multiple of it.
+        final_divisor: the same where the last output of `final_parts` is the only one: what the network itself needs.
         early: batch norm and four maps, as a ResNet.
     """
 
@@ -58,17 +60,13 @@ class Layout:
     parts: tuple[Part, ...]
     final_parts: tuple[Part, ...]
     divisor: int
+    final_divisor: int
     early: bool
 
     @property
     def single(self) -> bool:
         """Whether there is one map only, as in a plain ViT."""
         return self.stride > 0
-
-    @property
-    def patch(self) -> int:
-        """Pixels of a patch as published, where there is one map."""
-        return round(self.stride * self.scale)
 
 
 def features(net: nn.Module, x: Tensor, indices: tuple[int, ...], **options: Any) -> list[Tensor]:
@@ -132,6 +130,7 @@ def layout_of(name: str) -> Layout:
         return [last_map(net, image, indices[0])] if stride else features(net, image, indices)
 
     divisor = _divisor(name, run, (stride,) if stride else STRIDES, scale)
+    final_divisor = strides[0] if stride else _least(net)
     net.train()  # some keep a product of their weights while they do not train
     image = torch.zeros(2, 3, *(round(side * scale) for side in _SIZE), device="meta")
     maps = run(image)
@@ -147,6 +146,7 @@ def layout_of(name: str) -> Layout:
         parts=parts,
         final_parts=parts if stride else tuple(_parts(net, [*needed[:-2], needed[-2] | needed[-1]])),
         divisor=divisor,
+        final_divisor=final_divisor,
         early=not stride and any(True for _ in norm_layers(net)),
     )
 
@@ -165,12 +165,25 @@ def _divisor(name: str, run: Callable[[Tensor], list[Tensor]], strides: tuple[in
         try:
             if fits((height, width)):
                 return divisor
-        except (RuntimeError, AssertionError, ValueError, IndexError, TypeError) as error:
+        except _REFUSED as error:
             problem = str(error).splitlines()[0] if str(error) else type(error).__name__
     raise BadValue(
         f"timm's {name} does not take images of any size, which detection and segmentation need ({problem}); "
         "take another model"
     )
+
+
+def _least(net: nn.Module) -> int:
+    """The least multiple of which a network of several strides takes images."""
+    for divisor in (1, *STRIDES):
+        size = [-(-side // divisor) * divisor for side in _ODD]
+        try:
+            with torch.no_grad():
+                final_map(net, torch.zeros(1, 3, *size, device="meta"))
+        except _REFUSED:
+            continue
+        return divisor
+    return STRIDES[-1]
 
 
 def _needed(net: nn.Module, maps: list[Tensor]) -> list[set[str]]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments; `rtx.probe.run.ProbeOptions` has the defaults."""
     add = parser.add_argument
-    add("--source", nargs="+", required=True, metavar="NAME", help="NAME, FILE, ARCH:FILE or ARCH:random, one or more")
+    add("--source", nargs="+", required=True, metavar="NAME", help="NAME, FILE, ARCH:FILE, ARCH:random, timm:NAME ...")
     add("--target", required=True, metavar="NAME", help="a target of `rtx targets list`")
     add("--data-root", required=True, type=Path, metavar="DIR", help="its folder")
     add("--images", nargs="+", default=["all"], metavar="N", help="training images: numbers, or all (default)")

@@ -13,6 +13,7 @@ from torch import nn
 from rtx.backbones import SourceTimm
 from rtx.backbones.freezing import norm_layers
 from rtx.backbones.spec import arch_of, spec_of
+from rtx.backbones.timm_layout import layout_of
 from rtx.config import check_statistics, with_source, with_transfer
 from rtx.errors import BadValue, UnknownName, WeightsMismatch
 from rtx.transfer import FrozenGuardHook
@@ -295,6 +296,15 @@ def test_a_classifier_reads_what_the_published_one_pools() -> None:
     tokens = backbone.net.forward_features(x)[:, 1:].transpose(1, 2)
     assert torch.allclose(backbone(x)[0].flatten(2), tokens, atol=1e-6) and not list(backbone.pyramid)
     assert not with_source(detector(), "timm:vit_tiny_patch16_224@random").model.backbone.final
+
+
+@pytest.mark.parametrize("name", ["convnext_atto", pytest.param("vgg11_bn", marks=pytest.mark.slow)])
+@torch.no_grad()
+def test_a_classifier_pools_no_padding_that_the_published_network_has_not(name: str) -> None:
+    backbone = settled(SourceTimm(name, final=True, out_indices=(3,))).eval()
+    x = torch.randn(1, 3, 80, 75)
+    assert torch.allclose(backbone(x)[0], backbone.net.forward_features(x), atol=TOLERANCE)
+    assert layout_of("swin_tiny_patch4_window7_224").final_divisor == 4, "Swin takes whole patches only"
 
 
 @pytest.mark.parametrize(
