@@ -75,10 +75,10 @@ def by_size(study: Study, reference: References) -> list[Pair]:
 
 
 def _sizes(part: Mapping[Setting, Scores], source: SourceName, target: str) -> dict[int, Scores]:
-    """Images -> scores; all images stand at the size of the published training set, or are left out."""
+    """Images -> scores; all images stand at the size of the published training set, or are left out; a part's are."""
     found: dict[int, Scores] = {}
     for s, scores in part.items():
-        size = s.images or TARGETS[target].train
+        size = s.images or (None if s.partial else TARGETS[target].train)
         if (s.source, s.target) == (source, target) and size is not None:
             found[size] = scores
     return dict(sorted(found.items()))

@@ -170,9 +170,11 @@ def _probed(row: Mapping[str, str]) -> Found | None:
         return None
     by_class = TARGETS[target].metric == MEAN_PER_CLASS
     images = int(row["images"])
-    size = None if images == TARGETS[target].train else images
+    published = TARGETS[target].train
+    size = None if images == published or row.get("whole") == "True" else images
+    partial = size is None and published not in (None, images)
     source = _source(row["source"])
-    setting = Setting(source, "fixed", target, size, row.get("view") or "", f"probe, {row['head']}")
+    setting = Setting(source, "fixed", target, size, row.get("view") or "", f"probe, {row['head']}", partial)
     return setting, int(row["seed"]), _number(row["mean_per_class" if by_class else "accuracy"]), {}
 
 
@@ -182,4 +184,5 @@ def _from_grid(row: Mapping[str, str]) -> Found | None:
         return None
     scores = {name: row[f"score.{name}"] for name in ("accuracy", "mean_per_class", "images")}
     asked = {name: row.get(f"set.{name}") or "" for name in ("source", "target", "view")}
-    return _probed({**asked, **scores, "seed": row["seed"], "head": row.get("set.head") or "logistic"})
+    asked |= {"seed": row["seed"], "head": row.get("set.head") or "logistic"}
+    return _probed({**asked, **scores, "whole": str(row.get("set.images") == "all")})

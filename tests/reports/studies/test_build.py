@@ -53,6 +53,10 @@ def test_lines_of_the_figures_are_of_pairs(tmp_path: Path) -> None:
     (pair,) = by_size(study, references_of(study, None))
     assert (pair.source.text, pair.reference.text) == (ROBUST, NATURAL) and list(pair.gains) == ["cifar10", "svhn"]
     assert {n: round(s.mean, 4) for n, s in pair.gains["svhn"].items()} == {100: 0.051, 400: 0.051}
+    whole = [trained(s, "blocks:3", "svhn", 0, 0.5, subset=True) for s in (NATURAL, ROBUST)]
+    study = read_study([write_table(tmp_path / "runs.csv", [*subsets(), *whole])])
+    pairs = by_size(study, references_of(study, None))
+    assert 73_257 not in pairs[0].gains["svhn"], "all images of a part are not all of the published set"
     curves = by_epoch(study, references_of(study, None))
     assert [round(curve.gains["svhn"][11].mean, 4) for curve in curves] == [0.1, 0.1]
 
