@@ -28,8 +28,8 @@ def work(settings: Mapping[str, Any], device: str) -> dict[str, Any]:
         device: the command takes the GPUs that its worker sees.
 
     Raises:
-        CommandFailed: exit status other than 0; the first line of the message has the last of its output, which names
-            the error; more lines of it follow.
+        CommandFailed: exit status other than 0; the message has the last line of its output, which names the error, and
+            below it the lines before.
     """
     words = list(settings["words"])
     if settings.get("resume") and Path(settings["resume"]).is_file():

@@ -36,6 +36,7 @@ class Row:
         held_out_accuracy: of the chosen decay.
         at_edge: the decay is the smallest or largest of the grid.
         converged: the fit reached its tolerance.
+        whole: these are all training images of the data.
         seconds: of all heads fitted for this row, the feature pass not counted.
     """
 
@@ -50,6 +51,7 @@ class Row:
     held_out_accuracy: float | None = None
     at_edge: bool = False
     converged: bool = True
+    whole: bool = False
 
 
 @dataclass(frozen=True)

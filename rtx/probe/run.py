@@ -247,7 +247,7 @@ def _logistic(
     return [
         Row(
             rows.shape[1], seed, one.accuracy, one.mean_per_class, one.selected_on, seconds, one.decay * scale,
-            one.decay, one.held_out_accuracy, one.at_edge, one.converged,
+            one.decay, one.held_out_accuracy, one.at_edge, one.converged, rows.shape[1] == len(split.train_labels),
         )
         for seed, one in zip(seeds, found, strict=True)
     ]  # fmt: skip
@@ -265,6 +265,6 @@ def _sgd(options: ProbeOptions, split: Split, rows: NDArray[np.int64], seeds: Se
     right = right_by_class(split.test, split.test_labels, weight.double(), bias.double())
     seconds = (time.perf_counter() - begun) / len(seeds)
     return [
-        Row(n, seed, float(top), float(mean), "none", seconds)
+        Row(n, seed, float(top), float(mean), "none", seconds, whole=n == len(split.train_labels))
         for seed, top, mean in zip(seeds, *accuracies(right, split.test_labels), strict=True)
     ]

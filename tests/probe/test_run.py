@@ -28,6 +28,7 @@ def test_rows_and_going_on(tmp_path: Path, data: Path, monkeypatch: pytest.Monke
     (found,) = run_probe(asked)
     assert [(row.images, row.seed) for row in found.rows] == [(6, 0), (6, 1), (6, 2), (24, 0)]
     assert all(0 <= row.accuracy <= 1 and row.selected_on == "held-out" for row in found.rows)
+    assert [row.whole for row in found.rows] == [False, False, False, True]
     assert all(
         row.decay == pytest.approx(row.relative_decay * found.rows[0].decay / found.rows[0].relative_decay)
         for row in found.rows

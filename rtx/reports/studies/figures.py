@@ -9,6 +9,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from rtx.datasets.classification import TARGETS
 from rtx.reports.figures.style import COLUMN, RC, SOFT, legend, looks, new_figure, title
@@ -75,10 +76,10 @@ def by_size(study: Study, reference: References) -> list[Pair]:
 
 
 def _sizes(part: Mapping[Setting, Scores], source: SourceName, target: str) -> dict[int, Scores]:
-    """Images -> scores; all images stand at the size of the published training set, or are left out."""
+    """Images -> scores; all images stand at the size of the published training set, or are left out; a part's are."""
     found: dict[int, Scores] = {}
     for s, scores in part.items():
-        size = s.images or TARGETS[target].train
+        size = s.images or (None if s.partial else TARGETS[target].train)
         if (s.source, s.target) == (source, target) and size is not None:
             found[size] = scores
     return dict(sorted(found.items()))
@@ -141,6 +142,8 @@ def draw_pair(pair: Pair) -> Figure:
             axes.set_xscale("log")
             axes.set_xticks(ticks, [f"{n:,}" for n in ticks], fontsize=4.6, rotation=30)
             axes.minorticks_off()
+        else:
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     names = [*map(target_name, targets), *shortened([pair.source.text, f"{pair.reference.text} (dashed)"], 36)]
     handles = [Line2D([], [], **look) for look in looks(len(targets))]
     handles += [Line2D([], [], color=SOFT), Line2D([], [], color=SOFT, linestyle=(0, (3, 1.5)))]

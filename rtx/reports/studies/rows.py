@@ -177,11 +177,13 @@ def _probed(row: Mapping[str, str]) -> Found | None:
         return None
     by_class = TARGETS[target].metric == MEAN_PER_CLASS
     images = int(row["images"])
-    size = None if images == TARGETS[target].train else images
+    published = TARGETS[target].train
+    size = None if images == published or row.get("whole") == "True" else images
+    partial = size is None and published not in (None, images)
     source = _source(row["source"])
     usual = {"preprocessing": "utrera" if row["head"] == "utrera" else "salman", **_PROBING}
     how = [f"{n.replace('_', ' ')} {row[n]}" for n, value in usual.items() if row.get(n) not in (None, "", value)]
-    partial = row.get("subset") == "True"
+    partial = partial or row.get("subset") == "True"
     training = ", ".join(["probe", row["head"], *how, *([PART] if partial else [])])
     setting = Setting(source, "fixed", target, size, row.get("view") or "", training, partial)
     return setting, int(row["seed"]), _number(row["mean_per_class" if by_class else "accuracy"]), {}
@@ -194,4 +196,5 @@ def _from_grid(row: Mapping[str, str]) -> Found | None:
     scores = {name: row[f"score.{name}"] for name in ("accuracy", "mean_per_class", "images")}
     names = ("source", "target", "view", "preprocessing", "subset", *_PROBING)
     asked = {name: row.get(f"set.{name}") or "" for name in names}
-    return _probed({**asked, **scores, "seed": row["seed"], "head": row.get("set.head") or "logistic"})
+    asked |= {"seed": row["seed"], "head": row.get("set.head") or "logistic"}
+    return _probed({**asked, **scores, "whole": str(row.get("set.images") == "all")})

@@ -122,14 +122,14 @@ def differences(study: Study, reference: References) -> Table | None:
     """Each source minus its reference, paired by seed (Figures 2b and 5); None without another source."""
     rows = []
     for (transfer, view, training), part in groups_of(study):
-        how, like = ", ".join(filter(None, (training, view))), next(iter(part))
+        how = ", ".join(filter(None, (training, view)))
         for source in sources_of(part):
             other = reference(source)
             if other is None or source == other:
                 continue
             for target in targets_of(part):
                 for size in sizes_of(part):
-                    first, second = (_at(part, like, one, target, size) for one in (source, other))
+                    first, second = (_at(part, one, target, size) for one in (source, other))
                     if not first.keys() & second.keys():
                         continue
                     found = paired(first, second).difference
@@ -151,8 +151,9 @@ def _ends(ends: tuple[float, float] | None) -> str:
     return DASH if ends is None else interval_text(ends, 2, sign=True)
 
 
-def _at(part: Mapping[Setting, Scores], like: Setting, source: SourceName, target: str, images: int | None) -> Scores:
-    return part.get(replace(like, source=source, target=target, images=images), {})
+def _at(part: Mapping[Setting, Scores], source: SourceName, target: str, images: int | None) -> Scores:
+    wanted = (source, target, images)
+    return next((scores for s, scores in part.items() if (s.source, s.target, s.images) == wanted), {})
 
 
 def blocks(study: Study) -> Table | None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from rtx.cli.main import main
 from rtx.reports.studies.build import build, tables_of
-from rtx.reports.studies.figures import by_epoch, by_size
+from rtx.reports.studies.figures import by_epoch, by_size, draw_pair
 from rtx.reports.studies.order import references_of
 from rtx.reports.studies.rows import read_study
 from tests.reports.studies.made_tables import NATURAL, ROBUST, probed, subsets, trained, write_table
@@ -53,8 +54,15 @@ def test_lines_of_the_figures_are_of_pairs(tmp_path: Path) -> None:
     (pair,) = by_size(study, references_of(study, None))
     assert (pair.source.text, pair.reference.text) == (ROBUST, NATURAL) and list(pair.gains) == ["cifar10", "svhn"]
     assert {n: round(s.mean, 4) for n, s in pair.gains["svhn"].items()} == {100: 0.051, 400: 0.051}
+    whole = [trained(s, "blocks:3", "svhn", 0, 0.5, subset=True) for s in (NATURAL, ROBUST)]
+    study = read_study([write_table(tmp_path / "runs.csv", [*subsets(), *whole])])
+    pairs = by_size(study, references_of(study, None))
+    assert 73_257 not in pairs[0].gains["svhn"], "all images of a part are not all of the published set"
     curves = by_epoch(study, references_of(study, None))
     assert [round(curve.gains["svhn"][11].mean, 4) for curve in curves] == [0.1, 0.1]
+    few = {epoch: curves[0].gains["svhn"][11] for epoch in (5, 6)}
+    figure = draw_pair(replace(curves[0], scores={"svhn": (few, few)}, gains={"svhn": few}))
+    assert all(tick == int(tick) for axes in figure.axes for tick in axes.get_xticks()), "epochs are whole numbers"
 
 
 def test_a_mistake_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

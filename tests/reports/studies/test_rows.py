@@ -52,6 +52,14 @@ def test_sources_of_one_name_stay_apart(tmp_path: Path) -> None:
     assert [source.text for source in sources_of(study.scores)] == [*names[2:], *names[:2]], "random weights last"
 
 
+def test_all_images_of_a_part_of_a_set_and_of_a_folder_are_all(tmp_path: Path) -> None:
+    probes = [probed(ROBUST, "cifar10", n, 0, 0.5, whole=n == 2280) for n in (400, 2280)]
+    probes += [probed(ROBUST, "folder", 90, 0, 0.5, whole=True), probed(ROBUST, "pets", 3680, 0, 0.5, whole=True)]
+    study = read_study([write_table(tmp_path / "probe.csv", probes)])
+    found = [(s.target, s.images, s.partial) for s in study.scores]
+    assert found == [("cifar10", 400, False), ("cifar10", None, True), ("folder", None, False), ("pets", None, False)]
+
+
 def test_a_grid_of_probes_is_read_as_probes(tmp_path: Path) -> None:
     probe = dict(seed=0, state="done", **{"set.source": ROBUST, "set.target": "pets", "set.images": "all"})
     probe |= {"score.accuracy": 0.8, "score.mean_per_class": 0.7, "score.images": 3680, "score.selected_on": "test"}

@@ -53,6 +53,14 @@ def test_differences_are_paired_by_seed(study: Study) -> None:
         references_of(study, "resnet50_madry_l2_eps4")
 
 
+def test_differences_of_published_and_partial_sets_stand_together(tmp_path: Path) -> None:
+    sets = (("cifar10", dict(subset=True)), ("folder", {}), ("pets", dict(subset=True)))
+    table = [trained(s, "fixed", t, 0, 0.5, **how) for t, how in sets for s in (NATURAL, ROBUST)]
+    study = read_study([write_table(tmp_path / "a.csv", table)])
+    found = differences(study, references_of(study, None))
+    assert sorted(row[2] for row in rows(found)) == ["CIFAR-10", "Pets", "folder"]
+
+
 def test_a_source_is_compared_with_the_standard_one_of_its_architecture(tmp_path: Path) -> None:
     names = ("resnet18_l2_eps0", "resnet50_l2_eps0", "resnet50_l2_eps3", "wide_resnet50_2_l2_eps3")
     table = [trained(name, "fixed", "pets", 0, 0.5) for name in names]
