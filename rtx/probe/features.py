@@ -95,7 +95,8 @@ def _forward(
         from mmpretrain.utils import register_all_modules
 
         register_all_modules(init_default_scope=False)
-    transform = Compose([TRANSFORMS.build(dict(step)) for step in steps])
+    # Whatever scope an evaluation in this process has left as the default one.
+    transform = Compose([TRANSFORMS.build({"_scope_": "mmpretrain", **step}) for step in steps])
     device = next(source.network.parameters()).device
 
     def image(index: int) -> NDArray[np.uint8]:

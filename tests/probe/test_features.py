@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mmengine.registry import DefaultScope
 from torch import nn
 from torchvision.transforms.functional import center_crop, resize, to_pil_image
 
@@ -30,6 +31,14 @@ def test_as_torchvision_prepares_them(tmp_path: Path, preprocessing: str, edge: 
     wanted = source(torch.from_numpy(np.stack([np.asarray(image) for image in images])))
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
     assert cached.card["weights"] == source.weights and cached.card["data"] == data.identity
+
+
+def test_an_evaluation_of_a_detector_before_it_changes_nothing(tmp_path: Path) -> None:
+    data = open_target("folder", colours(tmp_path / "data"), "test")
+    with DefaultScope.overwrite_default_scope("mmdet"):
+        found, _ = cached_features(load_frozen("resnet18:random"), data, tmp_path / "a", image_size=32)
+    again, _ = cached_features(load_frozen("resnet18:random"), data, tmp_path / "b", image_size=32)
+    assert np.array_equal(found, again)
 
 
 def test_the_second_time_takes_no_pass_and_other_pixels_do(tmp_path: Path) -> None:
