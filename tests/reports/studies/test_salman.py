@@ -49,10 +49,13 @@ def test_table_1_is_the_maximum_over_architectures_and_eps_of_means(tmp_path: Pa
     assert table is not None and table.rows[0][2].best and not table.rows[1][2].best
     assert any("Selected on the test set" in note for note in table.notes)
     assert any("mean per class for Pets" in note for note in table.notes)
+    assert any(note.startswith("Released best run") for note in table.notes)
 
 
 def test_no_published_run_stands_beside_a_part_of_the_data(tmp_path: Path) -> None:
-    assert [row["source"] for row in texts(table_1(study(tmp_path, subset=True)))] == ["robust", "standard"]
+    table = table_1(study(tmp_path, subset=True))
+    assert [row["source"] for row in texts(table)] == ["robust", "standard"]
+    assert table is not None and len(table.notes) == 1, "no note on a row that is not there"
 
 
 def test_views_and_subsets_are_no_part_of_table_1(tmp_path: Path) -> None:
