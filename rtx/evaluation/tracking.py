@@ -113,9 +113,11 @@ class NeverFails(BaseVisBackend):
         """One number."""
         self._try("take a number", lambda: self.inner.add_scalar(name, value, step, **kwargs))
 
-    def add_scalars(self, scalar_dict: dict[str, Any], step: int = 0, **kwargs: Any) -> None:
+    def add_scalars(
+        self, scalar_dict: dict[str, Any], step: int = 0, file_path: str | None = None, **kwargs: Any
+    ) -> None:
         """Several numbers of one step."""
-        self._try("take numbers", lambda: self.inner.add_scalars(scalar_dict, step, **kwargs))
+        self._try("take numbers", lambda: self.inner.add_scalars(scalar_dict, step, file_path, **kwargs))
 
     def close(self) -> None:
         """The end."""
@@ -173,7 +175,8 @@ class Tracker:
 def with_trackers(cfg: Config, names: Sequence[str], run: str) -> Config:
     """A training config whose visualiser reports to trackers too; its TensorBoard is taken over, not doubled."""
     visualizer = cfg.setdefault("visualizer", Config(dict(type="Visualizer", name="visualizer")))
-    new = [backend(name, Path(cfg.work_dir) / "tracking", run) for name in names]
+    # mmengine knows back ends by their type if they have no name, and takes one of each.
+    new = [{**backend(name, Path(cfg.work_dir) / "tracking", run), "name": name} for name in names]
     kinds = {one["inner"]["type"] for one in new}
     kept = [b for b in visualizer.get("vis_backends") or [dict(type="LocalVisBackend")] if b["type"] not in kinds]
     visualizer.vis_backends = [*kept, *new]

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 from mmengine.config import Config
+from mmengine.visualization import Visualizer
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from rtx.errors import UnknownName
 from rtx.evaluation.evaluate import evaluate
@@ -18,8 +20,6 @@ FEW = dict(corruptions=("contrast",), severities=(0, 5), workers=0, resamples=0)
 
 
 def test_tensorboard_has_the_scores_under_corruption(made_coco: Path, tmp_path: Path) -> None:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
     with Tracker(["tensorboard"], tmp_path, "mine") as tracker:
         summary = evaluate(PixelDetector(), coco_config(made_coco), tmp_path / "out", on_event=tracker, **FEW)
         tracker.summary(summary)
@@ -67,5 +67,11 @@ def test_a_training_config_reports_once_to_each(tmp_path: Path) -> None:
     cfg = Config(dict(work_dir=str(tmp_path), visualizer=dict(type="Visualizer", vis_backends=ours)))
     found = with_trackers(cfg, ["tensorboard", "mlflow"], "mine").visualizer.vis_backends
     assert [b["type"] for b in found] == ["LocalVisBackend", "NeverFails", "NeverFails"]
+    visualizer = Visualizer("tracked", vis_backends=[dict(b) for b in found], save_dir=str(tmp_path))
+    assert len(visualizer._vis_backends) == 3
+    visualizer.add_scalars({"loss": 0.5}, step=3)  # as mmengine's hooks do, in order and not by name
+    visualizer.close()
+    events = EventAccumulator(str(tmp_path / "tracking")).Reload()
+    assert [(one.step, one.value) for one in events.Scalars("loss")] == [(3, 0.5)]
     with pytest.raises(UnknownName, match="did you mean 'wandb'"):
         backend("wandbb", tmp_path, "mine")
