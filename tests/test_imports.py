@@ -1,10 +1,11 @@
-"""The direction of imports between folders, and that no modules import each other in a ring."""
+"""The direction of imports between folders, that no modules import each other in a ring, and one name for one class."""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -156,6 +157,12 @@ def circle(arrows: dict[str, set[str]]) -> list[str]:
 def test_no_circle() -> None:
     assert circle({"a": {"b"}, "b": {"c"}, "c": {"a"}}) == ["a", "b", "c", "a"]
     assert circle(arrows()) == []
+
+
+def test_no_name_stands_for_two_classes() -> None:
+    trees = (ast.parse(path.read_text(encoding="utf-8")) for path in FILES)
+    names = Counter(node.name for tree in trees for node in tree.body if isinstance(node, ast.ClassDef))
+    assert [name for name, count in names.items() if count > 1] == []
 
 
 def test_every_room_has_its_place() -> None:

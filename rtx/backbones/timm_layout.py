@@ -36,7 +36,7 @@ _BETWEEN = re.compile("downsample|transition|patch|merg|pool|norm|head|final|nec
 
 
 @dataclass(frozen=True)
-class Layout:
+class Stages:
     """What is taken from a model.
 
     Attributes:
@@ -96,7 +96,7 @@ def final_map(net: nn.Module, x: Tensor) -> Tensor:
 
 @lru_cache(maxsize=32)
 @torch.enable_grad()
-def layout_of(name: str) -> Layout:
+def layout_of(name: str) -> Stages:
     """The layout of a model.
 
     Args:
@@ -137,7 +137,7 @@ def layout_of(name: str) -> Layout:
     pooled = maps[-1] if stride else final_map(net, image)
     needed = _needed(net, [*maps, pooled] if not stride else maps)
     parts = tuple(_parts(net, needed[: len(maps)]))
-    return Layout(
+    return Stages(
         indices=indices,
         channels=tuple(int(m.shape[1]) for m in maps),
         stride=stride,

@@ -36,7 +36,7 @@ MANIFEST = "manifest.jsonl"
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Exported:
     """Counts of an export: files written, files found finished, and (image, reason) of each failure."""
 
     written: int
@@ -52,7 +52,7 @@ def export(
     *,
     processes: int = 1,
     progress: Callable[[int, int, float], None] | None = None,
-) -> Outcome:
+) -> Exported:
     """Write every image under every condition.
 
     Args:
@@ -97,7 +97,7 @@ def export(
             if progress is not None and (now - last > 0.5 or done == len(tasks)):
                 progress(done, len(tasks), now - start)
                 last = now
-    return Outcome(written, kept, tuple(sorted(failed)))
+    return Exported(written, kept, tuple(sorted(failed)))
 
 
 _ImageTask = tuple[Path, Path, Path, list[Condition], Settings]

@@ -22,7 +22,7 @@ SETTINGS = (
 
 
 @dataclass(frozen=True)
-class Row:
+class HeadRow:
     """One head.
 
     Attributes:
@@ -66,7 +66,7 @@ class Results:
 
     path: Path
     settings: Mapping[str, Any]
-    rows: tuple[Row, ...]
+    rows: tuple[HeadRow, ...]
 
     @property
     def source(self) -> str:
@@ -78,7 +78,7 @@ class Results:
         there = {row.seed for row in self.rows if row.images == images}
         return [seed for seed in seeds if seed not in there]
 
-    def with_rows(self, more: Iterable[Row]) -> Results:
+    def with_rows(self, more: Iterable[HeadRow]) -> Results:
         """With more rows, written.
 
         Raises:
@@ -123,7 +123,7 @@ def read_results(path: Path) -> Results:
     """
     try:
         content = json.loads(path.read_text("utf-8"))
-        return Results(path, dict(content["settings"]), tuple(Row(**row) for row in content["rows"]))
+        return Results(path, dict(content["settings"]), tuple(HeadRow(**row) for row in content["rows"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{path}: is no file of probe results, or damaged ({error}); remove it and run again"
@@ -139,7 +139,7 @@ def write_csv(path: Path, results: Iterable[Results]) -> None:
     shown = ("source", "target", "head", "view", *SETTINGS, "cache")
     table = io.StringIO(newline="")
     writer = csv.writer(table, lineterminator="\n")
-    writer.writerow([*shown, *(field.name for field in fields(Row))])
+    writer.writerow([*shown, *(field.name for field in fields(HeadRow))])
     for found in results:
         for row in found.rows:
             writer.writerow([*(found.settings.get(name) for name in shown), *asdict(row).values()])

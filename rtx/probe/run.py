@@ -21,7 +21,7 @@ from rtx.probe.design import spread
 from rtx.probe.features import BATCH_SIZE, cached_features
 from rtx.probe.heads import BUDGET
 from rtx.probe.logistic import DECAYS, HELD_OUT, SELECTIONS, Split, probe
-from rtx.probe.results import Results, Row, file_name, open_results
+from rtx.probe.results import HeadRow, Results, file_name, open_results
 from rtx.probe.score import accuracies, right_by_class
 from rtx.probe.sgd_heads import train_heads
 from rtx.probe.source import check_source, load_frozen
@@ -228,7 +228,7 @@ def prepare(options: ProbeOptions, spec: str, data: tuple[TargetData, TargetData
 
 def fit_heads(
     options: ProbeOptions, split: Split, scale: float, rows: NDArray[np.int64], seeds: Sequence[int]
-) -> list[Row]:
+) -> list[HeadRow]:
     """A row for each seed and its subset `rows` (S, n); `scale` is the spread of the training features."""
     return (
         _logistic(options, split, rows, seeds, scale) if options.head == LOGISTIC else _sgd(options, split, rows, seeds)
@@ -237,7 +237,7 @@ def fit_heads(
 
 def _logistic(
     options: ProbeOptions, split: Split, rows: NDArray[np.int64], seeds: Sequence[int], scale: float
-) -> list[Row]:
+) -> list[HeadRow]:
     begun = time.perf_counter()
     found = probe(
         split, rows, spread=scale, decays=options.decays, select=options.select, device=options.device,
@@ -245,7 +245,7 @@ def _logistic(
     )  # fmt: skip
     seconds = (time.perf_counter() - begun) / len(seeds)
     return [
-        Row(
+        HeadRow(
             rows.shape[1], seed, one.accuracy, one.mean_per_class, one.selected_on, seconds, one.decay * scale,
             one.decay, one.held_out_accuracy, one.at_edge, one.converged, rows.shape[1] == len(split.train_labels),
         )
@@ -253,7 +253,7 @@ def _logistic(
     ]  # fmt: skip
 
 
-def _sgd(options: ProbeOptions, split: Split, rows: NDArray[np.int64], seeds: Sequence[int]) -> list[Row]:
+def _sgd(options: ProbeOptions, split: Split, rows: NDArray[np.int64], seeds: Sequence[int]) -> list[HeadRow]:
     begun = time.perf_counter()
     recipe = RECIPES[options.head]
     n = rows.shape[1]
@@ -265,6 +265,6 @@ def _sgd(options: ProbeOptions, split: Split, rows: NDArray[np.int64], seeds: Se
     right = right_by_class(split.test, split.test_labels, weight.double(), bias.double())
     seconds = (time.perf_counter() - begun) / len(seeds)
     return [
-        Row(n, seed, float(top), float(mean), "none", seconds, whole=n == len(split.train_labels))
+        HeadRow(n, seed, float(top), float(mean), "none", seconds, whole=n == len(split.train_labels))
         for seed, top, mean in zip(seeds, *accuracies(right, split.test_labels), strict=True)
     ]

@@ -36,7 +36,7 @@ def probe(settings: Mapping[str, Any], device: str) -> dict[str, Any]:
         device: "cuda" for the GPU; the CPU otherwise.
 
     Returns:
-        The fields of `rtx.probe.results.Row`.
+        The fields of `rtx.probe.results.HeadRow`.
 
     Raises:
         BadValue: a setting that does not exist, or a number that does not fit.

@@ -9,7 +9,7 @@ import pytest
 
 from rtx.cli.main import main
 from rtx.cli.probe import table
-from rtx.probe.results import Results, Row
+from rtx.probe.results import HeadRow, Results
 from tests.probe.worlds import colours
 
 
@@ -64,8 +64,8 @@ def test_bad_words(tmp_path: Path, capsys: pytest.CaptureFixture[str], more: lis
 def test_pairs_edges_and_fits_that_did_not_end() -> None:
     def made(name: str, gain: float) -> Results:
         rows = (
-            Row(10, 0, 0.5 + gain, 0.5, "held-out", 1.0, at_edge=gain > 0),
-            Row(10, 1, 0.6 + gain, 0.5, "held-out", 1.0, converged=False),
+            HeadRow(10, 0, 0.5 + gain, 0.5, "held-out", 1.0, at_edge=gain > 0),
+            HeadRow(10, 1, 0.6 + gain, 0.5, "held-out", 1.0, converged=False),
         )
         return Results(Path(name), {"source": name, "target": "t"}, rows)
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from scipy.stats import ttest_rel
 
-from rtx.probe.results import Results, Row
+from rtx.probe.results import HeadRow, Results
 from rtx.probe.summary import by_images, differences
 
 
 def results(name: str, scores: dict[tuple[int, int], float]) -> Results:
-    rows = tuple(Row(n, seed, score, score / 2, "held-out", 1.0) for (n, seed), score in scores.items())
+    rows = tuple(HeadRow(n, seed, score, score / 2, "held-out", 1.0) for (n, seed), score in scores.items())
     return Results(Path(name), {"source": name}, rows)
 
 

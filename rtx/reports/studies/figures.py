@@ -16,7 +16,7 @@ from rtx.reports.figures.style import COLUMN, RC, SOFT, legend, looks, new_figur
 from rtx.reports.runs.naming import SourceName
 from rtx.reports.studies.order import size_name, sizes_of, sources_of, target_name, targets_of
 from rtx.reports.studies.rows import Setting, Study
-from rtx.reports.studies.salman import EpsLine, by_eps
+from rtx.reports.studies.salman import EpsCurve, by_eps
 from rtx.reports.studies.utrera import References, curves_of, groups_of
 from rtx.reports.text.wording import shortened
 from rtx.results.over_seeds import Scores, Spread, paired, spread
@@ -204,5 +204,5 @@ def draw_eps(study: Study, transfer: str) -> Figure | None:
     return figure
 
 
-def _line_name(line: EpsLine) -> str:
+def _line_name(line: EpsCurve) -> str:
     return ", ".join(filter(None, (line.arch, line.training, line.view)))

@@ -126,7 +126,7 @@ def best_eps(study: Study) -> Table | None:
 
 
 @dataclass(frozen=True)
-class EpsLine:
+class EpsCurve:
     """What is the same along a line of eps."""
 
     transfer: str
@@ -136,14 +136,14 @@ class EpsLine:
     view: str
 
 
-def by_eps(study: Study) -> Iterator[tuple[EpsLine, dict[float, Scores]]]:
+def by_eps(study: Study) -> Iterator[tuple[EpsCurve, dict[float, Scores]]]:
     """Scores by the eps of L2 sources (0 is standard), all images, where there are two eps or more."""
-    lines: dict[EpsLine, dict[float, Scores]] = {}
+    lines: dict[EpsCurve, dict[float, Scores]] = {}
     for s, scores in study.scores.items():
         if s.images is None and s.source.norm == "l2" and s.source.eps is not None:
             family = s.source.recipe.rpartition("l2_eps")[0].rstrip("_")  # another recipe is another line
             arch = f"{s.source.arch} ({family})" if family else s.source.arch
-            lines.setdefault(EpsLine(s.transfer, s.target, arch, s.training, s.view), {})[s.source.eps] = scores
+            lines.setdefault(EpsCurve(s.transfer, s.target, arch, s.training, s.view), {})[s.source.eps] = scores
     for transfer in transfers_of(study.scores):
         for target in targets_of(study.scores):
             for key, found in lines.items():
