@@ -1,7 +1,8 @@
 # `make` lists the targets. Each does its own set-up, which takes a second once it is done.
 VENV ?= .venv
 PY := $(VENV)/bin/python
-CORES := $(shell nproc 2>/dev/null || echo 1)
+# nproc takes OMP_NUM_THREADS=1, which batch systems set, for a machine of one core.
+CORES := $(shell env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc 2>/dev/null || echo 1)
 # A test process imports PyTorch and OpenMMLab, 1 GB each; past four the imports cost more than they save.
 WORKERS ?= $(shell [ $(CORES) -gt 4 ] && echo 4 || echo $(CORES))
 ARGS ?=

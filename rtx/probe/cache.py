@@ -81,15 +81,16 @@ def opened(cached: Cached, make: Pieces) -> tuple[Features, bool]:
 
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
+    lock = FileLock(path.with_suffix(".lock"))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path.with_suffix(".lock"))
-        lock.acquire()
-    except NotImplementedError:  # a file system without locks
-        yield
-        return
+        path.with_suffix(".lock").touch()
     except OSError as error:
         raise cannot_write(path, error) from error
+    try:
+        lock.acquire()
+    except (OSError, NotImplementedError) as error:
+        log.warning("%s: no locks on this file system (%s); start one probe of these features at a time", path, error)
     try:
         yield
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -103,3 +104,16 @@ def test_features_that_are_not_finite_are_named(cached: Cached) -> None:
     with pytest.raises(DataError, match="image 3 are not finite"):
         opened(cached, odd)
     assert not cached.path.exists()
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOLCK, "No locks available"), NotImplementedError("no flock")])
+def test_a_file_system_without_locks_is_named_and_used(
+    cached: Cached, error: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(lock: object) -> None:
+        raise error
+
+    monkeypatch.setattr("rtx.probe.cache.FileLock.acquire", refuse)
+    with caplog.at_level("WARNING"):
+        features, there = opened(cached, pieces)
+    assert not there and np.array_equal(features, ROWS) and "no locks on this file system" in caplog.text

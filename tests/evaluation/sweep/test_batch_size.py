@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -54,21 +53,6 @@ def test_doubling_ends_where_an_image_gets_no_cheaper_or_memory_ends(
     assert ("fill the memory" in why) is (0 < held < min(2 * size, most))
 
 
-@pytest.fixture
-def four_alike(made_coco: Path, tmp_path: Path) -> Path:
-    """The made data set with its four images of one size."""
-    root = tmp_path / made_coco.name
-    shutil.copytree(made_coco, root)
-    path = root / "annotations/instances_val2017.json"
-    content = json.loads(path.read_text())
-    for row in content["images"]:
-        file = root / "val2017" / row["file_name"]
-        Image.open(file).resize((120, 120)).save(file)
-        row.update(width=120, height=120)
-    path.write_text(json.dumps(content))
-    return root
-
-
 class Timed(PixelDetector):
     """Each pass takes 10 s and 1 s an image, by the clock of the probe."""
 
@@ -89,19 +73,19 @@ def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_the_probe_chooses_for_the_sweep_says_why_and_changes_no_score(
-    four_alike: Path, tmp_path: Path, as_on_a_gpu: None, caplog: pytest.LogCaptureFixture, monkeypatch: Any
+    equal_sizes: Path, tmp_path: Path, as_on_a_gpu: None, caplog: pytest.LogCaptureFixture, monkeypatch: Any
 ) -> None:
     probed = Timed()
     with caplog.at_level("INFO"):
-        evaluate(four_alike, tmp_path / "a", probed, cache=0)
+        evaluate(equal_sizes, tmp_path / "a", probed, cache=0)
     said = "batches of 4 images: 11000.0, 6000.0, 3500.0 ms an image with 1, 2, 4; there are no larger ones"
     assert f"{said} (--batch-size for others)" in caplog.text
     assert json.loads((tmp_path / "a/cells/fog_2.json").read_text())["timing"]["batch_size"] == 4
-    evaluate(four_alike, tmp_path / "b", batch_size=1)
+    evaluate(equal_sizes, tmp_path / "b", batch_size=1)
     assert table(tmp_path / "a") == table(tmp_path / "b")
     # One cell more, after the probe would find another size: rounding is that of the cells that are there.
     monkeypatch.setattr("rtx.evaluation.sweep.forward.probed_batch_size", lambda *_: pytest.fail("a second probe"))
-    evaluate(four_alike, tmp_path / "a", corruptions=["contrast"])
+    evaluate(equal_sizes, tmp_path / "a", corruptions=["contrast"])
     assert json.loads((tmp_path / "a/cells/contrast_2.json").read_text())["timing"]["batch_size"] == 4
 
 
@@ -116,21 +100,21 @@ class OneByOne(Timed):
 
 
 def test_a_model_that_takes_single_images_gets_them(
-    four_alike: Path, tmp_path: Path, as_on_a_gpu: None, caplog: pytest.LogCaptureFixture
+    equal_sizes: Path, tmp_path: Path, as_on_a_gpu: None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    evaluate(four_alike, tmp_path / "a", OneByOne())
+    evaluate(equal_sizes, tmp_path / "a", OneByOne())
     assert "the model fails on 2 images at once (AssertionError: one, please)" in caplog.text
     assert json.loads((tmp_path / "a/cells/fog_2.json").read_text())["timing"]["batch_size"] == 1
 
 
 def test_annotations_that_state_wrong_sizes_end_no_probe(
-    four_alike: Path, tmp_path: Path, as_on_a_gpu: None, caplog: pytest.LogCaptureFixture
+    equal_sizes: Path, tmp_path: Path, as_on_a_gpu: None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    file = max((four_alike / "val2017").iterdir())
+    file = max((equal_sizes / "val2017").iterdir())
     Image.open(file).resize((120, 90)).save(file)
     model = OneByOne()
     model.alike = True
-    evaluate(four_alike, tmp_path / "a", model)
+    evaluate(equal_sizes, tmp_path / "a", model)
     assert json.loads((tmp_path / "a/cells/fog_2.json").read_text())["timing"]["batch_size"] == 4
     assert "fails" not in caplog.text
 

@@ -204,23 +204,6 @@ class Hungry(PixelDetector):
         return super().test_step(batch)
 
 
-@pytest.fixture
-def equal_sizes(made_coco: Path, tmp_path: Path) -> Path:
-    """The made data set with every image and annotation of one size, so that all of it is one batch."""
-    from PIL import Image
-
-    root = tmp_path / "equal"
-    shutil.copytree(made_coco, root)
-    path = root / "annotations/instances_val2017.json"
-    content = json.loads(path.read_text())
-    for row in content["images"]:
-        file = root / "val2017" / row["file_name"]
-        Image.open(file).resize((120, 120)).save(file)
-        row.update(width=120, height=120)
-    path.write_text(json.dumps(content))
-    return root
-
-
 def test_when_memory_runs_out_the_batch_is_halved_for_that_cell_and_the_score_stays(
     equal_sizes: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
