@@ -10,13 +10,19 @@ from numpy.typing import NDArray
 
 from rtx.compiled import compiled
 from rtx.corruptions.arithmetic.bits import uniforms
+from rtx.corruptions.arithmetic.blocks import put_turned
 from rtx.corruptions.arithmetic.pairs import LANES, pair_sums_by_two, put_block
 from rtx.corruptions.arithmetic.vector import put_bilinear
+from rtx.corruptions.arithmetic.waves import LANES as WAVE_LANES
+from rtx.corruptions.arithmetic.waves import LEAST_RADIUS, STATE, as_waves, slide
 from rtx.corruptions.kernels.gauss import gaussian_weights
-from rtx.corruptions.kernels.zoom import narrow, widened
+from rtx.corruptions.kernels.zoom import narrow, widen
 from rtx.corruptions.registry import Image, corruption
 
 Vector = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+# Where the radii of both ways add up to this, sliding waves are quicker than sums of weighted rows.
+_FAR = 60
 
 
 class ElasticLevel(NamedTuple):
@@ -81,14 +87,15 @@ def elastic_transform(image: Image, level: ElasticLevel, field: ElasticField) ->
         image = _affine(image, level.affine * height * field.anchors)
     reach = np.float32(level.reach * height * level.alpha)
     out = np.empty_like(image)
-    _move(
-        image,
-        np.ascontiguousarray(field.moves, np.float32).reshape(height, 2 * width),
-        gaussian_weights(level.sigma * height, 3.0).astype(np.float32),
-        gaussian_weights(level.sigma * width, 3.0).astype(np.float32),
-        reach,
-        out,
-    )
+    moves = np.ascontiguousarray(field.moves, np.float32).reshape(height, 2 * width)
+    sigma_y, sigma_x = level.sigma * height, level.sigma * width
+    weights_y, weights_x = gaussian_weights(sigma_y, 3.0), gaussian_weights(sigma_x, 3.0)
+    radius_y, radius_x = weights_y.size - 1, weights_x.size - 1
+    if min(radius_y, radius_x) >= LEAST_RADIUS and radius_y + radius_x >= _FAR:
+        waves = as_waves(weights_y, sigma_y), as_waves(weights_x, sigma_x, float(reach))
+        _move_far(image, moves, radius_y, radius_x, *waves, out)
+    else:
+        _move(image, moves, weights_y.astype(np.float32), weights_x.astype(np.float32), reach, out)
     return out
 
 
@@ -117,22 +124,77 @@ _ROWS = 64
 @compiled
 def _move(image: Image, moves: Vector, weights_y: Vector, weights_x: Vector, reach: np.float32, out: Image) -> None:
     height, width = image.shape[:2]
-    source = widened(image).reshape(-1)
     band = np.empty((_ROWS, 2 * width), np.float32)
     tower = np.empty((_ROWS + 2 * (weights_y.size - 1)) * LANES, np.float32)
     down, along = _places(weights_y.size - 1, LANES), _places(weights_x.size - 1, 1)
     # A row to smooth, with room for its mirrored ends.
     line = np.empty(width + 2 * (weights_x.size - 1), np.float32)
-    dx, dy, row = np.empty(width, np.float32), np.empty(width, np.float32), np.empty(4 * width, np.float32)
-    corners, inside, words = np.empty(width, np.int64), np.empty(width, np.bool_), np.empty(width, np.uint32)
+    moved = np.empty((2, _ROWS, width), np.float32)
+    source = np.empty((0, 4 * width), np.float32)
     for top in range(0, height, _ROWS):
         rows = min(_ROWS, height - top)
         _smooth_columns(moves, weights_y, down, top, rows, tower, band)
         for k in range(rows):
-            _smooth_line(band[k, :width], line, weights_x, along, reach, dx)
-            _smooth_line(band[k, width:], line, weights_x, along, reach, dy)
-            _look(source, top + k, height, dx, dy, corners, inside, row)
-            narrow(row, words, out[top + k])
+            _smooth_line(band[k, :width], line, weights_x, along, reach, moved[0, k])
+            _smooth_line(band[k, width:], line, weights_x, along, reach, moved[1, k])
+        source = _look_at_rows(image, top, rows, moved, source, out)
+
+
+@compiled
+def _move_far(
+    image: Image, moves: Vector, radius_y: int, radius_x: int, waves_y: Doubles, waves_x: Doubles, out: Image
+) -> None:
+    """`_move` for weights that reach far; as many rows at once as the signals of `slide`."""
+    height, width = image.shape[:2]
+    numbers = moves.reshape(-1)
+    pieces = -(-width // WAVE_LANES)
+    states, state = np.empty((2, pieces, STATE)), np.empty(STATE)
+    tower = np.zeros((WAVE_LANES + 2 * radius_y + 3) * WAVE_LANES, np.float32)
+    # A few columns more than there are, as blocks of eight are turned at once.
+    wide = -(-width // 8) * 8
+    beside = np.zeros((wide + 2 * radius_x + 6) * WAVE_LANES, np.float32)
+    smooth = np.zeros((wide + 2) * WAVE_LANES, np.float32)
+    moved = np.zeros((2, WAVE_LANES, wide), np.float32)
+    source = np.empty((0, 4 * width), np.float32)
+    for top in range(0, height, WAVE_LANES):
+        rows = min(WAVE_LANES, height - top)
+        even = rows + rows % 2
+        for field in range(2):
+            flat = moved[field].reshape(-1)
+            for piece in range(pieces):
+                left = min(piece * WAVE_LANES, width - WAVE_LANES)  # the last ones overlap
+                for j in range(even + 2 * radius_y + 2):
+                    # Nothing lies before the mirrored rows.
+                    within = top - 2 + j >= 0
+                    first = (_mirror(top - radius_y - 2 + j, height) * 2 + field) * width + left if within else 0
+                    for i in range(0, WAVE_LANES, LANES):
+                        put_block(tower, (j + 1) * WAVE_LANES + i, numbers if within else tower, np.int64(first + i))
+                slide(tower, radius_y, even, top == 0, states[field, piece], waves_y, flat, left, wide)
+            _smooth_lanes(flat, width, wide, radius_x, beside, state, waves_x, smooth)
+        source = _look_at_rows(image, top, rows, moved, source, out)
+
+
+@compiled
+def _smooth_lanes(
+    rows: Vector, width: int, wide: int, radius: int, beside: Vector, state: Doubles, waves: Doubles, smooth: Vector
+) -> None:
+    """Smooth `WAVE_LANES` rows, each of them `wide` numbers of which `width` count, in place."""
+    origin = radius + 3
+    for x in range(0, wide, 8):
+        for k in range(0, WAVE_LANES, 8):
+            put_turned(rows, k * wide + x, wide, beside, (origin + x) * WAVE_LANES + k, WAVE_LANES)
+    for i in range(radius + 2):
+        mirrored = origin + _mirror(width + i, width)
+        for k in range(0, WAVE_LANES, LANES):
+            put_block(beside, (origin + width + i) * WAVE_LANES + k, beside, mirrored * WAVE_LANES + k)
+    for i in range(1, radius + 1):
+        mirrored = origin + _mirror(-i, width)
+        for k in range(0, WAVE_LANES, LANES):
+            put_block(beside, (origin - i) * WAVE_LANES + k, beside, mirrored * WAVE_LANES + k)
+    slide(beside, radius, width + width % 2, True, state, waves, smooth, 0, WAVE_LANES)
+    for x in range(0, wide, 8):
+        for k in range(0, WAVE_LANES, 8):
+            put_turned(smooth, x * WAVE_LANES + k, WAVE_LANES, rows, k * wide + x, wide)
 
 
 @compiled
@@ -184,9 +246,63 @@ def _smooth_line(
 
 
 @compiled
+def _look_at_rows(image: Image, top: int, rows: int, moved: Vector, source: Vector, out: Image) -> Vector:
+    """Rows of the result from `top` on.
+
+    Args:
+        image: the whole.
+        top: the first row.
+        rows: how many.
+        moved: displacements (2, at least `rows`, at least W) along x, then along y, in pixels.
+        source: room for the rows that are looked at, as `widened` gives them.
+        out: the result.
+
+    Returns:
+        `source`, or a larger one.
+    """
+    height, width = image.shape[:2]
+    least, most = np.float32(0), np.float32(0)
+    for k in range(rows):
+        least, most = _extremes(moved[1, k, :width], least, most)
+    first, last = _rows_seen(top + np.int64(np.floor(least)), top + rows + np.int64(np.floor(most)), height)
+    if last - first + 1 > source.shape[0]:
+        source = np.empty((last - first + 1, 4 * width), np.float32)
+    row = np.empty(4 * width, np.float32)
+    corners, inside, words = np.empty(width, np.int64), np.empty(width, np.bool_), np.empty(width, np.uint32)
+    widen(image[first : last + 1], words, source)
+    for k in range(rows):
+        dx, dy = moved[0, k, :width], moved[1, k, :width]
+        _look(source.reshape(-1), top + k, first, height, dx, dy, corners, inside, row)
+        narrow(row, words, out[top + k])
+    return source
+
+
+@compiled
+def _extremes(numbers: Vector, least: np.float32, most: np.float32) -> tuple[np.float32, np.float32]:
+    for i in range(numbers.size):
+        least = numbers[i] if numbers[i] < least else least
+        most = numbers[i] if numbers[i] > most else most
+    return least, most
+
+
+@compiled
+def _rows_seen(first: int, last: int, height: int) -> tuple[int, int]:
+    """First and last row of the image that positions from row `first` to row `last` show, mirrored ones included."""
+    if first < -height or last >= 2 * height:
+        return 0, height - 1
+    below, above = max(first, 0), min(last, height - 1)
+    if first < 0:
+        above = max(above, -first - 1)
+    if last >= height:
+        below = min(below, 2 * height - 1 - last)
+    return min(below, height - 1), max(above, 0)
+
+
+@compiled
 def _look(
     source: Vector,
     y: int,
+    origin: int,
     height: int,
     dx: Vector,
     dy: Vector,
@@ -194,19 +310,19 @@ def _look(
     inside: NDArray[np.bool_],
     row: Vector,
 ) -> None:
-    """One row of the result, from the image as `widened` gives it."""
+    """One row of the result, from rows of the image from `origin` on, as `widened` gives them."""
     width = dx.size
     for x in range(width):
         left, top = x + np.int64(np.floor(dx[x])), y + np.int64(np.floor(dy[x]))
         inside[x] = (left >= 0) & (left < width - 1) & (top >= 0) & (top < height - 1)
-        corners[x] = 4 * (top * width + left)
+        corners[x] = 4 * ((top - origin) * width + left)
     for x in range(width):
         weight_x, weight_y = dx[x] - np.floor(dx[x]), dy[x] - np.floor(dy[x])
         a = corners[x]
         b, c, d = a + 4, a + 4 * width, a + 4 * width + 4
         if not inside[x]:
             left, top = x + np.int64(np.floor(dx[x])), y + np.int64(np.floor(dy[x]))
-            above, below = _mirror(top, height) * width, _mirror(top + 1, height) * width
+            above, below = (_mirror(top, height) - origin) * width, (_mirror(top + 1, height) - origin) * width
             left, right = _mirror(left, width), _mirror(left + 1, width)
             a, b, c, d = 4 * (above + left), 4 * (above + right), 4 * (below + left), 4 * (below + right)
         put_bilinear(row, np.int64(4 * x), source, a, b, c, d, weight_x, weight_y)

@@ -174,12 +174,16 @@ _REST = np.float32(1 / 255 - float(_MOST))
 def widened(image: Image) -> Floats:
     """Four floats a pixel, (H, 4 W): the channels as fractions of 255, and a 0, to fill a vector register."""
     wide = np.empty((image.shape[0], 4 * image.shape[1]), np.float32)
-    words = np.empty(image.shape[1], np.uint32)
-    levels = words.view(np.uint8)
+    widen(image, np.empty(image.shape[1], np.uint32), wide)
+    return wide
+
+
+@compiled
+def widen(image: Image, words: Words, wide: Floats) -> None:
+    """`widened` in place; `words` has room for a word a pixel of a row."""
     for y in range(image.shape[0]):
         to_words(image[y].reshape(-1), words)
-        _fractions(levels, wide[y])
-    return wide
+        _fractions(words.view(np.uint8), wide[y])
 
 
 @compiled
