@@ -87,9 +87,7 @@ def turn_block(typing_context: Any, buffer: Any, lane: Any) -> Any:
 
 
 @intrinsic  # type: ignore[untyped-decorator,unused-ignore]
-def put_turned(
-    typing_context: Any, source: Any, at: Any, stride: Any, out: Any, into: Any, stride_out: Any
-) -> Any:
+def put_turned(typing_context: Any, source: Any, at: Any, stride: Any, out: Any, into: Any, stride_out: Any) -> Any:
     """Eight rows of eight float32 of `source`, `stride` apart from `at` on, become eight columns of `out`."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:

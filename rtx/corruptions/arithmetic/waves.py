@@ -66,7 +66,15 @@ def fused(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
 
 @compiled
 def slide(
-    tower: Vector, radius: int, count: int, begin: bool, state: Doubles, waves: Doubles, out: Vector, at: int, stride: int
+    tower: Vector,
+    radius: int,
+    count: int,
+    begin: bool,
+    state: Doubles,
+    waves: Doubles,
+    out: Vector,
+    at: int,
+    stride: int,
 ) -> None:
     """Smooth `LANES` signals side by side, `count` numbers of each; `state` goes on from one call to the next.
 

@@ -22,7 +22,7 @@ from rtx.corruptions.registry import Image, corruption
 Vector = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 # Where the radii of both ways add up to this, sliding waves are quicker than sums of weighted rows.
-_FAR = 60
+_FAR = 90
 
 
 class ElasticLevel(NamedTuple):
@@ -81,7 +81,11 @@ def _spread_out(numbers: Vector) -> None:
     draw=_draw_moves,
 )
 def elastic_transform(image: Image, level: ElasticLevel, field: ElasticField) -> Image:
-    """Look through moving water; the displacement along x is in proportion to the height, too, as in the reference."""
+    """Look through moving water; the displacement along x is in proportion to the height, too, as in the reference.
+
+    On large images (from about 2 megapixels on) the smoothing of the displacements is another sum of the same weights,
+    closer to the reference's doubles than the one of float32; which one is taken depends on the size alone.
+    """
     height, width = image.shape[:2]
     if level.affine:
         image = _affine(image, level.affine * height * field.anchors)
@@ -91,7 +95,8 @@ def elastic_transform(image: Image, level: ElasticLevel, field: ElasticField) ->
     sigma_y, sigma_x = level.sigma * height, level.sigma * width
     weights_y, weights_x = gaussian_weights(sigma_y, 3.0), gaussian_weights(sigma_x, 3.0)
     radius_y, radius_x = weights_y.size - 1, weights_x.size - 1
-    if min(radius_y, radius_x) >= LEAST_RADIUS and radius_y + radius_x >= _FAR:
+    far = radius_y + radius_x >= _FAR and min(radius_y, radius_x) >= LEAST_RADIUS and width >= WAVE_LANES
+    if far:
         waves = as_waves(weights_y, sigma_y), as_waves(weights_x, sigma_x, float(reach))
         _move_far(image, moves, radius_y, radius_x, *waves, out)
     else:
@@ -254,7 +259,7 @@ def _look_at_rows(image: Image, top: int, rows: int, moved: Vector, source: Vect
         top: the first row.
         rows: how many.
         moved: displacements (2, at least `rows`, at least W) along x, then along y, in pixels.
-        source: room for the rows that are looked at, as `widened` gives them.
+        source: room for the rows that are looked at, as `widen` makes them.
         out: the result.
 
     Returns:
@@ -310,7 +315,7 @@ def _look(
     inside: NDArray[np.bool_],
     row: Vector,
 ) -> None:
-    """One row of the result, from rows of the image from `origin` on, as `widened` gives them."""
+    """One row of the result, from rows of the image from `origin` on, as `widen` makes them."""
     width = dx.size
     for x in range(width):
         left, top = x + np.int64(np.floor(dx[x])), y + np.int64(np.floor(dy[x]))
