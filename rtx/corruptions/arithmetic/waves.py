@@ -14,6 +14,7 @@ recursion loses less than 1e-10. `fused` is rounded once by the processor, and b
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -42,16 +43,34 @@ def as_waves(weights: Doubles, sigma: float, scale: float = 1.0) -> Doubles:
         times `scale`.
     """
     radius = weights.size - 1
-    turns = _TURNS / sigma
-    cosines = np.cos(np.outer(np.arange(radius + 1), np.append(turns, 0.0)))
-    often = np.append(1.0, np.full(radius, 2.0))[:, None]
-    amounts = scale * np.linalg.solve(cosines.T @ (often * cosines), cosines.T @ (often[:, 0] * weights))
-    waves = np.zeros((turns.size + 1, 3))
-    waves[:-1, 0] = 2 * np.cos(turns)
-    waves[:-1, 1] = amounts[:-1] * np.cos(turns * radius)
-    waves[:-1, 2] = -amounts[:-1] * np.cos(turns * (radius + 1))
+    # Rounded, and all else by basic arithmetic, since the last bits of a cosine depend on the machine.
+    twice = np.rint(2 * np.cos(_TURNS / sigma) * 2.0**40) / 2.0**40
+    cosines = np.ones((_TURNS.size + 1, radius + 2))
+    cosines[:-1, 1] = twice / 2
+    for j in range(2, radius + 2):
+        cosines[:-1, j] = twice * cosines[:-1, j - 1] - cosines[:-1, j - 2]
+    within = cosines[:, :-1]
+    often = np.append(1.0, np.full(radius, 2.0))
+    single = weights.astype(np.float32).astype(np.float64)
+    products = [[math.fsum(one * other * often) for other in within] for one in within]
+    amounts = scale * np.array(_solution(products, [math.fsum(one * single * often) for one in within]))
+    waves = np.zeros((_TURNS.size + 1, 3))
+    waves[:-1, 0] = twice
+    waves[:-1, 1] = amounts[:-1] * cosines[:-1, radius]
+    waves[:-1, 2] = -amounts[:-1] * cosines[:-1, radius + 1]
     waves[-1, 0] = amounts[-1]
     return waves
+
+
+def _solution(matrix: list[list[float]], right: list[float]) -> list[float]:
+    """Of a symmetric positive definite system, by elimination: LAPACK's last bits depend on the machine."""
+    rows = [[*row, value] for row, value in zip(matrix, right, strict=True)]
+    for k, pivot in enumerate(rows):
+        for j in range(len(rows)):
+            if j != k:
+                factor = rows[j][k] / pivot[k]
+                rows[j] = [a - factor * b for a, b in zip(rows[j], pivot, strict=True)]
+    return [row[-1] / row[k] for k, row in enumerate(rows)]
 
 
 @intrinsic  # type: ignore[untyped-decorator,unused-ignore]

@@ -84,7 +84,7 @@ def elastic_transform(image: Image, level: ElasticLevel, field: ElasticField) ->
     """Look through moving water; the displacement along x is in proportion to the height, too, as in the reference.
 
     On large images (from about 2 megapixels on) the smoothing of the displacements is another sum of the same weights,
-    closer to the reference's doubles than the one of float32; which one is taken depends on the size alone.
+    closer to the reference's doubles than that in float32; which one is taken depends on the size alone.
     """
     height, width = image.shape[:2]
     if level.affine:
