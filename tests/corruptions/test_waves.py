@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
 from rtx.corruptions.arithmetic.waves import LANES, LEAST_RADIUS, STATE, as_waves, slide
-from rtx.corruptions.kernels import KERNELS, elastic
+from rtx.corruptions.kernels import KERNELS, elastic, elastic_look
 from rtx.corruptions.kernels.gauss import gaussian_weights
 
 
@@ -68,6 +68,6 @@ def test_the_rows_that_positions_show_are_all_there(height: int) -> None:
 
     for first in range(-2 * height, 2 * height, 3):
         for last in range(first, first + 3 * height, 5):
-            low, high = elastic._rows_seen(first, last, height)
+            low, high = elastic_look._rows_seen(first, last, height)
             seen: list[Any] = [mirrored(row) for row in range(first, last + 1)]
             assert 0 <= low <= min(seen) and max(seen) <= high < height

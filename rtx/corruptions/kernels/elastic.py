@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -12,11 +12,10 @@ from rtx.compiled import compiled
 from rtx.corruptions.arithmetic.bits import uniforms
 from rtx.corruptions.arithmetic.blocks import put_turned
 from rtx.corruptions.arithmetic.pairs import LANES, pair_sums_by_two, put_block
-from rtx.corruptions.arithmetic.vector import put_bilinear
 from rtx.corruptions.arithmetic.waves import LANES as WAVE_LANES
 from rtx.corruptions.arithmetic.waves import LEAST_RADIUS, STATE, as_waves, slide
+from rtx.corruptions.kernels.elastic_look import look_at_rows, mirror
 from rtx.corruptions.kernels.gauss import gaussian_weights
-from rtx.corruptions.kernels.zoom import narrow, widen
 from rtx.corruptions.registry import Image, corruption
 
 Vector = NDArray[np.float32]
@@ -115,13 +114,6 @@ def _affine(image: Image, moved: NDArray[np.float64]) -> Image:
     return warped
 
 
-@compiled
-def _mirror(index: Any, size: int) -> Any:
-    """Index of the pixel that a position beyond the edge shows: d c b a | a b c d | d c b a."""
-    index = index % (2 * size)
-    return index if index < size else 2 * size - 1 - index
-
-
 # Rows that are smoothed together down the columns, `LANES` columns at a time: what they need stays in the cache.
 _ROWS = 64
 
@@ -135,14 +127,14 @@ def _move(image: Image, moves: Vector, weights_y: Vector, weights_x: Vector, rea
     # A row to smooth, with room for its mirrored ends.
     line = np.empty(width + 2 * (weights_x.size - 1), np.float32)
     moved = np.empty((2, _ROWS, width), np.float32)
-    source = np.empty((0, 4 * width), np.float32)
+    source: Vector = np.empty((0, 4 * width), np.float32)
     for top in range(0, height, _ROWS):
         rows = min(_ROWS, height - top)
         _smooth_columns(moves, weights_y, down, top, rows, tower, band)
         for k in range(rows):
             _smooth_line(band[k, :width], line, weights_x, along, reach, moved[0, k])
             _smooth_line(band[k, width:], line, weights_x, along, reach, moved[1, k])
-        source = _look_at_rows(image, top, rows, moved, source, out)
+        source = look_at_rows(image, top, rows, moved, source, out)
 
 
 @compiled
@@ -160,7 +152,7 @@ def _move_far(
     beside = np.zeros((wide + 2 * radius_x + 6) * WAVE_LANES, np.float32)
     smooth = np.zeros((wide + 2) * WAVE_LANES, np.float32)
     moved = np.zeros((2, WAVE_LANES, wide), np.float32)
-    source = np.empty((0, 4 * width), np.float32)
+    source: Vector = np.empty((0, 4 * width), np.float32)
     for top in range(0, height, WAVE_LANES):
         rows = min(WAVE_LANES, height - top)
         even = rows + rows % 2
@@ -171,12 +163,12 @@ def _move_far(
                 for j in range(even + 2 * radius_y + 2):
                     # Nothing lies before the mirrored rows.
                     within = top - 2 + j >= 0
-                    first = (_mirror(top - radius_y - 2 + j, height) * 2 + field) * width + left if within else 0
+                    first = (mirror(top - radius_y - 2 + j, height) * 2 + field) * width + left if within else 0
                     for i in range(0, WAVE_LANES, LANES):
                         put_block(tower, (j + 1) * WAVE_LANES + i, numbers if within else tower, np.int64(first + i))
                 slide(tower, radius_y, even, top == 0, states[field, piece], waves_y, flat, left, wide)
             _smooth_lanes(flat, width, wide, radius_x, beside, state, waves_x, smooth)
-        source = _look_at_rows(image, top, rows, moved, source, out)
+        source = look_at_rows(image, top, rows, moved, source, out)
 
 
 @compiled
@@ -189,11 +181,11 @@ def _smooth_lanes(
         for k in range(0, WAVE_LANES, 8):
             put_turned(rows, k * wide + x, wide, beside, (origin + x) * WAVE_LANES + k, WAVE_LANES)
     for i in range(radius + 2):
-        mirrored = origin + _mirror(width + i, width)
+        mirrored = origin + mirror(width + i, width)
         for k in range(0, WAVE_LANES, LANES):
             put_block(beside, (origin + width + i) * WAVE_LANES + k, beside, mirrored * WAVE_LANES + k)
     for i in range(1, radius + 1):
-        mirrored = origin + _mirror(-i, width)
+        mirrored = origin + mirror(-i, width)
         for k in range(0, WAVE_LANES, LANES):
             put_block(beside, (origin - i) * WAVE_LANES + k, beside, mirrored * WAVE_LANES + k)
     slide(beside, radius, width + width % 2, True, state, waves, smooth, 0, WAVE_LANES)
@@ -222,7 +214,7 @@ def _smooth_columns(
     numbers, flat = moves.reshape(-1), band.reshape(-1)
     origins = np.empty(rows + 2 * radius, np.int64)
     for k in range(origins.size):
-        origins[k] = _mirror(top - radius + k, height)
+        origins[k] = mirror(top - radius + k, height)
     for first in range(0, many, LANES):
         left = min(first, many - LANES)  # the last ones overlap
         for k in range(rows + 2 * radius):
@@ -241,93 +233,10 @@ def _smooth_line(
         left = min(first, n - LANES)  # the last ones overlap
         put_block(line, radius + left, numbers, left)
     for i in range(radius):
-        line[i] = numbers[_mirror(i - radius, n)]
-        line[radius + n + i] = numbers[_mirror(n + i, n)]
+        line[i] = numbers[mirror(i - radius, n)]
+        line[radius + n + i] = numbers[mirror(n + i, n)]
     for first in range(0, n, LANES):
         left = min(first, n - LANES)
         pair_sums_by_two(out, left, line, left, places, weights)
     for i in range(n):
         out[i] *= reach
-
-
-@compiled
-def _look_at_rows(image: Image, top: int, rows: int, moved: Vector, source: Vector, out: Image) -> Vector:
-    """Rows of the result from `top` on.
-
-    Args:
-        image: the whole.
-        top: the first row.
-        rows: how many.
-        moved: displacements (2, at least `rows`, at least W) along x, then along y, in pixels.
-        source: room for the rows that are looked at, as `widen` makes them.
-        out: the result.
-
-    Returns:
-        `source`, or a larger one.
-    """
-    height, width = image.shape[:2]
-    least, most = np.float32(0), np.float32(0)
-    for k in range(rows):
-        least, most = _extremes(moved[1, k, :width], least, most)
-    first, last = _rows_seen(top + np.int64(np.floor(least)), top + rows + np.int64(np.floor(most)), height)
-    if last - first + 1 > source.shape[0]:
-        source = np.empty((last - first + 1, 4 * width), np.float32)
-    row = np.empty(4 * width, np.float32)
-    corners, inside, words = np.empty(width, np.int64), np.empty(width, np.bool_), np.empty(width, np.uint32)
-    widen(image[first : last + 1], words, source)
-    for k in range(rows):
-        dx, dy = moved[0, k, :width], moved[1, k, :width]
-        _look(source.reshape(-1), top + k, first, height, dx, dy, corners, inside, row)
-        narrow(row, words, out[top + k])
-    return source
-
-
-@compiled
-def _extremes(numbers: Vector, least: np.float32, most: np.float32) -> tuple[np.float32, np.float32]:
-    for i in range(numbers.size):
-        least = numbers[i] if numbers[i] < least else least
-        most = numbers[i] if numbers[i] > most else most
-    return least, most
-
-
-@compiled
-def _rows_seen(first: int, last: int, height: int) -> tuple[int, int]:
-    """First and last row of the image that positions from row `first` to row `last` show, mirrored ones included."""
-    if first < -height or last >= 2 * height:
-        return 0, height - 1
-    below, above = max(first, 0), min(last, height - 1)
-    if first < 0:
-        above = max(above, -first - 1)
-    if last >= height:
-        below = min(below, 2 * height - 1 - last)
-    return min(below, height - 1), max(above, 0)
-
-
-@compiled
-def _look(
-    source: Vector,
-    y: int,
-    origin: int,
-    height: int,
-    dx: Vector,
-    dy: Vector,
-    corners: NDArray[np.int64],
-    inside: NDArray[np.bool_],
-    row: Vector,
-) -> None:
-    """One row of the result, from rows of the image from `origin` on, as `widen` makes them."""
-    width = dx.size
-    for x in range(width):
-        left, top = x + np.int64(np.floor(dx[x])), y + np.int64(np.floor(dy[x]))
-        inside[x] = (left >= 0) & (left < width - 1) & (top >= 0) & (top < height - 1)
-        corners[x] = 4 * ((top - origin) * width + left)
-    for x in range(width):
-        weight_x, weight_y = dx[x] - np.floor(dx[x]), dy[x] - np.floor(dy[x])
-        a = corners[x]
-        b, c, d = a + 4, a + 4 * width, a + 4 * width + 4
-        if not inside[x]:
-            left, top = x + np.int64(np.floor(dx[x])), y + np.int64(np.floor(dy[x]))
-            above, below = (_mirror(top, height) - origin) * width, (_mirror(top + 1, height) - origin) * width
-            left, right = _mirror(left, width), _mirror(left + 1, width)
-            a, b, c, d = 4 * (above + left), 4 * (above + right), 4 * (below + left), 4 * (below + right)
-        put_bilinear(row, np.int64(4 * x), source, a, b, c, d, weight_x, weight_y)
