@@ -234,21 +234,24 @@ def _blur(
                 low, high = columns.first[k, left], columns.second[k, right - 1] + 1
                 pairs = tiles.pairs[tiles.pair_ends[k, tile] : tiles.pair_ends[k, tile + 1]]
                 singles = tiles.singles[tiles.single_ends[k, tile] : tiles.single_ends[k, tile + 1]]
-                latest, one, other = np.int64(-1), wide[0, 4 * low : 4 * high], wide[1, 4 * low : 4 * high]
+                latest = np.int64(-1)
                 for j in range(count):
                     y = top + j
                     if rows.inside[k, y] == np.float32(0):
                         continue
-                    first, second = np.int64(rows.first[k, y]), np.int64(rows.second[k, y])
-                    # Of three rows, the first two are those that the enlargement looked at last, row y at y % 2.
-                    if whole:
-                        one, other = wide[first, 4 * low : 4 * high], wide[second, 4 * low : 4 * high]
-                    else:
-                        for row in range(max(first, latest + 1), second + 1):
+                    one, other = np.int64(rows.first[k, y]), np.int64(rows.second[k, y])
+                    if not whole:
+                        # The first two of three rows are those that the enlargement looked at last, row y at y % 2.
+                        for row in range(max(one, latest + 1), other + 1):
                             _row_of(words, wide, whole, row, row % 2, low, high)
-                        latest = max(latest, second)
-                        one, other = wide[first % 2, 4 * low : 4 * high], wide[second % 2, 4 * low : 4 * high]
-                    _mix_rows(one, other, rows.weight[k, y], between[4 * low : 4 * high])
+                        latest = max(latest, other)
+                        one, other = one % 2, other % 2
+                    _mix_rows(
+                        wide[one, 4 * low : 4 * high],
+                        wide[other, 4 * low : 4 * high],
+                        rows.weight[k, y],
+                        between[4 * low : 4 * high],
+                    )
                     _add_pairs(between, columns.first[k], columns.weight[k], pairs, total[j])
                     _add_singles(between, columns.first[k], columns.second[k], columns.weight[k], singles, total[j])
             for j in range(count):
