@@ -35,8 +35,8 @@ def read_safely() -> None:
         if prefix:
             CheckpointLoader.register_scheme(prefix, _fetching(fetch), force=True)
     CheckpointLoader.register_scheme("", read_weights, force=True)
-    register_handler(PlainYaml(), ["yaml", "yml"], force=True)
-    register_handler(PlainPickle(), ["pickle", "pkl"], force=True)
+    register_handler(["yaml", "yml"])(PlainYaml)
+    register_handler(["pickle", "pkl"])(PlainPickle)
 
 
 def read_weights(filename: str | Path, map_location: object = None) -> Any:
@@ -117,7 +117,7 @@ class PlainPickle(PickleHandler):  # type: ignore[misc]
 
 class _Plain(pickle.Unpickler):
     allowed: ClassVar[dict[str, tuple[str, ...]]] = {
-        "builtins": ("set", "frozenset", "complex", "slice"),
+        **dict.fromkeys(("builtins", "__builtin__"), ("set", "frozenset", "complex", "slice")),  # Python 2's name too
         "collections": ("OrderedDict",),
         "_codecs": ("encode",),
         "numpy": ("dtype", "ndarray"),

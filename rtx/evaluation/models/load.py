@@ -16,6 +16,7 @@ from torch import nn
 
 from rtx.datasets.openmmlab.reading import read_safely, read_training_state
 from rtx.errors import BadValue, DeviceError, WeightsError, WeightsMismatch, some
+from rtx.sources.load import check_values
 from rtx.sources.reading.read import read_checkpoint
 
 log = logging.getLogger(__name__)
@@ -85,6 +86,7 @@ def load_strictly(model: nn.Module, state: Mapping[str, torch.Tensor], place: st
 
     Raises:
         WeightsMismatch: names missing keys, unexpected keys and shapes that differ.
+        WeightsError: see `rtx.sources.load.check_values`.
     """
     state = {key.removeprefix("module."): value for key, value in state.items()}
     own = model.state_dict()
@@ -104,6 +106,7 @@ def load_strictly(model: nn.Module, state: Mapping[str, torch.Tensor], place: st
             f"checkpoint {place!r} does not fit this config: {'; '.join(faults)}; "
             "give the config it was trained with (it lies in its run folder), with the same --source and --data-root"
         )
+    check_values(state, {key: value.dtype for key, value in own.items()}, f"checkpoint {place!r}")
     model.load_state_dict(dict(state), strict=True)
 
 
