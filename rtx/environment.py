@@ -200,7 +200,12 @@ def attempt(trials: Mapping[str, str], timeout_s: float = 300.0, python: Sequenc
 def _run(words: Sequence[str], timeout_s: float, python: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         # A module in the current folder must not go for an installed one.
-        [*(python or [sys.executable]), "-c", "import sys\nsys.path[:] = filter(None, sys.path)\n" + words[0], *words[1:]],
+        [
+            *(python or [sys.executable]),
+            "-c",
+            "import sys\nsys.path[:] = filter(None, sys.path)\n" + words[0],
+            *words[1:],
+        ],
         capture_output=True,
         text=True,
         errors="replace",

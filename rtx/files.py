@@ -29,7 +29,9 @@ def write_whole(path: Path, content: bytes, *, sync: bool = True) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        handle, temporary = tempfile.mkstemp(
+            dir=path.parent, prefix=f".{path.name[:50]}."
+        )  # a name may be long already
         try:
             with os.fdopen(handle, "wb") as stream:
                 stream.write(content)

@@ -58,7 +58,12 @@ def test_an_object_is_read_and_nothing_else(tmp_path: Path) -> None:
 def test_faults_of_the_machine_are_no_faults_of_the_file(tmp_path: Path) -> None:
     ours = [errno.ESTALE, errno.EIO, errno.EACCES, errno.EMFILE, errno.ETIMEDOUT]
     assert all(of_the_machine(OSError(number, os.strerror(number))) for number in ours)
-    theirs = [OSError("bad"), FileNotFoundError(errno.ENOENT, "no"), IsADirectoryError(errno.EISDIR, "no"), ValueError()]
+    theirs = [
+        OSError("bad"),
+        FileNotFoundError(errno.ENOENT, "no"),
+        IsADirectoryError(errno.EISDIR, "no"),
+        ValueError(),
+    ]
     assert not any(map(of_the_machine, theirs))
     stale = OSError(errno.ESTALE, os.strerror(errno.ESTALE))
     assert isinstance(cannot_read(tmp_path, stale), OutputError) and "Stale" in str(cannot_read(tmp_path, stale))

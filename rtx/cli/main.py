@@ -21,7 +21,7 @@ from types import ModuleType
 from rtx import __version__
 from rtx.cli.streams import steady_streams
 from rtx.environment import safe_torch
-from rtx.errors import MissingDependency, RtxError, printable, unknown_name
+from rtx.errors import MissingDependency, RtxError, printable, shown, unknown_name
 
 COMMANDS: dict[str, str] = {
     "train": "train a detector or segmenter from a source backbone",
@@ -127,7 +127,7 @@ def main(argv: Sequence[str]) -> int:
     except RtxError as error:
         if os.environ.get("RTX_DEBUG"):
             raise
-        print(f"{type(error).__name__}: {str(error).strip()}", file=sys.stderr)
+        print(shown(error), file=sys.stderr)
         return BAD_INPUT
     except OSError as error:
         remedy = _MACHINE.get(error.errno or 0)
@@ -163,12 +163,19 @@ def _import(name: str) -> ModuleType:
     return importlib.import_module(name)
 
 
+class _Lines(logging.Formatter):
+    """Lines without control characters, which names from files may hold."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return "\n".join(map(printable, super().format(record).split("\n")))
+
+
 @contextmanager
 def _log_to_stderr() -> Iterator[None]:
     """Show what the rooms of rtx log, at INFO and above, while a command runs."""
     logger = logging.getLogger("rtx")
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s", "%H:%M:%S"))
+    handler.setFormatter(_Lines("%(asctime)s %(name)s: %(message)s", "%H:%M:%S"))
     level, propagate = logger.level, logger.propagate
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
@@ -190,17 +197,17 @@ def entry(*first: str) -> None:
     # What this process starts finds installed modules, not those that lie in the folder where it runs.
     os.environ["PYTHONSAFEPATH"] = "1"
     safe_torch()
-    shown = steady_streams()
+    output = steady_streams()
     try:
         status = main([*first, *sys.argv[1:]])
     except Exception as error:
         traceback.print_exc()
         status = BAD_INPUT if isinstance(error, RtxError) else CRASHED
-    shown.flush()
-    if isinstance(shown.fault, BrokenPipeError):  # the reader (head, less) went away
+    output.flush()
+    if isinstance(output.fault, BrokenPipeError):  # the reader (head, less) went away
         status = CLOSED_PIPE
-    elif shown.fault is not None:
-        print(f"standard output cannot be written ({shown.fault.strerror})", file=sys.stderr)
+    elif output.fault is not None:
+        print(f"standard output cannot be written ({output.fault.strerror})", file=sys.stderr)
         status = status or BAD_INPUT
     sys.exit(status)
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
+
+_OBEYED = re.compile("\x1b(?!\\[[0-9;]*m)|[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f]")
+"""What a terminal would obey instead of showing it, but for colours."""
 
 
 class Sturdy:
@@ -14,19 +18,21 @@ class Sturdy:
 
     Args:
         stream: standard output or error.
+        plain: show control characters, which names from files may hold, as escapes. Not on standard error, where a
+            live line moves the cursor.
 
     Attributes:
         fault: that failure.
     """
 
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
+    def __init__(self, stream: Any, *, plain: bool = False) -> None:
+        self._stream, self._plain = stream, plain
         self.fault: OSError | None = None
 
     def write(self, text: str) -> int:
         """Write, if that is possible."""
         try:
-            self._stream.write(text)
+            self._stream.write(_OBEYED.sub(_escaped, text) if self._plain else text)
         except OSError as error:
             self._lose(error)
         return len(text)
@@ -56,11 +62,15 @@ class Sturdy:
         return getattr(self._stream, name)
 
 
+def _escaped(found: re.Match[str]) -> str:
+    return found.group().encode("unicode_escape").decode()
+
+
 def steady_streams() -> Sturdy:
     """Make `sys.stdout` and `sys.stderr` sturdy, also where the process was started without them; the former.
 
-    A file that is opened while a standard descriptor is free would take its number, and what C code prints would go into
-    it.
+    A file that is opened while a standard descriptor is free would take its number, and what C code prints would go
+    into it.
     """
     for number in range(3):
         try:
@@ -70,8 +80,8 @@ def steady_streams() -> Sturdy:
     for name, number in (("stdout", 1), ("stderr", 2)):
         stream = getattr(sys, name)
         if stream is None:
-            stream = open(number, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+            stream = open(number, "w", encoding="utf-8", closefd=False)
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="rtx.plain")  # a letter that is not there must not end a command
-        setattr(sys, name, Sturdy(stream))
+        setattr(sys, name, Sturdy(stream, plain=number == 1))
     return sys.stdout  # type: ignore[return-value]

@@ -54,7 +54,9 @@ class Inputs:
             return
         gone = [path for path in changed if not os.path.isfile(path)]
         infos = (dataset.get_data_info(index) for index in indices)
-        now = {} if gone else {"images_sha256": images_sha256(dataset, indices), "data_sha256": scorer.data_sha256(infos)}
+        now = (
+            {} if gone else {"images_sha256": images_sha256(dataset, indices), "data_sha256": scorer.data_sha256(infos)}
+        )
         if now and all(card.get(name) == value for name, value in now.items()):
             log.info("%d files were touched, their content is the same", len(changed))
             self._stamps |= {path: stamp for path in changed if (stamp := _stamp(path)) is not None}

@@ -220,7 +220,14 @@ def load_runs(paths: Sequence[Path], *, names: Sequence[str] = (), baseline: str
     runs = [replace(run, test_set=name) for run, name in zip(runs, sets, strict=True)]
     if names and len(names) != len(runs):
         raise BadValue(f"{len(names)} names for {len(runs)} evaluations; give one for each, in order")
-    given = list(map(readable, names)) or unique_names((run.name, *_distinguishing(run, runs), (run.folder.parent if run.folder.name == INSIDE_RUN else run.folder).name) for run in runs)
+    given = list(map(readable, names)) or unique_names(
+        (
+            run.name,
+            *_distinguishing(run, runs),
+            (run.folder.parent if run.folder.name == INSIDE_RUN else run.folder).name,
+        )
+        for run in runs
+    )
     if len(set(given)) != len(given):
         raise BadValue(f"the names {', '.join(given)} are not all different")
     # A preview says so wherever it is drawn or printed.

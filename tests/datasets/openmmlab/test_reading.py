@@ -81,7 +81,9 @@ def test_the_list_of_readers_of_torch_files_is_complete() -> None:
     assert found == [("rtx/datasets/openmmlab/reading.py", "torch.load")]
 
 
-@pytest.mark.parametrize("name", ["http://127.0.0.1:9/a.pth", "s3://bucket/a.pth", "ftp://host/a.pth", "torchvision://x"])
+@pytest.mark.parametrize(
+    "name", ["http://127.0.0.1:9/a.pth", "s3://bucket/a.pth", "ftp://host/a.pth", "torchvision://x"]
+)
 def test_an_address_is_no_file(name: str, tmp_path: Path) -> None:
     read_safely()
     for more in ({"load_from": name}, {"load_from": name, "resume": True}):
@@ -109,7 +111,9 @@ def test_honest_weights_and_training_state_arrive_whole(tmp_path: Path) -> None:
     globals()["Foreign"] = Foreign
     Foreign.__qualname__ = "Foreign"
     torch.save({"state_dict": {"w": torch.ones(2)}, "args": Foreign()}, tmp_path / "b.pth")
-    assert torch.equal(CheckpointLoader.load_checkpoint(str(tmp_path / "b.pth"), "cpu")["state_dict"]["w"], torch.ones(2))
+    assert torch.equal(
+        CheckpointLoader.load_checkpoint(str(tmp_path / "b.pth"), "cpu")["state_dict"]["w"], torch.ones(2)
+    )
 
 
 def test_yaml_and_pickles_are_data(tmp_path: Path) -> None:
