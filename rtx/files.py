@@ -95,7 +95,7 @@ def json_ready(node: Any) -> Any:
 
 
 MOST_JSON = 32 * 2**20
-"""Bytes of a JSON file of rtx's own: 76 cells with scores of 1,200 classes take 3 MB, and Python objects 20 times that."""
+"""Bytes of a JSON file of rtx's own: 76 cells with scores of 1,200 classes take 3 MB."""
 MOST_NESTED = 64
 
 
@@ -133,7 +133,7 @@ def read_json(path: Path, *, most: int = MOST_JSON) -> dict[str, Any]:
 
     Raises:
         OSError: it is not there, or cannot be read.
-        ValueError: it is a pipe or a device, too large, no JSON, nested too deep, or holds something else than an object.
+        ValueError: it is a pipe or a device, too large, no JSON, nested too deep, or no object.
     """
     try:
         found = json.loads(read_bounded(path, most))

@@ -63,7 +63,7 @@ def unpack_head(path: Path, form: str) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def opened(file: Path | IO[bytes]) -> Iterator[Mapping[str, NDArray[Any]]]:
+def opened(file: Path | IO[bytes]) -> Iterator[Any]:
     """The arrays of an `.npz` by name, within; none is unpacked before it is asked for.
 
     Raises:

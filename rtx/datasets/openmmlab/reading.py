@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-import yaml
+import yaml  # type: ignore[import-untyped,unused-ignore]
 from mmengine.fileio import register_handler
 from mmengine.fileio.handlers import PickleHandler, YamlHandler
 from mmengine.runner.checkpoint import CheckpointLoader, get_torch_safe_globals
