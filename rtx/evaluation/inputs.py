@@ -64,8 +64,8 @@ class Inputs:
         raise DataError(
             f"{len(changed)} of {len(self._stamps)} images and label maps were {'removed' if gone else 'replaced'} "
             f"while {cell} was evaluated ({some(gone or changed)}), so it is not written; every cell that is there is "
-            f"of the files as they were at the start (images {str(card.get('images_sha256'))[:12]}). Put those back and "
-            "run the same command again, or evaluate the new ones into another --out"
+            f"of the files as they were at the start (images {str(card.get('images_sha256'))[:12]}). Put those back "
+            "and run the same command again, or evaluate the new ones into another --out"
         )
 
 
