@@ -163,7 +163,7 @@ def _import(name: str) -> ModuleType:
     return importlib.import_module(name)
 
 
-class _Lines(logging.Formatter):
+class _PlainFormatter(logging.Formatter):
     """Lines without control characters, which names from files may hold."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -175,7 +175,7 @@ def _log_to_stderr() -> Iterator[None]:
     """Show what the rooms of rtx log, at INFO and above, while a command runs."""
     logger = logging.getLogger("rtx")
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Lines("%(asctime)s %(name)s: %(message)s", "%H:%M:%S"))
+    handler.setFormatter(_PlainFormatter("%(asctime)s %(name)s: %(message)s", "%H:%M:%S"))
     level, propagate = logger.level, logger.propagate
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
