@@ -15,7 +15,7 @@ from rich.text import Text
 
 from rtx.corruptions import BENCHMARK, CORRUPTIONS, FAMILIES
 from rtx.results.cell import mixed_text
-from rtx.results.summary import MIXED, ends_for, interval_text, percent, without_interval
+from rtx.results.summary import MIXED, attack_text, ends_for, eps_text, interval_text, percent, without_interval
 from rtx.types import SEVERITIES, Condition
 
 UNICODE_STEPS = "▁▂▃▄▅▆▇█"
@@ -48,6 +48,9 @@ def _parts(summary: Mapping[str, Any], console: Console) -> Iterator[RenderableT
     if summary["preview"]:
         text = f"PREVIEW: {summary['n_images']} images only (--limit), not the score of the data set"
         yield Text(text, "bold")
+    if summary.get("attacks"):
+        yield from _attacks(summary, note)
+        return
     if not summary["complete"]:
         yield Text(f"INCOMPLETE grid: {summary['label']} is over the cells that are there, not mPC", "bold")
     yield Text.assemble((summary["metric"], "bold"), f" in percent, {summary['n_images']} images\n")
@@ -58,6 +61,29 @@ def _parts(summary: Mapping[str, Any], console: Console) -> Iterator[RenderableT
         yield _corruptions(summary, rows, note, console)
         yield from _extremes(summary, rows, note)
     yield from _others(summary, note, console)
+    yield from _remarks(summary)
+
+
+def _attacks(summary: Mapping[str, Any], note: str) -> Iterator[RenderableType]:
+    """An evaluation under attack: a line for each eps, a column for each metric."""
+    names = [summary["metric"], *(n for n, row in summary["metrics"].items() if row["label"] != "undefined")]
+    names = list(dict.fromkeys(names))
+    yield Text(f"in percent, {summary['n_images']} images; {attack_text(summary['protocol']['attack'])}\n")
+    table = Table.grid("", *(Column(**_NUMBER) for _ in names), padding=_APART)
+    table.add_row("", *(Text(note + name, "bold" if name == names[0] else "") for name in names))
+    for key in ("clean", *summary["attacks"]):
+        values = [summary["cells"][key]["metrics"].get(name) if key in summary["cells"] else None for name in names]
+        ends = [ends_for(summary, name).get("cells") for name in names]
+        shown = [_with_ends(v, e if note or n == names[0] else None, key) for v, e, n in zip(values, ends, names, strict=True)]
+        table.add_row(key if key == "clean" else eps_text(key), *shown)
+    yield Padding(table, (0, 0, 0, 2))
+    ends = summary.get("intervals")
+    if ends:
+        yield Text(f"  [ ] {100 * ends['level']:.0f} % intervals over images, {ends['resamples']} resamples", "dim")
+    yield from _remarks(summary)
+
+
+def _remarks(summary: Mapping[str, Any]) -> Iterator[RenderableType]:
     flagged = {key: cell["flags"] for key, cell in summary["cells"].items() if cell["flags"]}
     if flagged:
         text = "; ".join(f"{key}: {', '.join(flags)}" for key, flags in list(flagged.items())[:6])

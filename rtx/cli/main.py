@@ -23,6 +23,7 @@ from rtx.errors import MissingDependency, RtxError, unknown_name
 COMMANDS: dict[str, str] = {
     "train": "train a detector or segmenter from a source backbone",
     "corrupt_eval": "evaluate a checkpoint clean and under the 15 corruptions: P, mPC, rPC",
+    "attack_eval": "evaluate a checkpoint under adversarial attacks: accuracy, AP or mIoU by eps",
     "status": "how far evaluations are, and what finishes them",
     "score": "P, mPC, rPC of predictions made elsewhere (COCO results, label maps)",
     "imagenet_c": "error, mCE, rPC of a classifier on ImageNet-C-style folders",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from rtx.errors import BadValue, RunConflict
 from rtx.evaluation.card import choose, computing_card, config_sha256, data_card, model_card, plain
 from rtx.evaluation.models.adapter import Adapter
 from rtx.evaluation.models.adapter_data import Tested, adapter_test
+from rtx.evaluation.pixels.attacked import Attacked
 from rtx.evaluation.pixels.made import Made
 from rtx.evaluation.pixels.random_steps import check_not_random
 from rtx.evaluation.pixels.stored import Stored
@@ -44,7 +46,7 @@ def evaluate(
     out: str | Path,
     protocol: Protocol | None = None,
     *,
-    pixels: Made | Stored | None = None,
+    pixels: Made | Stored | Attacked | None = None,
     annotations: str | Path | None = None,
     classes: Sequence[str] | None = None,
     checkpoint: Path | None = None,
@@ -131,7 +133,7 @@ def prepare(
     out: str | Path,
     protocol: Protocol | None = None,
     *,
-    pixels: Made | Stored | None = None,
+    pixels: Made | Stored | Attacked | None = None,
     annotations: str | Path | None = None,
     classes: Sequence[str] | None = None,
     checkpoint: Path | None = None,
@@ -153,8 +155,10 @@ def prepare(
     else:
         raise BadValue(f"data {str(data)!r}: a model that is no adapter needs its config here")
     indices = choose(tested.dataset, protocol.limit, protocol.seed)
+    probes = device_of(model).type == "cuda" and not isinstance(pixels, Attacked)  # an attack needs far more memory
     card = {
         **tested.card,
+        **(pixels.attack_card(model) if isinstance(pixels, Attacked) else {}),
         **data_card(tested.dataset, indices, tested.scorer),
         "metric": tested.scorer.card(),
         **({"view": protocol.view} if protocol.view not in (None, "none") else {}),
@@ -168,18 +172,19 @@ def prepare(
         card,
         Path(out),
         indices,
-        batch_size=1 if protocol.batch_size is None and device_of(model).type != "cuda" else protocol.batch_size,
+        batch_size=1 if protocol.batch_size is None and not probes else protocol.batch_size,
         workers=loaders(protocol.workers, model),
         amp=protocol.amp,
         channels_last=protocol.channels_last,
         keep_predictions=protocol.keep_predictions,
         conditions=conditions,
         cache=protocol.cache,
+        perturb=partial(pixels.perturbed, seed=protocol.seed) if isinstance(pixels, Attacked) else None,
     )
 
 
 def _config_test(
-    model: nn.Module, cfg: Config, pixels: Made | Stored, protocol: Protocol, checkpoint: Path | None
+    model: nn.Module, cfg: Config, pixels: Made | Stored | Attacked, protocol: Protocol, checkpoint: Path | None
 ) -> Tested:
     """What the model of a config is evaluated on."""
     cfg = pixels.config(cfg)
