@@ -106,9 +106,7 @@ class Attack:
         """The step size, in units of the pixel range."""
         return self.step * self.threat.eps / self.steps
 
-    def __call__(
-        self, objective: Objective, images: Tensor, seeds: Sequence[int], names: Sequence[str] = ()
-    ) -> Found:
+    def __call__(self, objective: Objective, images: Tensor, seeds: Sequence[int], names: Sequence[str] = ()) -> Found:
         """Perturb a batch.
 
         Args:
@@ -206,8 +204,8 @@ class _Search:
             place = int((~finite).nonzero()[0])
             name = self.names[place] if self.names else f"{place} of the batch"
             raise BadValue(
-                f"image {name}: the loss under attack is {loss[place].item()}; a model whose loss is no number cannot be "
-                "attacked by gradients (without --amp it may be finite)"
+                f"image {name}: the loss under attack is {loss[place].item()}; a model whose loss is no number cannot "
+                "be attacked by gradients (without --amp it may be finite)"
             )
 
 

@@ -25,7 +25,8 @@ def margin(scores: Tensor, labels: Tensor) -> Tensor:
     """Best score of another class minus that of the right one, (N,): above 0 where an image is wrong."""
     right = scores.gather(1, labels[:, None])[:, 0]
     others = scores.scatter(1, labels[:, None], -torch.inf).amax(dim=1)
-    return others - right
+    worst: Tensor = others - right
+    return worst
 
 
 def dlr(scores: Tensor, labels: Tensor) -> Tensor:
@@ -133,4 +134,4 @@ SEGMENTER_LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]] 
     "balanced_ce": _balanced,
 }
 SEA = ("js", "masked_ce", "balanced_ce")
-"""The losses of the segmentation ensemble attack (Croce, Singh & Hein, 2024): the worst of them counts for each image."""
+"""The losses of the segmentation ensemble attack (Croce, Singh & Hein, 2024): of each image the worst result counts."""

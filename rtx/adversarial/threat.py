@@ -36,7 +36,8 @@ class L2:
 
     def norm(self, delta: Tensor) -> Tensor:
         """Norm of each perturbation, (N, ...) -> (N,)."""
-        return delta.flatten(1).norm(dim=1)
+        size: Tensor = delta.flatten(1).norm(dim=1)
+        return size
 
     def project(self, delta: Tensor) -> Tensor:
         """The nearest allowed perturbation to each."""
@@ -50,7 +51,8 @@ class L2:
         """One perturbation, drawn uniformly from the ball; float32 of `shape` on the CPU."""
         direction = torch.randn(*shape, generator=generator)
         radius = self.eps * torch.rand((), generator=generator) ** (1 / direction.numel())
-        return direction * (radius / direction.norm().clamp_min(1e-30))
+        delta: Tensor = direction * (radius / direction.norm().clamp_min(1e-30))
+        return delta
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,9 @@ class Linf:
     def __post_init__(self) -> None:
         """Refuse an empty ball, and one that holds every image."""
         if not 0 < self.eps <= 1:
-            raise BadValue(f"eps {self.eps} of a Linf threat: must be above 0 and at most 1 (pixels in [0, 1]: 4 / 255)")
+            raise BadValue(
+                f"eps {self.eps} of a Linf threat: must be above 0 and at most 1 (pixels in [0, 1]: 4 / 255)"
+            )
 
     def norm(self, delta: Tensor) -> Tensor:
         """Norm of each perturbation, (N, ...) -> (N,)."""

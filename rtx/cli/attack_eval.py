@@ -25,9 +25,7 @@ from rtx.types import THREATS
 if TYPE_CHECKING:
     from rtx.evaluation.pixels.attacked import Attacked
 
-OPTIONS = tuple(
-    "limit seed batch_size workers cache view amp channels_last keep_predictions resamples".split()
-)
+OPTIONS = tuple("limit seed batch_size workers cache view amp channels_last keep_predictions resamples".split())
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,8 +58,8 @@ def add_attack_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="NAME",
-        help="classifiers: ce (default), dlr; detectors: total (default), classification, localisation; segmenters: ce, "
-        "js, masked_ce, balanced_ce (default: the last three); of several the worst result of each image counts",
+        help="classifiers: ce (default), dlr; detectors: total (default), classification, localisation; segmenters: "
+        "ce, js, masked_ce, balanced_ce (default: the last three); of several the worst result of each image counts",
     )
     parser.add_argument("--target", type=int, metavar="CLASS", help="classifiers: the class to be taken for")
     parser.add_argument(
@@ -75,7 +73,9 @@ def run(args: argparse.Namespace) -> int:
 
     protocol = protocol_of(args)
     attack = dict(threat=args.threat, eps=[eps_of(text, args.threat) for text in args.eps], losses=args.loss)
-    attack |= {name: getattr(args, name) for name in ("method", "steps", "step", "restarts", "momentum", "keep", "target")}
+    attack |= {
+        name: getattr(args, name) for name in ("method", "steps", "step", "restarts", "momentum", "keep", "target")
+    }
     pixels = Attacked(**attack, random_start=not args.no_random_start)  # a wrong number fails before anything is loaded
     sweep = Sweep(args, pixels.conditions(protocol))
     return sweep.run(lambda: _run(args, protocol, pixels, sweep))

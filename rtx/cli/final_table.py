@@ -72,14 +72,13 @@ def _attacks(summary: Mapping[str, Any], note: str) -> Iterator[RenderableType]:
     table = Table.grid("", *(Column(**_NUMBER) for _ in names), padding=_APART)
     table.add_row("", *(Text(note + name, "bold" if name == names[0] else "") for name in names))
     for key in ("clean", *summary["attacks"]):
-        values = [summary["cells"][key]["metrics"].get(name) if key in summary["cells"] else None for name in names]
-        ends = [ends_for(summary, name).get("cells") for name in names]
-        shown = [_with_ends(v, e if note or n == names[0] else None, key) for v, e, n in zip(values, ends, names, strict=True)]
+        cell = summary["cells"].get(key, {}).get("metrics", {})
+        sure = [ends_for(summary, name).get("cells") if note or name == names[0] else None for name in names]
+        shown = [_with_ends(cell.get(name), row, key) for name, row in zip(names, sure, strict=True)]
         table.add_row(key if key == "clean" else eps_text(key), *shown)
     yield Padding(table, (0, 0, 0, 2))
-    ends = summary.get("intervals")
-    if ends:
-        yield Text(f"  [ ] {100 * ends['level']:.0f} % intervals over images, {ends['resamples']} resamples", "dim")
+    if summary.get("intervals"):
+        yield _levels(summary["intervals"])
     yield from _remarks(summary)
 
 
@@ -103,8 +102,11 @@ def _totals(summary: Mapping[str, Any], note: str) -> Iterator[RenderableType]:
     if summary["preview"] and not ends:
         yield Text("  no intervals were computed")
     if ends:
-        text = f"{100 * ends['level']:.0f} % intervals over images, {ends['resamples']} resamples"
-        yield Text(f"  [ ] {text}", "dim")
+        yield _levels(ends)
+
+
+def _levels(ends: Mapping[str, Any]) -> Text:
+    return Text(f"  [ ] {100 * ends['level']:.0f} % intervals over images, {ends['resamples']} resamples", "dim")
 
 
 def sparkline(values: Sequence[float | None], top: float, steps: str = UNICODE_STEPS) -> str:

@@ -32,7 +32,7 @@ from rtx.files import write_atomic
 from rtx.results.cell import Cell, known_card
 from rtx.results.conditions import is_known
 from rtx.results.protocol import protocol_key, without_context
-from rtx.types import CLEAN, Condition
+from rtx.types import Condition
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +109,7 @@ def stored_conditions(root: Path) -> list[Condition]:
 
 
 def find_evaluations(path: Path) -> list[Path]:
-    """The evaluation folders that a path means: itself, its `corruption_eval` and `attack_eval`, or every evaluation one level below.
+    """The evaluation folders that a path means: itself, those inside a run folder, or all one level below.
 
     Raises:
         BadValue: there is none.

@@ -230,9 +230,15 @@ def attack_lines(summary: Mapping[str, Any]) -> list[str]:
         ends = ends_for(summary, name)
         cells = ends.get("cells", {})
         values = [_with_ends(row["attacks"][key], cells.get(key)) for key in keys]
-        lines.append(_row(f"**{name}**" if name == summary["metric"] else name, _with_ends(row["P"], ends.get("P")), *values))
+        lines.append(
+            _row(f"**{name}**" if name == summary["metric"] else name, _with_ends(row["P"], ends.get("P")), *values)
+        )
     note = "PREVIEW, " if summary["preview"] else ""
-    return [*lines, "", f"All numbers in percent; {note}{summary['n_images']} images. {_interval_note(summary)}".strip()]
+    return [
+        *lines,
+        "",
+        f"All numbers in percent; {note}{summary['n_images']} images. {_interval_note(summary)}".strip(),
+    ]
 
 
 def eps_text(key: str) -> str:
@@ -243,8 +249,9 @@ def eps_text(key: str) -> str:
         ('Linf 4/255', 'L2 0.5')
     """
     condition = Condition.from_key(key)
-    return f"{condition.corruption.capitalize()} {condition.severity:g}{'/255' if condition.corruption == 'linf' else ''}"
-
+    return (
+        f"{condition.corruption.capitalize()} {condition.severity:g}{'/255' if condition.corruption == 'linf' else ''}"
+    )
 
 
 def without_interval(summary: Mapping[str, Any], metric: str) -> str:

@@ -96,10 +96,7 @@ def test_js_is_the_jensen_shannon_divergence(maps):
     scores, labels = maps
     found = segmented("js", scores, labels)[0]
     for row, label, value in zip(scores.softmax(dim=1).numpy(), labels.numpy(), found.tolist(), strict=True):
-        each = [
-            jensenshannon(row[:, y, x], np.eye(4)[label[y, x]]) ** 2
-            for y, x in np.argwhere(label != IGNORED)
-        ]
+        each = [jensenshannon(row[:, y, x], np.eye(4)[label[y, x]]) ** 2 for y, x in np.argwhere(label != IGNORED)]
         assert value == pytest.approx(np.mean(each), rel=1e-4)
 
 

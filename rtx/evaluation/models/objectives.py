@@ -1,49 +1,22 @@
-"""What an attack raises: the loss of a model of any kind, as a function of the pixels that it is given.
-
-The model's own preprocessing is part of the function, so that perturbations are those of the picture. The loss of an
-image never depends on the other images of its batch: detectors' losses, which are averaged over a batch, are computed
-for one image at a time, and what they draw (anchors and proposals to train on) is drawn alike in every step.
-"""
+"""What an attack on a model under evaluation raises: OpenMMLab's losses, or those of an adapter."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from rtx.adversarial.attack import Objective
-from rtx.adversarial.losses import CLASSIFIER_LOSSES, IGNORED, SEA, SEGMENTER_LOSSES, classified, segmented
+from rtx.adversarial.losses import classified, segmented
 from rtx.errors import BadValue, unknown_name
 from rtx.evaluation.models.adapter import Adapter
-from rtx.evaluation.sweep.batches import device_of
+from rtx.transfer import objectives
+from rtx.transfer.objectives import KINDS, by_shape, check_losses, kind_of, labels_of, targets_like, usual_losses
 
-# Which of a detector's losses belong to which part, by what mmdet calls them.
-DETECTOR_LOSSES: dict[str, tuple[str, ...]] = {
-    "total": ("",),
-    "classification": ("cls", "class", "obj", "dfl_cls"),
-    "localisation": ("bbox", "iou", "reg", "centerness"),
-}
 OWN = "own"
 """The loss that the user of an adapter has given."""
-
-
-def kind_of(model: nn.Module) -> str:
-    """`classifier`, `detector` or `segmenter`.
-
-    Raises:
-        BadValue: it is none of them, so that there is no loss to raise.
-    """
-    scope = getattr(model, "scope", None) or type(model).__module__.partition(".")[0]
-    kinds = {"mmpretrain": "classifier", "mmdet": "detector", "mmseg": "segmenter"}
-    if scope in kinds:
-        return kinds[scope]
-    cfg = getattr(model, "cfg", None)
-    found = kinds.get(cfg.get("default_scope", "")) if cfg is not None else None
-    if found is None:
-        raise BadValue(f"{type(model).__name__}: an attack needs a classifier, detector or segmenter of OpenMMLab's, or an adapter")
-    return found
 
 
 def losses_for(model: nn.Module, wanted: Sequence[str] = ()) -> tuple[str, ...]:
@@ -51,159 +24,51 @@ def losses_for(model: nn.Module, wanted: Sequence[str] = ()) -> tuple[str, ...]:
 
     Args:
         model: what is attacked.
-        wanted: their names; the usual ones of the kind of model when empty: `ce` for classifiers, `total` for
-            detectors, `SEA` for segmenters, an adapter's own loss where it has one.
+        wanted: their names; the usual ones of the kind of model when empty.
 
     Raises:
         UnknownName: this kind of model has no such loss.
-        BadValue: an adapter that has no loss.
+        BadValue: an adapter through which no gradient passes, or a detector without a loss.
     """
-    if isinstance(model, Adapter):
-        if not isinstance(model.fn, nn.Module) or model.inputs != "tensor":
-            raise BadValue(
-                f"{model.name} is given arrays, through which no gradient passes: an attack needs a torch module that "
-                'takes tensors (inputs="tensor")'
-            )
-        if model.loss is not None:
-            known: Sequence[str] = (OWN,)
-        elif kind_of(model) == "detector":
-            raise BadValue(f"{model.name} has no loss to raise: give Detector(..., loss=...), see its docstring")
-        else:
-            known = tuple(_known(kind_of(model)))
-    else:
-        known = tuple(_known(kind_of(model)))
-    for name in wanted:
-        if name not in known:
-            raise unknown_name("loss of an attack", name, place=f"the losses of a {kind_of(model)}", choices=known)
-    return tuple(dict.fromkeys(wanted)) or (SEA if known == tuple(SEGMENTER_LOSSES) else known[:1])
-
-
-def _known(kind: str) -> Mapping[str, Any]:
-    return {"classifier": CLASSIFIER_LOSSES, "detector": DETECTOR_LOSSES, "segmenter": SEGMENTER_LOSSES}[kind]
+    if not isinstance(model, Adapter):
+        check_losses(wanted, kind_of(model))
+        return tuple(dict.fromkeys(wanted)) or usual_losses(kind_of(model))
+    if not isinstance(model.fn, nn.Module) or model.inputs != "tensor":
+        raise BadValue(
+            f"{model.name} is given arrays, through which no gradient passes: an attack needs a torch module that "
+            'takes tensors (inputs="tensor")'
+        )
+    if model.loss is not None:
+        if strange := [name for name in wanted if name != OWN]:
+            raise unknown_name("loss of an attack", strange[0], place="an adapter with loss=...", choices=(OWN,))
+        return (OWN,)
+    kind = KINDS[model.scope]
+    if kind == "detector":
+        raise BadValue(f"{model.name} has no loss to raise: give Detector(..., loss=...), see its docstring")
+    check_losses(wanted, kind)
+    return tuple(dict.fromkeys(wanted)) or usual_losses(kind)
 
 
 def groups(model: nn.Module, images: Sequence[Tensor]) -> list[list[int]]:
-    """Positions of images that are attacked together: of one shape, and one at a time for OpenMMLab's detectors."""
-    if kind_of(model) == "detector" and not isinstance(model, Adapter):
-        return [[n] for n in range(len(images))]
-    found: dict[tuple[int, ...], list[int]] = {}
-    for n, image in enumerate(images):
-        found.setdefault(tuple(image.shape), []).append(n)
-    return list(found.values())
+    """Positions of images that are attacked together, see `rtx.transfer.objectives.groups`."""
+    return by_shape(images) if isinstance(model, Adapter) else objectives.groups(model, images)
 
 
-def objective(model: nn.Module, samples: Sequence[Any], name: str, *, seed: int, target: int | None = None) -> Objective:
-    """The loss of some images as a function of their pixels, (N, 3, H, W) in [0, 1] in the order of the pipeline.
-
-    Args:
-        model: what is attacked.
-        samples: the data samples of the images, with their ground truth.
-        name: of the loss, see `losses_for`.
-        seed: of what the loss draws.
-        target: the class that a classifier is to take every image for; None for any wrong one.
-    """
-    if isinstance(model, Adapter):
-        return _of_adapter(model, samples, name, target)
-    make = {"classifier": _of_classifier, "detector": _of_detector, "segmenter": _of_segmenter}[kind_of(model)]
-    return make(model, samples, name, seed, target)
-
-
-def _prepared(model: Any, pixels: Tensor, samples: Sequence[Any]) -> tuple[Any, Any]:
-    """What the model's own preprocessing makes of pixels and copies of the samples."""
-    data = dict(inputs=list(pixels * 255), data_samples=[sample.clone() for sample in samples])
-    data = model.data_preprocessor(data, False)
-    return data["inputs"], data["data_samples"]
-
-
-def _labels(samples: Sequence[Any], device: torch.device) -> Tensor:
-    rows = [torch.as_tensor(sample.gt_label).flatten() for sample in samples]
-    for sample, row in zip(samples, rows, strict=True):
-        if len(row) != 1:
-            raise BadValue(f"image {str(sample.img_path)!r} has {len(row)} labels; attacks are on classifiers of one label")
-    return torch.cat(rows).to(device)
-
-
-def _targets(labels: Tensor, target: int | None) -> Tensor | None:
-    return None if target is None else torch.full_like(labels, target)
-
-
-def _of_classifier(model: Any, samples: Sequence[Any], name: str, seed: int, target: int | None) -> Objective:
-    labels = _labels(samples, device_of(model))
-
-    def loss(pixels: Tensor, done: float) -> tuple[Tensor, Tensor]:
-        inputs, _ = _prepared(model, pixels, samples)
-        return classified(name, model(inputs, mode="tensor"), labels, _targets(labels, target))
-
-    return loss
-
-
-def _of_segmenter(model: Any, samples: Sequence[Any], name: str, seed: int, target: int | None) -> Objective:
-    labels = [sample.gt_sem_seg.data.long().to(device_of(model)) for sample in samples]
-
-    def loss(pixels: Tensor, done: float) -> tuple[Tensor, Tensor]:
-        inputs, prepared = _prepared(model, pixels, samples)
-        rows = [
-            segmented(name, _enough_classes(sample.seg_logits.data)[None], _counted(label, sample.seg_logits.data))
-            for sample, label in zip(model.predict(inputs, prepared), labels, strict=True)
-        ]
-        values, harm = zip(*rows, strict=True)
-        return torch.cat(values), torch.cat(harm)
-
-    return loss
-
-
-def _enough_classes(scores: Tensor) -> Tensor:
-    if len(scores) < 2:
-        raise BadValue("a segmenter with a single output (sigmoid): attacks are on one score for each class")
-    return scores
-
-
-def _counted(label: Tensor, scores: Tensor) -> Tensor:
-    """Labels that are no class count nowhere."""
-    return torch.where(label < len(scores), label, IGNORED)
-
-
-def _of_detector(model: Any, samples: Sequence[Any], name: str, seed: int, target: int | None) -> Objective:
-    devices = [device_of(model)] if device_of(model).type == "cuda" else []
-
-    def loss(pixels: Tensor, done: float) -> tuple[Tensor, Tensor]:
-        rows = []
-        for image, sample in zip(pixels, samples, strict=True):
-            inputs, prepared = _prepared(model, image[None], [sample])
-            with torch.random.fork_rng(devices=devices):
-                torch.manual_seed(seed)
-                rows.append(_part(model.loss(inputs, prepared), name))
-        values = torch.stack(rows)
-        return values, values.detach()
-
-    return loss
-
-
-def _part(losses: Mapping[str, Any], name: str) -> Tensor:
-    """The sum of those losses that belong to a part, as mmengine sums them all."""
-    every = {key: value for key, value in losses.items() if "loss" in key}
-    mine = [value for key, value in every.items() if any(word in key for word in DETECTOR_LOSSES[name])]
-    if not mine:
-        raise BadValue(f"this detector has no loss of its {name}; it has {', '.join(every)}: use total")
-    return sum((torch.stack([part.mean() for part in _listed(value)]).sum() for value in mine), torch.zeros(()).to(mine[0]))
-
-
-def _listed(value: Any) -> Sequence[Tensor]:
-    return value if isinstance(value, list | tuple) else [value]
-
-
-def _of_adapter(model: Adapter, samples: Sequence[Any], name: str, target: int | None) -> Objective:
-    device = device_of(model)
+def objective(
+    model: nn.Module, samples: Sequence[Any], name: str, *, seed: int, target: int | None = None
+) -> Objective:
+    """The loss of some images as a function of their pixels, see `rtx.transfer.objectives.objective`."""
+    if not isinstance(model, Adapter):
+        return objectives.objective(model, samples, name, seed=seed, target=target)
 
     def loss(pixels: Tensor, done: float) -> tuple[Tensor, Tensor]:
         if model.loss is not None:
             values = model.loss(pixels, [model.truth(sample) for sample in samples])
             return values, values.detach()
         scores = model.fn(pixels)
-        if kind_of(model) == "classifier":
-            labels = _labels(samples, device)
-            return classified(name, scores, labels, _targets(labels, target))
-        maps = torch.cat([model.truth(sample)["labels"] for sample in samples]).to(device)
-        return segmented(name, scores, maps)
+        if KINDS[model.scope] == "classifier":
+            labels = labels_of(samples, pixels.device)
+            return classified(name, scores, labels, targets_like(labels, target))
+        return segmented(name, scores, torch.cat([model.truth(sample)["labels"] for sample in samples]))
 
     return loss

@@ -22,7 +22,7 @@ from torch import nn
 import rtx
 from rtx.adversarial.attack import KEEP, METHODS, Attack, Found, frozen
 from rtx.adversarial.threat import threat_of
-from rtx.errors import BadValue
+from rtx.errors import BadValue, unknown_name
 from rtx.evaluation.card import weights_sha256
 from rtx.evaluation.models.adapter import Adapter
 from rtx.evaluation.models.objectives import groups, losses_for, objective
@@ -57,8 +57,8 @@ class Attacked:
             pixel range for L2.
         losses: which losses are raised, see `rtx.evaluation.models.objectives.losses_for`.
         target: the class that a classifier is to take every image for; None for any wrong one.
-        surrogate: a model that the attack is made against instead of the evaluated one (a transfer attack); it must take
-            the same pictures.
+        surrogate: a model that the attack is made against instead of the evaluated one (a transfer attack); it must
+            take the same pictures.
         method, steps, step, random_start, restarts, momentum, keep: see `rtx.adversarial.attack.Attack`.
 
     Raises:
@@ -83,6 +83,8 @@ class Attacked:
         """Refuse what is no attack."""
         object.__setattr__(self, "eps", tuple(dict.fromkeys(self.eps)))
         object.__setattr__(self, "losses", tuple(self.losses))
+        if self.threat not in THREATS:
+            raise unknown_name("threat", self.threat, place="rtx.types.THREATS", choices=tuple(THREATS))
         if not self.eps:
             raise BadValue("an attack without eps: give at least one, e.g. 4 (255ths, for linf)")
         for condition in self._conditions():
@@ -124,7 +126,7 @@ class Attacked:
         return [load, *view_steps(protocol), *preparation, Unchanged()]
 
     def card(self, scope: str, protocol: Protocol) -> dict[str, Any]:
-        """Fields of the protocol card that say how the pixels come about; those of the losses follow in `attack_card`."""
+        """Fields of the protocol card that say how the pixels come about; `attack_card` has those of the attack."""
         return {
             "corruption_engine": "attack",
             "corruption_engine_version": rtx.__version__,
@@ -181,8 +183,8 @@ class Attacked:
         for image, sample in zip(images, samples, strict=True):
             if image.dtype != torch.uint8:
                 raise BadValue(
-                    f"image {str(sample.img_path)!r} reaches the model as {image.dtype}: the attack cannot be put behind "
-                    "this test pipeline, which normalises; leave that to the model's data_preprocessor"
+                    f"image {str(sample.img_path)!r} reaches the model as {image.dtype}: the attack cannot be put "
+                    "behind this test pipeline, which normalises; leave that to the model's data_preprocessor"
                 )
         names = [str(sample.img_path) for sample in samples]
         seeds = [int(image_rng(seed, Path(name).stem, condition).integers(2**31)) for name in names]

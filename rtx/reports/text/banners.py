@@ -151,7 +151,7 @@ def missing_text(run: Run) -> str:
 
 
 def _in_words(cells: Sequence[Condition]) -> list[str]:
-    by_name: dict[str, list[int]] = {}
+    by_name: dict[str, list[float]] = {}
     for condition in cells:
         by_name.setdefault(condition.corruption, []).append(condition.severity)
     return [
