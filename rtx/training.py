@@ -111,6 +111,7 @@ def identity(cfg: Config) -> dict[str, Any]:
         "schedule": plain([cfg.get("train_cfg"), cfg.get("param_scheduler")]),
         "seed": (cfg.get("randomness") or {}).get("seed"),
         **({"target": plain(cfg.rtx_target)} if cfg.get("rtx_target") else {}),
+        **({"hardening": plain(cfg.rtx_hardening)} if cfg.get("rtx_hardening") else {}),
     }
     return json.loads(json.dumps(parts, default=str))
 

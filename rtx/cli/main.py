@@ -22,6 +22,7 @@ from rtx.errors import MissingDependency, RtxError, unknown_name
 
 COMMANDS: dict[str, str] = {
     "train": "train a detector or segmenter from a source backbone",
+    "train_source": "train a robust source: adversarial training, Gaussian noise, PRIME, AugMix",
     "corrupt_eval": "evaluate a checkpoint clean and under the 15 corruptions: P, mPC, rPC",
     "attack_eval": "evaluate a checkpoint under adversarial attacks: accuracy, AP or mIoU by eps",
     "status": "how far evaluations are, and what finishes them",

@@ -203,6 +203,7 @@ def _config_test(
             **pixels.card(scope, protocol),
             **model_card(model, config_sha256(cfg), checkpoint, backbone=backbone, scope=cfg.get("default_scope", "")),
             **({"target": plain(cfg.rtx_target)} if cfg.get("rtx_target") else {}),
+            **({"hardening": plain(cfg.rtx_hardening)} if cfg.get("rtx_hardening") else {}),
         },
         labels={**({} if name is None else {"data": name}), **plain(cfg.get("labels", {}))},
     )

@@ -74,6 +74,7 @@ FIELDS = {
         Field("transfer", CONTEXT, "transfer mode"),
         Field("freeze_map", CONTEXT, "what was frozen"),
         Field("target", CONTEXT, "how the target was trained on"),
+        Field("hardening", CONTEXT, "how training hardened the network"),
         Field("checkpoint_file", CONTEXT, "checkpoint file"),
         Field("checkpoint_sha256", CONTEXT, "checkpoint"),
         Field("device", CONTEXT, "device"),
