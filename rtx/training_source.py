@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def write_source(cfg: Config, out: Path, *, images: int, steps: int) -> tuple[Pa
     if checkpoint is None:
         raise BadValue(f"run folder {cfg.work_dir!r} has no checkpoint; the training did not end")
     hardened = dict(cfg.rtx_hardening)
-    device = default_device(None)
+    device = default_device(int(os.environ.get("LOCAL_RANK", 0)))
     threats = {hardened["threat"]: (hardened["eps"],)} if "threat" in hardened else PROBES
     scores: dict[str, Any] = {}
     for threat, eps in threats.items():

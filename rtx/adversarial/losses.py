@@ -5,6 +5,7 @@ Classifiers: scores (N, C), labels (N,). Segmenters: scores (N, C, H, W), labels
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -108,9 +109,9 @@ def _js(scores: Tensor, labels: Tensor, right: Tensor, counts: Tensor) -> Tensor
     """
     right_class = scores.softmax(dim=1).gather(1, labels[:, None])[:, 0]
     middle = (right_class + 1) / 2
-    return (
-        torch.special.xlogy(right_class, right_class / middle) + (1 - right_class) * 0.6931471805599453 - middle.log()
-    ) / 2
+    other = (1 - right_class) * math.log(2)
+    found: Tensor = (torch.special.xlogy(right_class, right_class / middle) + other - middle.log()) / 2
+    return found
 
 
 def _masked(scores: Tensor, labels: Tensor, right: Tensor, counts: Tensor) -> Tensor:

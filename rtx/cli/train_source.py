@@ -1,12 +1,12 @@
 """Train a robust source: `rtx train_source --data FOLDER --arch resnet18 --recipe pgd --threat l2 --eps 0.5`.
 
-    rtx train_source --data data/imagenet --arch resnet50 --recipe pgd --threat l2 --eps 3         # Salman et al. (2020)
+    rtx train_source --data data/imagenet --arch resnet50 --recipe pgd --threat l2 --eps 3    # Salman et al. (2020)
     rtx train_source --data data/imagenet --arch resnet50 --recipe pgd --threat l2 --eps 3 --attack-steps 1
-    rtx train_source --target cifar10 --data data/cifar10 --from efficientnet_lite0_in1k --recipe free --threat linf --eps 4
+    rtx train_source --target cifar10 --data DIR --from efficientnet_lite0_in1k --recipe free --threat linf --eps 4
 
 Trains a classifier with everything trainable as `rtx train` does (`--amp`, `--launcher`, `--resume`, `--cfg-options`),
-scores it on clean and attacked test images, and writes WORK_DIR/source.pth, which `--source` takes; its card says how it
-was trained and how robust it is, and `rtx weights inspect` shows it.
+scores it on clean and attacked test images, and writes WORK_DIR/source.pth, which `--source` takes; its card says how
+it was trained and how robust it is, and `rtx weights inspect` shows it.
 """
 
 from __future__ import annotations

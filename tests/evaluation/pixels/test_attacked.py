@@ -26,7 +26,7 @@ from rtx.results.summary import markdown
 from rtx.types import CLEAN, Condition
 from tests.evaluation.class_folders import NAMES, class_config, make_folders, train
 from tests.makers import COCO_NAMES
-from tests.test_leaves_run import small_config
+from tests.small_configs import small_config
 
 QUICK = dict(eps=(8,), steps=2)
 LINF = Condition("linf", 8)
