@@ -139,9 +139,14 @@ def _of_segmenter(model: Any, samples: Sequence[Any], name: str, seed: int, targ
 
     def loss(pixels: Tensor, done: float) -> tuple[Tensor, Tensor]:
         inputs, prepared = _prepared(model, pixels, samples)
+        whole = all(label.shape[-2:] == tuple(sample.ori_shape) for sample, label in zip(samples, labels, strict=True))
+        if whole:  # as it is scored
+            scores = [sample.seg_logits.data for sample in model.predict(inputs, prepared)]
+        else:  # crops of a training
+            scores = list(model.encode_decode(inputs, [sample.metainfo for sample in prepared]))
         rows = [
-            segmented(name, _enough_classes(sample.seg_logits.data)[None], _counted(label, sample.seg_logits.data))
-            for sample, label in zip(model.predict(inputs, prepared), labels, strict=True)
+            segmented(name, _enough_classes(row)[None], _counted(label, row))
+            for row, label in zip(scores, labels, strict=True)
         ]
         values, harm = zip(*rows, strict=True)
         return torch.cat(values), torch.cat(harm)

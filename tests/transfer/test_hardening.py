@@ -155,6 +155,8 @@ def test_augmix_gives_an_image_of_the_same_kind() -> None:
     from mmcv.transforms import Compose
     from mmpretrain.registry import TRANSFORMS
 
+    init_default_scope("mmpretrain")
+
     steps = with_hardening(config(), Hardening("augmix")).train_dataloader.dataset.pipeline[1:-1]
     image = np.random.default_rng(0).integers(0, 255, (40, 40, 3)).astype(np.uint8)
     found = Compose([TRANSFORMS.build(dict(step)) for step in steps])(dict(img=image.copy()))["img"]
