@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from rtx.adversarial.input_gradients import InputGradients
 from rtx.adversarial.threat import Threat, clip
 from rtx.errors import BadValue, unknown_name
 
@@ -291,7 +292,8 @@ def frozen(model: nn.Module) -> Iterator[None]:
     for weight in trainable:
         weight.requires_grad_(False)
     try:
-        yield
+        with InputGradients():
+            yield
     finally:
         for weight in trainable:
             weight.requires_grad_()
