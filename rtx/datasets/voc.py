@@ -127,12 +127,16 @@ def read_evaluated(
 
 
 def train_parts(homes: Iterable[Path], test: VocPart | None) -> list[VocPart]:
-    """The training split of each year: `trainval`, or `train` where the year's `val` is evaluated."""
+    """The training split of each year: `trainval`, or `train` where `trainval` holds images that are evaluated."""
     parts = []
     for home in homes:
-        own = test is not None and test.home == home and test.listing.stem == "val"
-        parts.append(find_part([home], TRAIN_SPLITS[::-1] if own else TRAIN_SPLITS))
-    return [part for part in parts if part is not None]
+        evaluated = set(test.stems) if test is not None and test.home == home else set()
+        own = bool(evaluated) and test is not None and test.listing.stem == "val"
+        splits = TRAIN_SPLITS[::-1] if own else TRAIN_SPLITS
+        there = [part for split in splits if (part := find_part([home], (split,))) is not None]
+        # Where every list shares images, the first one is named by whoever refuses that.
+        parts += sorted(there, key=lambda part: not evaluated.isdisjoint(part.stems))[:1]
+    return parts
 
 
 def read_stems(path: Path) -> tuple[str, ...]:

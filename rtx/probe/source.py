@@ -17,7 +17,7 @@ from rtx.sources.catalog.record import IMAGENET_MEAN, IMAGENET_STD
 from rtx.sources.catalog.spec import parse_spec
 from rtx.sources.keys.guess import guess_arch
 from rtx.sources.keys.layouts import recognise
-from rtx.sources.load import locate
+from rtx.sources.load import NO_BACKBONE, locate
 from rtx.sources.reading.read import read_checkpoint
 from rtx.transfer.guard import fingerprint
 
@@ -130,5 +130,7 @@ def _guessed(spec: str) -> str:
     path = locate(spec)
     arch = guess_arch(recognise(read_checkpoint(path), str(path)).state)
     if arch not in backbones.BACKBONES:
-        raise BadValue(f"source {spec!r}: looks like {arch or 'no architecture rtx knows'}; give ARCH:FILE")
+        if arch is None:
+            raise BadValue(f"source {spec!r}: looks like no architecture rtx knows; give ARCH:FILE")
+        raise BadValue(f"source {spec!r}: looks like a {arch}, for which rtx has no backbone; {NO_BACKBONE}")
     return arch

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from rtx.errors import WeightsError, WeightsMismatch, some
 from rtx.files import file_sha256
-from rtx.sources.catalog.archs import find_arch, reference_shapes
+from rtx.sources.catalog.archs import ARCHS, find_arch, reference_shapes
 from rtx.sources.catalog.record import IMAGENET_MEAN, IMAGENET_STD, Source
 from rtx.sources.catalog.spec import parse_spec
 from rtx.sources.catalog.timm_models import PREFIX, cached_file, from_published
@@ -31,6 +31,9 @@ RECORD = "sha256.json"
 """Beside the weights: file names to the hashes seen when each was first fetched."""
 
 Shapes = Mapping[str, tuple[int, ...]]
+NO_BACKBONE = (
+    "give a file of one that `rtx weights list` names, or register the network (docs/adding.md, A backbone)"
+)
 
 
 @dataclass(frozen=True)
@@ -199,8 +202,10 @@ def _mismatch_text(
         for kind, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", wrong))
         if names
     ]
-    if looks is not None and looks != arch:
+    if looks is not None and looks != arch and looks in ARCHS:
         remedy = f"it looks like a {looks}: give --source {looks}:{where} to use that backbone"
+    elif looks is not None and looks != arch:
+        remedy = f"it looks like a {looks}, for which rtx has no backbone; {NO_BACKBONE}"
     elif looks == arch:
         remedy = f"it looks like a {looks} with changes; declare extra keys in Source.ignored_keys if this is intended"
     else:

@@ -62,10 +62,11 @@ def adapt_voc(cfg: Config, root: Path) -> list[str]:
         notes.append(f"no {' or '.join(TRAIN_SPLITS)} split: nothing can be trained")
     for part in trains:
         if test is not None and part.home == test.home and (both := set(part.stems) & set(test.stems)):
+            other = part.listing.with_name("train.txt")
+            remedy = f"Take them out of {_inside(other, base)}" if other.is_file() else "Write a train.txt without them"
             raise DataError(
                 f"{base}: {len(both)} images are both in {_inside(part.listing, base)} and in "
-                f"{_inside(test.listing, base)}, such as {min(both)}; scores on training images mean nothing. Write a "
-                "train.txt without them"
+                f"{_inside(test.listing, base)}, such as {min(both)}; scores on training images mean nothing. {remedy}"
             )
         if part.listing.stem != TRAIN_SPLITS[0]:
             notes.append(f"training on {_inside(part.listing, base)}")

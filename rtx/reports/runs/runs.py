@@ -187,10 +187,10 @@ def load_run(folder: Path) -> Run:
     """Read one evaluation folder.
 
     Raises:
-        BadValue: a file is damaged, or no cell is there.
+        BadValue: no cell is there, or none that can be read; or a file beside the cells is damaged.
         RunConflict: cells were made under another protocol than the folder's.
     """
-    evaluation = Evaluation.read(folder)
+    evaluation = Evaluation.sound(folder)
     card, cells = evaluation.card, evaluation.cells
     if not cells:
         raise BadValue(f"{folder}: no cell was evaluated yet: {remedy(folder, card, BENCHMARK_CELLS)}")
