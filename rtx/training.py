@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from rtx.errors import BadValue, RtxError, RunConflict, WeightsError
 from rtx.files import write_atomic
+from rtx.results.command import shell_line
 from rtx.results.folder import LAST_CHECKPOINT, last_checkpoint
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def train(cfg: Config, *, hooks: Sequence[Hook] = (), clean_score: bool = False)
     check_run_folder(work_dir, cfg)
     check_checkpoint(cfg)
     _forget_visualizers()
+    start_distributed(cfg)
     if clean_score:
         from rtx.evaluation.clean_score import clean_score_hook
 
@@ -84,6 +86,46 @@ def train(cfg: Config, *, hooks: Sequence[Hook] = (), clean_score: bool = False)
         runner.register_hook(hook)
     runner.train()
     return runner
+
+
+def start_distributed(cfg: Config) -> None:
+    """Join the launcher's job where the config names one; on processors too, for which mmengine has no way of its own.
+
+    Raises:
+        BadValue: see `rtx.evaluation.sweep.share.start`.
+    """
+    import torch
+
+    from rtx.evaluation.sweep.share import start
+
+    launcher = cfg.get("launcher") or "none"
+    start(launcher, (cfg.get("env_cfg") or {}).get("dist_cfg"))
+    if launcher != "none" and not torch.cuda.is_available() and not cfg.get("model_wrapper_cfg"):
+        # As mmengine wraps a model, but for the GPU's number.
+        unused = bool(cfg.get("find_unused_parameters", False))
+        wrapper = dict(type="MMDistributedDataParallel", device_ids=None, broadcast_buffers=False)
+        cfg.model_wrapper_cfg = dict(wrapper, find_unused_parameters=unused)
+
+
+def how_to_go_on(cfg: Config, words: Sequence[str]) -> str:
+    """What to tell a person whose training was interrupted.
+
+    Args:
+        cfg: the config that was trained.
+        words: the command, as it was typed.
+    """
+    work_dir = Path(cfg.work_dir)
+    last = last_checkpoint(work_dir)
+    if last is not None and last.is_file():
+        resumed = any("--resume".startswith(word.partition("=")[0]) and len(word) > 4 for word in words)
+        return f"interrupted; {last} is kept; go on with:\n  {shell_line([*words, *([] if resumed else ['--resume'])])}"
+    saving = (cfg.get("default_hooks") or {}).get("checkpoint") or {}
+    unit = "epoch" if saving.get("by_epoch", True) else "iteration"
+    return (
+        f"interrupted before the first checkpoint, which {str(work_dir)!r} gets after {unit} "
+        f"{saving.get('interval', 1)}: there is nothing to resume, start again with the same command; to keep something earlier: --cfg-options "
+        f"default_hooks.checkpoint.by_epoch=False default_hooks.checkpoint.interval=100:\n  {shell_line(words)}"
+    )
 
 
 def _forget_visualizers() -> None:

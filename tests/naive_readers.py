@@ -47,7 +47,12 @@ def coco_ap(truth: Path, results: Path, *, masks: bool = False) -> float:
         objects.append({**row, "bbox": [left, top, width, height], "area": area, "iscrowd": row.get("iscrowd", 0)})
     rows = []
     for row in found:
-        mine = {"image_id": row["image_id"], "category_id": row["category_id"], "iscrowd": 0, "score": float(row["score"])}
+        mine = {
+            "image_id": row["image_id"],
+            "category_id": row["category_id"],
+            "iscrowd": 0,
+            "score": float(row["score"]),
+        }
         if not masks:
             left, top, width, height = map(float, row["bbox"])
             mine |= dict(area=width * height, bbox=[left, top, width, height])
@@ -236,6 +241,7 @@ def kept_detections(path: Path) -> list[tuple[Any, str, float, Box]]:
         assert head["format"] == "rtx.predictions/1"
         counts, boxes, scores, labels = (arrays[n] for n in ("counts", "boxes", "scores", "labels"))
     assert counts.dtype.kind in "iu" and labels.dtype.kind in "iu" and (counts >= 0).all()
+    assert sum(map(int, counts)) == len(scores)
     images = [image for image, count in zip(head["image_ids"], counts, strict=True) for _ in range(count)]
     rows = zip(images, labels, scores, boxes, strict=True)
     assert all(0 <= label < len(head["classes"]) for label in labels)

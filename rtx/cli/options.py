@@ -107,6 +107,11 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare `--data-root`, `--source`, `--transfer`, `--norm`, `--cfg-options` and the launcher."""
     parser.add_argument("--data-root", help="where the data set lies, instead of the config's folder")
     parser.add_argument("--source", metavar="NAME|FILE|random|timm:NAME[@FILE]", help="source weights of the backbone")
+    for name, what in (("mean", "mean"), ("std", "standard deviation")):
+        parser.add_argument(
+            f"--pixel-{name}", nargs=3, type=float, metavar=("R", "G", "B"),
+            help=f"{what} of the pixels, 0 to 255, that a --source FILE was trained with",
+        )  # fmt: skip
     parser.add_argument("--transfer", metavar="MODE", help="fixed, full, full_strict or blocks:k")
     parser.add_argument("--norm", choices=NORM_POLICIES, help="what batch normalisation does in the backbone")
     add_launcher_arguments(parser)
@@ -133,8 +138,11 @@ def apply_config_arguments(cfg: Config, args: argparse.Namespace) -> Config:
         cfg = with_target(cfg, target)
     mode = TransferMode.parse(args.transfer) if args.transfer else None
     norm = args.norm
+    statistics = (args.pixel_mean, args.pixel_std) if args.pixel_mean or args.pixel_std else None
+    if statistics and not (args.source and all(statistics) and min(args.pixel_std) > 0):
+        raise BadValue("--pixel-mean and --pixel-std: give both with --source FILE, deviations above 0")
     if args.source:
-        cfg = configs.with_source(cfg, args.source)
+        cfg = configs.with_source(cfg, args.source, statistics)
     if args.norm and not mode:
         # The policy alone was asked for: keep what the config freezes, if that has a name.
         name = transfer_name(cfg.model.backbone, configs.framework_of(cfg))

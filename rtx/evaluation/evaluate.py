@@ -182,6 +182,12 @@ def _config_test(
     model: nn.Module, cfg: Config, pixels: Made | Stored, protocol: Protocol, checkpoint: Path | None
 ) -> Tested:
     """What the model of a config is evaluated on."""
+    for name in ("test_dataloader", "test_evaluator"):
+        if not cfg.get(name):
+            raise BadValue(
+                f"config {cfg.filename or '?'}: has no {name}, so nothing can be evaluated; add it, as a copy of "
+                f"{name.replace('test', 'val')} perhaps"
+            )
     cfg = pixels.config(cfg)
     check_not_random(cfg.test_dataloader.dataset)
     scope = cfg.get("default_scope", "mmdet")

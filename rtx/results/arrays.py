@@ -8,6 +8,9 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import struct
+import tokenize
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -22,6 +25,9 @@ from rtx.files import write_whole
 from rtx.metrics.per_image import DetectionEvidence, Evidence, Measure, PixelEvidence, RankEvidence, Ranking
 
 _HEAD = "head"
+_FAULTS = (OSError, ValueError, ArithmeticError, LookupError, TypeError, AttributeError, EOFError, RecursionError)
+_FAULTS += (BadZipFile, RuntimeError, NotImplementedError, SyntaxError, struct.error, zlib.error, tokenize.TokenError)
+"""What NumPy and zipfile raise of damaged files."""
 
 
 def pack(head: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> bytes:
@@ -70,7 +76,7 @@ def reading(path: Path, what: str, remedy: str) -> Iterator[None]:
     """
     try:
         yield
-    except (OSError, ValueError, KeyError, TypeError, IndexError, EOFError, BadZipFile) as error:
+    except _FAULTS as error:
         raise BadValue(f"{path}: not an rtx {what} ({error}); {remedy}") from error
 
 

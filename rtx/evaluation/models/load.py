@@ -111,7 +111,7 @@ def check_classes(cfg: Config, content: Mapping[str, Any], checkpoint: Path) -> 
     meta = content.get("meta")
     trained = (meta.get("dataset_meta") or {}) if isinstance(meta, Mapping) else {}
     theirs = trained.get("classes") or trained.get("CLASSES") if isinstance(trained, Mapping) else None
-    metainfo = cfg.test_dataloader.dataset.get("metainfo") or {}
+    metainfo = ((cfg.get("test_dataloader") or {}).get("dataset") or {}).get("metainfo") or {}
     ours = metainfo.get("classes")
     if not isinstance(theirs, (list, tuple)) or not ours or list(theirs) == list(ours):
         return

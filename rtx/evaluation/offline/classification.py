@@ -69,22 +69,30 @@ class ClassTruth(Truth):
         index = {name: n for n, name in enumerate(self.classes)}
         needed = max(self.metric.topk)
         found = []
-        with file.open(encoding="utf-8", newline="") as stream:
-            for n, row in enumerate(csv.reader(stream)):
-                image, *named = [cell.strip() for cell in row] or [""]
-                if not image:
-                    continue
-                strange = [name for name in named if name not in index]
-                if strange:
-                    raise unknown_name(
-                        "class", strange[0], place=f"{self.place} (from {file}: line {n + 1})", choices=index
-                    )
-                if len(set(named)) != len(named) or len(named) < needed:
-                    raise BadValue(
-                        f"{file}: line {n + 1}: {image!r} needs {needed} different classes behind it, the most "
-                        f"likely first, got {len(set(named))}"
-                    )
-                name = image if image in self.labels else str(PurePosixPath(image).with_suffix(""))
-                labels = np.array([index[c] for c in named], np.int64)
-                found.append(Guess(name, labels, np.zeros(len(named), np.float32)))
+        for n, row in enumerate(_rows(file)):
+            image, *named = [cell.strip() for cell in row] or [""]
+            if not image:
+                continue
+            strange = [name for name in named if name not in index]
+            if strange:
+                raise unknown_name(
+                    "class", strange[0], place=f"{self.place} (from {file}: line {n + 1})", choices=index
+                )
+            if len(set(named)) != len(named) or len(named) < needed:
+                raise BadValue(
+                    f"{file}: line {n + 1}: {image!r} needs {needed} different classes behind it, the most "
+                    f"likely first, got {len(set(named))}"
+                )
+            stem = PurePosixPath(image)
+            name = image if image in self.labels or not stem.name else str(stem.with_suffix(""))
+            labels = np.array([index[c] for c in named], np.int64)
+            found.append(Guess(name, labels, np.zeros(len(named), np.float32)))
         return found
+
+
+def _rows(file: Path) -> list[list[str]]:
+    try:
+        with file.open(encoding="utf-8", newline="") as stream:
+            return list(csv.reader(stream))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise BadValue(f"{file}: cannot be read as CSV ({error}); write it as UTF-8 text") from error

@@ -256,7 +256,7 @@ def entry_files(entry: Path, suffixes: Sequence[str]) -> list[Path]:
     Raises:
         BadValue: the folder holds none.
     """
-    if entry.is_file():
+    if not entry.is_dir():
         return [entry]
     files = [p for p in sorted(entry.iterdir()) if p.suffix.lower() in suffixes and not p.name.startswith(".")]
     if not files:

@@ -77,7 +77,7 @@ class VocFolder(DetectionTruth):
         """Rows of `image_id`, `category` (a name), `bbox` (left, top, width, height, from 0) and `score`."""
         try:
             content = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise BadValue(f"{file}: cannot be read as JSON ({error})") from error
         if not isinstance(content, list):
             raise BadValue(f"{file}: must be a list of detections with image_id, category, bbox and score")
@@ -87,7 +87,7 @@ class VocFolder(DetectionTruth):
             try:
                 left, top, width, height = (float(v) for v in row["bbox"])
                 name, score, image = row["category"], float(row["score"]), str(row["image_id"])
-            except (KeyError, TypeError, ValueError) as error:
+            except (KeyError, TypeError, ValueError, OverflowError) as error:
                 raise BadValue(
                     f"{place}: needs image_id, category, bbox of four numbers and score ({error!r})"
                 ) from error
@@ -100,7 +100,11 @@ class VocFolder(DetectionTruth):
         if not fitting:
             raise BadValue(f"{file}: is named after none of the classes ({', '.join(self.classes)}), as in _car.txt")
         found = []
-        for n, line in enumerate(file.read_text(encoding="utf-8").splitlines()):
+        try:
+            text = file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise BadValue(f"{file}: cannot be read as text ({error})") from error
+        for n, line in enumerate(text.splitlines()):
             if not line.strip():
                 continue
             place = f"{file}: line {n + 1}"
