@@ -123,8 +123,9 @@ def how_to_go_on(cfg: Config, words: Sequence[str]) -> str:
     unit = "epoch" if saving.get("by_epoch", True) else "iteration"
     return (
         f"interrupted before the first checkpoint, which {str(work_dir)!r} gets after {unit} "
-        f"{saving.get('interval', 1)}: there is nothing to resume, start again with the same command; to keep something earlier: --cfg-options "
-        f"default_hooks.checkpoint.by_epoch=False default_hooks.checkpoint.interval=100:\n  {shell_line(words)}"
+        f"{saving.get('interval', 1)}: nothing can be resumed, start again with the same command; to keep something "
+        "earlier, add --cfg-options default_hooks.checkpoint.by_epoch=False default_hooks.checkpoint.interval=100:\n"
+        f"  {shell_line(words)}"
     )
 
 
