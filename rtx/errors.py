@@ -43,7 +43,7 @@ class RunConflict(RtxError):
 
 
 class OutputError(RtxError, OSError):
-    """A file or folder of results that cannot be written."""
+    """A file or folder of results that cannot be written, or not be read for a fault of the machine."""
 
 
 class DeviceError(RtxError):

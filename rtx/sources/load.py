@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fnmatch
 import importlib.util
-import json
 import logging
 import math
 import os
@@ -16,7 +15,7 @@ import torch
 from torch import Tensor
 
 from rtx.errors import WeightsError, WeightsMismatch, some
-from rtx.files import file_sha256
+from rtx.files import file_sha256, read_json
 from rtx.sources.catalog.archs import ARCHS, find_arch, reference_shapes
 from rtx.sources.catalog.record import Source
 from rtx.sources.catalog.spec import parse_spec
@@ -267,7 +266,7 @@ def check_recorded(path: Path, sha256: str) -> None:
     """
     store = path.parent / RECORD
     try:
-        known = json.loads(store.read_text()).get(path.name)
+        known = read_json(store).get(path.name)
     except (OSError, ValueError, AttributeError):
         return
     if known is not None and known != sha256:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,6 +12,7 @@ from typing import Any
 
 from rtx.corruptions import BENCHMARK, CORRUPTIONS
 from rtx.errors import BadValue
+from rtx.files import read_json
 from rtx.metrics.robustness import Summary, summarise
 from rtx.reports.runs.intervals import Intervals, read_intervals
 from rtx.reports.runs.naming import SourceName, dataset_of, datasets_of, method_of, readable, source_of, unique_names
@@ -259,8 +259,8 @@ def _headline(folder: Path, cells: Mapping[Condition, Cell]) -> str:
     path = folder / SUMMARY
     if path.is_file():
         try:
-            stated = [str(json.loads(path.read_text(encoding="utf-8"))["metric"])]
-        except (ValueError, KeyError, TypeError) as error:
+            stated = [str(read_json(path)["metric"])]
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise BadValue(f"{path}: not readable as a summary ({error}); run the evaluation again") from error
     for metric in (*stated, *_HEADLINES):
         if metric in names:
