@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from rtx.datasets.voc import read_evaluated, voc_truth
+from rtx.datasets.voc import left_out, read_evaluated, repeated, voc_truth
 from rtx.errors import BadValue, unknown_name
 from rtx.evaluation.offline.truth import DetectionTruth, entry_files
 from rtx.metrics import coco, voc
@@ -52,6 +52,8 @@ class VocFolder(DetectionTruth):
         self.metric = voc.VocAP(self.truth, self.classes, headline=headline)
         self.place, self.images = str(part.listing), self.metric.truth
         log.info("%s: %d images, %d classes", part.listing, len(self.images), len(self.classes))
+        for warning in filter(None, (left_out(objects, self.classes), repeated(part.stems, objects))):
+            log.warning("%s: %s", part.listing, warning)
 
     def read(self, entry: Path) -> Iterable[tuple[Any, ...]]:
         """Images with their detections; see `Truth.read`."""
@@ -76,7 +78,7 @@ class VocFolder(DetectionTruth):
     def _results(self, file: Path) -> list[tuple[str, Row]]:
         """Rows of `image_id`, `category` (a name), `bbox` (left, top, width, height, from 0) and `score`."""
         try:
-            content = json.loads(file.read_text(encoding="utf-8"))
+            content = json.loads(file.read_text(encoding="utf-8-sig"))
         except (OSError, ValueError) as error:
             raise BadValue(f"{file}: cannot be read as JSON ({error})") from error
         if not isinstance(content, list):
@@ -100,7 +102,7 @@ class VocFolder(DetectionTruth):
         if not fitting:
             raise BadValue(f"{file}: is named after none of the classes ({', '.join(self.classes)}), as in _car.txt")
         found = []
-        for n, line in enumerate(file.read_text(encoding="utf-8").splitlines()):
+        for n, line in enumerate(file.read_text(encoding="utf-8-sig").splitlines()):
             if not line.strip():
                 continue
             place = f"{file}: line {n + 1}"

@@ -58,7 +58,7 @@ def find_stored(root: Path, clean: Path | None = None, classes: Sequence[str] | 
     Args:
         root: holds `<corruption>/<severity>`, or folders that do (ImageNet-C's `noise`, `blur` ...).
         clean: class folders of the clean images.
-        classes: folder names in the model's order; sorted when None, as for ImageNet's.
+        classes: folder names in the model's order, words behind them do not count; sorted when None, as for ImageNet's.
 
     Raises:
         DataError: there is no such folder or condition.
@@ -81,7 +81,13 @@ def find_stored(root: Path, clean: Path | None = None, classes: Sequence[str] | 
     folders = {CLEAN: clean, **found} if clean is not None else found
     if clean is not None and not clean.is_dir():
         raise DataError(f"{clean}: no such folder; give the class folders of the clean images")
-    return StoredSet(folders, base, tuple(classes) if classes else class_folders(base))
+    return StoredSet(folders, base, _in_order(classes, base) if classes else class_folders(base))
+
+
+def _in_order(lines: Sequence[str], base: Path) -> tuple[str, ...]:
+    """Folder names from lines of them, which may have words behind the name ("n01440764 tench")."""
+    folders = class_folders(base)
+    return tuple(line if line in folders else line.split()[0] for line in lines)
 
 
 def find_image(folder: Path, relative: Path) -> Path | None:
