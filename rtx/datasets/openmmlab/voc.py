@@ -15,6 +15,7 @@ from rtx.datasets.openmmlab.nodes import (
     palette,
     put_data_sets,
     root_of,
+    type_name,
 )
 from rtx.datasets.voc import (
     EVAL_SPLITS,
@@ -114,6 +115,11 @@ def check_voc(node: Any, split: str, found: Findings) -> None:
     part = VocPart(home, listing, read_stems(listing))
     found.images = [home / "JPEGImages" / f"{stem}.jpg" for stem in part.stems]
     part.check_whole()
+    if type_name(node) != "ListedXMLDataset" and "objects" not in node and not plain_list(part):
+        raise DataError(
+            f"{listing} has blank lines, flags or a byte order mark, which mmdet takes for names; give the folder as "
+            "--data-root, which leaves them out"
+        )
     read = node.get("objects") or read_all(part.labels())
     objects = [(stem, o) for stem, row in zip(part.stems, read, strict=True) for o in row]
     names = {item.name for _, item in objects}

@@ -83,7 +83,8 @@ def read_voc(root: Path, *, annotations: object, wanted: Sequence[str] | None, k
     part, names, objects = voc.read_evaluated(root)
     classes = _wanted(names, wanted)
     listing = part.listing.relative_to(part.home).as_posix()
-    where = dict(data_root=str(part.home), ann_file=listing, metainfo=dict(classes=classes), objects=objects)
+    named = dict(metainfo=dict(classes=classes)) if classes != voc.NAMES else {}
+    where = dict(named, data_root=str(part.home), ann_file=listing, objects=objects)
     check_sets([("val", dict(where, type="XMLDataset"))])
     truth = voc.voc_truth(part, objects, classes)
     rows = [

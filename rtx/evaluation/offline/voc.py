@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from rtx.datasets.voc import left_out, read_evaluated, repeated, voc_truth
-from rtx.errors import BadValue, unknown_name
+from rtx.datasets.voc import NAMES, left_out, read_evaluated, repeated, voc_truth
+from rtx.errors import BadValue, some, unknown_name
 from rtx.evaluation.offline.truth import DetectionTruth, entry_files
 from rtx.metrics import coco, voc
 from rtx.metrics.coco_truth import ImageId
@@ -54,6 +54,10 @@ class VocFolder(DetectionTruth):
         log.info("%s: %d images, %d classes", part.listing, len(self.images), len(self.classes))
         for warning in filter(None, (left_out(objects, self.classes), repeated(part.stems, objects))):
             log.warning("%s: %s", part.listing, warning)
+        used = {item.name for row in objects for item in row}
+        absent = [name for name in self.classes if name not in used]
+        if absent and self.classes != NAMES:
+            log.warning("%s: %d of %d classes have no object: %s", path, len(absent), len(self.classes), some(absent))
 
     def read(self, entry: Path) -> Iterable[tuple[Any, ...]]:
         """Images with their detections; see `Truth.read`."""

@@ -138,6 +138,12 @@ def check_files(stored: StoredSet, conditions: Sequence[Condition], out: Path, c
                 f"{stored.folders[condition]}: lacks {len(absent)} of the {len(wanted)} images of {stored.base}, the "
                 f"first is {absent[0]!r}; complete the folder"
             )
+        more = sorted(names - wanted) if condition != CLEAN else []
+        if more:
+            raise DataError(
+                f"{stored.base}: lacks {len(more)} images of {stored.folders[condition]}, the first is {more[0]!r}; "
+                "complete the folder, so that all conditions are scored on the same images"
+            )
         if condition in cells and known.get(condition.key, sha256) != sha256:
             raise RunConflict(
                 f"{stored.folders[condition]}: files have changed since {condition.key} was evaluated; --overwrite "
