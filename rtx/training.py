@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rtx.errors import BadValue, RtxError, RunConflict, WeightsError
+from rtx.errors import BadValue, RtxError, RunConflict, WeightsError, WeightsMismatch
 from rtx.files import write_atomic
 from rtx.results.command import shell_line
 from rtx.results.folder import LAST_CHECKPOINT, last_checkpoint
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from mmengine.hooks import Hook
     from mmengine.runner import Runner
 
+    from rtx.evaluation.models.load import TrainedState
+
 log = logging.getLogger(__name__)
 
 
@@ -27,16 +29,20 @@ def missing(cfg: Config) -> list[str]:
     """Everything the run needs and does not find: each entry says what, where it looked and what to do."""
     from rtx import config as configs
     from rtx.datasets.openmmlab.checks import check_data
+    from rtx.evaluation.models.load import check_one_view
     from rtx.sources.load import locate
 
     problems = []
-    source = cfg.model.backbone.get("source")
+    source = (cfg.model.get("backbone") or {}).get("source")
     if source and source != "random":  # to resume, too: mmengine makes the weights before it reads the checkpoint
         try:
             locate(source)
         except WeightsError as error:
             problems.append(str(error))
-    checks: list[Callable[[], None]] = [lambda: check_data(cfg, splits=("train", "val"))]
+    checks: list[Callable[[], None]] = [
+        lambda: check_one_view(cfg),
+        lambda: check_data(cfg, splits=("train", "val")),
+    ]
     if cfg.model.get("backbone"):
         checks.append(lambda: configs.check_statistics(cfg))
     for check in checks:
@@ -62,7 +68,8 @@ def train(cfg: Config, *, hooks: Sequence[Hook] = (), clean_score: bool = False)
 
     Raises:
         RunConflict: the folder holds checkpoints of another config and nothing asks to resume.
-        BadValue: the checkpoint to resume from holds weights and no training state.
+        BadValue: the checkpoint to resume from holds weights and no training state, or was trained on other classes.
+        WeightsMismatch: it is another network's.
         FrozenChanged: a frozen parameter or buffer moved.
     """
     from mmengine.dist import is_main_process
@@ -70,7 +77,7 @@ def train(cfg: Config, *, hooks: Sequence[Hook] = (), clean_score: bool = False)
 
     work_dir = Path(cfg.work_dir)
     check_run_folder(work_dir, cfg)
-    check_checkpoint(cfg)
+    started = check_checkpoint(cfg)
     _forget_visualizers()
     start_distributed(cfg)
     if clean_score:
@@ -84,6 +91,8 @@ def train(cfg: Config, *, hooks: Sequence[Hook] = (), clean_score: bool = False)
         write_atomic(work_dir / "run.json", json.dumps(identity(cfg), indent=1) + "\n")
     for hook in hooks:
         runner.register_hook(hook)
+    if started is not None:
+        check_started(runner, started, resumed=bool(cfg.get("resume")))
     runner.train()
     return runner
 
@@ -202,26 +211,51 @@ def environment() -> dict[str, Any]:
     }
 
 
-def check_checkpoint(cfg: Config) -> None:
-    """Refuse a checkpoint that cannot be resumed, or that mmengine would read by running its code.
+def check_checkpoint(cfg: Config) -> TrainedState | None:
+    """What the run starts from, None for its source alone.
+
+    A file that mmengine would read by running its code is refused.
 
     Raises:
         BadValue: it holds weights and no training state.
         WeightsError: it is not there, or cannot be read safely.
     """
-    from rtx.evaluation.models.load import training_meta
+    from rtx.evaluation.models.load import training_state
 
     path = Path(cfg.load_from) if cfg.get("load_from") else None
     if cfg.get("resume") and path is None:
         path = _own_last_checkpoint(Path(cfg.work_dir))
     if path is None or not path.is_file():
-        return
-    meta = training_meta(path)
-    if cfg.get("resume") and not {"epoch", "iter"} <= set(meta):
+        return None
+    state = training_state(path)
+    if cfg.get("resume") and not {"epoch", "iter"} <= set(state.meta):
         raise BadValue(
             f"checkpoint {str(path)!r} holds weights and no training state (epoch, iter), so nothing can be resumed; "
             "to start from these weights: --cfg-options load_from=FILE without --resume, or --source FILE"
         )
+    return state
+
+
+def check_started(runner: Runner, state: TrainedState, *, resumed: bool) -> None:
+    """Hold what a run starts from against its model and training set; mmengine leaves out what does not fit.
+
+    Raises:
+        WeightsMismatch: a tensor of a checkpoint to resume does not fit, or none of other weights does.
+        BadValue: a checkpoint to resume was trained on other classes, or on the same in another order.
+    """
+    from rtx.evaluation.models.load import check_classes, differences, shapes_of, trained_classes
+    from rtx.transfer.guard import bare
+
+    place, own = f"checkpoint {str(state.path)!r}", shapes_of(bare(runner.model).state_dict())
+    theirs = {key.removeprefix("module."): shape for key, shape in state.shapes.items()}  # as mmengine reads them
+    faults = differences(own, theirs)
+    if faults and (resumed or not any(own.get(key) == shape for key, shape in theirs.items())):
+        raise WeightsMismatch(
+            f"{place} does not fit this config: {'; '.join(faults)}; give the file of a training with this config"
+        )
+    if resumed:
+        names = getattr(runner.train_dataloader.dataset, "metainfo", {}).get("classes") or ()
+        check_classes(trained_classes(state.meta), names, place)
 
 
 def _own_last_checkpoint(work_dir: Path) -> Path | None:

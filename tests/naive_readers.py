@@ -27,8 +27,8 @@ TWENTY = set(
 
 
 def load(path: Path) -> Any:
-    """A JSON file of plain UTF-8."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """A JSON file of UTF-8, with or without a byte-order mark."""
+    return json.loads(path.read_text(encoding="utf-8-sig"))
 
 
 def coco_ap(truth: Path, results: Path, *, masks: bool = False) -> float:
@@ -223,7 +223,7 @@ def labelled_files(root: Path) -> dict[str, str]:
 def top1(labels: dict[str, str], results: Path) -> float:
     """Share of the images whose first guess in a .csv file of image, class, class ... is right."""
     guesses = {}
-    with results.open(encoding="utf-8", newline="") as stream:
+    with results.open(encoding="utf-8-sig", newline="") as stream:
         for row in csv.reader(stream):
             words = [cell.strip() for cell in row]
             if words and words[0]:

@@ -209,7 +209,7 @@ def test_voc_result_lines(place: Path, voc: Tree, examples: int) -> None:
         found = []
         for path in sorted((root / "clean").glob("*.txt")):
             name = next(n for n in VOC_NAMES if path.stem.endswith(f"_{n}") or path.stem == n)
-            for words in map(str.split, path.read_text(encoding="utf-8").splitlines()):
+            for words in map(str.split, path.read_text(encoding="utf-8-sig").splitlines()):
                 if words:
                     left, top, right, bottom = (float(v) - 1 for v in words[2:])
                     found.append((words[0], name, float(words[1]), (left, top, right, bottom)))

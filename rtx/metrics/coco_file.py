@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from reprlib import Repr
 from typing import Any
@@ -188,6 +188,35 @@ def unmatched(tables: Tables, field: str, place: str) -> list[dict[str, Any]]:
     return unknown
 
 
+def check_names(images: Iterable[Mapping[str, Any]], place: str) -> None:
+    """Refuse a file that lists one picture under two ids: it would count twice, with a part of its objects each time.
+
+    Raises:
+        DataError: two images have one `file_name`.
+    """
+    seen: dict[str, Any] = {}
+    for row in images:
+        name = row.get("file_name")
+        if name is not None and seen.setdefault(name, row["id"]) != row["id"]:
+            raise DataError(
+                f"{place}: images {seen[name]!r} and {row['id']!r} are both {name!r}, which would count twice; give "
+                "all annotations to one of them"
+            )
+
+
+def repeated(tables: Tables) -> str | None:
+    """A warning about annotations that are there twice, None where there is none."""
+    keys = ((row["image_id"], row["category_id"], *row["bbox"]) for row in tables["annotations"])
+    twice = [key for key, count in Counter(keys).items() if count > 1]
+    if not twice:
+        return None
+    image, category, *box = twice[0]
+    return (
+        f"{len(twice)} objects are there more than once, such as the box {box} of category {category!r} in image "
+        f"{image!r}; each counts, and only one can be found"
+    )
+
+
 def read_lists(path: Path, *keys: str, need: Collection[str] = ()) -> tuple[list[dict[str, Any]], ...]:
     """Some of the lists of an annotation file, checked; no more than they are parsed where they are found at once.
 
@@ -226,5 +255,7 @@ def _load(text: str, path: Path) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        reason = "the file is empty" if not text.strip() else error
-        raise DataError(f"{path}: cannot be read as a COCO annotation file ({reason}); copy the file again") from error
+        reason, remedy = "the file is empty" if not text.strip() else error, "copy the file again"
+        if text.startswith("\ufeff"):
+            reason, remedy = "it starts with a byte order mark", "save it as UTF-8 without one"
+        raise DataError(f"{path}: cannot be read as a COCO annotation file ({reason}); {remedy}") from error

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from rtx.errors import DataError
-from rtx.metrics.coco_file import check_tables, read_tables, unmatched
+from rtx.metrics.coco_file import check_names, check_tables, read_tables, repeated, unmatched
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +55,7 @@ def read_truth(source: Path | Mapping[str, Any], *, place: str = "ground truth",
         place, tables = str(source), read_tables(source)
     else:
         tables = check_tables(source, place)
+    check_names(tables["images"], place)
     images = {entry["id"]: dict(entry) for entry in tables["images"]}
     categories = {entry["id"]: entry["name"] for entry in tables["categories"]}
     annotations = [_completed(a, n + 1, place) for n, a in enumerate(tables["annotations"])]
@@ -65,6 +66,8 @@ def read_truth(source: Path | Mapping[str, Any], *, place: str = "ground truth",
                 "%s: the %s of %d of %d annotations is not in the file, e.g. %r; they do not count",
                 *(place, field, len(unknown), len(annotations), unknown[0][field]),
             )
+    if not quiet and (twice := repeated(tables)):
+        log.warning("%s: %s", place, twice)
     flat = sum(a["area"] <= 0 for a in annotations)
     if flat and not quiet:
         log.info("%s: %d annotations of zero area count as objects that no detection can match", place, flat)

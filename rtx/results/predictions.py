@@ -283,7 +283,7 @@ def read_map(source: Any, place: str) -> NDArray[np.integer[Any]]:
 
 def _rows(path: Path) -> list[Mapping[str, Any]]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise BadValue(f"{path}: cannot be read as a COCO result file ({error})") from error
     if isinstance(content, Mapping):

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from rtx.datasets.class_folders import class_folders, labelled_images
+from rtx.datasets.class_folders import check_stems, class_folders, labelled_images
 from rtx.errors import BadValue, unknown_name
 from rtx.evaluation.offline.truth import Truth, entry_files
 from rtx.metrics.accuracy import Accuracy, Guess
@@ -32,6 +32,7 @@ class ClassTruth(Truth):
     def __init__(self, path: Path, *, classes: Sequence[str] | None = None) -> None:
         self.classes = tuple(classes) if classes else class_folders(path)
         rows = labelled_images(path, self.classes)
+        check_stems(file for file, _ in rows)
         self.labels = {file.relative_to(path).with_suffix("").as_posix(): label for file, label in rows}
         self.place, self.images = str(path), self.labels
         self.metric = Accuracy(len(self.classes), topk=[k for k in (1, 5) if k <= len(self.classes)])
@@ -92,7 +93,7 @@ class ClassTruth(Truth):
 
 def _rows(file: Path) -> list[list[str]]:
     try:
-        with file.open(encoding="utf-8", newline="") as stream:
+        with file.open(encoding="utf-8-sig", newline="") as stream:
             return list(csv.reader(stream))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise BadValue(f"{file}: cannot be read as CSV ({error}); write it as UTF-8 text") from error
