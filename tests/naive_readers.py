@@ -201,7 +201,11 @@ def mean_iou(truth: Path, predictions: Path, n_classes: int) -> float:
 
 
 def class_table(path: Path) -> dict[int, str]:
-    """Number in the label maps -> class name; only of tables that state the numbers."""
+    """Number in the label maps -> class name, of tables that state the numbers; those of ADE20K where there is none."""
+    if not path.is_file():
+        from mmseg.datasets import ADE20KDataset
+
+        return dict(enumerate(ADE20KDataset.METAINFO["classes"], 1))
     content = load(path)
     rows = content["classes"] if isinstance(content, dict) and "classes" in content else content
     if isinstance(rows, dict):

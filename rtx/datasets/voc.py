@@ -28,6 +28,7 @@ NAMES = (
 YEARS = ("VOC2007", "VOC2012")
 EVAL_SPLITS = ("test", "val")
 TRAIN_SPLITS = ("trainval", "train")
+_LONGEST = 250  # bytes of a name, with a suffix behind it, that file systems take
 _FLAG = re.compile(r"\s+-?[01]$")
 
 
@@ -159,7 +160,7 @@ def read_stems(path: Path) -> tuple[str, ...]:
         if name in found:
             raise DataError(f"{path}: line {number} names {name!r}, as line {found[name]} does; leave one of them")
         inside = PurePosixPath(name)
-        if inside.is_absolute() or ".." in inside.parts or not name.isprintable():
+        if inside.is_absolute() or ".." in inside.parts or not name.isprintable() or len(name.encode()) > _LONGEST:
             raise DataError(f"{path}: line {number} is {name[:60]!r}; it must be the name of an image without suffix")
         found[name] = number
     if not found:

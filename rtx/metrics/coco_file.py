@@ -75,12 +75,16 @@ def _text(value: Any) -> bool:
     return type(value) is str and bool(value) and "\0" not in value
 
 
+def _file(value: Any) -> bool:
+    return _text(value) and all(len(part.encode(errors="surrogatepass")) <= 255 for part in value.split("/"))
+
+
 # Field -> whether a value fits, and what it must be.
 _A_NUMBER, _AN_ID = "a number, 0 or more", "a whole number, or text"
 FIELDS: dict[str, dict[str, tuple[Callable[[Any], bool], str]]] = {
     "images": {
         "id": (_id, _AN_ID),
-        "file_name": (_text, "text"),
+        "file_name": (_file, "text, at most 255 bytes between slashes"),
         "width": (_side, "a number of pixels"),
         "height": (_side, "a number of pixels"),
     },
