@@ -10,7 +10,6 @@ import io
 import itertools
 import json
 import logging
-import math
 import struct
 import zipfile
 import zlib
@@ -171,8 +170,6 @@ def read_coco_results(
                 mask = None if row.get("segmentation") is None else _rle(row["segmentation"], truth, image_id, place)
             except (TypeError, ValueError, OverflowError) as error:
                 raise BadValue(f"{place}: {error}") from error
-            if not math.isfinite(score):
-                raise BadValue(f"{place}: score {score} is no number")
             if box is None and mask is None:
                 raise BadValue(f"{place}: has neither bbox nor segmentation")
             table.append((image_id, score, label[category], box, mask))
