@@ -71,11 +71,11 @@ def _parts(summary: Mapping[str, Any], console: Console) -> Iterator[RenderableT
 def _totals(summary: Mapping[str, Any], note: str) -> Iterator[RenderableType]:
     ends = summary.get("intervals") or {}
     table = Table.grid("", Column(justify="right"), Column(style="dim"), padding=_APART)
-    for key, name in {"P": "P", "mPC": summary["label"], "rPC": "rPC"}.items():
-        why = (ends.get("missing") or {}).get(key, "")
-        sure = interval_text(ends.get(key)) or (f"no interval: {why}" if why else "")
-        table.add_row(note + name, percent(summary[key]), sure)
-    table.add_row(f"{note}drop", percent(summary.get("drop")), interval_text(drop_ends(ends.get("rPC"))))
+    for key, name in {"P": "P", "mPC": summary["label"], "rPC": "rPC", "drop": "drop"}.items():
+        why = (ends.get("missing") or {}).get("rPC" if key == "drop" else key, "")
+        found = drop_ends(ends.get("rPC")) if key == "drop" else ends.get(key)
+        sure = interval_text(found) or (f"no interval: {why}" if why else "")
+        table.add_row(note + name, percent(summary.get(key)), sure)
     yield Padding(table, (0, 0, 0, 2))
     if summary["preview"] and not ends:
         yield Text("  no intervals were computed")
