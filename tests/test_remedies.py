@@ -25,7 +25,7 @@ ROOT = Path(rtx.__file__).parent
 OTHERS = {  # flags of other programs that rtx names: docker, pip, torchrun, Slurm, Ray, git
     *("--shm-size", "--ipc", "--standalone", "--nproc-per-node", "--nproc_per_node", "--nnodes", "--force-reinstall"),
     *("--no-deps", "--no-binary", "--no-build-isolation", "--no-cache-dir", "--array", "--head", "--address", "--port"),
-    *("--local_rank", "--local-rank"),
+    *("--local_rank", "--local-rank", "--gres"),
 }
 
 
@@ -69,6 +69,7 @@ def messages() -> list[tuple[str, str]]:
 def wrong_words(text: str) -> list[str]:
     """Commands and flags in a text that do not exist."""
     found = []
+    text = re.sub(r"--[a-z-]+\{\}[a-z-]*", "", text) if " " in text else ""  # a flag whose name is put together
     for command, rest in re.findall(r"\brtx ([a-z][a-z_-]+)\b([^\n`;)]*)", text):
         name = command.replace("-", "_")
         if name in COMMANDS:
