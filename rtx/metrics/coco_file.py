@@ -159,6 +159,11 @@ def check_rows(rows: Any, kind: str, place: str, *, need: Collection[str] = ()) 
                 raise DataError(f"{name} has no {what}, which must be {wanted}; add it, or take the {one} out")
             raise DataError(f"{name} has the {what} {_SHORT.repr(value)}; it must be {wanted}")
     ids = [row["id"] for row in rows] if "id" in needed else []  # scoring numbers the annotations anew
+    if kind != "annotations" and len({isinstance(i, str) for i in ids}) > 1:
+        text, number = (next(i for i in ids if isinstance(i, str) is wanted) for wanted in (True, False))
+        raise DataError(
+            f"{place}: {one} ids are numbers ({number!r}) and text ({text!r}), which have no order; write all alike"
+        )
     if len(set(ids)) != len(ids):
         twice = next(i for i, count in Counter(ids).items() if count > 1)
         raise DataError(f"{place}: {one} id {twice!r} is there twice, and only one would count; number them anew")

@@ -81,8 +81,13 @@ def category_ids(truth: CocoTruth, classes: Iterable[str]) -> tuple[int, ...]:
     in the order of `classes`.
 
     Raises:
-        DataError: a class is not in the file, or is there twice; every label after it would be scored wrongly.
+        DataError: a class is not in the file, or is there twice; every label after it would be scored wrongly. Or the
+            ids are text.
     """
+    if text := [i for i in truth.categories if isinstance(i, str)]:
+        raise DataError(
+            f"{truth.place}: category ids are text, such as {text[0]!r}; scores need COCO's whole numbers, number them"
+        )
     return label_ids(truth.categories, classes, truth.place)
 
 

@@ -54,11 +54,11 @@ def test_a_misspelt_key_is_told_with_the_nearest_name(name: str, near: str, capl
 
 def test_what_fits_is_applied_without_a_word(caplog: pytest.LogCaptureFixture) -> None:
     cfg = config()
-    options = {"param_scheduler.0.end": 9, "model.backbone.depth": 18, "val_dataloader": dict(batch_size=1)}
+    options = {"param_scheduler.0.end": 9, "model.backbone.depth": 18}
     with caplog.at_level(logging.WARNING):
         merge_options(cfg, {**options, "train_dataloader.dataset.data_prefix": "all/", "model.neck": dict(type="FPN")})
     assert not caplog.text and cfg.param_scheduler[0].end == 9 and cfg.model.backbone.depth == 18
-    assert cfg.val_dataloader.batch_size == 1 and cfg.train_dataloader.dataset.data_prefix == "all/"
+    assert cfg.train_dataloader.dataset.data_prefix == "all/"
 
 
 @pytest.mark.parametrize("word", ["train_cfg.max_epochs", "=3", "a..b=1", "a=[1,2"])

@@ -70,11 +70,10 @@ def test_names_tell_runs_apart(tmp_path: Path) -> None:
     [
         (lambda out: (out / "protocol.json").write_text("{"), "protocol.json"),
         (lambda out: (out / "summary.json").write_text("[]"), "summary.json"),
-        (lambda out: (out / "cells" / "fog_3.json").write_text("{}"), "fog_3.json"),
         (lambda out: (out / "confidence.json").write_text('{"metric": "bbox_mAP"}'), "confidence.json"),
         (lambda out: (out / "resamples.npz").write_bytes(b"PK"), "resamples.npz"),
     ],
-    ids=["card", "summary", "cell", "intervals", "resamples"],
+    ids=["card", "summary", "intervals", "resamples"],
 )
 def test_damage_is_named(tmp_path: Path, damage: object, message: str) -> None:
     out = make_run(tmp_path, "m", resamples=20)
