@@ -234,7 +234,9 @@ def _set_statistics_of_file(cfg: Config, spec: str, path: Path, given: Statistic
     if found:
         _put_statistics(cfg, *found)
         return
-    place = next((p for p in (cfg.model.get("data_preprocessor"), cfg.get("data_preprocessor")) if p), {})
+    place: Mapping[str, Any] = next(
+        (p for p in (cfg.model.get("data_preprocessor"), cfg.get("data_preprocessor")) if p), {}
+    )
     log.warning(
         "source %s: the file does not say which mean and std it was trained with; the config's stay: %s, %s (RGB "
         "order: %s); state others with --pixel-mean R G B --pixel-std R G B",

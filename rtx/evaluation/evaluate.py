@@ -185,11 +185,11 @@ def _config_test(
     model: nn.Module, cfg: Config, pixels: Made | Stored, protocol: Protocol, checkpoint: Path | None
 ) -> Tested:
     """What the model of a config is evaluated on."""
-    for name in ("test_dataloader", "test_evaluator"):
-        if not cfg.get(name):
+    for key in ("test_dataloader", "test_evaluator"):
+        if not cfg.get(key):
             raise BadValue(
-                f"config {cfg.filename or '?'}: has no {name}, so nothing can be evaluated; add it, as a copy of "
-                f"{name.replace('test', 'val')} perhaps"
+                f"config {cfg.filename or '?'}: has no {key}, so nothing can be evaluated; add it, as a copy of "
+                f"{key.replace('test', 'val')} perhaps"
             )
     cfg = pixels.config(cfg)
     check_one_view(cfg)

@@ -61,8 +61,8 @@ def verdict(group: Group, run: Run) -> Verdict:
     where = f"on {dataset_name(run.dataset)} ({images})"
     incomplete = not summary.complete or run.preview
     if run.clean_only:
-        sure = interval_text(run.intervals.of("P"))
-        text = f"clean {name} {percent(summary.P)} {sure} {where}; no corruption was asked for."
+        ends_of_p = interval_text(run.intervals.of("P"))
+        text = f"clean {name} {percent(summary.P)} {ends_of_p} {where}; no corruption was asked for."
         return Verdict(run.name, text, percent(summary.P), "P, no mPC", run is group.baseline, True)
     if not summary.complete:
         mean = f"{summary.label} {percent(summary.mPC)}" if summary.cells else "no corrupted cell"
