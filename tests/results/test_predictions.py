@@ -48,7 +48,7 @@ def test_mask_scores_and_missing_masks_are_kept(tmp_path: Path) -> None:
     (again,), classes = read_detections(path)
     assert again.masks is None and again.mask_scores is None and classes == ["cat", "dog"] and again.image_id == "a"
     whole = Detections("a", boxes, ranks, np.array([1]), [encode_mask(np.eye(6))], np.array([0.25], np.float32))
-    path.write_bytes(detections_to_bytes([whole, Detections("b", boxes[:0], ranks[:0], np.array([], int), [])], [1]))
+    path.write_bytes(detections_to_bytes([whole, Detections("b", boxes[:0], ranks[:0], np.array([], int), [])], [1, 2]))
     first, second = read_detections(path)[0]
     assert first.mask_scores == [0.25] and first.masks == [encode_mask(np.eye(6))] and second.masks == []
     path.write_bytes(path.read_bytes()[:60])
@@ -161,7 +161,7 @@ def rows_of_one(segmentation: Any) -> list[dict[str, Any]]:
     ("segmentation", "message"),
     [
         # pycocotools compares the first two without end.
-        (dict(size=[4, 5], counts=[3, 4]), "not of the image's size"),
+        (dict(size=[4, 5], counts=[3, 4]), "run lengths of the image's size"),
         (dict(size=[4, 5], counts="24"), "not of the image's size"),
         (dict(size=[4, 5], counts="\u00e9"), "not of the image's size"),
         (dict(size=[4, 5], counts=[30, -10]), "run lengths"),
