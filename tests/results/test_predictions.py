@@ -199,6 +199,7 @@ def test_results_nested_or_numbered_without_end_are_refused(tmp_path: Path, text
         ("counts", [4, -1]),
         ("labels", [0, 1, 2]),
         ("labels", [-1, 0, 0]),
+        ("labels", [0.0, 1.0, 1.0]),
         ("mask_lengths", [1, 1, 1]),
         ("mask_codes", [0]),
     ],
@@ -214,7 +215,7 @@ def test_kept_detections_that_do_not_belong_together_are_refused(tmp_path: Path,
     path.write_bytes(detections_to_bytes(found, ["cat", "dog"]))
     assert read_detections(path)[0]
     with np.load(path) as there:
-        arrays = {**there, name: np.array(value, there[name].dtype if name != "labels" else np.int64)}
+        arrays = {**there, name: np.array(value, there[name].dtype if name != "labels" else None)}
     np.savez(path, **arrays)
     with pytest.raises(BadValue, match="not an rtx file of detections"):
         read_detections(path)
