@@ -55,7 +55,7 @@ def unpack(path: Path | IO[bytes], form: str) -> tuple[dict[str, Any], dict[str,
         OSError, KeyError, EOFError, zipfile.BadZipFile: it is no such file.
     """
     with opened(path) as content:
-        return _head(content, form), {name: content[name] for name in content.files if name != _HEAD}
+        return _head(content, form), {name: content[name] for name in content if name != _HEAD}
 
 
 def unpack_head(path: Path, form: str) -> dict[str, Any]:
