@@ -53,7 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train, after everything that the run needs was found."""
-    from rtx.training import missing, train
+    from rtx.evaluation.sweep.interrupt import exit_status, sigterm_raises
+    from rtx.results.command import typed_words
+    from rtx.training import how_to_go_on, missing, train
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     cfg = prepare(args)
@@ -65,7 +67,13 @@ def run(args: argparse.Namespace) -> int:
         raise BadValue(
             f"{args.config}: {len(problems)} thing{'s are' if len(problems) > 1 else ' is'} missing:\n{lines}"
         )
-    train(cfg, clean_score=not args.no_clean_eval)
+    try:
+        with sigterm_raises():
+            train(cfg, clean_score=not args.no_clean_eval)
+    except KeyboardInterrupt as error:
+        if first:
+            print(f"\n{how_to_go_on(cfg, typed_words())}", file=sys.stderr, flush=True)
+        return exit_status(error)
     return 0
 
 
