@@ -307,3 +307,50 @@ def test_bccds_two_empty_boxes_are_found(real_data: Path, caplog: pytest.LogCapt
     with caplog.at_level(logging.WARNING):
         check_data(cfg)
     assert "BloodImage_00343" in caplog.text and "BloodImage_00338" in caplog.text
+
+
+def test_a_turned_picture_with_the_size_that_it_is_shown_with_is_sound(tmp_path: Path) -> None:
+    root, cfg = made("coco", tmp_path)
+    path = root / "annotations/instances_val2017.json"
+    with Image.open(root / "val2017/000000000101.jpg") as image:
+        exif = image.getexif()
+        exif[0x0112] = 6
+        image.copy().save(root / "val2017/000000000101.jpg", exif=exif)
+    with pytest.raises(DataError, match="as before the turn that its EXIF data ask for"):
+        check_data(cfg, ["val"])
+    images = json.loads(path.read_text())["images"]
+    images[0].update(width=96, height=128)
+    edit(path, images=images)
+    check_data(cfg, ["val"])
+
+
+def test_a_voc_size_of_nothing_is_no_size_but_leaves_training_images_out(tmp_path: Path) -> None:
+    root, cfg = made("voc", tmp_path)
+    home = root / "VOCdevkit/VOC2007/Annotations"
+    for stem in ("2007_000000", "2007_100000"):
+        path = home / f"{stem}.xml"
+        path.write_text(re.sub("<(width|height)>[0-9]+", r"<\1>0", path.read_text()))
+    check_data(cfg, ["val"])
+    with pytest.raises(DataError, match=r"2007_000000\.jpg \(128 x 96, 0 x 0 stated\)"):
+        check_data(cfg, ["train"])
+
+
+def test_classes_that_were_not_asked_for_may_be_without_object(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, cfg = made("voc", tmp_path)
+    with caplog.at_level(logging.WARNING):
+        check_data(cfg)
+        assert not caplog.text, "17 of VOC's own twenty do not occur"
+        cfg.train_dataloader.dataset.dataset.metainfo = dict(classes=("person", "car", "dog", "cat"))
+        check_data(cfg, ["train"])
+    assert "train data: 1 of 4 classes are in no label and are never learnt: cat" in caplog.text
+
+
+def test_files_of_a_data_set_that_rtx_does_not_know_are_said_not_to_be_looked_at(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    node = dict(type="CustomDataset", data_root="nowhere")
+    with caplog.at_level(logging.INFO):
+        check_data(Config(dict(train_dataloader=dict(dataset=node))), ["train"])
+    assert "train data: a CustomDataset, whose files are not looked at before work" in caplog.text
