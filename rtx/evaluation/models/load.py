@@ -17,7 +17,8 @@ from torch import nn
 
 from rtx.datasets.openmmlab.nodes import type_name
 from rtx.errors import BadValue, DeviceError, WeightsError, WeightsMismatch, some
-from rtx.sources.keys.layouts import unwrapped, whole_model
+from rtx.sources.keys.layouts import whole_model
+from rtx.sources.keys.wrappers import unwrapped
 from rtx.sources.reading.read import read_checkpoint, read_content
 from rtx.sources.reading.unpickle import ODD_KEY, Inert
 

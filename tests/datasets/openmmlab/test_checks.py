@@ -47,6 +47,24 @@ def edit(path: Path, **changes: object) -> None:
     path.write_text(json.dumps(table | changes))
 
 
+def replace(root: Path, image: Path, size: tuple[int, int]) -> None:
+    """Put a black picture in the place of an image, with annotations that say its size."""
+    Image.new("RGB", size).save(image)
+    if image.parent.name == "JPEGImages":
+        path = image.parents[1] / "Annotations" / f"{image.stem}.xml"
+        text = re.sub("<width>[0-9]+", f"<width>{size[0]}", path.read_text())
+        path.write_text(re.sub("<height>[0-9]+", f"<height>{size[1]}", text))
+    elif (root / "classes.json").is_file():
+        path = root / "annotations" / image.parent.name / f"{image.stem}.png"
+        Image.open(path).resize(size, Image.Resampling.NEAREST).save(path)
+    else:
+        path = root / f"annotations/instances_{image.parent.name}.json"
+        rows = json.loads(path.read_text())["images"]
+        for row in rows:
+            row.update(dict(width=size[0], height=size[1]) if row["file_name"] == image.name else {})
+        edit(path, images=rows)
+
+
 @pytest.mark.parametrize("kind", LAYOUTS)
 def test_good_data_pass_and_are_counted(tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture) -> None:
     _, cfg = made(kind, tmp_path)
@@ -94,13 +112,13 @@ def test_a_truncated_image_is_named(tmp_path: Path, kind: str, keep: int) -> Non
 def test_a_small_image_ends_an_evaluation_only(tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture) -> None:
     root, cfg = made(kind, tmp_path)
     image = root / VAL_IMAGE[kind]
-    Image.new("RGB", (200, 31)).save(image)
+    replace(root, image, (200, 31))
     with pytest.raises(DataError, match=f"smaller than 32 pixels.*{image.name} .31 px.*"):
         check_data(cfg, ["val"])
-    Image.new("RGB", (32, 32)).save(image)
+    replace(root, image, (32, 32))
     check_data(cfg, ["val"])
     train = {"coco": "train2017", "voc": "VOCdevkit/VOC2007/JPEGImages", "ade": "images/training"}[kind]
-    Image.new("RGB", (8, 8)).save(min((root / train).iterdir()))
+    replace(root, min((root / train).iterdir()), (8, 8))
     with caplog.at_level(logging.WARNING):
         check_data(cfg, ["train"])
     assert "smaller than 32 pixels" in caplog.text
