@@ -212,9 +212,8 @@ def _find_state(content: Any, where: str) -> tuple[str, dict[str, Tensor]]:
             return container, _tensors(entry, where)
     if any(isinstance(value, Tensor) for value in content.values()):
         return "", _tensors(content, where)
-    models = [value for value in content.values() if isinstance(value, Inert) and value.origin != "?"]
-    if len(models) == 1:
-        raise WeightsError(whole_model(where, models[0]))
+    if model := next((content[name] for name in CONTAINERS if isinstance(content.get(name), Inert)), None):
+        raise WeightsError(whole_model(where, model))
     keys = some([str(key)[:40] for key in content], 8)
     raise WeightsError(
         f"{where}: no state dict in it (top-level entries: {keys or 'none'}; looked for tensors there and under "
