@@ -147,7 +147,7 @@ class Adapter(nn.Module, ABC):
     def _known(self, sample: Any, labels: Any) -> Any:
         """Labels in the data set's order, -1 for classes that it does not have."""
         if labels.dtype.kind not in "iufb":
-            first = labels.reshape(-1)[0]
+            first = str(labels.reshape(-1)[0])
             raise self._fault(sample, f"the label {first!r}, which is no number; return indices into classes")
         if not np.issubdtype(labels.dtype, np.integer):
             if not np.isfinite(labels).all() or (labels != np.round(labels)).any():

@@ -18,7 +18,8 @@ from torch import nn
 from rtx.datasets.openmmlab.nodes import type_name
 from rtx.datasets.openmmlab.reading import read_safely, read_training_state
 from rtx.errors import BadValue, DeviceError, WeightsError, WeightsMismatch, some
-from rtx.sources.keys.layouts import unwrapped, whole_model
+from rtx.sources.keys.layouts import whole_model
+from rtx.sources.keys.wrappers import unwrapped
 from rtx.sources.load import check_values
 from rtx.sources.reading.read import read_checkpoint
 from rtx.sources.reading.unpickle import Inert

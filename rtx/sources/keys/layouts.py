@@ -7,7 +7,7 @@ whether a second copy and a normaliser lie beside them.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeGuard
 
@@ -16,9 +16,9 @@ from torch import Tensor
 
 from rtx.errors import WeightsError, WeightsMismatch, some
 from rtx.sources.keys.efficientnet import is_efficientnet, to_timm
-from rtx.sources.keys.guess import guess_arch
 from rtx.sources.keys.openmmlab import from_detectron2, from_openmmlab, is_detectron2
 from rtx.sources.keys.swin import dialect_of, to_original
+from rtx.sources.keys.wrappers import PARALLEL, network_in, unwrapped, wrapper_of
 from rtx.sources.reading.unpickle import Inert
 
 log = logging.getLogger(__name__)
@@ -164,7 +164,7 @@ def recognise(content: Any, where: str, *, dialects: bool = True) -> Recognised:
     for prefix, other in copies.items():
         _check_copy(inner, other, layout.prefix, prefix, where)
     normaliser = _normaliser(tensors, layout, where)
-    inner, attributes = _network_in(inner)
+    inner, attributes = network_in(inner)
     layout = _said(layout, wrapper, attributes)
     if is_efficientnet(inner):
         inner, layout = to_timm(inner), LAYOUTS["efficientnet"]
@@ -183,63 +183,12 @@ def recognise(content: Any, where: str, *, dialects: bool = True) -> Recognised:
     return Recognised(layout, container, inner, tuple(copies), normaliser, tuple(dropped))
 
 
-_COMPILED, _PARALLEL = "_orig_mod", "module."
-
-
-def unwrapped(keys: Iterable[str], where: str) -> dict[str, str]:
-    """Key -> the same without what torch.compile and a second DataParallel put into it.
-
-    Args:
-        keys: of a state dict.
-        where: file name for error messages.
-
-    Raises:
-        WeightsMismatch: two keys become one.
-
-    Example:
-        >>> unwrapped(["module._orig_mod.conv1.weight", "module.layer1._orig_mod.0.bias"], "a.pth").values()
-        dict_values(['module.conv1.weight', 'module.layer1.0.bias'])
-    """
-    found = {key: ".".join(part for part in key.split(".") if part != _COMPILED) for key in keys}
-    while found and all(key.startswith(2 * _PARALLEL) for key in found.values()):
-        found = {key: name.removeprefix(_PARALLEL) for key, name in found.items()}
-    if len(set(found.values())) < len(found):
-        seen: dict[str, str] = {}
-        one, two = next((seen[name], key) for key, name in found.items() if seen.setdefault(name, key) != key)
-        raise WeightsMismatch(
-            f"{where}: holds {one!r} and {two!r}, of which torch.compile makes one; leave one of them"
-        )
-    return found
-
-
-def wrapper_of(keys: Iterable[str]) -> str:
-    """What `unwrapped` takes from the front of the first key."""
-    first = next(iter(keys), "")
-    parts = first.split(".")
-    n = next((n for n, part in enumerate(parts) if f"{part}." not in (f"{_COMPILED}.", _PARALLEL)), len(parts))
-    front = ".".join(parts[:n]) + "." if n else ""
-    return front if _COMPILED in parts[:n] or front.count(_PARALLEL) > 1 else ""
-
-
-def _network_in(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], str]:
-    """The network that is an attribute of another module (`net`, `encoder`), and the prefix that this took off."""
-    inner, prefix = state, ""
-    for _ in range(3):
-        if guess_arch(inner) is not None:
-            return inner, prefix
-        firsts = {key.partition(".")[0] for key in inner}
-        if len(firsts) != 1 or f"{(name := firsts.pop())}" in inner:
-            break
-        inner, prefix = {key.removeprefix(f"{name}."): value for key, value in inner.items()}, f"{prefix}{name}."
-    return state, ""
-
-
 def _said(layout: KeyLayout, wrapper: str, attributes: str) -> KeyLayout:
     """The layout with what was taken off beyond its own prefix."""
     if attributes:
         layout = replace(layout, prefix=layout.prefix + attributes, text=f"network as attribute `{attributes[:-1]}`")
     if wrapper:
-        layout = replace(layout, prefix=wrapper + layout.prefix.removeprefix(_PARALLEL), text=f"{layout.text}, wrapped")
+        layout = replace(layout, prefix=wrapper + layout.prefix.removeprefix(PARALLEL), text=f"{layout.text}, wrapped")
     return layout
 
 
@@ -263,9 +212,8 @@ def _find_state(content: Any, where: str) -> tuple[str, dict[str, Tensor]]:
             return container, _tensors(entry, where)
     if any(isinstance(value, Tensor) for value in content.values()):
         return "", _tensors(content, where)
-    models = [value for value in content.values() if isinstance(value, Inert) and value.origin != "?"]
-    if len(models) == 1:
-        raise WeightsError(whole_model(where, models[0]))
+    if model := next((content[name] for name in CONTAINERS if isinstance(content.get(name), Inert)), None):
+        raise WeightsError(whole_model(where, model))
     keys = some([str(key)[:40] for key in content], 8)
     raise WeightsError(
         f"{where}: no state dict in it (top-level entries: {keys or 'none'}; looked for tensors there and under "
