@@ -28,7 +28,7 @@ class _Convolution(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (weight,) = ctx.saved_tensors
-        found = conv2d_input(ctx.shape, weight, gradients[0].to(weight.dtype), *ctx.settings)
+        found = conv2d_input(ctx.shape, weight, gradients[0].to(weight.dtype), *ctx.settings)  # type: ignore[no-untyped-call]
         return found, None, None, None
 
 

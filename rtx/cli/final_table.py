@@ -15,7 +15,17 @@ from rich.text import Text
 
 from rtx.corruptions import BENCHMARK, CORRUPTIONS, FAMILIES
 from rtx.results.cell import mixed_text
-from rtx.results.summary import MIXED, attack_text, ends_for, eps_text, interval_text, percent, without_interval
+from rtx.results.summary import (
+    MIXED,
+    attack_text,
+    clean_only,
+    drop_ends,
+    ends_for,
+    eps_text,
+    interval_text,
+    percent,
+    without_interval,
+)
 from rtx.types import SEVERITIES, Condition
 
 UNICODE_STEPS = "▁▂▃▄▅▆▇█"
@@ -51,7 +61,9 @@ def _parts(summary: Mapping[str, Any], console: Console) -> Iterator[RenderableT
     if summary.get("attacks"):
         yield from _attacks(summary, note)
         return
-    if not summary["complete"]:
+    if clean_only(summary):
+        yield Text("clean images only: P, and no mPC")
+    elif not summary["complete"]:
         yield Text(f"INCOMPLETE grid: {summary['label']} is over the cells that are there, not mPC", "bold")
     yield Text.assemble((summary["metric"], "bold"), f" in percent, {summary['n_images']} images\n")
     yield from _totals(summary, note)
@@ -94,10 +106,11 @@ def _remarks(summary: Mapping[str, Any]) -> Iterator[RenderableType]:
 def _totals(summary: Mapping[str, Any], note: str) -> Iterator[RenderableType]:
     ends = summary.get("intervals") or {}
     table = Table.grid("", Column(justify="right"), Column(style="dim"), padding=_APART)
-    for key, name in {"P": "P", "mPC": summary["label"], "rPC": "rPC"}.items():
-        why = (ends.get("missing") or {}).get(key, "")
-        sure = interval_text(ends.get(key)) or (f"no interval: {why}" if why else "")
-        table.add_row(note + name, percent(summary[key]), sure)
+    for key, name in {"P": "P", "mPC": summary["label"], "rPC": "rPC", "drop": "drop"}.items():
+        why = (ends.get("missing") or {}).get("rPC" if key == "drop" else key, "")
+        found = drop_ends(ends.get("rPC")) if key == "drop" else ends.get(key)
+        sure = interval_text(found) or (f"no interval: {why}" if why else "")
+        table.add_row(note + name, percent(summary.get(key)), sure)
     yield Padding(table, (0, 0, 0, 2))
     if summary["preview"] and not ends:
         yield Text("  no intervals were computed")

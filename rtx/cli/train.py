@@ -61,17 +61,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train, after everything that the run needs was found."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    start(args, prepare(args))
-    return 0
+    return start(args, prepare(args))
 
 
-def start(args: argparse.Namespace, cfg: Config) -> None:
-    """Train by an expanded config, once everything that the run needs was found.
+def start(args: argparse.Namespace, cfg: Config) -> int:
+    """Train by an expanded config, once everything that the run needs was found; the exit status.
 
     Raises:
         BadValue: says all that is missing.
     """
-    from rtx.training import missing, train
+    from rtx.evaluation.sweep.interrupt import exit_status, sigterm_raises
+    from rtx.results.command import typed_words
+    from rtx.training import how_to_go_on, missing, train
+
 
     # One process of a job looks; the launcher ends the others when it gives up.
     first = int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))) == 0
@@ -81,7 +83,14 @@ def start(args: argparse.Namespace, cfg: Config) -> None:
         raise BadValue(
             f"{args.config}: {len(problems)} thing{'s are' if len(problems) > 1 else ' is'} missing:\n{lines}"
         )
-    train(cfg, clean_score=not args.no_clean_eval)
+    try:
+        with sigterm_raises():
+            train(cfg, clean_score=not args.no_clean_eval)
+    except KeyboardInterrupt as error:
+        if first:
+            print(f"\n{how_to_go_on(cfg, typed_words())}", file=sys.stderr, flush=True)
+        return exit_status(error)
+    return 0
 
 
 def prepare(args: argparse.Namespace) -> Config:

@@ -76,7 +76,8 @@ def run(args: argparse.Namespace) -> int:
     asked.cfg_options = {"train_dataloader.batch_size": args.batch_size, **(args.cfg_options or {})}
     asked.local_rank = args.local_rank
     cfg = with_hardening(train.prepare(asked), hardening)
-    train.start(asked, cfg)
+    if status := train.start(asked, cfg):
+        return status
     from mmengine.dist import is_main_process
 
     from rtx.training_source import write_source

@@ -10,16 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.dist import get_rank
 from mmengine.registry import DATASETS, init_default_scope
 from torch import nn
 
 from rtx.datasets.layout import data_name
+from rtx.datasets.openmmlab.checks import check_data
 from rtx.datasets.openmmlab.view_step import view_of, with_view
 from rtx.engines import Engine
 from rtx.errors import BadValue, RunConflict
 from rtx.evaluation.card import choose, computing_card, config_sha256, data_card, model_card, plain
+from rtx.evaluation.inputs import Inputs
 from rtx.evaluation.models.adapter import Adapter
 from rtx.evaluation.models.adapter_data import Tested, adapter_test
+from rtx.evaluation.models.load import check_classes, check_one_view
 from rtx.evaluation.pixels.attacked import Attacked
 from rtx.evaluation.pixels.made import Made
 from rtx.evaluation.pixels.random_steps import check_not_random
@@ -156,7 +160,8 @@ def prepare(
         raise BadValue(f"data {str(data)!r}: a model that is no adapter needs its config here")
     indices = choose(tested.dataset, protocol.limit, protocol.seed)
     probes = device_of(model).type == "cuda" and not isinstance(pixels, Attacked)  # an attack needs far more memory
-    card = {
+    inputs = Inputs(tested.dataset, indices)  # first: what is replaced while it is hashed is seen, too
+    card: dict[str, Any] = {
         **tested.card,
         **(pixels.attack_card(model) if isinstance(pixels, Attacked) else {}),
         **data_card(tested.dataset, indices, tested.scorer),
@@ -180,6 +185,7 @@ def prepare(
         conditions=conditions,
         cache=protocol.cache,
         perturb=partial(pixels.perturbed, seed=protocol.seed) if isinstance(pixels, Attacked) else None,
+        unchanged=partial(inputs.check, tested.dataset, indices, tested.scorer, card),
     )
 
 
@@ -187,13 +193,22 @@ def _config_test(
     model: nn.Module, cfg: Config, pixels: Made | Stored | Attacked, protocol: Protocol, checkpoint: Path | None
 ) -> Tested:
     """What the model of a config is evaluated on."""
+    for key in ("test_dataloader", "test_evaluator"):
+        if not cfg.get(key):
+            raise BadValue(
+                f"config {cfg.filename or '?'}: has no {key}, so nothing can be evaluated; add it, as a copy of "
+                f"{key.replace('test', 'val')} perhaps"
+            )
     cfg = pixels.config(cfg)
+    check_one_view(cfg)
     check_not_random(cfg.test_dataloader.dataset)
+    if get_rank() == 0:
+        check_data(cfg, splits=("val",))
     scope = cfg.get("default_scope", "mmdet")
-    init_default_scope(scope)
-    dataset = DATASETS.build(pixels.dataset(cfg, protocol))
-    if hasattr(dataset, "full_init"):
-        dataset.full_init()
+    dataset = tested_set(cfg, pixels.dataset(cfg, protocol))
+    trained, place = (getattr(model, "dataset_meta", None) or {}).get("classes") or (), checkpoint or "the model"
+    names = getattr(dataset, "metainfo", {}).get("classes") or ()
+    check_classes(trained, names, f"{place}", renamed=scope == "mmpretrain")
     name = data_name(cfg.get("data_root") or cfg.test_dataloader.dataset.get("data_root") or "")
     backbone = plain(cfg.model).get("backbone")
     return Tested(
@@ -207,6 +222,15 @@ def _config_test(
         },
         labels={**({} if name is None else {"data": name}), **plain(cfg.get("labels", {}))},
     )
+
+
+def tested_set(cfg: Config, dataset: Any) -> Any:
+    """The built test set of a config; `dataset` is what it becomes with the steps of an evaluation."""
+    init_default_scope(cfg.get("default_scope", "mmdet"))
+    built = DATASETS.build(dataset)
+    if hasattr(built, "full_init"):
+        built.full_init()
+    return built
 
 
 def belongs_to_another(job: Job) -> bool:

@@ -125,6 +125,7 @@ def _aggregate(values: dict[Condition, float]) -> dict[str, Any]:
             "P": values.get(CLEAN),
             "mPC": None,
             "rPC": None,
+            "drop": None,
             "families": {},
             "complete": False,
             "label": "undefined",
@@ -179,16 +180,19 @@ def markdown(summary: Mapping[str, Any]) -> str:
         lines += [f"**PREVIEW: {summary['n_images']} images only (`--limit`), not the score of the data set.**", ""]
     if summary.get("attacks"):
         return "\n".join([*lines, *attack_lines(summary), *_remarks(summary)])
-    if not summary["complete"]:
+    if clean_only(summary):
+        lines += ["Clean images only: P, and no mPC.", ""]
+    elif not summary["complete"]:
         lines += [f"**INCOMPLETE grid: {summary['label']} is a mean over the cells that are there, not mPC.**", ""]
-    columns = ("P", summary["label"], "rPC", *(f"{family} drop" for family in _DROPS))
+    columns = ("P", summary["label"], "rPC", "drop", *(f"{family} drop" for family in _DROPS))
     lines += [_row("metric", *(note + name for name in columns))]
-    lines.append("|---|---:|---:|---:|---:|---:|---:|---:|")
+    lines.append("|---" + "|---:" * len(columns) + "|")
     for name, row in summary["metrics"].items():
         if row["label"] == "undefined":
             continue
         mine = ends_for(summary, name)
         whole = [_with_ends(row[key], mine.get(key)) for key in ("P", "mPC", "rPC")]
+        whole.append(_with_ends(row["drop"], drop_ends(mine.get("rPC"))))
         sure = mine.get("drops", {}) if summary["preview"] else {}
         drops = [_with_ends((row["families"].get(f) or {}).get("drop"), sure.get(f)) for f in _DROPS]
         title = f"**{name}**" if name == summary["metric"] else name
@@ -252,6 +256,21 @@ def eps_text(key: str) -> str:
     return (
         f"{condition.corruption.capitalize()} {condition.severity:g}{'/255' if condition.corruption == 'linf' else ''}"
     )
+
+
+def clean_only(summary: Mapping[str, Any]) -> bool:
+    """Whether the cells of a summary are the clean one alone, so that there is no mean that could pass for mPC."""
+    return set(summary["cells"]) == {CLEAN.key}
+
+
+def drop_ends(ends: Sequence[float] | None) -> list[float] | None:
+    """The ends of the overall drop, 1 - rPC, from those of rPC.
+
+    Example:
+        >>> drop_ends([0.25, 0.5]), drop_ends(None)
+        ([0.5, 0.75], None)
+    """
+    return None if ends is None else [1 - ends[1], 1 - ends[0]]
 
 
 def without_interval(summary: Mapping[str, Any], metric: str) -> str:

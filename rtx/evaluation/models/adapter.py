@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -59,8 +60,14 @@ class Adapter(nn.Module, ABC):
         if inputs not in INPUTS:
             raise unknown_name("kind of input", inputs, place="rtx.evaluation.models.adapter.INPUTS", choices=INPUTS)
         self.classes = tuple(str(c) for c in classes)
-        if not self.classes or len(set(self.classes)) != len(self.classes):
-            raise BadValue(f"classes {list(self.classes)[:5]}: name each class once, in the order of the labels")
+        if not self.classes:
+            raise BadValue("classes: there is none; name each class once, in the order of the labels")
+        if len(set(self.classes)) != len(self.classes):
+            twice, count = Counter(self.classes).most_common(1)[0]
+            raise BadValue(
+                f"classes: {twice!r} is there {count} times of {len(self.classes)}; name each class once, in the order "
+                "of the labels (labels that are in use for nothing, as in torchvision's 91 categories, need names too)"
+            )
         if not isinstance(fn, nn.Module) and not name:
             raise BadValue(
                 "a function has no weights that tell it from another one: give name=..., and another version=... "
@@ -166,6 +173,9 @@ class Adapter(nn.Module, ABC):
 
     def _known(self, sample: Any, labels: Any) -> Any:
         """Labels in the data set's order, -1 for classes that it does not have."""
+        if labels.dtype.kind not in "iufb":
+            first = str(labels.reshape(-1)[0])
+            raise self._fault(sample, f"the label {first!r}, which is no number; return indices into classes")
         if not np.issubdtype(labels.dtype, np.integer):
             if not np.isfinite(labels).all() or (labels != np.round(labels)).any():
                 raise self._fault(sample, f"labels of type {labels.dtype} that are no whole numbers; return indices")

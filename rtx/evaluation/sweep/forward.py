@@ -56,6 +56,7 @@ class Job:
         cache: gigabytes for decoded images; None for all of them where there is memory, 0 for none.
         perturb: what an attack does to a batch in front of the model; None where the pipeline gives the pixels.
         kept: where one loader serves several calls of `evaluate`; None for a loader of each call's own.
+        unchanged: called with the key of a cell before it is written, see `rtx.evaluation.inputs`; None to trust.
     """
 
     model: Any
@@ -73,6 +74,7 @@ class Job:
     cache: float | None = None
     kept: KeptLoader | None = None
     perturb: Perturb | None = None
+    unchanged: Callable[[str], None] | None = None
 
 
 def padding_divisor(model: nn.Module) -> int:
