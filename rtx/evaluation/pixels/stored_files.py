@@ -59,7 +59,7 @@ def find_stored(root: Path, clean: Path | None = None, classes: Sequence[str] | 
     Args:
         root: holds `<corruption>/<severity>`, or folders that do (ImageNet-C's `noise`, `blur` ...).
         clean: class folders of the clean images.
-        classes: folder names in the model's order; sorted when None, as for ImageNet's.
+        classes: folder names in the model's order, words behind them do not count; sorted when None, as for ImageNet's.
 
     Raises:
         DataError: there is no such folder or condition.
@@ -82,7 +82,13 @@ def find_stored(root: Path, clean: Path | None = None, classes: Sequence[str] | 
     folders = {CLEAN: clean, **found} if clean is not None else found
     if clean is not None and not clean.is_dir():
         raise DataError(f"{clean}: no such folder; give the class folders of the clean images")
-    return StoredSet(folders, base, tuple(classes) if classes else class_folders(base))
+    return StoredSet(folders, base, _in_order(classes, base) if classes else class_folders(base))
+
+
+def _in_order(lines: Sequence[str], base: Path) -> tuple[str, ...]:
+    """Folder names from lines of them, which may have words behind the name ("n01440764 tench")."""
+    folders = class_folders(base)
+    return tuple(line if line in folders else line.split()[0] for line in lines)
 
 
 def find_image(folder: Path, relative: Path) -> Path | None:
@@ -135,6 +141,12 @@ def check_files(stored: StoredSet, conditions: Sequence[Condition], out: Path, c
             raise DataError(
                 f"{stored.folders[condition]}: lacks {len(absent)} of the {len(wanted)} images of {stored.base}, the "
                 f"first is {absent[0]!r}; complete the folder"
+            )
+        more = sorted(names - wanted) if condition != CLEAN else []
+        if more:
+            raise DataError(
+                f"{stored.base}: lacks {len(more)} images of {stored.folders[condition]}, the first is {more[0]!r}; "
+                "complete the folder, so that all conditions are scored on the same images"
             )
         if condition in cells and known.get(condition.key, sha256) != sha256:
             raise RunConflict(
