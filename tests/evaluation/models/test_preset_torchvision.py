@@ -113,7 +113,10 @@ def test_a_detector_with_classes_of_its_own_and_frozen_norms(photos: list[Path],
     root = own_truth.coco_of(tmp_path / "coco", photos, predict, names)
     own = dict(weights=tmp_path / "mine.pth", classes=["Disc", "bl-ock", "band"], class_map={"band": "stripe"})
     found = scores(f"torchvision:{FASTER}", root, tmp_path / "out", **own)
-    assert found["bbox_mAP"] == pytest.approx(own_truth.average_precision(root, predict), abs=1e-6) and found["bbox_mAP"] > 0.05
+    assert (
+        found["bbox_mAP"] == pytest.approx(own_truth.average_precision(root, predict), abs=1e-6)
+        and found["bbox_mAP"] > 0.05
+    )
     with pytest.raises(WeightsMismatch, match=r"91 classes.*cls_score.*--model-classes"):
         open_model(f"torchvision:{FASTER}", root, weights=tmp_path / "mine.pth")
     with pytest.raises(WeightsMismatch, match="3 classes"):

@@ -33,7 +33,9 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return own_truth.photos(tmp_path_factory.mktemp("photos"), 4)
 
 
-def saved(folder: Path, network: Any, processor: Any, photos: list[Path], spreads: dict[str, float]) -> Callable[..., Any]:
+def saved(
+    folder: Path, network: Any, processor: Any, photos: list[Path], spreads: dict[str, float]
+) -> Callable[..., Any]:
     """Write a folder as people have it; what its own processor and network say of an image."""
     network = network.eval()
     inputs = processor(images=[Image.open(path) for path in photos[:1]], return_tensors="pt")
@@ -98,7 +100,8 @@ def mask_network(labels: dict[str, Any]) -> Any:
     )  # fmt: skip
     config = transformers.Mask2FormerConfig(
         backbone_config=backbone, hidden_dim=32, feature_size=32, mask_feature_size=32, encoder_layers=1,
-        decoder_layers=2, num_attention_heads=2, dim_feedforward=32, encoder_feedforward_dim=32, num_queries=8, **labels,
+        decoder_layers=2, num_attention_heads=2, dim_feedforward=32, encoder_feedforward_dim=32, num_queries=8,
+        **labels,
     )  # fmt: skip
     return transformers.Mask2FormerForUniversalSegmentation(config)
 
@@ -148,7 +151,11 @@ def test_the_same_network_on_label_maps(
 def test_a_segmenter(photos: list[Path], tmp_path: Path) -> None:
     torch.manual_seed(0)
     config = transformers.SegformerConfig(
-        depths=[1, 1, 1, 1], hidden_sizes=[8, 8, 16, 16], num_attention_heads=[1, 1, 2, 2], decoder_hidden_size=16, **LABELS
+        depths=[1, 1, 1, 1],
+        hidden_sizes=[8, 8, 16, 16],
+        num_attention_heads=[1, 1, 2, 2],
+        decoder_hidden_size=16,
+        **LABELS,
     )
     network = transformers.SegformerForSemanticSegmentation(config)
     processor = transformers.SegformerImageProcessor(size=dict(height=64, width=64))
