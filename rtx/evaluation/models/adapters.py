@@ -56,7 +56,7 @@ class Detector(Adapter):
 
     def __init__(self, fn: Function, classes: Sequence[str], *, masks: bool = False, **options: Any) -> None:
         super().__init__(fn, classes, **options)
-        self.masks = masks
+        self.masks, self.warned = masks, False
 
     def scorer(self, held: Held) -> Scorer:
         """COCO AP on COCO, the AP of 2007 on VOC."""
@@ -82,6 +82,14 @@ class Detector(Adapter):
             raise self._fault(sample, f"the box {wrong}; boxes are left, top, right, bottom, not width and height")
         if n and 0 < boxes[np.isfinite(boxes)].max(initial=0) <= 1:
             log.warning("image %r: every box lies within one pixel; boxes are pixels, not fractions", sample.img_path)
+        outside = (boxes[:, 2:] <= 0).any(axis=1) | (boxes[:, 0] >= size[1]) | (boxes[:, 1] >= size[0])
+        if n and not self.warned and outside.mean() > 0.5:
+            self.warned = True
+            log.warning(
+                "image %r: %d of %d boxes lie outside of its %d x %d pixels; boxes are in pixels of the image that %s "
+                "was given, not of the network's input (said once)",
+                sample.img_path, outside.sum(), n, size[1], size[0], self.name,
+            )  # fmt: skip
         known = self._known(sample, labels) if n else labels.astype(np.int64)
         keep = known >= 0
         pred = InstanceData(

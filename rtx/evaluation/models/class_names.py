@@ -64,7 +64,7 @@ def match_names(model: Sequence[str], data: Sequence[str], given: Mapping[str, s
             f"no class of the model ({some(_objects(model), _SHOWN)}) is one of the data's ({some(data, _SHOWN)}); "
             "say which is which: --class-map MODEL=DATA ..., or the model's own names: --model-classes NAME ..."
         )
-    return matched
+    return {name: matched[name] for name in model if name in matched}
 
 
 def mapping_text(model: Sequence[str], data: Sequence[str], matched: Mapping[str, str]) -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,8 @@ def open_preset(asked: Asked) -> Adapter:
         raise wrong_task(asked, f"is a {type(found).__name__}")
     found.version = found.version or version
     found.class_map = dict(asked.class_map) if asked.class_map or found.class_map is None else found.class_map
-    found.again = lambda state: (reopened, (asked, state))
+    there = replace(asked, what=f"{path}:{name}", device="cpu")  # another process has another working directory
+    found.again = lambda state: (reopened, (there, state))
     return found
 
 
