@@ -87,6 +87,13 @@ PRESETS = {
         f"{_HERE}.preset_transformers", "FOLDER", "transformers", "pip install 'rtx-robustness[transformers]'"
     ),
     "libreyolo": Preset(f"{_HERE}.preset_libreyolo", "FILE", "libreyolo", "pip install 'rtx-robustness[libreyolo]'"),
+    # It lies among what is built on detectron2, the one place that may import it.
+    "detectron2": Preset(
+        "rtx.bridges.detectron2_model",
+        "CONFIG.yaml",
+        "detectron2",
+        "pip install --no-build-isolation git+https://github.com/facebookresearch/detectron2",
+    ),
     "python": Preset(f"{_HERE}.preset_python", "FILE.py:NAME"),
 }
 """One line for a new library."""
