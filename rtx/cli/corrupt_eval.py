@@ -62,6 +62,7 @@ def _run(args: argparse.Namespace, protocol: Protocol, sweep: Sweep) -> int:
         return _forecast(model, data, given, sweep)
     summary = sweep.evaluate(model, data, **given)
     if sweep.is_over(summary):
+        assert sweep.out is not None
         show_result(sweep.out, summary, print)
     return 0
 
