@@ -77,6 +77,7 @@ def test_its_own_evaluator(made: tuple[Path, Any, Any], photos: list[Path], tmp_
     file, cfg, network = made
     resize = ResizeShortestEdge([128, 128], 200)
 
+    @own_truth.once
     def predict(image: np.ndarray) -> own_truth.Rows:
         with torch.inference_mode():
             height, width = image.shape[:2]

@@ -41,6 +41,19 @@ def pixels(path: Path) -> np.ndarray:
     return np.asarray(Image.open(path).convert("RGB"))
 
 
+def once(predict: Callable[[np.ndarray], Any]) -> Callable[[np.ndarray], Any]:
+    """The same function, which sees each image only once."""
+    seen: dict[bytes, Any] = {}
+
+    def kept(image: np.ndarray) -> Any:
+        key = image.tobytes()
+        if key not in seen:
+            seen[key] = predict(image)
+        return seen[key]
+
+    return kept
+
+
 def coco_of(
     root: Path, files: Sequence[Path], predict: Callable[[np.ndarray], Rows], names: Sequence[str], *, most: int = 6
 ) -> Path:

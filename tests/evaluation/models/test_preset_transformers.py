@@ -77,6 +77,7 @@ def test_a_detector_whose_numbers_have_gaps(photos: list[Path], tmp_path: Path) 
     run = saved(tmp_path / "yolos", yolos(dict(id2label=named)), processor, photos, SURE)
     category = {1: 2, 3: 3, 4: 1}  # the data's order is another one
 
+    @own_truth.once
     def predict(image: np.ndarray) -> own_truth.Rows:
         (found,) = processor.post_process_object_detection(run(image), 0.0, [image.shape[:2]])
         rows = []
@@ -116,6 +117,7 @@ def mask2former(photos: list[Path], tmp_path_factory: pytest.TempPathFactory) ->
 def test_instances(mask2former: tuple[Path, Any, Callable[..., Any]], photos: list[Path], tmp_path: Path) -> None:
     folder, processor, run = mask2former
 
+    @own_truth.once
     def predict(image: np.ndarray) -> own_truth.Rows:
         options = dict(threshold=0.0, target_sizes=[image.shape[:2]], return_binary_maps=True)
         (found,) = processor.post_process_instance_segmentation(run(image), **options)
@@ -138,6 +140,7 @@ def test_the_same_network_on_label_maps(
 ) -> None:
     folder, processor, run = mask2former
 
+    @own_truth.once
     def predict(image: np.ndarray) -> np.ndarray:
         (found,) = processor.post_process_semantic_segmentation(run(image), target_sizes=[image.shape[:2]])
         label: np.ndarray = found.numpy()
@@ -161,6 +164,7 @@ def test_a_segmenter(photos: list[Path], tmp_path: Path) -> None:
     processor = transformers.SegformerImageProcessor(size=dict(height=64, width=64))
     run = saved(tmp_path / "model", network, processor, photos, {"classifier": 2.0})
 
+    @own_truth.once
     def predict(image: np.ndarray) -> np.ndarray:
         (found,) = processor.post_process_semantic_segmentation(run(image), target_sizes=[image.shape[:2]])
         label: np.ndarray = found.numpy()
