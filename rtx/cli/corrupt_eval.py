@@ -71,13 +71,10 @@ def _of_config(args: argparse.Namespace, sweep: Sweep) -> tuple[Any, Any, dict[s
     """A model of OpenMMLab, its config, and what else `evaluate` is told."""
     path, checkpoint = resolve(args.config, args.checkpoint)
     from rtx import config as configs
-    from rtx.datasets.openmmlab.checks import check_data
     from rtx.evaluation.models.load import load_model
 
     cfg = apply_config_arguments(configs.load(path), args)
     device = sweep.start(args, cfg)
-    if sweep.rank == 0:
-        check_data(cfg, splits=("val",))
     sweep.out = Path(args.out) if args.out else checkpoint.parent / INSIDE_RUN
     labels = {"run": checkpoint.parent.name, "config": Path(path).stem}
     return load_model(cfg, checkpoint, device), cfg, dict(checkpoint=checkpoint, labels=labels)
