@@ -74,7 +74,6 @@ def start(args: argparse.Namespace, cfg: Config) -> int:
     from rtx.results.command import typed_words
     from rtx.training import how_to_go_on, missing, train
 
-
     # One process of a job looks; the launcher ends the others when it gives up.
     first = int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))) == 0
     problems = missing(cfg) if first else []
