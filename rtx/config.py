@@ -13,6 +13,7 @@ from mmengine.config import Config, ConfigDict
 from rtx.backbones.spec import arch_of, is_ours, kept_arguments, spec_of, stock_arguments
 from rtx.datasets.openmmlab.nodes import add_import
 from rtx.errors import BadValue
+from rtx.sources.catalog.archs import ARCHS
 from rtx.sources.catalog.record import IMAGENET_MEAN, IMAGENET_STD, Source
 from rtx.sources.catalog.spec import parse_spec
 from rtx.transfer.modes import FRAMEWORK_DEFAULTS, apply_transfer, default_of, transfer_name
@@ -70,6 +71,8 @@ def with_source(cfg: Config, spec: str) -> Config:
     backbone = _backbone(new)
     architecture = spec_of(parsed.arch or arch_of(backbone))
     changed = _taken_over(backbone, architecture.config, new)
+    if parsed.path is not None and parsed.arch is None and arch_of(backbone) in ARCHS:
+        spec = f"{arch_of(backbone)}:{spec}"  # as `rtx.sources.spelling` writes it for probes
     changed |= {"source": "random" if parsed.random else spec, "init_cfg": None}
     kept = kept_arguments(changed, architecture)
     if architecture.config["type"] == "SourceSwin" and new.get("default_scope") == "mmpretrain":

@@ -133,12 +133,15 @@ def default_name(args: argparse.Namespace) -> str:
         >>> default_name(argparse.Namespace(**args))
         'a_x_blocks3'
     """
+    from rtx.cli.target_options import folder_words
+
     parts = [Path(args.config).stem]
     if getattr(args, "target", None):
         parts += [args.target, args.recipe or "salman", f"n{args.images or 'all'}"]
     if args.source:
         parts.append(Path(args.source).stem if Path(args.source).suffix in _WEIGHTS else args.source)
     parts += [part.replace(":", "") for part in (args.transfer, args.norm, args.view) if part]
-    if getattr(args, "target", None) and args.seed is not None:
-        parts.append(f"seed{args.seed}")  # a subset of its own
+    if getattr(args, "target", None):
+        parts += folder_words(args)
+        parts += [] if args.seed is None else [f"seed{args.seed}"]  # a subset of its own
     return "_".join(parts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,12 @@ from rtx.backbones import spec as backbones
 from rtx.errors import BadValue
 from rtx.sources.catalog.record import IMAGENET_MEAN, IMAGENET_STD
 from rtx.sources.catalog.spec import parse_spec
-from rtx.sources.keys.guess import guess_arch
-from rtx.sources.keys.layouts import recognise
 from rtx.sources.load import locate
-from rtx.sources.reading.read import read_checkpoint
+from rtx.sources.spelling import full_spec
 from rtx.transfer.guard import fingerprint
+
+FORWARD = "1"
+"""Counts up whenever the same weights and pixels give other features: caches made before are made again then."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class FrozenSource:
         std: see `mean`.
         bgr: the network takes the channels in the other order.
         config: what its backbone was built from.
+        forward: what else its features depend on: `FORWARD`, and versions of the libraries whose layers it has.
     """
 
     spec: str
@@ -47,6 +50,7 @@ class FrozenSource:
     std: tuple[float, ...]
     bgr: bool
     config: dict[str, Any]
+    forward: dict[str, str]
 
     @property
     def name(self) -> str:
@@ -77,8 +81,12 @@ def load_frozen(spec: str, device: str = "cpu", *, seed: int = 0) -> FrozenSourc
         BadValue: random weights of no architecture, or a file whose architecture cannot be told.
         WeightsError: the file is missing, unreadable or does not fit.
     """
+    check_source(spec)
+    spec = full_spec(spec)
     parsed = parse_spec(spec)
-    arch = parsed.arch or _guessed(spec)
+    if parsed.arch is None:
+        raise BadValue(f"source {spec!r}: looks like no architecture rtx knows; give ARCH:FILE")
+    arch = parsed.arch
     row = backbones.spec_of(arch)
     config = {**row.config, "frozen_stages": 4, "out_indices": (3,)}
     if config["type"] == "SourceSwin":
@@ -109,7 +117,14 @@ def load_frozen(spec: str, device: str = "cpu", *, seed: int = 0) -> FrozenSourc
         tuple(round(255 * s, 6) for s in std),
         bool(source and source.channel_order == "bgr"),
         config,
+        _forward(network),
     )
+
+
+def _forward(network: nn.Module) -> dict[str, str]:
+    """Versions of what computes the features. That of PyTorch moves them by rounding; the cache keeps it beside."""
+    packages = {type(module).__module__.partition(".")[0] for module in network.modules()} - {"torch", "rtx"}
+    return {"rtx": FORWARD, **{name: version(name) for name in sorted(packages & set(packages_distributions()))}}
 
 
 def check_source(spec: str) -> None:
@@ -123,12 +138,3 @@ def check_source(spec: str) -> None:
         locate(spec)
     elif parsed.arch is None:
         raise BadValue("source 'random': say of which architecture, as in resnet18:random")
-
-
-def _guessed(spec: str) -> str:
-    check_source(spec)
-    path = locate(spec)
-    arch = guess_arch(recognise(read_checkpoint(path), str(path)).state)
-    if arch not in backbones.BACKBONES:
-        raise BadValue(f"source {spec!r}: looks like {arch or 'no architecture rtx knows'}; give ARCH:FILE")
-    return arch

@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from rtx.datasets.label_subset import choose
 from rtx.errors import BadValue, DataError, RunConflict, UnknownName, WeightsError
 from rtx.probe import run
 from rtx.probe.results import write_csv
 from rtx.probe.run import run_probe
+from rtx.sources.catalog.archs import build_reference
 from tests.probe.worlds import colours, options
 
 
@@ -94,6 +96,17 @@ def test_bad_input_begins_nothing(tmp_path: Path, data: Path, change: dict, erro
     with pytest.raises(error, match=said):
         list(run_probe(options(tmp_path, data, **change)))
     assert not list(tmp_path.glob("features/*.npy")) and not list(tmp_path.glob("out/*"))
+
+
+def test_a_file_has_one_name_with_and_without_its_architecture(tmp_path: Path, data: Path) -> None:
+    path = tmp_path / "mine.pth"
+    torch.save(build_reference("resnet18", num_classes=5).state_dict(), path)
+    (alone,) = run_probe(options(tmp_path, data, images=(6,), seeds=1, sources=(str(path),)))
+    assert alone.source == f"resnet18:{path}"
+    (named,) = run_probe(options(tmp_path, data, images=(6,), seeds=1, sources=(alone.source,)))
+    assert named == alone
+    with pytest.raises(BadValue, match="each source once"):
+        list(run_probe(options(tmp_path, data, sources=(str(path), alone.source))))
 
 
 def test_classes_that_differ_between_splits(tmp_path: Path) -> None:

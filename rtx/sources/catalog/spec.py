@@ -9,7 +9,7 @@ from rtx.sources.catalog.archs import ARCHS
 from rtx.sources.catalog.record import Source
 from rtx.sources.catalog.rows import CATALOG, SHORT_NAMES, find
 
-_SUFFIXES = (".pth", ".pt", ".ckpt", ".tar", ".safetensors", ".pkl", ".bin", ".model")
+SUFFIXES = (".pth", ".pt", ".ckpt", ".tar", ".safetensors", ".pkl", ".bin", ".model")
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def parse_spec(text: str) -> SourceSpec:
     if colon and rest and arch in ARCHS:
         return SourceSpec(None, Path(rest).expanduser(), arch)
     path = Path(text).expanduser()
-    if path.is_file() or "/" in text or "\\" in text or text.lower().endswith(_SUFFIXES):
+    if path.is_file() or "/" in text or "\\" in text or text.lower().endswith(SUFFIXES):
         return SourceSpec(None, path, None)
     source = find(text)  # raises with the nearest names
     return SourceSpec(source, None, source.arch)
