@@ -127,6 +127,37 @@ def test_frozen_parts_stay_and_upstreams_statistics_drift(root: Path, finished: 
     assert any((drift[name] != 0).any() for name in names if name.endswith("running_mean"))
 
 
+@pytest.mark.slow
+@pytest.mark.ci
+def test_memory_does_not_grow_with_epochs(root: Path, tmp_path: Path) -> None:
+    from mmengine.hooks import Hook
+
+    from rtx import training
+
+    held: list[float] = []
+
+    class Watch(Hook):
+        def after_train_epoch(self, runner: Any) -> None:
+            held.append(int(Path("/proc/self/status").read_text().split("RssAnon:")[1].split()[0]) / 1024)
+
+    # A batch is 2.6 MiB of floats: one that were kept in each epoch would show.
+    words = [
+        "--target",
+        "pets",
+        "--data-root",
+        str(root),
+        "--source",
+        "random",
+        "--transfer",
+        "fixed",
+        "--epochs",
+        "14",
+    ]
+    words += ["--image-size", "168", "--work-dir", str(tmp_path), *SMALL]
+    training.train(train.prepare(parse(train, LEAF, *words)), hooks=[Watch()], clean_score=True)
+    assert len(held) == 14 and max(held[7:]) - max(held[:7]) < 8, held
+
+
 def test_flags_without_a_target_are_refused() -> None:
     with pytest.raises(BadValue, match=r"--images, --head-init: only with --target NAME"):
         train.prepare(parse(train, LEAF, "--images", "5", "--head-init", "utrera"))
