@@ -15,7 +15,7 @@ from rtx.datasets.openmmlab.nodes import add_import
 from rtx.errors import BadValue
 from rtx.sources.catalog.archs import ARCHS
 from rtx.sources.catalog.record import IMAGENET_MEAN, IMAGENET_STD, Source
-from rtx.sources.catalog.spec import parse_spec
+from rtx.sources.catalog.spec import parse_spec, written_out
 from rtx.transfer.modes import FRAMEWORK_DEFAULTS, apply_transfer, default_of, transfer_name
 from rtx.types import NormPolicy, TransferMode
 
@@ -66,7 +66,7 @@ def with_source(cfg: Config, spec: str) -> Config:
         UnknownName: no such source.
         BadValue: the config has no backbone, or a stock one with strides or layers that no source has.
     """
-    parsed = parse_spec(spec)
+    parsed, spec = parse_spec(spec), written_out(spec)
     new = copy.deepcopy(cfg)
     backbone = _backbone(new)
     architecture = spec_of(parsed.arch or arch_of(backbone))

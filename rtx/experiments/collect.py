@@ -17,7 +17,7 @@ from rtx.experiments.grid import Grid
 from rtx.experiments.record import OWN_HEAD, Experiment
 from rtx.experiments.store import DONE, State, maker_of
 from rtx.files import write_atomic, write_whole
-from rtx.sources.catalog.spec import SUFFIXES
+from rtx.sources.catalog.spec import SUFFIXES, written_out
 
 Row = dict[str, Any]
 
@@ -69,7 +69,7 @@ def _spelled(source: str) -> str:
 
         with suppress(RtxError):
             return full_spec(source)
-    return source
+    return written_out(source)
 
 
 def _plain(value: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rtx.sources.catalog.archs import ARCHS
-from rtx.sources.catalog.spec import parse_spec
+from rtx.sources.catalog.spec import parse_spec, written_out
 from rtx.sources.keys.guess import guess_arch
 from rtx.sources.keys.layouts import recognise
 from rtx.sources.load import locate
@@ -24,13 +24,11 @@ def full_spec(spec: str) -> str:
         WeightsError: the file is missing or cannot be read.
 
     Example:
-        >>> full_spec("resnet50_l2_eps3"), full_spec("resnet18:random")
+        >>> full_spec("r50_eps3"), full_spec("resnet18:random")
         ('resnet50_l2_eps3', 'resnet18:random')
     """
     parsed = parse_spec(spec)
-    if parsed.source is not None and not spec.startswith("timm:"):
-        return parsed.source.name
     if parsed.path is None or parsed.arch is not None:
-        return spec
+        return written_out(spec)
     arch = guess_arch(recognise(read_checkpoint(locate(spec)), spec).state)
     return f"{arch}:{spec}" if arch in ARCHS else spec

@@ -59,7 +59,11 @@ class Forwarded:
 
     def __init__(self, source: FrozenSource, pixels: NDArray[np.uint8]) -> None:
         self.source, self.pixels, self.shape = source, pixels, (len(pixels), source.width)
-        self.count, self.seconds = 0, 0.0
+        self.count = 0
+
+    def __len__(self) -> int:
+        """How many images there are."""
+        return len(self.pixels)
 
     def __getitem__(self, places: NDArray[np.int64]) -> Features:
         """Features (S, b, D) of the images at `places` (S, b)."""
@@ -137,22 +141,23 @@ def against_sgd(args: argparse.Namespace) -> tuple[dict[str, Any], Split]:
         started = time.process_time()
         passes = [cached_features(source, part, Path(made), image_size=args.image_size)[0] for part in (train, test)]
         found: dict[str, Any] = {"images": len(train), "tests": len(test), "pass_s": time.process_time() - started}
+        print(json.dumps(found), flush=True)
         features, test_features = (np.array(part) for part in passes)
     split = Split(features, train.labels, test_features, test.labels, len(train.classes))
+    pixels, trained = decoded(train, args.image_size), []
+    for words in args.forwarded:
+        n, seeds = map(int, words.split(":"))
+        trained.append(forwarded(source, split, pixels, n, seeds, args.epochs))
+        print(json.dumps(trained[-1]), flush=True)
     rows, image_epochs = [], 0
     for n in SIZES:
-        seconds, ours = timed(split, n, args.seeds)
+        seconds, ours = timed(split, n, args.seeds, tuple(args.decays))
         theirs = by_sgd(split, n, args.sgd_seeds, args.epochs) if args.sgd_seeds else [math.nan]
         image_epochs += len(ours) * (n * (args.epochs or epochs_of(n)) + len(test))
         rows.append({"images": n, "heads": len(ours), "heads_s": seconds, "accuracy": statistics.mean(ours)})
         rows[-1]["sgd_accuracy"] = statistics.mean(theirs)
         print(json.dumps(rows[-1]), flush=True)
     whole = found["pass_s"] + sum(row["heads_s"] for row in rows)
-    pixels, trained = decoded(train, args.image_size), []
-    for words in args.forwarded:
-        n, seeds = map(int, words.split(":"))
-        trained.append(forwarded(source, split, pixels, n, seeds, args.epochs))
-        print(json.dumps(trained[-1]), flush=True)
     passes_s, count = (sum(row[name] for row in trained) for name in ("forwarded_s", "forward_passes"))
     sgd = image_epochs * passes_s / count
     found |= {
@@ -166,17 +171,19 @@ def against_sgd(args: argparse.Namespace) -> tuple[dict[str, Any], Split]:
     return found, split
 
 
-def growth(split: Split) -> dict[str, Any]:
+def growth(split: Split, decays: tuple[float, ...]) -> dict[str, Any]:
     """Seconds of the heads of 400 images over seeds, of made features over classes."""
     found: dict[str, Any] = {"seeds": {}, "classes": {}}
     for seeds in (1, 2, 4, 8):
-        found["seeds"][seeds] = timed(split, 400, seeds)[0]
+        found["seeds"][seeds] = timed(split, 400, seeds, decays)[0]
+        print(f"growth: {seeds} seeds, {found['seeds'][seeds]:.2f} s", flush=True)
     for classes in (10, 20, 40):
         rng = np.random.default_rng(0)
         labels = np.arange(800) % classes
         x = (rng.normal(size=(classes, 512))[labels] + 2 * rng.normal(size=(800, 512))).astype(np.float32)
         made = Split(x[:600], labels[:600], x[600:], labels[600:], classes)
-        found["classes"][classes] = timed(made, 400, 2)[0]
+        found["classes"][classes] = timed(made, 400, 2, decays)[0]
+        print(f"growth: {classes} classes, {found['classes'][classes]:.2f} s", flush=True)
     return found
 
 
@@ -239,6 +246,7 @@ def main() -> None:
     parser.add_argument("--data-root", type=Path)
     parser.add_argument("--image-size", type=int, default=224)
     parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--decays", nargs="+", type=float, default=DECAYS, help="the grid of the probe")
     parser.add_argument("--epochs", type=int, help="of SGD heads, instead of the recipe's 100 or 150")
     parser.add_argument("--sgd-seeds", type=int, default=4, help="SGD heads on cached features of each size")
     parser.add_argument(
@@ -257,7 +265,7 @@ def main() -> None:
         if args.data_root is None:
             parser.error("--data-root is needed")
         found, split = against_sgd(args)
-        found["growth"] = growth(split)
+        found["growth"] = growth(split, tuple(args.decays))
     text = json.dumps(found, indent=1)
     print(text)
     if args.json:

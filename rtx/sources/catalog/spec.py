@@ -30,6 +30,16 @@ class SourceSpec:
     random: bool = False
 
 
+def written_out(text: str) -> str:
+    """A short name of the catalogue in full; all else as it is.
+
+    Example:
+        >>> written_out("r18_eps3"), written_out("mine.pth")
+        ('resnet18_l2_eps3', 'mine.pth')
+    """
+    return SHORT_NAMES.get(text, text)
+
+
 def parse_spec(text: str) -> SourceSpec:
     """Read NAME, FILE, ARCH:FILE, timm:NAME, timm:NAME@FILE, "random", ARCH:random or timm:NAME@random.
 
