@@ -161,8 +161,9 @@ BEST = "after the best epoch of each run, selected on the test set, as Utrera et
 
 
 def at_best(study: Study) -> Study:
-    """The runs that were tested after several epochs, each with its best score on the test set."""
-    return replace(study, scores={s: at_epoch(curves, "best") for s, curves in study.epochs.items()})
+    """The settings whose runs were tested after several epochs, each run with its best score on the test set."""
+    several = {s: curves for s, curves in study.epochs.items() if all(len(curve) > 1 for curve in curves.values())}
+    return replace(study, scores={s: at_epoch(curves, "best") for s, curves in several.items()})
 
 
 def selection(study: Study) -> Table | None:
@@ -171,28 +172,19 @@ def selection(study: Study) -> Table | None:
     None where no run was tested after two epochs.
     """
     rows = []
+    best = at_best(study).scores
     for setting, curves in sorted(study.epochs.items(), key=lambda pair: _key(pair[0])):
-        if all(len(curve) < 2 for curve in curves.values()):
+        if setting not in best:
             continue
-        last, top = (at_epoch(curves, which) for which in ("last", "best"))
-        means = [spread(scores, resamples=0).mean for scores in (last, top)]
+        means = [spread(scores, resamples=0).mean for scores in (at_epoch(curves, "last"), best[setting])]
         words = (*_words(setting), ", ".join(filter(None, (setting.training, setting.view))), str(len(curves)))
         epochs = str(len(set().union(*curves.values())))
         rows.append(row(*words, epochs, *(percent(m, 2) for m in means), signed(means[1] - means[0], 2)))
     if not rows:
         return None
     head = (
-        "source",
-        "target",
-        "images",
-        "transfer",
-        "training",
-        "seeds",
-        "epochs tested",
-        "last",
-        "best",
-        "best - last",
-    )
+        "source", "target", "images", "transfer", "training", "seeds", "epochs tested", "last", "best", "best - last",
+    )  # fmt: skip
     note = f"In percent, means over seeds. Last: after the last epoch, as in the other tables. Best: {BEST}."
     return Table("selection", "Last and best epoch (Utrera et al., sections 4 and A.4)", head, tuple(rows), 5, (note,))
 

@@ -107,9 +107,9 @@ def test_the_best_epoch_is_another_table_that_says_so(tmp_path: Path) -> None:
 
 
 def test_one_tested_epoch_is_no_choice(tmp_path: Path) -> None:
-    row = trained(ROBUST, "blocks:3", "svhn", 0, 0.5, images=200, epochs_scored={5: 0.5})
-    study = read_study([write_table(tmp_path / "a.csv", [row])])
-    assert selection(study) is None
+    table = [trained(ROBUST, f"blocks:{k}", "svhn", 0, 0.5, images=200, epochs_scored={5: 0.5}) for k in (1, 3)]
+    study = read_study([write_table(tmp_path / "a.csv", table)])
+    assert selection(study) is None and blocks(study, best=True) is None and blocks(study) is not None
 
 
 def test_epochs_show_who_is_faster(study: Study) -> None:
