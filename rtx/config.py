@@ -12,6 +12,7 @@ from mmengine.config import Config, ConfigDict
 
 from rtx.backbones.spec import arch_of, is_ours, kept_arguments, spec_of, stock_arguments
 from rtx.datasets.openmmlab.nodes import add_import
+from rtx.datasets.openmmlab.reading import read_safely
 from rtx.errors import BadValue
 from rtx.sources.catalog.archs import ARCHS
 from rtx.sources.catalog.record import IMAGENET_MEAN, IMAGENET_STD, Source
@@ -30,6 +31,7 @@ def load(path: str | Path) -> Config:
     Raises:
         BadValue: no such file, or one that cannot be read as a config; the reason is in the message.
     """
+    read_safely()
     path = Path(path)
     if not path.is_file():
         near = sorted(p.name for p in path.parent.glob("*.py"))[:20] if path.parent.is_dir() else []

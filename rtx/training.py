@@ -67,6 +67,9 @@ def train(cfg: Config, *, hooks: Sequence[Hook] = (), clean_score: bool = False)
     from mmengine.dist import is_main_process
     from mmengine.runner import Runner
 
+    from rtx.datasets.openmmlab.reading import read_safely
+
+    read_safely()
     work_dir = Path(cfg.work_dir)
     check_run_folder(work_dir, cfg)
     check_checkpoint(cfg)
@@ -171,8 +174,10 @@ def check_checkpoint(cfg: Config) -> None:
     path = Path(cfg.load_from) if cfg.get("load_from") else None
     if cfg.get("resume") and path is None:
         path = _own_last_checkpoint(Path(cfg.work_dir))
-    if path is None or not path.is_file():
+    if path is None:
         return
+    if not path.is_file():
+        raise WeightsError(f"checkpoint {str(cfg.load_from)!r} is no file that is there; give a .pth file")
     meta = training_meta(path)
     if cfg.get("resume") and not {"epoch", "iter"} <= set(meta):
         raise BadValue(

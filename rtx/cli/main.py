@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import codecs
+import errno
 import importlib
 import logging
 import os
@@ -18,7 +19,9 @@ from contextlib import contextmanager
 from types import ModuleType
 
 from rtx import __version__
-from rtx.errors import MissingDependency, RtxError, unknown_name
+from rtx.cli.streams import steady_streams
+from rtx.environment import safe_torch
+from rtx.errors import MissingDependency, RtxError, printable, shown, unknown_name
 
 COMMANDS: dict[str, str] = {
     "train": "train a detector or segmenter from a source backbone",
@@ -47,6 +50,31 @@ CRASHED = 3
 CLOSED_PIPE = 141  # as a shell counts SIGPIPE
 # What a terminal of few letters shows instead of the ones it lacks; a lost minus would be another number.
 _PLAIN = {"−": "-", "–": "-", "→": "->", "…": "...", "↳": ">", "“": '"', "”": '"', "×": "x", "\u00a0": " "}  # noqa: RUF001
+
+
+_DISK = "see to the disk or the network, then run the same command again: what is finished is kept"
+_MACHINE = {
+    errno.ENAMETOOLONG: "a name of a file or folder has 255 bytes at most: give a shorter one",
+    errno.EMFILE: "raise the limit of open files (ulimit -n 4096), or use fewer --workers",
+    errno.ENFILE: "too many files are open on this machine: end other programs",
+    errno.EACCES: "fix the permissions, or name another place",
+    errno.EPERM: "fix the permissions, or name another place",
+    errno.EROFS: "name another place, or make this one writable",
+    errno.ENOSPC: "free some space, then run the same command again: what is finished is kept",
+    errno.EDQUOT: "free some space, then run the same command again: what is finished is kept",
+    errno.ENOMEM: "use fewer --workers, or smaller batches",
+    errno.EIO: _DISK,
+    errno.ESTALE: _DISK,
+    errno.ETIMEDOUT: _DISK,
+}
+"""Faults of the machine, wherever a command meets them, and what to do."""
+
+
+def _of_the_machine(error: OSError) -> str:
+    """The fault with its place, shortened in the midst where that is too long for a line."""
+    place = printable("" if error.filename is None else error.filename)
+    place = place if len(place) <= 160 else f"{place[:60]}...{place[-60:]}"
+    return f"{type(error).__name__}: {error.strerror}{f': {place!r}' if place else ''}"
 
 
 def find(name: str) -> str:
@@ -99,7 +127,13 @@ def main(argv: Sequence[str]) -> int:
     except RtxError as error:
         if os.environ.get("RTX_DEBUG"):
             raise
-        print(f"{type(error).__name__}: {str(error).strip()}", file=sys.stderr)
+        print(shown(error), file=sys.stderr)
+        return BAD_INPUT
+    except OSError as error:
+        remedy = _MACHINE.get(error.errno or 0)
+        if remedy is None or os.environ.get("RTX_DEBUG"):
+            raise
+        print(f"{_of_the_machine(error)}; {remedy}", file=sys.stderr)
         return BAD_INPUT
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -129,12 +163,19 @@ def _import(name: str) -> ModuleType:
     return importlib.import_module(name)
 
 
+class _PlainFormatter(logging.Formatter):
+    """Lines without control characters, which names from files may hold."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return "\n".join(map(printable, super().format(record).split("\n")))
+
+
 @contextmanager
 def _log_to_stderr() -> Iterator[None]:
     """Show what the rooms of rtx log, at INFO and above, while a command runs."""
     logger = logging.getLogger("rtx")
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s", "%H:%M:%S"))
+    handler.setFormatter(_PlainFormatter("%(asctime)s %(name)s: %(message)s", "%H:%M:%S"))
     level, propagate = logger.level, logger.propagate
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
@@ -153,19 +194,21 @@ def entry(*first: str) -> None:
     Args:
         first: arguments before the ones that were typed.
     """
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="rtx.plain")  # a letter that is not there must not end a command
+    # What this process starts finds installed modules, not those that lie in the folder where it runs.
+    os.environ["PYTHONSAFEPATH"] = "1"
+    safe_torch()
+    output = steady_streams()
     try:
         status = main([*first, *sys.argv[1:]])
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader (head, less) went away; point stdout at nothing so that the interpreter's last flush is silent.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = CLOSED_PIPE
     except Exception as error:
         traceback.print_exc()
         status = BAD_INPUT if isinstance(error, RtxError) else CRASHED
+    output.flush()
+    if isinstance(output.fault, BrokenPipeError):  # the reader (head, less) went away
+        status = CLOSED_PIPE
+    elif output.fault is not None:
+        print(f"standard output cannot be written ({output.fault.strerror})", file=sys.stderr)
+        status = status or BAD_INPUT
     sys.exit(status)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from rtx.datasets.openmmlab.view_step import view_of, with_view
 from rtx.engines import Engine
 from rtx.errors import BadValue, RunConflict
 from rtx.evaluation.card import choose, computing_card, config_sha256, data_card, model_card, plain
+from rtx.evaluation.inputs import Inputs
 from rtx.evaluation.models.adapter import Adapter
 from rtx.evaluation.models.adapter_data import Tested, adapter_test
 from rtx.evaluation.pixels.made import Made
@@ -153,7 +155,8 @@ def prepare(
     else:
         raise BadValue(f"data {str(data)!r}: a model that is no adapter needs its config here")
     indices = choose(tested.dataset, protocol.limit, protocol.seed)
-    card = {
+    inputs = Inputs(tested.dataset, indices)  # first: what is replaced while it is hashed is seen, too
+    card: dict[str, Any] = {
         **tested.card,
         **data_card(tested.dataset, indices, tested.scorer),
         "metric": tested.scorer.card(),
@@ -175,6 +178,7 @@ def prepare(
         keep_predictions=protocol.keep_predictions,
         conditions=conditions,
         cache=protocol.cache,
+        unchanged=partial(inputs.check, tested.dataset, indices, tested.scorer, card),
     )
 
 

@@ -29,7 +29,7 @@ from typing import Any
 
 from rtx.corruptions import CORRUPTIONS
 from rtx.errors import BadValue, RunConflict
-from rtx.files import write_atomic
+from rtx.files import cannot_read, of_the_machine, read_json, write_atomic
 from rtx.results.cell import Cell, known_card
 from rtx.results.protocol import protocol_key, without_context
 from rtx.types import CLEAN, Condition
@@ -76,13 +76,13 @@ def read_card(root: Path) -> dict[str, Any]:
     """
     path = root / PROTOCOL
     try:
-        card = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(card, dict):
-            raise ValueError("no protocol card")
+        card = read_json(path)
         for field in ("labels", "metric", "versions", "freeze_map"):
             if not isinstance(card.get(field) or {}, dict):
                 raise ValueError(f"{field} is {json.dumps(card[field])[:40]}, no object")
     except (OSError, ValueError) as error:
+        if of_the_machine(error):
+            raise cannot_read(path, error) from error
         raise BadValue(
             f"{path}: cannot be read as a protocol card ({error}); give the output folder of an evaluation, or "
             "evaluate again with --overwrite"
@@ -234,16 +234,19 @@ class CellFolder:
 
         Raises:
             BadValue: the file is damaged, or holds another condition than its name says.
+            OutputError: it cannot be read for a fault of the machine.
             RunConflict: it was made under another protocol.
         """
         path = self.path(condition)
         try:
-            text = path.read_text(encoding="utf-8")
+            row = read_json(path)
         except FileNotFoundError:
             return None
-        except (OSError, UnicodeDecodeError) as error:
-            raise BadValue(f"{path}: cannot be read ({error}); delete it and run again") from error
-        cell = Cell.from_json(text, place=str(path), known=self._cards)
+        except (OSError, ValueError) as error:
+            if of_the_machine(error):
+                raise cannot_read(path, error) from error
+            raise BadValue(f"{path}: not an rtx cell file ({error}); delete it and run the evaluation again") from error
+        cell = Cell.from_row(row, place=str(path), known=self._cards)
         if cell.condition != condition:
             raise BadValue(f"{path}: holds {cell.condition.key}, not {condition.key}; delete it and run again")
         if known_card(cell.protocol, self._cards)[1] != self.key:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fnmatch
 import importlib.util
-import json
 import logging
 import math
 import os
@@ -16,7 +15,7 @@ import torch
 from torch import Tensor
 
 from rtx.errors import WeightsError, WeightsMismatch, some
-from rtx.files import file_sha256
+from rtx.files import file_sha256, read_json
 from rtx.sources.catalog.archs import find_arch, reference_shapes
 from rtx.sources.catalog.record import IMAGENET_MEAN, IMAGENET_STD, Source
 from rtx.sources.catalog.spec import parse_spec
@@ -31,6 +30,7 @@ RECORD = "sha256.json"
 """Beside the weights: file names to the hashes seen when each was first fetched."""
 
 Shapes = Mapping[str, tuple[int, ...]]
+_WHOLE_NUMBERS = ("num_batches_tracked", "relative_position_index", "num_updates")
 
 
 @dataclass(frozen=True)
@@ -185,9 +185,40 @@ def fit(
     bad = [key for key, value in state.items() if value.is_floating_point() and not bool(value.isfinite().all())]
     if bad:
         raise WeightsError(f"{where}: {len(bad)} weights hold NaN or infinity ({some(bad, 8)}); the file is useless")
+    check_values(state, dict.fromkeys((k for k in state if not k.endswith(_WHOLE_NUMBERS)), torch.float32), where)
     for key in filled:
         state[key] = torch.zeros((), dtype=torch.int64)
     return {key: state[key] for key in shapes}, dropped, filled
+
+
+def check_values(state: Mapping[str, Tensor], dtypes: Mapping[str, torch.dtype], where: str) -> None:
+    """Refuse values that copying them into a network changes beyond rounding, or that no training makes.
+
+    Args:
+        state: as it stands in the file.
+        dtypes: of what it is copied into; other keys are passed over.
+        where: the file.
+
+    Raises:
+        WeightsError: whole numbers, truth values or complex ones where weights belong; values that are finite in the
+            file and not in the network; variances below zero.
+    """
+    faults = []
+    for key, dtype in dtypes.items():
+        value = state[key]
+        if not dtype.is_floating_point:
+            continue
+        if not value.is_floating_point():
+            faults.append(f"{key} is {str(value.dtype).removeprefix('torch.')}")
+        elif bool((value.isfinite() & ~value.to(dtype).isfinite()).any()):
+            faults.append(f"{key} is larger than {str(dtype).removeprefix('torch.')} holds")
+        elif key.endswith("running_var") and bool((value < 0).any()):
+            faults.append(f"{key} is a variance and below 0")
+    if faults:
+        raise WeightsError(
+            f"{where}: {len(faults)} tensors hold what weights cannot ({some(faults, 6)}); the file is damaged, or "
+            "was converted wrongly"
+        )
 
 
 def _mismatch_text(
@@ -251,7 +282,7 @@ def check_recorded(path: Path, sha256: str) -> None:
     """
     store = path.parent / RECORD
     try:
-        known = json.loads(store.read_text()).get(path.name)
+        known = read_json(store).get(path.name)
     except (OSError, ValueError, AttributeError):
         return
     if known is not None and known != sha256:

@@ -171,3 +171,23 @@ def test_a_second_set_of_weights_in_the_file_is_said(caplog):
     caplog.clear()
     recognise({"state_dict": state, "optimizer": {"state": {}}}, "here.pth")
     assert not caplog.text
+
+
+@pytest.mark.parametrize(
+    ("key", "make", "words"),
+    [
+        ("conv1.weight", lambda v: torch.full_like(v, 1e300, dtype=torch.float64), "larger than float32"),
+        ("conv1.weight", lambda v: v.to(torch.int64), "conv1.weight is int64"),
+        ("conv1.weight", lambda v: v > 0, "conv1.weight is bool"),
+        ("conv1.weight", lambda v: v.to(torch.complex64), "no plain tensors"),
+        ("bn1.running_var", lambda v: -torch.ones_like(v), "bn1.running_var is a variance and below 0"),
+    ],
+)
+def test_values_that_no_network_can_hold_are_refused(tmp_path, key, make, words):
+    state = with_classifier()
+    torch.save({**state, key: make(state[key])}, tmp_path / "f.pth")
+    with pytest.raises(WeightsError, match=words):
+        load_source(str(tmp_path / "f.pth"), "resnet18", SHAPES)
+    half = {name: value.double() if value.is_floating_point() else value for name, value in state.items()}
+    torch.save(half, tmp_path / "g.pth")  # another precision is none of that
+    assert load_source(str(tmp_path / "g.pth"), "resnet18", SHAPES)

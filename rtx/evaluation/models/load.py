@@ -14,9 +14,10 @@ from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
+from rtx.datasets.openmmlab.reading import read_safely, read_training_state
 from rtx.errors import BadValue, DeviceError, WeightsError, WeightsMismatch, some
-from rtx.sources.reading.read import read_checkpoint, read_content
-from rtx.sources.reading.unpickle import ODD_KEY
+from rtx.sources.load import check_values
+from rtx.sources.reading.read import read_checkpoint
 
 log = logging.getLogger(__name__)
 _SHOWN = 6
@@ -36,6 +37,7 @@ def load_model(cfg: Config, checkpoint: Path, device: str | torch.device = "cpu"
         BadValue: the checkpoint was trained on other class names than the config evaluates.
         DeviceError: there is no such device.
     """
+    read_safely()
     check_device(device)
     if not checkpoint.is_file():
         raise WeightsError(f"checkpoint {str(checkpoint)!r} does not exist; give the .pth file that training wrote")
@@ -84,6 +86,7 @@ def load_strictly(model: nn.Module, state: Mapping[str, torch.Tensor], place: st
 
     Raises:
         WeightsMismatch: names missing keys, unexpected keys and shapes that differ.
+        WeightsError: see `rtx.sources.load.check_values`.
     """
     state = {key.removeprefix("module."): value for key, value in state.items()}
     own = model.state_dict()
@@ -103,6 +106,7 @@ def load_strictly(model: nn.Module, state: Mapping[str, torch.Tensor], place: st
             f"checkpoint {place!r} does not fit this config: {'; '.join(faults)}; "
             "give the config it was trained with (it lies in its run folder), with the same --source and --data-root"
         )
+    check_values(state, {key: value.dtype for key, value in own.items()}, f"checkpoint {place!r}")
     model.load_state_dict(dict(state), strict=True)
 
 
@@ -126,26 +130,15 @@ def check_classes(cfg: Config, content: Mapping[str, Any], checkpoint: Path) -> 
 def training_meta(checkpoint: Path) -> Mapping[str, Any]:
     """The training state of a checkpoint (`epoch`, `iter`, `dataset_meta`); empty if it holds only weights.
 
-    mmengine reads its own training state without running code, but falls back to unsafe unpickling, with a warning,
-    for a file where that fails; such a file is refused here and must not get that far. rtx's reader goes first: torch's
-    would hang on dictionary keys that take forever to hash, and allocate whatever a file claims.
-
     Raises:
         WeightsError: it is no checkpoint, or names objects that are neither tensors nor mmengine's training state.
     """
-    from mmengine.runner.checkpoint import get_torch_safe_globals
-
     try:
-        odd = [name for name in read_content(checkpoint).foreign if name.startswith(ODD_KEY)]
-        if odd:
-            raise WeightsError(f"{odd[0]}, which training never writes")
-        with torch.serialization.safe_globals(get_torch_safe_globals()):
-            content = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    except Exception as error:
+        content = read_training_state(checkpoint)
+    except WeightsError as error:
         raise WeightsError(
-            f"checkpoint {str(checkpoint)!r} cannot be read without running code from it ({type(error).__name__}: "
-            f"{_first_line(error)}); resume only from a checkpoint that rtx or mmengine wrote; to start from "
-            "weights alone, use --source FILE"
+            f"{error}; resume only from a checkpoint that rtx or mmengine wrote; to start from weights alone, use "
+            "--source FILE"
         ) from error
     meta = content.get("meta") if isinstance(content, Mapping) else None
     return meta if isinstance(meta, Mapping) else {}

@@ -16,7 +16,8 @@ from rtx.corruptions import CORRUPTIONS
 from rtx.datasets.class_folders import class_folders, labelled_images
 from rtx.datasets.image_files import SUFFIXES
 from rtx.errors import DataError, RunConflict
-from rtx.files import write_atomic
+from rtx.files import read_json, write_atomic
+from rtx.results.arrays import reading
 from rtx.results.cell import Cell
 from rtx.results.conditions import grid
 from rtx.types import CLEAN, SEVERITIES, Condition
@@ -134,7 +135,10 @@ def check_files(stored: StoredSet, conditions: Sequence[Condition], out: Path, c
     listed = labelled_images(stored.base, stored.classes)
     wanted = {path.relative_to(stored.base).with_suffix("").as_posix() for path, _ in listed}
     path = out / FILES
-    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    known = {}
+    if path.exists():
+        with reading(path, "record of stored images", "--overwrite evaluates everything again"):
+            known = read_json(path)
     for condition in conditions:
         sha256, names = files_sha256(stored.folders[condition])
         absent = sorted(wanted - names)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +51,7 @@ class Job:
         conditions: the cells that are wanted, clean first.
         cache: gigabytes for decoded images; None for all of them where there is memory, 0 for none.
         kept: where one loader serves several calls of `evaluate`; None for a loader of each call's own.
+        unchanged: called with the key of a cell before it is written, see `rtx.evaluation.inputs`; None to trust.
     """
 
     model: Any
@@ -67,6 +68,7 @@ class Job:
     conditions: tuple[Condition, ...] = ()
     cache: float | None = None
     kept: KeptLoader | None = None
+    unchanged: Callable[[str], None] | None = None
 
 
 def padding_divisor(model: nn.Module) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,6 +12,7 @@ from typing import Any
 
 from rtx.corruptions import BENCHMARK, CORRUPTIONS
 from rtx.errors import BadValue
+from rtx.files import read_json
 from rtx.metrics.robustness import Summary, summarise
 from rtx.results.cell import Cell
 from rtx.results.conditions import grid
@@ -220,7 +220,14 @@ def load_runs(paths: Sequence[Path], *, names: Sequence[str] = (), baseline: str
     runs = [replace(run, test_set=name) for run, name in zip(runs, sets, strict=True)]
     if names and len(names) != len(runs):
         raise BadValue(f"{len(names)} names for {len(runs)} evaluations; give one for each, in order")
-    given = list(map(readable, names)) or unique_names((run.name, *_distinguishing(run, runs), (run.folder.parent if run.folder.name == INSIDE_RUN else run.folder).name) for run in runs)
+    given = list(map(readable, names)) or unique_names(
+        (
+            run.name,
+            *_distinguishing(run, runs),
+            (run.folder.parent if run.folder.name == INSIDE_RUN else run.folder).name,
+        )
+        for run in runs
+    )
     if len(set(given)) != len(given):
         raise BadValue(f"the names {', '.join(given)} are not all different")
     # A preview says so wherever it is drawn or printed.
@@ -246,8 +253,8 @@ def _headline(folder: Path, cells: Mapping[Condition, Cell]) -> str:
     path = folder / SUMMARY
     if path.is_file():
         try:
-            stated = [str(json.loads(path.read_text(encoding="utf-8"))["metric"])]
-        except (ValueError, KeyError, TypeError) as error:
+            stated = [str(read_json(path)["metric"])]
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise BadValue(f"{path}: not readable as a summary ({error}); run the evaluation again") from error
     for metric in (*stated, *_HEADLINES):
         if metric in names:
