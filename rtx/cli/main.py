@@ -12,6 +12,7 @@ import errno
 import importlib
 import logging
 import os
+import re
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
@@ -21,11 +22,13 @@ from types import ModuleType
 from rtx import __version__
 from rtx.cli.streams import steady_streams
 from rtx.environment import safe_torch
-from rtx.errors import MissingDependency, RtxError, printable, shown, unknown_name
+from rtx.errors import BadValue, MissingDependency, RtxError, printable, shown, unknown_name
 
 COMMANDS: dict[str, str] = {
     "train": "train a detector or segmenter from a source backbone",
+    "train_source": "train a robust source: adversarial training, Gaussian noise, PRIME, AugMix",
     "corrupt_eval": "evaluate a checkpoint clean and under the 15 corruptions: P, mPC, rPC",
+    "attack_eval": "evaluate a checkpoint under adversarial attacks: accuracy, AP or mIoU by eps",
     "status": "how far evaluations are, and what finishes them",
     "score": "P, mPC, rPC of predictions made elsewhere (COCO results, label maps)",
     "imagenet_c": "error, mCE, rPC of a classifier on ImageNet-C-style folders",
@@ -142,6 +145,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _run(name: str, arguments: Sequence[str]) -> int:
     listed = find(name)
+    _refuse_empty(listed, arguments)
     try:
         module = _import(f"rtx.cli.{listed}")
         parser = argparse.ArgumentParser(prog=f"rtx {listed}", description=module.__doc__ or COMMANDS[listed])
@@ -156,7 +160,40 @@ def _run(name: str, arguments: Sequence[str]) -> int:
             f"rtx {listed}: the package that provides {error.name!r} is not installed; "
             "`rtx doctor` shows what is missing and the line that installs it"
         ) from error
+    except (KeyError, TypeError) as error:
+        if (text := _fault_of_config(error)) is None:
+            raise
+        raise BadValue(text) from error
     return int(status or 0)
+
+
+def _refuse_empty(command: str, arguments: Sequence[str]) -> None:
+    """Refuse an empty word, which would pass for the current folder or for an option that was left out.
+
+    Raises:
+        BadValue: there is one; what stands before it is named.
+    """
+    for before, word in zip((command, *arguments), arguments, strict=False):
+        option = word[:-1] if word.startswith("--") and word.endswith("=") else before
+        if not word.strip() or option is not before:
+            raise BadValue(
+                f"{option}: is followed by an empty word; leave it out, or is a variable of a script not set?"
+            )
+
+
+def _fault_of_config(error: KeyError | TypeError) -> str | None:
+    """What a config or `--cfg-options` has wrong where OpenMMLab could not build from it; None of every other fault."""
+    place = "correct it in the config or --cfg-options"
+    text = str(error.args[0]) if error.args else ""
+    if unknown := re.match(r"(\S+) is not in the (\S+) registry", text):
+        where = unknown[2].replace("::", "'s registry of ")
+        return (
+            f"type {unknown[1]!r} is not in {where}; {place}, or import the module that registers it (custom_imports)"
+        )
+    building = any(frame.filename.endswith("build_functions.py") for frame in traceback.extract_tb(error.__traceback__))
+    if building and re.search(r"__init__\(\) (got an unexpected keyword argument|missing \d+ required)", text):
+        return f"{text.replace('.__init__()', '')}: {place}"
+    return None
 
 
 def _import(name: str) -> ModuleType:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from dataclasses import dataclass
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
@@ -16,9 +17,14 @@ from rtx.backbones import spec as backbones
 from rtx.errors import BadValue
 from rtx.sources.catalog.record import IMAGENET_MEAN, IMAGENET_STD
 from rtx.sources.catalog.spec import parse_spec
-from rtx.sources.load import locate
+from rtx.sources.keys.guess import guess_arch
+from rtx.sources.keys.layouts import recognise
+from rtx.sources.load import NO_BACKBONE, locate, stated_statistics
+from rtx.sources.reading.read import read_checkpoint
 from rtx.sources.spelling import full_spec
 from rtx.transfer.guard import fingerprint
+
+log = logging.getLogger(__name__)
 
 FORWARD = "1"
 """Counts up whenever the same weights and pixels give other features: caches made before are made again then."""
@@ -81,12 +87,9 @@ def load_frozen(spec: str, device: str = "cpu", *, seed: int = 0) -> FrozenSourc
         BadValue: random weights of no architecture, or a file whose architecture cannot be told.
         WeightsError: the file is missing, unreadable or does not fit.
     """
-    check_source(spec)
-    spec = full_spec(spec)
     parsed = parse_spec(spec)
-    if parsed.arch is None:
-        raise BadValue(f"source {spec!r}: looks like no architecture rtx knows; give ARCH:FILE")
-    arch = parsed.arch
+    arch = parsed.arch or _guessed(spec)
+    spec = full_spec(spec)
     row = backbones.spec_of(arch)
     config = {**row.config, "frozen_stages": 4, "out_indices": (3,)}
     if config["type"] == "SourceSwin":
@@ -104,7 +107,7 @@ def load_frozen(spec: str, device: str = "cpu", *, seed: int = 0) -> FrozenSourc
     for name, value in sorted(network.state_dict().items()):
         digest.update(f"{name} {fingerprint(value)}\n".encode())
     source = parsed.source
-    mean, std = (source.mean, source.std) if source else (IMAGENET_MEAN, IMAGENET_STD)
+    mean, std = (source.mean, source.std) if source else _statistics(spec, parsed.path)
     if source and source.channel_order == "bgr":
         mean, std = mean[::-1], std[::-1]
     return FrozenSource(
@@ -119,6 +122,14 @@ def load_frozen(spec: str, device: str = "cpu", *, seed: int = 0) -> FrozenSourc
         config,
         _forward(network),
     )
+
+
+def _statistics(spec: str, path: Path | None) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """What a file states, else ImageNet's, which is said."""
+    stated = stated_statistics(path) if path is not None else None
+    if path is not None and stated is None:
+        log.warning("source %s: the file does not state the mean and std of its training; ImageNet's are taken", spec)
+    return stated or (IMAGENET_MEAN, IMAGENET_STD)
 
 
 def _forward(network: nn.Module) -> dict[str, str]:
@@ -138,3 +149,14 @@ def check_source(spec: str) -> None:
         locate(spec)
     elif parsed.arch is None:
         raise BadValue("source 'random': say of which architecture, as in resnet18:random")
+
+
+def _guessed(spec: str) -> str:
+    check_source(spec)
+    path = locate(spec)
+    arch = guess_arch(recognise(read_checkpoint(path), str(path)).state)
+    if arch not in backbones.BACKBONES:
+        if arch is None:
+            raise BadValue(f"source {spec!r}: looks like no architecture rtx knows; give ARCH:FILE")
+        raise BadValue(f"source {spec!r}: looks like a {arch}, for which rtx has no backbone; {NO_BACKBONE}")
+    return arch

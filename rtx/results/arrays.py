@@ -8,6 +8,8 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import struct
+import tokenize
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -26,8 +28,8 @@ _HEAD = "head"
 MOST = 2**31
 """Bytes of such a file, packed and unpacked; 5,000 images of COCO with their masks take a tenth of that."""
 DAMAGED = (
-    OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, EOFError, OverflowError, MemoryError,
-    NotImplementedError, RuntimeError, BadZipFile, zlib.error,
+    OSError, ValueError, ArithmeticError, LookupError, TypeError, AttributeError, EOFError, MemoryError, RuntimeError,
+    NotImplementedError, SyntaxError, BadZipFile, struct.error, zlib.error, tokenize.TokenError,
 )  # fmt: skip
 """What reading a damaged or foreign file of arrays can raise."""
 
@@ -53,7 +55,7 @@ def unpack(path: Path | IO[bytes], form: str) -> tuple[dict[str, Any], dict[str,
         OSError, KeyError, EOFError, zipfile.BadZipFile: it is no such file.
     """
     with opened(path) as content:
-        return _head(content, form), {name: content[name] for name in content.files if name != _HEAD}
+        return _head(content, form), {name: content[name] for name in content if name != _HEAD}
 
 
 def unpack_head(path: Path, form: str) -> dict[str, Any]:

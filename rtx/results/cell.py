@@ -13,8 +13,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from rtx.corruptions import CORRUPTIONS
 from rtx.errors import BadValue
+from rtx.results.conditions import family_of
 from rtx.results.protocol import protocol_key
 from rtx.types import Condition
 
@@ -67,7 +67,7 @@ class Cell:
             "key": key or protocol_key(self.protocol),
             "corruption": self.condition.corruption,
             "severity": self.condition.severity,
-            "family": CORRUPTIONS.get(self.condition.corruption, "clean"),
+            "family": family_of(self.condition),
             "metrics": {name: None if math.isnan(value) else value for name, value in self.metrics.items()},
             "n_images": self.n_images,
             "flags": list(self.flags),

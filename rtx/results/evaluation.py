@@ -88,6 +88,28 @@ class Evaluation:
         return cls(root, folder.card, cells, folder.key)
 
     @classmethod
+    def sound(cls, root: Path) -> Evaluation:
+        """An evaluation folder without its damaged cells, each of which is named in the log.
+
+        Raises:
+            BadValue: it is no evaluation folder, or every cell is damaged.
+            RunConflict: a cell was made under another protocol.
+        """
+        folder = CellFolder.there(root)
+        cells: dict[Condition, Cell] = {}
+        faults: list[BadValue] = []
+        for condition in stored_conditions(root):
+            try:
+                cells |= folder.read([condition])
+            except BadValue as error:
+                faults.append(error)
+        if faults and not cells:
+            raise faults[0]
+        for fault in faults:
+            log.warning("%s; without it the evaluation is incomplete", fault)
+        return cls(root, folder.card, cells, folder.key)
+
+    @classmethod
     def whole(cls, root: Path, cells: Mapping[Condition, Cell]) -> Evaluation:
         """Cells that were just read, with the sound ones that an earlier evaluation of this protocol left beside them.
 

@@ -62,7 +62,7 @@ def find_stored(root: Path | None, clean: Path | None = None, classes: Sequence[
         root: holds `<corruption>/<severity>`, or folders that do (ImageNet-C's `noise`, `blur` ...); None where the
             clean images are all that is wanted.
         clean: class folders of the clean images.
-        classes: folder names in the model's order; sorted when None, as for ImageNet's.
+        classes: folder names in the model's order, words behind them do not count; sorted when None, as for ImageNet's.
 
     Raises:
         DataError: there is no such folder or condition.
@@ -74,7 +74,7 @@ def find_stored(root: Path | None, clean: Path | None = None, classes: Sequence[
     if not folders:
         raise DataError("no folder of images was given; name one of corrupted images, of clean ones, or both")
     base = next(iter(found.values()), None) or folders[CLEAN]
-    return StoredSet(folders, base, tuple(classes) if classes else class_folders(base))
+    return StoredSet(folders, base, _in_order(classes, base) if classes else class_folders(base))
 
 
 def _corrupted(root: Path) -> dict[Condition, Path]:
@@ -94,6 +94,12 @@ def _corrupted(root: Path) -> dict[Condition, Path]:
             f"{root}: holds no <corruption>/<severity> folder; corruptions are named {', '.join(CORRUPTIONS)}"
         )
     return found
+
+
+def _in_order(lines: Sequence[str], base: Path) -> tuple[str, ...]:
+    """Folder names from lines of them, which may have words behind the name ("n01440764 tench")."""
+    folders = class_folders(base)
+    return tuple(line if line in folders else line.split()[0] for line in lines)
 
 
 def find_image(folder: Path, relative: Path) -> Path | None:
@@ -146,6 +152,12 @@ def check_files(stored: StoredSet, conditions: Sequence[Condition], out: Path, c
             raise DataError(
                 f"{stored.folders[condition]}: lacks {len(absent)} of the {len(wanted)} images of {stored.base}, the "
                 f"first is {absent[0]!r}; complete the folder"
+            )
+        more = sorted(names - wanted) if condition != CLEAN else []
+        if more:
+            raise DataError(
+                f"{stored.base}: lacks {len(more)} images of {stored.folders[condition]}, the first is {more[0]!r}; "
+                "complete the folder, so that all conditions are scored on the same images"
             )
         if condition in cells and known.get(condition.key, sha256) != sha256:
             raise RunConflict(

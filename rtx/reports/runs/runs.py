@@ -14,14 +14,14 @@ from rtx.corruptions import BENCHMARK, CORRUPTIONS
 from rtx.errors import BadValue
 from rtx.files import read_json
 from rtx.metrics.robustness import Summary, summarise
+from rtx.reports.runs.intervals import Intervals, read_intervals
+from rtx.reports.runs.naming import SourceName, dataset_of, datasets_of, method_of, readable, source_of, unique_names
+from rtx.results.by_class import with_classes
 from rtx.results.cell import Cell
+from rtx.results.command import read_commands, remedy
 from rtx.results.conditions import grid
 from rtx.results.evaluation import Evaluation
 from rtx.results.folder import INSIDE_RUN, SUMMARY, find_evaluations
-from rtx.results.by_class import with_classes
-from rtx.reports.runs.intervals import Intervals, read_intervals
-from rtx.reports.runs.naming import SourceName, dataset_of, datasets_of, method_of, readable, source_of, unique_names
-from rtx.results.command import remedy
 from rtx.types import CLEAN, SEVERITIES, Condition
 
 log = logging.getLogger(__name__)
@@ -144,6 +144,12 @@ class Run:
         return tuple(c for c in BENCHMARK_CELLS if c not in self.grid())
 
     @cached_property
+    def clean_only(self) -> bool:
+        """Whether nothing but the clean images was asked for, and these are there: then P is the whole of it."""
+        asked = {condition for command in read_commands(self.folder) for condition in command.conditions}
+        return set(self.cells) == {CLEAN} and asked <= {CLEAN}
+
+    @cached_property
     def undefined(self) -> tuple[Condition, ...]:
         """Those of `missing` that were evaluated: their images hold nothing that defines the metric."""
         return tuple(c for c in self.missing if c in self.cells)
@@ -187,10 +193,10 @@ def load_run(folder: Path) -> Run:
     """Read one evaluation folder.
 
     Raises:
-        BadValue: a file is damaged, or no cell is there.
+        BadValue: no cell is there, or none that can be read; or a file beside the cells is damaged.
         RunConflict: cells were made under another protocol than the folder's.
     """
-    evaluation = Evaluation.read(folder)
+    evaluation = Evaluation.sound(folder)
     card, cells = evaluation.card, evaluation.cells
     if not cells:
         raise BadValue(f"{folder}: no cell was evaluated yet: {remedy(folder, card, BENCHMARK_CELLS)}")
