@@ -16,12 +16,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rtx.backbones.registered import register_backbone
     from rtx.evaluation.evaluate import evaluate
     from rtx.evaluation.models.adapters import Classifier, Detector, Segmenter
     from rtx.sources.load import load_source
 
 __version__ = "0.1.0"
-__all__ = ["Classifier", "Detector", "Segmenter", "evaluate", "load_source"]
+__all__ = ["Classifier", "Detector", "Segmenter", "evaluate", "load_source", "register_backbone"]
 
 _HOMES = {
     "Classifier": "rtx.evaluation.models.adapters",
@@ -29,6 +30,7 @@ _HOMES = {
     "Segmenter": "rtx.evaluation.models.adapters",
     "evaluate": "rtx.evaluation.evaluate",
     "load_source": "rtx.sources.load",
+    "register_backbone": "rtx.backbones.registered",
 }
 
 

@@ -13,8 +13,8 @@ from mmengine.config import Config, ConfigDict
 from rtx.backbones.spec import arch_of, is_ours, kept_arguments, spec_of, stock_arguments
 from rtx.datasets.openmmlab.nodes import add_import
 from rtx.errors import BadValue
-from rtx.sources.catalog.record import IMAGENET_MEAN, IMAGENET_STD, Source
-from rtx.sources.catalog.spec import parse_spec
+from rtx.sources.catalog.record import PixelStatistics
+from rtx.sources.catalog.spec import parse_spec, statistics_of
 from rtx.transfer.modes import FRAMEWORK_DEFAULTS, apply_transfer, default_of, transfer_name
 from rtx.types import NormPolicy, TransferMode
 
@@ -76,6 +76,10 @@ def with_source(cfg: Config, spec: str) -> Config:
         # A classifier reads the features that the published one read: behind the final norm, small maps unshifted.
         kept |= {"last_norm_from_source": True, "shift_single_windows": False}
     channels = architecture.channels
+    if new.get("default_scope") == "mmdet" and architecture.strides != (4, 8, 16, 32):
+        raise BadValue(
+            f"source {spec!r} has maps at strides {architecture.strides}; detectors of mmdet read 4, 8, 16 and 32"
+        )
     if architecture.final_channels is not None:
         kept["final"] = new.get("default_scope") == "mmpretrain"
         channels = (*channels[:-1], architecture.final_channels) if kept["final"] else channels
@@ -84,7 +88,7 @@ def with_source(cfg: Config, spec: str) -> Config:
     if new.model.get("pretrained") is not None:
         new.model.pretrained = None
     _set_channels(new, channels)
-    _set_statistics(new, parsed.source)
+    _set_statistics(new, statistics_of(parsed, arch_of(new.model.backbone)))
     add_import(new, "rtx.backbones")
     log.info("source=%s: %s, channels %s", spec, arch_of(new.model.backbone), channels)
     return new
@@ -143,7 +147,7 @@ def check_statistics(cfg: Config) -> None:
     if spec in (None, "random") or (cfg.get("rtx_target") or {}).get("normalise") == "upstream":
         return
     wanted = copy.deepcopy(cfg)
-    _set_statistics(wanted, parse_spec(spec).source)
+    _set_statistics(wanted, statistics_of(parse_spec(spec), arch_of(backbone) if is_ours(backbone) else None))
     for name, place, right in (
         ("model.data_preprocessor", cfg.model.get("data_preprocessor"), wanted.model.get("data_preprocessor")),
         ("data_preprocessor", cfg.get("data_preprocessor"), wanted.get("data_preprocessor")),
@@ -197,11 +201,9 @@ def _set_inputs(module: ConfigDict, channels: list[int], index: int | list[int] 
         module["in_channels"] = channels[index if isinstance(index, int) else index[-1]]
 
 
-def _set_statistics(cfg: Config, source: Source | None) -> None:
+def _set_statistics(cfg: Config, trained: PixelStatistics) -> None:
     """Normalise as the source was trained; OpenMMLab loads BGR, so an RGB source asks for a flip."""
-    mean = source.pixel_mean if source else [round(255 * m, 6) for m in IMAGENET_MEAN]
-    std = source.pixel_std if source else [round(255 * s, 6) for s in IMAGENET_STD]
-    flip = source.channel_order == "rgb" if source else True
+    mean, std, flip = trained.pixel_mean, trained.pixel_std, trained.channel_order == "rgb"
     # mmpretrain keeps the preprocessor beside the model and calls the flip to_rgb.
     name = "to_rgb" if cfg.get("default_scope") == "mmpretrain" else "bgr_to_rgb"
     places = [cfg.model.get("data_preprocessor"), cfg.get("data_preprocessor")]

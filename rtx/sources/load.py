@@ -18,8 +18,8 @@ from torch import Tensor
 from rtx.errors import WeightsError, WeightsMismatch, some
 from rtx.files import file_sha256
 from rtx.sources.catalog.archs import find_arch, reference_shapes
-from rtx.sources.catalog.record import IMAGENET_MEAN, IMAGENET_STD, Source
-from rtx.sources.catalog.spec import parse_spec
+from rtx.sources.catalog.record import Source
+from rtx.sources.catalog.spec import parse_spec, statistics_of
 from rtx.sources.catalog.timm_models import PREFIX, cached_file, from_published
 from rtx.sources.keys.guess import guess_arch
 from rtx.sources.keys.layouts import Recognised, recognise
@@ -138,8 +138,8 @@ def load_source(spec: str, arch: str, shapes: Shapes | None = None) -> LoadedWei
     found = recognise(read_checkpoint(path), str(path), dialects=not arch.startswith(PREFIX))
     if arch.startswith(PREFIX):
         found = replace(found, state=from_published(found.state, arch.removeprefix(PREFIX), str(path)))
-    mean, std = (parsed.source.mean, parsed.source.std) if parsed.source else (IMAGENET_MEAN, IMAGENET_STD)
-    _check_normaliser(found, mean, std, str(path))
+    trained = statistics_of(parsed, arch)
+    _check_normaliser(found, trained.mean, trained.std, str(path))
     ignored = parsed.source.ignored_keys if parsed.source else ()
     state, dropped, filled = fit(found, arch, shapes or reference_shapes(arch), ignored, str(path))
     dropped = (*dropped, *found.dropped)

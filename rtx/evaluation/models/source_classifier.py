@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from rtx.errors import BadValue
 from rtx.evaluation.models.adapters import Classifier
 from rtx.sources.catalog.archs import build_reference, find_arch, full_shapes
-from rtx.sources.catalog.record import IMAGENET_MEAN, IMAGENET_STD
-from rtx.sources.catalog.spec import parse_spec
+from rtx.sources.catalog.spec import parse_spec, statistics_of
 from rtx.sources.load import load_source
 
 
@@ -58,8 +57,5 @@ def source_classifier(spec: str, classes: Sequence[str], device: str = "cpu") ->
     loaded = load_source(spec, arch, full_shapes(arch, num_classes=len(classes)))
     network = build_reference(arch, num_classes=len(classes))
     network.load_state_dict(loaded.state_dict, strict=True)
-    source = parsed.source
-    mean, std, order = (
-        (source.mean, source.std, source.channel_order) if source else (IMAGENET_MEAN, IMAGENET_STD, "rgb")
-    )
-    return Classifier(Normalised(network, mean, std, order).to(device).eval(), classes, name=spec, inputs="tensor")
+    trained = statistics_of(parsed, arch)
+    return Classifier(Normalised(network, trained.mean, trained.std, trained.channel_order).to(device).eval(), classes, name=spec, inputs="tensor")

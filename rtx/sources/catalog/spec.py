@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from rtx.sources.catalog.archs import ARCHS
+from rtx.sources.catalog.archs import ARCHS, Arch, find_arch
 from rtx.sources.catalog.record import Source
 from rtx.sources.catalog.rows import CATALOG, SHORT_NAMES, find
 
@@ -28,6 +28,16 @@ class SourceSpec:
     path: Path | None
     arch: str | None
     random: bool = False
+
+
+def statistics_of(parsed: SourceSpec, arch: str | None) -> Source | Arch:
+    """What holds the pixel statistics of a source: its record, or its architecture's row.
+
+    Args:
+        parsed: the source.
+        arch: the architecture, for a source that does not say it.
+    """
+    return parsed.source or find_arch(parsed.arch or arch or "resnet50")
 
 
 def parse_spec(text: str) -> SourceSpec:
