@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from rtx.backbones.base import SourceBackbone
 from rtx.backbones import convnets
+from rtx.backbones.base import SourceBackbone
 from rtx.backbones.freezing import Part
 from rtx.backbones.registered import SourceConvNet, register_backbone
 from rtx.backbones.resnet import SourceResNet

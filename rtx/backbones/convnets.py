@@ -1,6 +1,6 @@
 """torchvision's convolutional networks with maps at strides 4, 8, 16 and 32, under torchvision's names and keys.
 
-Those of `rtx/backbones/resnet.py` apart. Not here: AlexNet, SqueezeNet and Inception v3, whose unpadded convolutions have
+ResNets are in `rtx/backbones/resnet.py`. AlexNet, SqueezeNet and Inception v3, whose convolutions are not padded, have
 no such maps; for Swin v2, MaxViT and ViT there is timm.
 """
 
@@ -173,7 +173,7 @@ _HALF = (0.5, 0.5, 0.5)
 def _facts(name: str) -> dict[str, Any]:
     """What differs between the families' weights: keys of the head, pixel statistics."""
     if name == "googlenet":
-        # Trained on other statistics: torchvision's own form has ImageNet's and turns them into these (transform_input).
+        # Trained on these: torchvision's own form takes ImageNet's and turns them into these (transform_input).
         return {"classifier": ("fc.", "aux1.", "aux2."), "mean": _HALF, "std": _HALF}
     head = ("fc.",) if name.startswith(("regnet", "shufflenet")) else ("classifier.",)
     return {"classifier": head, **({"mean": _HALF, "std": _HALF} if name == "efficientnet_v2_l" else {})}

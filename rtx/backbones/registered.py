@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-import inspect
 
 import torch
 from mmengine.registry import MODELS
@@ -88,7 +87,10 @@ def register_backbone(
     if name == "random" or name in ARCHS or name in CATALOG or name in SHORT_NAMES:
         raise BadValue(f"backbone {name!r} is there already; take another name")
     three = [_numbers(values, 3, f"backbone {name!r}: {what}") for what, values in (("mean", mean), ("std", std))]
-    four = [_numbers(v, N_STAGES, f"backbone {name!r}: {what}") for what, v in (("channels", channels), ("strides", strides))]
+    four = [
+        _numbers(v, N_STAGES, f"backbone {name!r}: {what}")
+        for what, v in (("channels", channels), ("strides", strides))
+    ]
     if min(three[1]) <= 0 or max(*three[0], *three[1]) > 1:
         raise BadValue(f"backbone {name!r}: mean {mean!r} and std {std!r} must be on the [0, 1] scale, std above 0")
     net = builder()
@@ -97,20 +99,32 @@ def register_backbone(
     heads = (head_keys,) if isinstance(head_keys, str) else tuple(head_keys)
     found, kept = cut(net, stages, name)
     if taken := [key for key, _ in (*kept.named_children(), *kept.named_parameters(recurse=False)) if key in _RESERVED]:
-        raise BadValue(f"backbone {name!r}: {some(taken, 8)} is a name that rtx's backbones use; rename it in the network")
+        raise BadValue(
+            f"backbone {name!r}: {some(taken, 8)} is a name that rtx's backbones use; rename it in the network"
+        )
     divisor = _check_maps(found, kept, name, tuple(int(n) for n in four[0]), tuple(int(n) for n in four[1]))
     own = {key for key in net.state_dict() if not key.startswith(heads or ("\0",))} - set(kept.state_dict())
     if own:
         listed = ", ".join(sorted(own)[:8])
         raise BadValue(
-            f"backbone {name!r}: {len(own)} tensors of the network are neither in stages= nor named by head_keys= ({listed})"
+            f"backbone {name!r}: {len(own)} tensors of the network are neither in stages= nor named by "
+            f"head_keys= ({listed})"
         )
     early = any(True for _ in norm_layers(kept))
-    arch = Arch(name, heads, "registered", builder, (three[0][0], three[0][1], three[0][2]), (three[1][0], three[1][1], three[1][2]))
+    arch = Arch(
+        name,
+        heads,
+        "registered",
+        builder,
+        (three[0][0], three[0][1], three[0][2]),
+        (three[1][0], three[1][1], three[1][2]),
+    )
     add_net(arch, Net(builder, stages, divisor), channels=four[0], strides=four[1], early=early)
 
 
-def add_net(arch: Arch, net: Net, *, channels: Sequence[float], strides: Sequence[float] = STRIDES, early: bool) -> None:
+def add_net(
+    arch: Arch, net: Net, *, channels: Sequence[float], strides: Sequence[float] = STRIDES, early: bool
+) -> None:
     """Put in a network whose facts are known to be right."""
     if arch.name not in ARCHS:
         add_arch(arch)
@@ -149,8 +163,8 @@ def _check_maps(found: Cut, kept: nn.Module, name: str, channels: tuple[int, ...
         maps = maps_of(_EVEN)
     except Exception as error:  # the user's own forward
         raise BadValue(
-            f"backbone {name!r}: does not take an image of {_EVEN[1]}x{_EVEN[0]} pixels ({type(error).__name__}: {error}); "
-            "detection and segmentation need any size"
+            f"backbone {name!r}: does not take an image of {_EVEN[1]}x{_EVEN[0]} pixels "
+            f"({type(error).__name__}: {error}); detection and segmentation need any size"
         ) from error
     for i, one in enumerate(maps):
         wanted = (1, channels[i], *(side // strides[i] for side in _EVEN))
@@ -272,14 +286,23 @@ class SourceConvNet(SourceBackbone):
         def keep(place: int, one: Tensor) -> None:
             if place in self.out_indices:
                 cropped = self._divisor > 1
-                maps.append(one[:, :, : -(-sides[0] // strides[place]), : -(-sides[1] // strides[place])] if cropped else one)
+                maps.append(
+                    one[:, :, : -(-sides[0] // strides[place]), : -(-sides[1] // strides[place])] if cropped else one
+                )
 
         x = functional.pad(x, (0, -sides[1] % self._divisor, 0, -sides[0] % self._divisor))
         run(self._cut, self, x, keep, block=self.run_block, last=max(self.out_indices))
         return tuple(maps)
 
 
-_RESERVED = {*dir(SourceBackbone), *inspect.signature(SourceBackbone.__init__).parameters, "parts", "plan", "_cut", "_divisor"}
+_RESERVED = {
+    *dir(SourceBackbone),
+    *inspect.signature(SourceBackbone.__init__).parameters,
+    "parts",
+    "plan",
+    "_cut",
+    "_divisor",
+}
 
 
 def apply_norm_cfg(net: nn.Module, norm_cfg: Mapping[str, Any] | None) -> None:

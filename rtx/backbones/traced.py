@@ -62,14 +62,16 @@ def cut(net: nn.Module, stages: Stages, name: str) -> tuple[Cut, nn.Module]:
     parts = tuple(_parts(net, stages, name))
     names = {part.name: part for part in parts}
     if "forward" in vars(net):
-        raise BadValue(f"backbone {name!r}: forward was replaced on the object, where it cannot be traced; write a class")
+        raise BadValue(
+            f"backbone {name!r}: forward was replaced on the object, where it cannot be traced; write a class"
+        )
     net.eval()  # what depends on `training` outside a piece (auxiliary heads) is that of a network in use
     try:
         graph = _Tracer({*names}).trace(net)
     except Exception as error:  # tracing runs the user's own forward
         raise BadValue(
-            f"backbone {name!r}: its forward cannot be traced from piece to piece ({type(error).__name__}: {error}); name "
-            "in stages= the modules that hold the control flow, so that they stay whole"
+            f"backbone {name!r}: its forward cannot be traced from piece to piece ({type(error).__name__}: {error}); "
+            "name in stages= the modules that hold the control flow, so that they stay whole"
         ) from error
     calls = [node for node in graph.nodes if node.op == "call_module" and node.target in names]
     order = list(dict.fromkeys(str(node.target) for node in calls))

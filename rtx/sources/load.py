@@ -147,6 +147,8 @@ def load_source(spec: str, arch: str, shapes: Shapes | None = None) -> LoadedWei
         "source %s: %s, layout %s, %d tensors used, %d dropped (%s)",
         spec, path, found.layout.name, len(state), len(dropped), some(dropped) or "none",
     )  # fmt: skip
+    if parsed.source is not None and parsed.source.binds:
+        log.warning("source %s: licence %s", spec, parsed.source.licence)
     if parsed.source is not None and parsed.source.layout != found.layout.name:
         log.warning("source %s: layout %s found, %s expected", spec, found.layout.name, parsed.source.layout)
     return LoadedWeights(state, sha256, found, dropped, filled)

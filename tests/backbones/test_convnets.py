@@ -80,7 +80,11 @@ def test_maps_are_those_of_torchvisions_feature_extraction(arch):
     for size in ((64, 96), (75, 101)):
         maps = ours(torch.randn(2, 3, *size))
         assert tuple(m.shape[1] for m in maps) == spec_of(arch).channels == CHANNELS[arch]
-        assert all(m.shape[2 + i] in (size[i] // s, -(-size[i] // s)) for m, s in zip(maps, (4, 8, 16, 32)) for i in (0, 1))
+        assert all(
+            m.shape[2 + i] in (size[i] // s, -(-size[i] // s))
+            for m, s in zip(maps, (4, 8, 16, 32), strict=True)
+            for i in (0, 1)
+        )
     whole = build_reference(arch).eval()
     shapes = {key: tuple(value.shape) for key, value in ours.state_dict().items()}
     assert shapes == reference_shapes(arch) == {k: tuple(v.shape) for k, v in whole.state_dict().items() if k in shapes}

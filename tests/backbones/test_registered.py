@@ -61,7 +61,9 @@ class Net(nn.Module):
 
 
 STAGES = (("stem", "offset"), "stage1", "stage2", "stage3", "stage4")
-ROW: dict[str, Any] = dict(channels=WIDTHS, stages=STAGES, head_keys=("fc.",), mean=(0.5, 0.4, 0.3), std=(0.2, 0.2, 0.1))
+ROW: dict[str, Any] = dict(
+    channels=WIDTHS, stages=STAGES, head_keys=("fc.",), mean=(0.5, 0.4, 0.3), std=(0.2, 0.2, 0.1)
+)
 
 
 def forget(name: str) -> None:
@@ -148,7 +150,9 @@ def test_a_source_sets_channels_pixel_statistics_and_weights(mine: str, tmp_path
     cfg.model.data_preprocessor.mean = [1.0, 2.0, 3.0]
     with pytest.raises(BadValue, match=r"trained with \[127.5, 102.0, 76.5\]"):
         check_statistics(cfg)
-    torch.save({**net.state_dict(), "fc.weight": torch.zeros(1000, 64), "extra.bias": torch.zeros(1)}, tmp_path / "w.pth")
+    torch.save(
+        {**net.state_dict(), "fc.weight": torch.zeros(1000, 64), "extra.bias": torch.zeros(1)}, tmp_path / "w.pth"
+    )
     with pytest.raises(WeightsMismatch, match="1 unexpected"):  # a head of any size is dropped, all else must fit
         backbone.init_weights()
 
@@ -157,7 +161,9 @@ def test_a_record_of_the_catalogue_may_name_it(mine: str, tmp_path: Path, monkey
     monkeypatch.setenv("RTX_WEIGHTS", str(tmp_path))
     torch.save({f"module.{key}": value for key, value in Net().state_dict().items()}, tmp_path / "mine.pth")
     add_source(
-        Source(name="mine_here", arch=mine, recipe="here", filename="mine.pth", layout="ddp", licence="MIT", paper="none")
+        Source(
+            name="mine_here", arch=mine, recipe="here", filename="mine.pth", layout="ddp", licence="MIT", paper="none"
+        )
     )
     try:
         assert with_source(detector(), "mine_here").model.data_preprocessor.mean[0] == 123.675
@@ -289,7 +295,7 @@ def test_detectors_need_the_usual_strides() -> None:
         forget("dense")
 
 
-USERS_FILE = '''
+USERS_FILE = """
 import torch
 from torch import nn
 
@@ -323,7 +329,7 @@ rtx.register_backbone(
     "pocket", Pocket, channels=(8, 16, 32, 64), stages=("stem", "body.0", "body.1", "body.2", "body.3"),
     head_keys=("head.",), mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25),
 )
-'''
+"""
 
 
 @pytest.mark.slow
@@ -353,8 +359,10 @@ def test_a_users_file_trains_through_the_command(
         forget("pocket")
     saved = torch.load(next((tmp_path / "run").glob("epoch_1.pth")), weights_only=False)["state_dict"]
     start = torch.load(tmp_path / "w.pth", weights_only=True)
-    moved = {key.split(".")[1] if key[:4] == "body" else "stem"
-             for key, value in start.items() if key.endswith("conv.weight") and not torch.equal(value, saved[f"backbone.{key}"])}  # fmt: skip
+    moved = set()
+    for key, value in start.items():
+        if key.endswith("conv.weight") and not torch.equal(value, saved[f"backbone.{key}"]):
+            moved.add(key.split(".")[1] if key.startswith("body") else "stem")
     assert moved == {"fixed": set(), "full": {"1", "2", "3"}, "blocks:1": {"3"}}[mode]
     text = (tmp_path / "run" / "run.json").read_text()
     assert "pocket" in text and mode in text

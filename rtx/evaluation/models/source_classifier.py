@@ -58,4 +58,9 @@ def source_classifier(spec: str, classes: Sequence[str], device: str = "cpu") ->
     network = build_reference(arch, num_classes=len(classes))
     network.load_state_dict(loaded.state_dict, strict=True)
     trained = statistics_of(parsed, arch)
-    return Classifier(Normalised(network, trained.mean, trained.std, trained.channel_order).to(device).eval(), classes, name=spec, inputs="tensor")
+    return Classifier(
+        Normalised(network, trained.mean, trained.std, trained.channel_order).to(device).eval(),
+        classes,
+        name=spec,
+        inputs="tensor",
+    )

@@ -80,3 +80,8 @@ class Source(PixelStatistics):
     ignored_keys: tuple[str, ...] = ()
     unverified: tuple[str, ...] = field(default=())
     note: str = ""
+
+    @property
+    def binds(self) -> bool:
+        """Whether the licence asks for more than a notice, so that who uses the weights should be told."""
+        return not self.licence.lower().startswith(("mit", "apache", "bsd", "cc0", "not stated"))
