@@ -1,8 +1,9 @@
 """The whole story in a few minutes: render scenes, transfer ImageNet weights to them, and score under corruption.
 
-No download and no GPU: the weights (EfficientNet-Lite0) come with the installation; where they are missing, a classifier of
-rendered objects is trained in their place. Two transfers of the same source are compared: `fixed` (the backbone stays as the source left
-it) and `full` (all of it but stem and first stage trains). A second run keeps every finished step.
+No download and no GPU: the weights (EfficientNet-Lite0) come with the installation; where they are missing, a
+classifier of rendered objects is trained in their place. Two transfers of the same source are compared: `fixed` (the
+backbone stays as the source left it) and `full` (all of it but stem and first stage trains). A second run keeps every
+finished step.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The demo's source: ImageNet weights from an installed package, or a classifier trained on the spot.
 
-The package is that of the extra `lite0`. Without it a classifier of single rendered objects plays the part of an ImageNet
-model, and is saved as torchvision would save it. It knows more kinds of objects than the scenes hold and never sees a scene.
+The package is that of the extra `lite0`. Without it a classifier of single rendered objects plays the part of an
+ImageNet model, and is saved as torchvision would save it. It knows more kinds of objects than the scenes hold and
+never sees a scene.
 """
 
 from __future__ import annotations

@@ -116,8 +116,8 @@ class Demo:
         )
         chance = 1 / len(scenes.SOURCE_CLASSES)
         return (
-            f"names {100 * accuracy:.0f} % of held-out objects right (chance {100 * chance:.0f} %); no ImageNet weights: "
-            f"{how_to_install(find(source_task.IMAGENET))}"
+            f"names {100 * accuracy:.0f} % of held-out objects right (chance {100 * chance:.0f} %); "
+            f"no ImageNet weights: {how_to_install(find(source_task.IMAGENET))}"
         )
 
     def _config(self, mode: str) -> Any:

@@ -19,7 +19,6 @@ import sys
 import time
 from typing import Any
 
-
 # Networks of timm, and mmdet's config with its own of that architecture.
 PEERS = {
     "resnet50": "mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py",
@@ -28,7 +27,7 @@ PEERS = {
 
 
 def peer_config(name: str) -> Any:
-    """mmdet's own config, or with "timm:" before the name the same with timm's network; random weights, `full`."""
+    """The config of mmdet itself, or with "timm:" before the name the same with timm's network; random weights, `full`."""
     from mmengine.config import Config
 
     from rtx.config import with_source, with_transfer
@@ -48,7 +47,16 @@ def beside_mmdet(args: argparse.Namespace) -> None:
     for _ in range(args.repeats):
         for name in PEERS:
             for one in (name, f"timm:{name}"):
-                command = [sys.executable, __file__, "--only", one, "--size", str(args.size), "--batch", str(args.batch)]
+                command = [
+                    sys.executable,
+                    __file__,
+                    "--only",
+                    one,
+                    "--size",
+                    str(args.size),
+                    "--batch",
+                    str(args.batch),
+                ]
                 command += ["--steps", str(args.steps), "--device", args.device]
                 done = subprocess.run(command, check=True, capture_output=True, text=True).stdout
                 found.setdefault(one, []).append(json.loads(done.splitlines()[-1]))
