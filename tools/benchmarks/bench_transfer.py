@@ -27,7 +27,7 @@ PEERS = {
 
 
 def peer_config(name: str) -> Any:
-    """The config of mmdet itself, or with "timm:" before the name the same with timm's network; random weights, `full`."""
+    """The config of mmdet itself, or with "timm:" before the name the same with timm's network; random weights."""
     from mmengine.config import Config
 
     from rtx.config import with_source, with_transfer
