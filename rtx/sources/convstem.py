@@ -1,7 +1,7 @@
 """ConvNeXts and ViTs with a convolutional stem (Singh et al., NeurIPS 2023, arXiv:2303.01870) as models of timm.
 
-timm itself has none. Importing this module, which `import_timm` does, makes them known to timm under the names of
-`MODELS`, so that they are sources like all others: `timm:convnext_tiny_cvst`.
+timm itself has none. `make_known`, which `import_timm` calls, registers them with it under the names of `MODELS`, so
+that they are sources like all others: `timm:convnext_tiny_cvst`.
 """
 
 from __future__ import annotations
@@ -9,10 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import timm
 import torch
-from timm.layers import LayerNorm2d
-from timm.models import register_model
 from torch import Tensor, nn
 
 from rtx.sources.catalog.record import IMAGENET_MEAN, IMAGENET_STD
@@ -29,6 +26,8 @@ class ConvStem(nn.Module):
 
     def __init__(self, widths: Sequence[int], strides: Sequence[int], width: int | None = None) -> None:
         """Build the layers under the names of the published files."""
+        from timm.layers import LayerNorm2d
+
         super().__init__()
         layers: list[nn.Module] = []
         for before, after, stride in zip((3, *widths), widths, strides, strict=False):
@@ -74,6 +73,8 @@ default_cfgs = {
 
 
 def _build(name: str, **options: Any) -> nn.Module:
+    import timm
+
     base, widths, strides, width = MODELS[name]
     for timms_own in ("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"):
         options.pop(timms_own, None)
@@ -105,13 +106,20 @@ def checkpoint_filter_fn(state: Mapping[str, Tensor], model: nn.Module) -> Mappi
     return converted
 
 
+def make_known() -> None:
+    """Register the models with timm, once."""
+    from timm.models import is_model
+
+    for name in MODELS:
+        if not is_model(name):
+            _register(name)
+
+
 def _register(name: str) -> None:
+    from timm.models import register_model
+
     def entry(pretrained: bool = False, **options: Any) -> nn.Module:
         return _build(name, **options)
 
     entry.__name__ = entry.__qualname__ = name
     register_model(entry)
-
-
-for _name in MODELS:
-    _register(_name)

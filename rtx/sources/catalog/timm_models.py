@@ -37,8 +37,9 @@ def import_timm() -> Any:
         raise MissingDependency(
             f"timm cannot be imported ({error}); install it: pip install -c constraints.txt 'rtx-robustness[timm]'"
         ) from error
-    import rtx.sources.convstem  # noqa: F401  # makes its models known to timm
+    from rtx.sources.convstem import make_known
 
+    make_known()
     return timm
 
 
