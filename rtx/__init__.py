@@ -19,12 +19,14 @@ if TYPE_CHECKING:
     from rtx.backbones.registered import register_backbone
     from rtx.evaluation.evaluate import evaluate
     from rtx.evaluation.models.adapters import Classifier, Detector, Segmenter
+    from rtx.evaluation.pixels.attacked import Attacked
     from rtx.sources.load import load_source
 
 __version__ = "0.1.0"
-__all__ = ["Classifier", "Detector", "Segmenter", "evaluate", "load_source", "register_backbone"]
+__all__ = ["Attacked", "Classifier", "Detector", "Segmenter", "evaluate", "load_source", "register_backbone"]
 
 _HOMES = {
+    "Attacked": "rtx.evaluation.pixels.attacked",
     "Classifier": "rtx.evaluation.models.adapters",
     "Detector": "rtx.evaluation.models.adapters",
     "Segmenter": "rtx.evaluation.models.adapters",

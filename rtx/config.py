@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from mmengine.config import Config, ConfigDict
 
 from rtx.backbones.spec import arch_of, is_ours, kept_arguments, spec_of, stock_arguments
 from rtx.datasets.openmmlab.nodes import add_import
+from rtx.datasets.openmmlab.reading import read_safely
 from rtx.errors import BadValue
-from rtx.sources.catalog.record import PixelStatistics
+from rtx.sources.catalog.record import Pixels, PixelStatistics
 from rtx.sources.catalog.spec import parse_spec, statistics_of
 from rtx.transfer.modes import FRAMEWORK_DEFAULTS, apply_transfer, default_of, transfer_name
 from rtx.types import NormPolicy, TransferMode
@@ -21,6 +23,8 @@ from rtx.types import NormPolicy, TransferMode
 log = logging.getLogger(__name__)
 
 GUARD = "FrozenGuardHook"
+Statistics = tuple[Sequence[float], Sequence[float]]
+"""Mean and standard deviation of R, G, B on the 0 to 255 scale."""
 
 
 def load(path: str | Path) -> Config:
@@ -29,6 +33,7 @@ def load(path: str | Path) -> Config:
     Raises:
         BadValue: no such file, or one that cannot be read as a config; the reason is in the message.
     """
+    read_safely()
     path = Path(path)
     if not path.is_file():
         near = sorted(p.name for p in path.parent.glob("*.py"))[:20] if path.parent.is_dir() else []
@@ -52,7 +57,7 @@ def framework_of(cfg: Config) -> str:
     return str(scope)
 
 
-def with_source(cfg: Config, spec: str) -> Config:
+def with_source(cfg: Config, spec: str, statistics: Statistics | None = None) -> Config:
     """The config with another source: backbone, weights, channels of neck and heads, pixel statistics.
 
     Args:
@@ -60,12 +65,22 @@ def with_source(cfg: Config, spec: str) -> Config:
         spec: a source's name, FILE or ARCH:FILE (a bare FILE must fit the config's architecture), timm:NAME,
             timm:NAME@FILE, "random", which keeps the architecture and starts from random weights, ARCH:random or
             timm:NAME@random.
+        statistics: mean and standard deviation of the pixels that a FILE was trained with, R, G, B from 0 to 255; when
+            None, what the file holds, else those of the config.
 
     Raises:
         UnknownName: no such source.
-        BadValue: the config has no backbone, or a stock one with strides or layers that no source has.
+        BadValue: the config has no backbone, or a stock one with strides or layers that no source has; or `statistics`
+            beside a source whose own are known.
     """
     parsed = parse_spec(spec)
+    own = arch_of(cfg.model.backbone) if is_ours(_backbone(cfg)) else None
+    trained = statistics_of(parsed, own)
+    if statistics and (parsed.path is None or trained is not None):
+        raise BadValue(
+            f"--pixel-mean and --pixel-std state what a weights file was trained with; those of {spec!r} are known, "
+            "leave them out, or name a FILE"
+        )
     new = copy.deepcopy(cfg)
     backbone = _backbone(new)
     architecture = spec_of(parsed.arch or arch_of(backbone))
@@ -88,7 +103,10 @@ def with_source(cfg: Config, spec: str) -> Config:
     if new.model.get("pretrained") is not None:
         new.model.pretrained = None
     _set_channels(new, channels)
-    _set_statistics(new, statistics_of(parsed, arch_of(new.model.backbone)))
+    if parsed.path is not None and trained is None:
+        _set_statistics_of_file(new, spec, parsed.path, statistics)
+    else:
+        _set_statistics(new, trained)
     add_import(new, "rtx.backbones")
     log.info("source=%s: %s, channels %s", spec, arch_of(new.model.backbone), channels)
     return new
@@ -139,6 +157,8 @@ def with_transfer(cfg: Config, mode: TransferMode | str, norm: NormPolicy | None
 def check_statistics(cfg: Config) -> None:
     """Refuse a config whose preprocessor normalises otherwise than its source was trained, unless it says so.
 
+    Of a weights file that holds no statistics nothing is known, and its user's are taken.
+
     Raises:
         BadValue: another mean, std or channel order; the message says which and what to write.
     """
@@ -146,8 +166,14 @@ def check_statistics(cfg: Config) -> None:
     spec = backbone.get("source")
     if spec in (None, "random") or (cfg.get("rtx_target") or {}).get("normalise") == "upstream":
         return
-    wanted = copy.deepcopy(cfg)
-    _set_statistics(wanted, statistics_of(parse_spec(spec), arch_of(backbone) if is_ours(backbone) else None))
+    wanted, parsed = copy.deepcopy(cfg), parse_spec(spec)
+    trained = statistics_of(parsed, arch_of(backbone) if is_ours(backbone) else None)
+    if parsed.path is None or trained is not None:
+        _set_statistics(wanted, trained)
+    elif (stated := _stated(parsed.path)) is not None:
+        _put_statistics(wanted, *stated)
+    else:
+        return
     for name, place, right in (
         ("model.data_preprocessor", cfg.model.get("data_preprocessor"), wanted.model.get("data_preprocessor")),
         ("data_preprocessor", cfg.get("data_preprocessor"), wanted.get("data_preprocessor")),
@@ -201,14 +227,44 @@ def _set_inputs(module: ConfigDict, channels: list[int], index: int | list[int] 
         module["in_channels"] = channels[index if isinstance(index, int) else index[-1]]
 
 
-def _set_statistics(cfg: Config, trained: PixelStatistics) -> None:
+def _set_statistics(cfg: Config, trained: PixelStatistics | None) -> None:
     """Normalise as the source was trained; OpenMMLab loads BGR, so an RGB source asks for a flip."""
-    mean, std, flip = trained.pixel_mean, trained.pixel_std, trained.channel_order == "rgb"
+    trained = trained or Pixels()
+    _put_statistics(cfg, trained.pixel_mean, trained.pixel_std, flip=trained.channel_order == "rgb")
+
+
+def _set_statistics_of_file(cfg: Config, spec: str, path: Path, given: Statistics | None) -> None:
+    """Normalise as a file was trained, where the file or its user says how; else the config's own statistics stay."""
+    stated = _stated(path)
+    if given and stated and not all(np.allclose(a, b, atol=0.05) for a, b in zip(given, stated, strict=True)):
+        raise BadValue(f"--pixel-mean, --pixel-std {given}: {path} holds {stated}; leave them out")
+    found = given or stated
+    if found:
+        _put_statistics(cfg, *found)
+        return
+    place: Mapping[str, Any] = next(
+        (p for p in (cfg.model.get("data_preprocessor"), cfg.get("data_preprocessor")) if p), {}
+    )
+    log.warning(
+        "source %s: the file does not say which mean and std it was trained with; the config's stay: %s, %s (RGB "
+        "order: %s); state others with --pixel-mean R G B --pixel-std R G B",
+        *(spec, place.get("mean"), place.get("std"), place.get("bgr_to_rgb", place.get("to_rgb", False))),
+    )
+
+
+def _stated(path: Path) -> Statistics | None:
+    from rtx.sources.load import stated_statistics
+
+    found = stated_statistics(path) if path.is_file() else None
+    return None if found is None else tuple([round(255 * v, 6) for v in row] for row in found)  # type: ignore[return-value]
+
+
+def _put_statistics(cfg: Config, mean: Sequence[float], std: Sequence[float], *, flip: bool = True) -> None:
     # mmpretrain keeps the preprocessor beside the model and calls the flip to_rgb.
     name = "to_rgb" if cfg.get("default_scope") == "mmpretrain" else "bgr_to_rgb"
     places = [cfg.model.get("data_preprocessor"), cfg.get("data_preprocessor")]
     for place in places:
         if isinstance(place, dict):
-            place.update(mean=mean, std=std, **{name: flip})
+            place.update(mean=list(mean), std=list(std), **{name: flip})
     if not any(isinstance(place, dict) for place in places):
         raise BadValue(f"config {cfg.filename or '?'}: has no data_preprocessor to put pixel statistics into")

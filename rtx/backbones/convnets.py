@@ -16,6 +16,7 @@ from torch import nn
 
 from rtx.backbones.registered import Net, add_net
 from rtx.sources.catalog.archs import Arch, build_reference
+from rtx.sources.catalog.record import Pixels
 
 Names = tuple[tuple[str, ...], ...]
 
@@ -167,16 +168,16 @@ def initialised(module: nn.Module) -> nn.Module:
     return module
 
 
-_HALF = (0.5, 0.5, 0.5)
+_HALF = Pixels((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
 
 def _facts(name: str) -> dict[str, Any]:
     """What differs between the families' weights: keys of the head, pixel statistics."""
     if name == "googlenet":
         # Trained on these: torchvision's own form takes ImageNet's and turns them into these (transform_input).
-        return {"classifier": ("fc.", "aux1.", "aux2."), "mean": _HALF, "std": _HALF}
+        return {"classifier": ("fc.", "aux1.", "aux2."), "pixels": _HALF}
     head = ("fc.",) if name.startswith(("regnet", "shufflenet")) else ("classifier.",)
-    return {"classifier": head, **({"mean": _HALF, "std": _HALF} if name == "efficientnet_v2_l" else {})}
+    return {"classifier": head, **({"pixels": _HALF} if name == "efficientnet_v2_l" else {})}
 
 
 for _name, _channels in CHANNELS.items():

@@ -18,7 +18,7 @@ from rtx.backbones.spec import BACKBONES, Backbone, add_row
 from rtx.backbones.traced import Cut, Stages, cut
 from rtx.errors import BadValue, some, unknown_name
 from rtx.sources.catalog.archs import ARCHS, Arch, add_arch
-from rtx.sources.catalog.record import IMAGENET_MEAN, IMAGENET_STD
+from rtx.sources.catalog.record import IMAGENET_MEAN, IMAGENET_STD, Pixels
 from rtx.sources.catalog.rows import CATALOG, SHORT_NAMES
 
 STRIDES = (4, 8, 16, 32)
@@ -116,8 +116,7 @@ def register_backbone(
         heads,
         "registered",
         builder,
-        (three[0][0], three[0][1], three[0][2]),
-        (three[1][0], three[1][1], three[1][2]),
+        Pixels((three[0][0], three[0][1], three[0][2]), (three[1][0], three[1][1], three[1][2])),
     )
     add_net(arch, Net(builder, stages, divisor), channels=four[0], strides=four[1], early=early)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,15 @@ from torch import Tensor, nn
 
 from rtx.backbones import spec as backbones
 from rtx.errors import BadValue
+from rtx.sources.catalog.record import IMAGENET_MEAN, IMAGENET_STD
 from rtx.sources.catalog.spec import parse_spec, statistics_of
 from rtx.sources.keys.guess import guess_arch
 from rtx.sources.keys.layouts import recognise
-from rtx.sources.load import locate
+from rtx.sources.load import NO_BACKBONE, locate, stated_statistics
 from rtx.sources.reading.read import read_checkpoint
 from rtx.transfer.guard import fingerprint
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -95,8 +99,8 @@ def load_frozen(spec: str, device: str = "cpu", *, seed: int = 0) -> FrozenSourc
     for name, value in sorted(network.state_dict().items()):
         digest.update(f"{name} {fingerprint(value)}\n".encode())
     trained = statistics_of(parsed, arch)
-    mean, std = trained.mean, trained.std
-    if trained.channel_order == "bgr":
+    mean, std = (trained.mean, trained.std) if trained else _statistics(spec, parsed.path)
+    if trained and trained.channel_order == "bgr":
         mean, std = mean[::-1], std[::-1]
     return FrozenSource(
         spec,
@@ -106,9 +110,17 @@ def load_frozen(spec: str, device: str = "cpu", *, seed: int = 0) -> FrozenSourc
         digest.hexdigest(),
         tuple(round(255 * m, 6) for m in mean),
         tuple(round(255 * s, 6) for s in std),
-        trained.channel_order == "bgr",
+        bool(trained and trained.channel_order == "bgr"),
         config,
     )
+
+
+def _statistics(spec: str, path: Path | None) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """What a file states, else ImageNet's, which is said."""
+    stated = stated_statistics(path) if path is not None else None
+    if path is not None and stated is None:
+        log.warning("source %s: the file does not state the mean and std of its training; ImageNet's are taken", spec)
+    return stated or (IMAGENET_MEAN, IMAGENET_STD)
 
 
 def check_source(spec: str) -> None:
@@ -129,5 +141,7 @@ def _guessed(spec: str) -> str:
     path = locate(spec)
     arch = guess_arch(recognise(read_checkpoint(path), str(path)).state)
     if arch not in backbones.BACKBONES:
-        raise BadValue(f"source {spec!r}: looks like {arch or 'no architecture rtx knows'}; give ARCH:FILE")
+        if arch is None:
+            raise BadValue(f"source {spec!r}: looks like no architecture rtx knows; give ARCH:FILE")
+        raise BadValue(f"source {spec!r}: looks like a {arch}, for which rtx has no backbone; {NO_BACKBONE}")
     return arch

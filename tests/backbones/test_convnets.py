@@ -10,7 +10,7 @@ from rtx.backbones.convnets import CHANNELS
 from rtx.backbones.spec import spec_of
 from rtx.errors import BadValue, UnknownName
 from rtx.sources.catalog.archs import build_reference, find_arch, reference_shapes
-from rtx.sources.catalog.record import IMAGENET_MEAN, IMAGENET_STD
+from rtx.sources.catalog.record import IMAGENET_MEAN, IMAGENET_STD, Pixels
 from rtx.transfer.modes import apply_transfer
 from rtx.types import TransferMode
 from tests.sources.made_up import random_state
@@ -101,7 +101,7 @@ def test_maps_are_those_of_torchvisions_feature_extraction(arch):
     for stage, mine in enumerate(ours(x), start=1):
         one = theirs[str(stage)].relu() if (arch[:8], stage) == ("densenet", 4) else theirs[str(stage)]
         assert (mine - one).abs().max() <= 1e-5 * max(1, one.abs().max())
-    row = find_arch(arch)
+    row = find_arch(arch).pixels or Pixels()
     for weights in get_model_weights(arch):
         if weights.name == "IMAGENET1K_FEATURES":  # of another framework, with a scale of its own
             continue

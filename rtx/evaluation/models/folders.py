@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rtx.datasets import ade, coco, voc
-from rtx.datasets.class_folders import labelled_images
+from rtx.datasets.class_folders import check_stems, labelled_images
 from rtx.datasets.openmmlab.checks import check_sets
 from rtx.errors import BadValue
 from rtx.metrics.coco_file import MMDET, read_tables
@@ -83,7 +83,8 @@ def read_voc(root: Path, *, annotations: object, wanted: Sequence[str] | None, k
     part, names, objects = voc.read_evaluated(root)
     classes = _wanted(names, wanted)
     listing = part.listing.relative_to(part.home).as_posix()
-    where = dict(data_root=str(part.home), ann_file=listing, metainfo=dict(classes=classes), objects=objects)
+    named = dict(metainfo=dict(classes=classes)) if classes != voc.NAMES else {}
+    where = dict(named, data_root=str(part.home), ann_file=listing, objects=objects)
     check_sets([("val", dict(where, type="XMLDataset"))])
     truth = voc.voc_truth(part, objects, classes)
     rows = [
@@ -132,8 +133,9 @@ def read_ade(root: Path, *, annotations: object, wanted: object, known: object) 
 
 def read_class_folders(root: Path, *, annotations: object, wanted: object, known: Sequence[str]) -> Held:
     """Class folders, whose labels follow the model's classes."""
-    rows = [dict(img_path=str(path), gt_label=label) for path, label in labelled_images(root, known)]
-    return Held(rows, tuple(known), root)
+    found = labelled_images(root, known)
+    check_stems(path for path, _ in found)
+    return Held([dict(img_path=str(path), gt_label=label) for path, label in found], tuple(known), root)
 
 
 READERS: dict[str, Callable[..., Held]] = {

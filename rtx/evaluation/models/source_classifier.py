@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import torch
@@ -10,8 +11,11 @@ from torch import Tensor, nn
 from rtx.errors import BadValue
 from rtx.evaluation.models.adapters import Classifier
 from rtx.sources.catalog.archs import build_reference, find_arch, full_shapes
+from rtx.sources.catalog.record import Pixels
 from rtx.sources.catalog.spec import parse_spec, statistics_of
 from rtx.sources.load import load_source
+
+log = logging.getLogger(__name__)
 
 
 class Normalised(nn.Module):
@@ -58,9 +62,10 @@ def source_classifier(spec: str, classes: Sequence[str], device: str = "cpu") ->
     network = build_reference(arch, num_classes=len(classes))
     network.load_state_dict(loaded.state_dict, strict=True)
     trained = statistics_of(parsed, arch)
-    return Classifier(
-        Normalised(network, trained.mean, trained.std, trained.channel_order).to(device).eval(),
-        classes,
-        name=spec,
-        inputs="tensor",
-    )
+    if trained is None and loaded.found.normaliser is None:
+        log.warning("source %s: the file does not state the mean and std of its training; ImageNet's are taken", spec)
+    mean, std = loaded.found.normaliser or (Pixels.mean, Pixels.std)
+    order = "rgb"
+    if trained is not None:
+        mean, std, order = trained.mean, trained.std, trained.channel_order
+    return Classifier(Normalised(network, mean, std, order).to(device).eval(), classes, name=spec, inputs="tensor")

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, cast
 
 from rtx.errors import BadValue, unknown_name
-from rtx.sources.catalog.record import IMAGENET_MEAN, IMAGENET_STD, PixelStatistics
+from rtx.sources.catalog.record import Pixels
 
 if TYPE_CHECKING:
     from torch import nn
 
 
 @dataclass(frozen=True)
-class Arch(PixelStatistics):
+class Arch:
     """One architecture.
 
     Attributes:
@@ -22,18 +22,15 @@ class Arch(PixelStatistics):
         classifier: key prefixes of the classification head, which no transfer uses and every load drops.
         family: "resnet", "densenet", ... groups architectures that differ in shapes only.
         builder: makes the network with random weights; None for torchvision's of that name.
-        mean: of the pixels that weights from a plain file were trained with, per channel (RGB) on the [0, 1] scale.
-        std: as `mean`.
-        channel_order: of these.
+        pixels: statistics of the pixels that its weights were trained with, where its author states them;
+            None where only a file, its record or its user can.
     """
 
     name: str
     classifier: tuple[str, ...]
     family: str
     builder: Callable[[], nn.Module] | None = None
-    mean: tuple[float, float, float] = IMAGENET_MEAN
-    std: tuple[float, float, float] = IMAGENET_STD
-    channel_order: Literal["rgb", "bgr"] = "rgb"
+    pixels: Pixels | None = None
 
 
 # The final norm belongs to the classifier: pyramids norm each output by themselves, with norms that no classification

@@ -30,6 +30,15 @@ class PixelStatistics:
 
 
 @dataclass(frozen=True)
+class Pixels(PixelStatistics):
+    """Pixel statistics by themselves; ImageNet's where nothing is said."""
+
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+    channel_order: Literal["rgb", "bgr"] = "rgb"
+
+
+@dataclass(frozen=True)
 class Source(PixelStatistics):
     """One published weights file and what must be known to use it.
 

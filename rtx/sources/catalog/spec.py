@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from rtx.sources.catalog.archs import ARCHS, Arch, find_arch
-from rtx.sources.catalog.record import Source
+from rtx.errors import unknown_name
+from rtx.sources.catalog.archs import ARCHS, find_arch
+from rtx.sources.catalog.record import PixelStatistics, Source
 from rtx.sources.catalog.rows import CATALOG, SHORT_NAMES, find
 
 _SUFFIXES = (".pth", ".pt", ".ckpt", ".tar", ".safetensors", ".pkl", ".bin", ".model")
@@ -30,14 +32,15 @@ class SourceSpec:
     random: bool = False
 
 
-def statistics_of(parsed: SourceSpec, arch: str | None) -> Source | Arch:
-    """What holds the pixel statistics of a source: its record, or its architecture's row.
+def statistics_of(parsed: SourceSpec, arch: str | None) -> PixelStatistics | None:
+    """The pixel statistics that a source's record states, or else its architecture; None where neither does.
 
     Args:
         parsed: the source.
         arch: the architecture, for a source that does not say it.
     """
-    return parsed.source or find_arch(parsed.arch or arch or "resnet50")
+    name = parsed.arch or arch
+    return parsed.source or (find_arch(name).pixels if name else None)
 
 
 def parse_spec(text: str) -> SourceSpec:
@@ -70,6 +73,12 @@ def parse_spec(text: str) -> SourceSpec:
     if colon and rest and arch in ARCHS:
         return SourceSpec(None, Path(rest).expanduser(), arch)
     path = Path(text).expanduser()
+    if colon and rest and re.fullmatch(r"\w{2,}", arch) and not path.is_file():
+        near = f"timm:{arch.removeprefix('timm_')}"
+        raise unknown_name(
+            "architecture", arch, place="rtx/sources/catalog/archs.py", choices=ARCHS,
+            remedy=f"known: {', '.join(ARCHS)}; a network of timm is timm:NAME@FILE, e.g. {near}@{rest}",
+        )  # fmt: skip
     if path.is_file() or "/" in text or "\\" in text or text.lower().endswith(_SUFFIXES):
         return SourceSpec(None, path, None)
     source = find(text)  # raises with the nearest names
