@@ -16,13 +16,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rtx.backbones.registered import register_backbone
     from rtx.evaluation.evaluate import evaluate
     from rtx.evaluation.models.adapters import Classifier, Detector, Segmenter
     from rtx.evaluation.pixels.attacked import Attacked
     from rtx.sources.load import load_source
 
 __version__ = "0.1.0"
-__all__ = ["Attacked", "Classifier", "Detector", "Segmenter", "evaluate", "load_source"]
+__all__ = ["Attacked", "Classifier", "Detector", "Segmenter", "evaluate", "load_source", "register_backbone"]
 
 _HOMES = {
     "Attacked": "rtx.evaluation.pixels.attacked",
@@ -31,6 +32,7 @@ _HOMES = {
     "Segmenter": "rtx.evaluation.models.adapters",
     "evaluate": "rtx.evaluation.evaluate",
     "load_source": "rtx.sources.load",
+    "register_backbone": "rtx.backbones.registered",
 }
 
 

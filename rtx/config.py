@@ -16,8 +16,8 @@ from rtx.datasets.openmmlab.nodes import add_import
 from rtx.datasets.openmmlab.reading import read_safely
 from rtx.errors import BadValue
 from rtx.sources.catalog.archs import ARCHS
-from rtx.sources.catalog.record import IMAGENET_MEAN, IMAGENET_STD, Source
-from rtx.sources.catalog.spec import parse_spec, written_out
+from rtx.sources.catalog.record import Pixels, PixelStatistics
+from rtx.sources.catalog.spec import parse_spec, statistics_of, written_out
 from rtx.transfer.modes import FRAMEWORK_DEFAULTS, apply_transfer, default_of, transfer_name
 from rtx.types import NormPolicy, TransferMode
 
@@ -75,7 +75,9 @@ def with_source(cfg: Config, spec: str, statistics: Statistics | None = None) ->
             beside a source whose own are known.
     """
     parsed, spec = parse_spec(spec), written_out(spec)
-    if statistics and (parsed.path is None or parsed.source is not None):
+    own = arch_of(cfg.model.backbone) if is_ours(_backbone(cfg)) else None
+    trained = statistics_of(parsed, own)
+    if statistics and (parsed.path is None or trained is not None):
         raise BadValue(
             f"--pixel-mean and --pixel-std state what a weights file was trained with; those of {spec!r} are known, "
             "leave them out, or name a FILE"
@@ -92,6 +94,10 @@ def with_source(cfg: Config, spec: str, statistics: Statistics | None = None) ->
         # A classifier reads the features that the published one read: behind the final norm, small maps unshifted.
         kept |= {"last_norm_from_source": True, "shift_single_windows": False}
     channels = architecture.channels
+    if new.get("default_scope") == "mmdet" and architecture.strides != (4, 8, 16, 32):
+        raise BadValue(
+            f"source {spec!r} has maps at strides {architecture.strides}; detectors of mmdet read 4, 8, 16 and 32"
+        )
     if architecture.final_channels is not None:
         kept["final"] = new.get("default_scope") == "mmpretrain"
         channels = (*channels[:-1], architecture.final_channels) if kept["final"] else channels
@@ -100,10 +106,10 @@ def with_source(cfg: Config, spec: str, statistics: Statistics | None = None) ->
     if new.model.get("pretrained") is not None:
         new.model.pretrained = None
     _set_channels(new, channels)
-    if parsed.path is not None and parsed.source is None:
+    if parsed.path is not None and trained is None:
         _set_statistics_of_file(new, spec, parsed.path, statistics)
     else:
-        _set_statistics(new, parsed.source)
+        _set_statistics(new, trained)
     add_import(new, "rtx.backbones")
     log.info("source=%s: %s, channels %s", spec, arch_of(new.model.backbone), channels)
     return new
@@ -164,8 +170,9 @@ def check_statistics(cfg: Config) -> None:
     if spec in (None, "random") or (cfg.get("rtx_target") or {}).get("normalise") == "upstream":
         return
     wanted, parsed = copy.deepcopy(cfg), parse_spec(spec)
-    if parsed.path is None or parsed.source is not None:
-        _set_statistics(wanted, parsed.source)
+    trained = statistics_of(parsed, arch_of(backbone) if is_ours(backbone) else None)
+    if parsed.path is None or trained is not None:
+        _set_statistics(wanted, trained)
     elif (stated := _stated(parsed.path)) is not None:
         _put_statistics(wanted, *stated)
     else:
@@ -223,11 +230,10 @@ def _set_inputs(module: ConfigDict, channels: list[int], index: int | list[int] 
         module["in_channels"] = channels[index if isinstance(index, int) else index[-1]]
 
 
-def _set_statistics(cfg: Config, source: Source | None) -> None:
+def _set_statistics(cfg: Config, trained: PixelStatistics | None) -> None:
     """Normalise as the source was trained; OpenMMLab loads BGR, so an RGB source asks for a flip."""
-    mean = source.pixel_mean if source else [round(255 * m, 6) for m in IMAGENET_MEAN]
-    std = source.pixel_std if source else [round(255 * s, 6) for s in IMAGENET_STD]
-    _put_statistics(cfg, mean, std, flip=source.channel_order == "rgb" if source else True)
+    trained = trained or Pixels()
+    _put_statistics(cfg, trained.pixel_mean, trained.pixel_std, flip=trained.channel_order == "rgb")
 
 
 def _set_statistics_of_file(cfg: Config, spec: str, path: Path, given: Statistics | None) -> None:

@@ -48,5 +48,5 @@ def test_the_page_runs_from_start_to_end(world: Path) -> None:
 
 def test_the_page_adds_the_four_kinds() -> None:
     text = blocks()
-    for registered in ("@corruption(", "@DATASETS.register_module()", "SCORERS[", "add_backbone(", "add_source("):
+    for registered in ("@corruption(", "@DATASETS.register_module()", "SCORERS[", "register_backbone(", "add_source("):
         assert registered in text

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from rtx.backbones import convnets
 from rtx.backbones.base import SourceBackbone
-from rtx.backbones.convnets import SourceConvNet
 from rtx.backbones.freezing import Part
+from rtx.backbones.registered import SourceConvNet, register_backbone
 from rtx.backbones.resnet import SourceResNet
-from rtx.backbones.spec import BACKBONES, Backbone, add_backbone
+from rtx.backbones.spec import BACKBONES, Backbone
 from rtx.backbones.swin import SourceSwin
 from rtx.backbones.timm_backbone import SourceTimm
 
@@ -19,5 +20,6 @@ __all__ = [
     "SourceResNet",
     "SourceSwin",
     "SourceTimm",
-    "add_backbone",
+    "convnets",
+    "register_backbone",
 ]

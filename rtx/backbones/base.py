@@ -123,9 +123,11 @@ class SourceBackbone(BaseModule):
         """Last change of keys between the loader and this module; the identity for torchvision-keyed backbones."""
         return state_dict
 
-    def run_block(self, block: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    def run_block(self, block: Callable[..., Any], *inputs: Any) -> Any:
         """One block, recomputed in the backward pass when `with_cp` asks for it and there is a backward pass."""
         if self.with_cp and self.training:
-            if x.requires_grad or (isinstance(block, nn.Module) and any(p.requires_grad for p in block.parameters())):
-                return checkpoint(block, x, use_reentrant=False)
-        return block(x)
+            given = [x for one in inputs for x in (one if isinstance(one, list | tuple) else (one,))]
+            trains = any(isinstance(x, Tensor) and x.requires_grad for x in given)
+            if trains or (isinstance(block, nn.Module) and any(p.requires_grad for p in block.parameters())):
+                return checkpoint(block, *inputs, use_reentrant=False)
+        return block(*inputs)

@@ -1,174 +1,158 @@
-"""The other convolutional networks of Salman et al. (2020) as feature pyramids, with torchvision's modules and keys.
+"""torchvision's convolutional networks with maps at strides 4, 8, 16 and 32, under torchvision's names and keys.
 
-The comments at `LAYOUTS` say where each stage ends, and why. Strides are 4, 8, 16 and 32 for all of them.
+ResNets are in `rtx/backbones/resnet.py`. AlexNet, SqueezeNet and Inception v3, whose convolutions are not padded, have
+no such maps; for Swin v2, MaxViT and ViT there is timm.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import torch
-from mmengine.registry import MODELS
-from torch import Tensor, nn
+from torch import nn
 
-from rtx.backbones.base import SourceBackbone
-from rtx.backbones.freezing import Part
-from rtx.backbones.spec import Backbone, add_backbone
-from rtx.errors import BadValue, unknown_name
+from rtx.backbones.registered import Net, add_net
+from rtx.sources.catalog.archs import Arch, build_reference
+from rtx.sources.catalog.record import Pixels
 
-
-@dataclass(frozen=True)
-class Step:
-    """One module on the way through a network.
-
-    Attributes:
-        name: module path.
-        stage: 0 for the stem, else 1 to 4; the output of the last step of a stage is the stage's output.
-        block: whether `blocks:k` counts it.
-        relu: apply a ReLU after it (torchvision writes some as functions).
-        inner: names below the module that are blocks of their own, e.g. dense layers.
-    """
-
-    name: str
-    stage: int
-    block: bool = False
-    relu: bool = False
-    inner: tuple[str, ...] = ()
+Names = tuple[tuple[str, ...], ...]
 
 
-def _sequence(root: str, *stages: Sequence[int], blocks: Sequence[int] = ()) -> tuple[Step, ...]:
-    return tuple(Step(f"{root}.{i}", stage, i in blocks) for stage, indices in enumerate(stages) for i in indices)
+def _chain(root: str, *ends: int) -> Names:
+    """The children of a `Sequential` up to each end, as the stem and stages 1 to 4."""
+    return tuple(tuple(f"{root}.{i}" for i in range(*pair)) for pair in pairwise((0, *ends)))
 
 
-def _densenet(layers: Sequence[int]) -> tuple[Step, ...]:
+def _densenet(layers: Sequence[int]) -> Names:
     # A dense block's output is a concatenation that nobody reads raw: the norm and ReLU of the transition behind it
     # belong to its stage, the transition's convolution and pooling to the next.
-    steps = [Step(f"features.{name}", 0) for name in ("conv0", "norm0", "relu0", "pool0")]
+    stages = [[f"features.{name}" for name in ("conv0", "norm0", "relu0", "pool0")]]
+    behind: tuple[str, ...] = ()
     for stage, count in enumerate(layers, start=1):
-        inner = tuple(f"denselayer{i}" for i in range(1, count + 1))
-        steps.append(Step(f"features.denseblock{stage}", stage, inner=inner))
-        if stage < len(layers):
-            transition = f"features.transition{stage}"
-            steps += [Step(f"{transition}.norm", stage), Step(f"{transition}.relu", stage)]
-            steps += [Step(f"{transition}.conv", stage + 1), Step(f"{transition}.pool", stage + 1)]
-        else:
-            steps.append(Step("features.norm5", stage, relu=True))
-    return tuple(steps)
+        dense = (f"denseblock{stage}.denselayer{i}" for i in range(1, count + 1))
+        last = (f"transition{stage}.norm", f"transition{stage}.relu") if stage < 4 else ("norm5", "relu5")
+        stages.append([f"features.{name}" for name in (*behind, *dense, *last)])
+        behind = (f"transition{stage}.conv", f"transition{stage}.pool")
+    return tuple(map(tuple, stages))
 
 
-def _vgg(convolutions: Sequence[int]) -> tuple[Step, ...]:
-    # The stem is conv1 and conv2 with their pools; a stage ends before its pool, so strides are 4, 8 and 16 as in a
+def _vgg(convolutions: Sequence[int], *, norms: bool) -> Names:
+    # The stem is conv1 and conv2 with the first pool; a stage ends before its pool, so strides are 4, 8 and 16 as in a
     # ResNet. Stage 4 is the last pool alone, at stride 32.
-    steps, index = [], 0
+    ends, index = [], 0
     for group, count in enumerate(convolutions):
-        stage = max(0, group - 1)
-        for _ in range(count):
-            steps.append(Step(f"features.{index}", stage, block=stage > 0))
-            steps += [Step(f"features.{index + i}", stage) for i in (1, 2)]
-            index += 3
-        steps.append(Step(f"features.{index}", stage if group == 0 else group))
+        index += count * (3 if norms else 2)
+        if group:
+            ends.append(index)
         index += 1
-    return tuple(steps)
+    return _chain("features", *ends, index)
 
 
-def _shufflenet(repeats: Sequence[int]) -> tuple[Step, ...]:
-    # Stage 1 is the max pool: the network has no block at stride 4.
-    steps = [Step("conv1", 0), Step("maxpool", 1)]
-    for stage, count in enumerate(repeats, start=2):
-        steps += [Step(f"stage{stage}.{i}", stage, block=True) for i in range(count)]
-    return (*steps, Step("conv5", 4))
+# ShuffleNet's stage 1 is the max pool: it has no block at stride 4.
+_SHUFFLENET: Names = (("conv1",), ("maxpool",), ("stage2",), ("stage3",), ("stage4", "conv5"))
+_REGNET: Names = (("stem",), *((f"trunk_output.block{i}",) for i in range(1, 5)))
+_GOOGLENET: Names = (
+    ("conv1",),
+    ("maxpool1", "conv2", "conv3"),
+    ("maxpool2", "inception3a", "inception3b"),
+    ("maxpool3", *(f"inception4{i}" for i in "abcde")),
+    ("maxpool4", "inception5a", "inception5b"),
+)
+# In MNASNet and the others below, the last stage ends with the 1x1 convolution before the classifier.
+_MNASNET = _chain("layers", 8, 9, 10, 12, 17)
+_EFFICIENTNET = _chain("features", 2, 3, 4, 6, 9)
+_CONVNEXT = _chain("features", 1, 2, 4, 6, 8)
+_VGGS = {"vgg11": (1, 1, 2, 2, 2), "vgg13": (2, 2, 2, 2, 2), "vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
+_DENSENETS = {"121": (6, 12, 24, 16), "161": (6, 12, 36, 24), "169": (6, 12, 32, 32), "201": (6, 12, 48, 32)}
 
-
-def _mnasnet() -> tuple[Step, ...]:
-    # Stacks of inverted residuals are indices 8 to 13; 14 to 16 are the 1x1 convolution before the classifier.
-    counts = {8: 3, 9: 3, 10: 3, 11: 2, 12: 4, 13: 1}
-    stage_of = {8: 1, 9: 2, 10: 3, 11: 3, 12: 4, 13: 4}
-    stem = [Step(f"layers.{i}", 0) for i in range(8)]
-    stacks = [Step(f"layers.{i}.{j}", stage_of[i], block=True) for i, count in counts.items() for j in range(count)]
-    return (*stem, *stacks, *(Step(f"layers.{i}", 4) for i in (14, 15, 16)))
-
-
-LAYOUTS: Mapping[str, tuple[Step, ...]] = {
-    "densenet161": _densenet((6, 12, 36, 24)),
-    "mnasnet1_0": _mnasnet(),
-    # The stem is the first convolution and the stride-2 block; stage 4 ends with the 1x1 convolution to 1280 channels.
-    "mobilenet_v2": _sequence(
-        "features", range(2), range(2, 4), range(4, 7), range(7, 14), range(14, 19), blocks=range(2, 18)
-    ),
-    "shufflenet_v2_x1_0": _shufflenet((4, 8, 4)),
-    "vgg16_bn": _vgg((2, 2, 3, 3, 3)),
+STAGES: Mapping[str, Names] = {
+    **{f"densenet{size}": _densenet(layers) for size, layers in _DENSENETS.items()},
+    **{f"vgg{key[3:]}{norm}": _vgg(c, norms=bool(norm)) for key, c in _VGGS.items() for norm in ("", "_bn")},
+    "mobilenet_v2": _chain("features", 2, 4, 7, 14, 19),
+    "mobilenet_v3_large": _chain("features", 2, 4, 7, 13, 17),
+    "mobilenet_v3_small": _chain("features", 1, 2, 4, 9, 13),
+    "efficientnet_v2_s": _chain("features", 2, 3, 4, 6, 8),
+    "googlenet": _GOOGLENET,
+}
+_FAMILIES = {
+    "convnext": _CONVNEXT, "efficientnet": _EFFICIENTNET, "mnasnet": _MNASNET, "regnet": _REGNET,
+    "shufflenet": _SHUFFLENET,
+}  # fmt: skip
+CHANNELS: Mapping[str, tuple[int, int, int, int]] = {
+    "convnext_tiny": (96, 192, 384, 768),
+    "convnext_small": (96, 192, 384, 768),
+    "convnext_base": (128, 256, 512, 1024),
+    "convnext_large": (192, 384, 768, 1536),
+    "densenet121": (256, 512, 1024, 1024),
+    "densenet161": (384, 768, 2112, 2208),
+    "densenet169": (256, 512, 1280, 1664),
+    "densenet201": (256, 512, 1792, 1920),
+    "efficientnet_b0": (24, 40, 112, 1280),
+    "efficientnet_b1": (24, 40, 112, 1280),
+    "efficientnet_b2": (24, 48, 120, 1408),
+    "efficientnet_b3": (32, 48, 136, 1536),
+    "efficientnet_b4": (32, 56, 160, 1792),
+    "efficientnet_b5": (40, 64, 176, 2048),
+    "efficientnet_b6": (40, 72, 200, 2304),
+    "efficientnet_b7": (48, 80, 224, 2560),
+    "efficientnet_v2_s": (48, 64, 160, 1280),
+    "efficientnet_v2_m": (48, 80, 176, 1280),
+    "efficientnet_v2_l": (64, 96, 224, 1280),
+    "googlenet": (192, 480, 832, 1024),
+    "mnasnet0_5": (16, 24, 48, 1280),
+    "mnasnet0_75": (24, 32, 72, 1280),
+    "mnasnet1_0": (24, 40, 96, 1280),
+    "mnasnet1_3": (32, 56, 128, 1280),
+    "mobilenet_v2": (24, 32, 96, 1280),
+    "mobilenet_v3_large": (24, 40, 112, 960),
+    "mobilenet_v3_small": (16, 24, 48, 576),
+    "regnet_x_400mf": (32, 64, 160, 400),
+    "regnet_x_800mf": (64, 128, 288, 672),
+    "regnet_x_1_6gf": (72, 168, 408, 912),
+    "regnet_x_3_2gf": (96, 192, 432, 1008),
+    "regnet_x_8gf": (80, 240, 720, 1920),
+    "regnet_x_16gf": (256, 512, 896, 2048),
+    "regnet_x_32gf": (336, 672, 1344, 2520),
+    "regnet_y_400mf": (48, 104, 208, 440),
+    "regnet_y_800mf": (64, 144, 320, 784),
+    "regnet_y_1_6gf": (48, 120, 336, 888),
+    "regnet_y_3_2gf": (72, 216, 576, 1512),
+    "regnet_y_8gf": (224, 448, 896, 2016),
+    "regnet_y_16gf": (224, 448, 1232, 3024),
+    "regnet_y_32gf": (232, 696, 1392, 3712),
+    "regnet_y_128gf": (528, 1056, 2904, 7392),
+    "shufflenet_v2_x0_5": (24, 48, 96, 1024),
+    "shufflenet_v2_x1_0": (24, 116, 232, 1024),
+    "shufflenet_v2_x1_5": (24, 176, 352, 1024),
+    "shufflenet_v2_x2_0": (24, 244, 488, 2048),
+    **{f"vgg{depth}{norm}": (256, 512, 512, 512) for depth in (11, 13, 16, 19) for norm in ("", "_bn")},
 }
 
 
-@MODELS.register_module()
-class SourceConvNet(SourceBackbone):
-    """DenseNet-161, MNASNet 1.0, MobileNetV2, ShuffleNetV2 1.0 or VGG16-bn as a feature pyramid.
+def stages_of(name: str) -> Names:
+    """The stages of a network, as `rtx.register_backbone` takes them."""
+    return STAGES.get(name) or next(stages for family, stages in _FAMILIES.items() if name.startswith(family))
 
-    Args:
-        arch: key of `LAYOUTS`.
-        norm_cfg: type "BN" or "SyncBN"; these networks were trained with batch norm and have no other form.
-        **common: source, freezing, norm policy, outputs: see `SourceBackbone`.
 
-    Raises:
-        UnknownName: no such architecture.
-        BadValue: a norm layer other than batch norm, or more trainable blocks than there are.
+_KAIMING = ("densenet", "mnasnet", "mobilenet_v2", "shufflenet", "vgg")
 
-    Example:
-        >>> import torch
-        >>> backbone = SourceConvNet("mobilenet_v2", frozen_stages=4)
-        >>> [tuple(f.shape) for f in backbone(torch.zeros(1, 3, 64, 64))]
-        [(1, 24, 16, 16), (1, 32, 8, 8), (1, 96, 4, 4), (1, 1280, 2, 2)]
-    """
 
-    def __init__(
-        self,
-        arch: str,
-        *,
-        norm_cfg: dict[str, Any] | None = None,
-        **common: Any,
-    ) -> None:
-        """Build torchvision's layers and apply the freezing."""
-        if arch not in LAYOUTS:
-            raise unknown_name("architecture", arch, place="rtx/backbones/convnets.py", choices=LAYOUTS)
-        super().__init__(arch=arch, **common)
-        from rtx.sources.catalog.archs import build_reference
-
-        # Built without memory first: VGG16's classifier alone has 120 million weights that no pyramid uses.
+def _build(name: str) -> nn.Module:
+    if name.startswith(_KAIMING):
+        # Without memory first: VGG16's classifier alone has 120 million weights that no pyramid uses.
         with torch.device("meta"):
-            net = build_reference(arch)
-        for name, module in net.named_children():
-            if name not in ("classifier", "fc", "avgpool"):
-                self.add_module(name, initialised(module))
-        apply_norm_cfg(self, norm_cfg)
-        self.steps = LAYOUTS[arch]
-        self.finish(_parts(self.steps))
-
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Stage outputs at strides 4, 8, 16, 32 as far as `out_indices` asks for them."""
-        outputs: list[Tensor] = []
-        last = max(self.out_indices) + 1
-        for position, step in enumerate(self.steps):
-            if step.stage > last:
-                break
-            module: Callable[[Tensor], Tensor] = self.get_submodule(step.name)
-            x = self.run_block(module, x) if step.block or step.inner else module(x)
-            if step.relu:
-                x = nn.functional.relu(x)
-            following = self.steps[position + 1].stage if position + 1 < len(self.steps) else None
-            if step.stage != following and step.stage - 1 in self.out_indices:
-                # The next module may be an in-place ReLU, which must not reach into what a neck reads.
-                outputs.append(x)
-        return tuple(outputs)
-
-
-def _parts(steps: Sequence[Step]) -> list[Part]:
-    return [
-        Part(f"{step.name}.{name}" if name else step.name, step.stage, step.block or bool(name))
-        for step in steps
-        for name in step.inner or ("",)
-    ]
+            net = build_reference(name)
+        for part, module in net.named_children():
+            if part not in ("classifier", "fc", "avgpool"):
+                initialised(module)
+    else:
+        net = build_reference(name)
+    if name.startswith("densenet"):
+        net.get_submodule("features").add_module("relu5", nn.ReLU())  # torchvision has it as a function
+    return net
 
 
 def initialised(module: nn.Module) -> nn.Module:
@@ -184,29 +168,23 @@ def initialised(module: nn.Module) -> nn.Module:
     return module
 
 
-def apply_norm_cfg(net: nn.Module, norm_cfg: Mapping[str, Any] | None) -> None:
-    """Turn the batch norms below `net` into what a config asks for.
-
-    Raises:
-        BadValue: anything but batch norm.
-    """
-    norm = dict(norm_cfg or {"type": "BN"})
-    if norm.get("type") not in ("BN", "BN2d", "SyncBN"):
-        raise BadValue(f"norm_cfg type {norm.get('type')!r}: this network has batch norm only; use BN or SyncBN")
-    if norm["type"] == "SyncBN":
-        for name, child in net.named_children():
-            net.add_module(name, nn.SyncBatchNorm.convert_sync_batchnorm(child))
-    if norm.get("requires_grad") is False:
-        for module in net.modules():
-            if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                module.requires_grad_(False)
+_HALF = Pixels((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
 
-for _arch, _channels in (
-    ("densenet161", (384, 768, 2112, 2208)),
-    ("mnasnet1_0", (24, 40, 96, 1280)),
-    ("mobilenet_v2", (24, 32, 96, 1280)),
-    ("shufflenet_v2_x1_0", (24, 116, 232, 1024)),
-    ("vgg16_bn", (256, 512, 512, 512)),
-):
-    add_backbone(_arch, Backbone(_channels, {"type": "SourceConvNet", "arch": _arch}))
+def _facts(name: str) -> dict[str, Any]:
+    """What differs between the families' weights: keys of the head, pixel statistics."""
+    if name == "googlenet":
+        # Trained on these: torchvision's own form takes ImageNet's and turns them into these (transform_input).
+        return {"classifier": ("fc.", "aux1.", "aux2."), "pixels": _HALF}
+    head = ("fc.",) if name.startswith(("regnet", "shufflenet")) else ("classifier.",)
+    return {"classifier": head, **({"pixels": _HALF} if name == "efficientnet_v2_l" else {})}
+
+
+for _name, _channels in CHANNELS.items():
+    _norms = not _name.startswith("convnext") and not (_name.startswith("vgg") and not _name.endswith("_bn"))
+    add_net(
+        Arch(_name, family="torchvision", **_facts(_name)),
+        Net(partial(_build, _name), stages_of(_name)),
+        channels=_channels,
+        early=_norms,
+    )

@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from rtx.backbones.base import SourceBackbone
 from rtx.backbones.freezing import Part
-from rtx.backbones.spec import Backbone, add_backbone
+from rtx.backbones.spec import Backbone, add_row
 from rtx.errors import BadValue
 
 STAGE_BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 VARIANTS = {(1, 64): "resnet{depth}", (1, 128): "wide_resnet{depth}_2", (1, 256): "wide_resnet{depth}_4"}
-VARIANTS |= {(32, 4): "resnext{depth}_32x4d", (32, 8): "resnext{depth}_32x8d"}
+VARIANTS |= {(32, 4): "resnext{depth}_32x4d", (32, 8): "resnext{depth}_32x8d", (64, 4): "resnext{depth}_64x4d"}
 
 
 @MODELS.register_module()
@@ -94,17 +94,17 @@ def arch_name(depth: int, groups: int, base_width: int) -> str:
     if pattern is None or (depth < 50 and (groups, base_width) != (1, 64)):
         raise BadValue(
             f"SourceResNet depth={depth}, groups={groups}, base_width={base_width}: known are (1, 64) at any depth, "
-            "and from depth 50 on (1, 128) = wide-2, (1, 256) = wide-4, (32, 4) and (32, 8) = ResNeXt"
+            "and from depth 50 on (1, 128) = wide-2, (1, 256) = wide-4, (32, 4), (32, 8) and (64, 4) = ResNeXt"
         )
     return pattern.format(depth=depth)
 
 
 for _depth, _groups, _width in (
-    (18, 1, 64), (34, 1, 64), (50, 1, 64), (101, 1, 64), (152, 1, 64), (50, 1, 128), (50, 1, 256), (50, 32, 4),
-    (101, 32, 8),
+    (18, 1, 64), (34, 1, 64), (50, 1, 64), (101, 1, 64), (152, 1, 64), (50, 1, 128), (101, 1, 128), (50, 1, 256),
+    (50, 32, 4), (101, 32, 8), (101, 64, 4),
 ):  # fmt: skip
     _own = {} if (_groups, _width) == (1, 64) else {"groups": _groups, "base_width": _width}
-    add_backbone(
+    add_row(
         arch_name(_depth, _groups, _width),
         Backbone(
             (256, 512, 1024, 2048) if _depth >= 50 else (64, 128, 256, 512),

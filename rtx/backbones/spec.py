@@ -11,7 +11,6 @@ from mmengine.registry import MODELS
 
 from rtx.backbones.base import SourceBackbone
 from rtx.errors import BadValue, unknown_name
-from rtx.sources.catalog.archs import ARCHS, Arch, add_arch
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,7 @@ class Backbone:
         strides: of the four stage outputs, in input pixels.
         final_channels: of what a classifier reads, where that is not the last stage output.
         freezes_early: whether `full` in mmdet freezes the stem and stage 1, as its own configs do for ResNets and not
-            for transformers.
+            for transformers: in general for networks with batch norm.
     """
 
     channels: tuple[int, int, int, int]
@@ -35,7 +34,7 @@ class Backbone:
 
 
 BACKBONES: dict[str, Backbone] = {}
-"""Architecture -> its row; each file of a backbone adds its own."""
+"""Architecture -> its row; each file of a backbone adds its own, and `register_backbone` those of users."""
 _FAMILIES: dict[str, tuple[str, Callable[[str], Backbone]]] = {}
 """Prefix of an architecture's name -> type, and the function that makes the row of what follows the prefix."""
 
@@ -45,28 +44,14 @@ def add_family(prefix: str, kind: str, row: Callable[[str], Backbone]) -> None:
     _FAMILIES[prefix] = kind, row
 
 
-def add_backbone(name: str, backbone: Backbone, *, classifier: tuple[str, ...] = ()) -> None:
-    """Make a backbone known to `--source`, `--transfer` and the weights reader.
-
-    Args:
-        name: of the architecture.
-        backbone: its row; the type is a subclass of `SourceBackbone`, registered in `mmengine.registry.MODELS`.
-        classifier: key prefixes of the classification head in its weights files, which every load drops; for an
-            architecture that `rtx/sources/catalog/archs.py` does not list.
+def add_row(name: str, backbone: Backbone) -> None:
+    """Put in the row of an architecture that `rtx/sources/catalog/archs.py` knows.
 
     Raises:
-        BadValue: there is a backbone of that name, or no such type.
+        BadValue: there is one of that name.
     """
-    kind = MODELS.module_dict.get(backbone.config.get("type"))
     if name in BACKBONES:
         raise BadValue(f"backbone {name!r} is there already, as {dict(BACKBONES[name].config)}; take another name")
-    if not (isinstance(kind, type) and issubclass(kind, SourceBackbone)):
-        raise BadValue(
-            f"backbone {name!r}: type {backbone.config.get('type')!r} is no SourceBackbone in mmengine's MODELS; put "
-            "@MODELS.register_module() on its class first"
-        )
-    if name not in ARCHS:
-        add_arch(Arch(name, classifier, name))
     BACKBONES[name] = backbone
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from rtx.backbones.base import SourceBackbone
 from rtx.backbones.freezing import Part
-from rtx.backbones.spec import Backbone, add_backbone
+from rtx.backbones.spec import Backbone, add_row
 from rtx.backbones.swin_block import PatchEmbed, PatchMerging, SwinBlock
 from rtx.errors import BadValue, unknown_name
 from rtx.sources.keys.swin import SWIN_SHAPES
@@ -164,4 +164,4 @@ def _is_output_norm(key: str) -> bool:
 
 for _arch, _shape in SWIN_SHAPES.items():
     _channels = (_shape.width, 2 * _shape.width, 4 * _shape.width, 8 * _shape.width)
-    add_backbone(_arch, Backbone(_channels, {"type": "SourceSwin", "arch": _arch}, freezes_early=False))
+    add_row(_arch, Backbone(_channels, {"type": "SourceSwin", "arch": _arch}, freezes_early=False))

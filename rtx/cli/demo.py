@@ -1,7 +1,9 @@
-"""The whole story in a few minutes: render scenes, train a source, transfer it, and score it under corruption.
+"""The whole story in a few minutes: render scenes, transfer ImageNet weights to them, and score under corruption.
 
-No download and no GPU. Two transfers of the same source are compared: `fixed` (the backbone stays as the source left
-it) and `full` (all of it but stem and first stage trains). A second run keeps every finished step.
+No download and no GPU: the weights (EfficientNet-Lite0) come with the installation; where they are missing, a
+classifier of rendered objects is trained in their place. Two transfers of the same source are compared: `fixed` (the
+backbone stays as the source left it) and `full` (all of it but stem and first stage trains). A second run keeps every
+finished step.
 """
 
 from __future__ import annotations
@@ -137,7 +139,6 @@ def ending(out: Path) -> str:
         out / "fixed" / INSIDE_RUN / TABLE: f"every cell of a transfer; also {CELLS_CSV}, {SUMMARY}",
         out / "full": "a run folder: config, log, scalars, checkpoint, environment",
         out / "data": "the scenes in COCO layout",
-        out / "source" / "source_r18.pth": "the source weights",
     }
     width = max(len(str(path)) for path in files)
     return "\n".join(

@@ -64,13 +64,13 @@ def leaf_path() -> Path:
     )
 
 
-def demo_config(plan: DemoSettings, mode: str, *, source: Path, data_root: Path, work_dir: Path, seed: int) -> Config:
+def demo_config(plan: DemoSettings, mode: str, *, source: str, data_root: Path, work_dir: Path, seed: int) -> Config:
     """The shipped Mask R-CNN leaf with the demo's source, transfer and data, and with everything made small.
 
     Args:
         plan: the amounts.
         mode: transfer mode.
-        source: the source classifier's weights.
+        source: as `--source` takes it.
         data_root: the scenes in COCO layout.
         work_dir: the run folder.
         seed: of initial weights and data order.
@@ -79,7 +79,7 @@ def demo_config(plan: DemoSettings, mode: str, *, source: Path, data_root: Path,
     from rtx.datasets.openmmlab.with_data import with_data
 
     cfg = configs.load(leaf_path())
-    cfg = configs.with_source(cfg, f"resnet18:{source.resolve()}")
+    cfg = configs.with_source(cfg, source)
     cfg = configs.with_transfer(cfg, mode)
     cfg = with_data(cfg, data_root.resolve())
     _shrink_model(cfg)

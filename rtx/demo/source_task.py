@@ -1,10 +1,13 @@
-"""The demo's source: a classifier of single rendered objects, trained on the spot, saved as torchvision would save it.
+"""The demo's source: ImageNet weights from an installed package, or a classifier trained on the spot.
 
-It plays the part of an ImageNet model. It knows more kinds of objects than the scenes hold and never sees a scene.
+The package is that of the extra `lite0`. Without it a classifier of single rendered objects plays the part of an
+ImageNet model, and is saved as torchvision would save it. It knows more kinds of objects than the scenes hold and
+never sees a scene.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -17,10 +20,19 @@ from torch.nn import functional
 from rtx.demo.scenes import SOURCE_CLASSES, render_crop
 from rtx.files import write_whole
 from rtx.sources.catalog.record import IMAGENET_MEAN, IMAGENET_STD
+from rtx.sources.catalog.rows import find
+from rtx.sources.load import in_package
 
+IMAGENET = "efficientnet_lite0_in1k"
+ARCH = "timm:tf_efficientnet_lite0"
 DEPTH = 18
 BATCH = 32
 PEAK_LR = 0.05
+
+
+def has_imagenet() -> bool:
+    """Whether the weights and timm, which has their network, are installed."""
+    return importlib.util.find_spec("timm") is not None and in_package(find(IMAGENET)) is not None
 
 
 def train_source(

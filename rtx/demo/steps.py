@@ -18,6 +18,8 @@ from rtx.demo.plan import MODES, DemoSettings, demo_config
 from rtx.demo.screen import Report, Screen
 from rtx.errors import RunConflict
 from rtx.results.folder import INSIDE_RUN
+from rtx.sources.catalog.rows import find
+from rtx.sources.load import how_to_install
 
 STAMP = "demo_step.txt"
 BATCH = 8
@@ -44,9 +46,14 @@ class Demo:
         return self.out / "data"
 
     @property
-    def source(self) -> Path:
-        """The source classifier's weights."""
+    def weights(self) -> Path:
+        """Of the source classifier, where the demo trains one."""
         return self.out / "source" / "source_r18.pth"
+
+    @property
+    def source(self) -> str:
+        """Real ImageNet weights where their package is installed, else the demo's own classifier."""
+        return source_task.IMAGENET if source_task.has_imagenet() else f"resnet18:{self.weights.resolve()}"
 
     def claim(self, *, fresh: bool) -> None:
         """Make the folder; empty it where a demo with another seed, other amounts or other code filled it.
@@ -58,6 +65,7 @@ class Demo:
         for module in (scenes, scenes_looks, scenes_coco, source_task, demo_plan):
             digest.update(Path(str(module.__file__)).read_bytes())
         made_by = {"rtx": rtx.__version__, "code": digest.hexdigest()[:16], "seed": self.seed, **asdict(self.plan)}
+        made_by["source"] = self.source.partition(":")[0]
         text = json.dumps(made_by, indent=1) + "\n"
         mark = self.out / "demo.json"
         if self.out.exists() and (not self.out.is_dir() or (any(self.out.iterdir()) and not mark.is_file())):
@@ -70,7 +78,9 @@ class Demo:
     def run(self, screen: Screen) -> dict[str, dict[str, Any]]:
         """All steps; transfer mode -> summary of its evaluation."""
         self._step(screen, "data", "scenes in COCO layout", "rendered", self._render)
-        self._step(screen, "source", "source classifier (ResNet-18 on single objects)", "steps", self._train_source)
+        real = source_task.has_imagenet()
+        title = "source: EfficientNet-Lite0 from ImageNet" if real else "source: ResNet-18 on single rendered objects"
+        self._step(screen, "source", title, "steps", self._find_source if real else self._train_source)
         summaries = {}
         for mode in MODES:
             self._step(screen, mode, f"Mask R-CNN, {mode} transfer", "steps", partial(self._transfer, mode))
@@ -94,12 +104,21 @@ class Demo:
         scenes_coco.write_scenes(self.data_root, counts, seed=self.seed, progress=report)
         return f"{counts['train']} to train on, {counts['val']} to evaluate on"
 
+    def _find_source(self, report: Report) -> str:
+        from rtx.sources.load import load_source
+
+        loaded = load_source(source_task.IMAGENET, source_task.ARCH)
+        return f"{len(loaded.state_dict)} tensors of its installed package, sha256 {loaded.sha256[:12]}"
+
     def _train_source(self, report: Report) -> str:
         accuracy = source_task.train_source(
-            self.source, seed=self.seed, crops=self.plan.crops, epochs=self.plan.epochs, progress=report
+            self.weights, seed=self.seed, crops=self.plan.crops, epochs=self.plan.epochs, progress=report
         )
         chance = 1 / len(scenes.SOURCE_CLASSES)
-        return f"names {100 * accuracy:.0f} % of held-out objects right (chance {100 * chance:.0f} %)"
+        return (
+            f"names {100 * accuracy:.0f} % of held-out objects right (chance {100 * chance:.0f} %); "
+            f"no ImageNet weights: {how_to_install(find(source_task.IMAGENET))}"
+        )
 
     def _config(self, mode: str) -> Any:
         work_dir = self.out / mode

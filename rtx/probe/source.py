@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from rtx.backbones import spec as backbones
 from rtx.errors import BadValue
 from rtx.sources.catalog.record import IMAGENET_MEAN, IMAGENET_STD
-from rtx.sources.catalog.spec import parse_spec
+from rtx.sources.catalog.spec import parse_spec, statistics_of
 from rtx.sources.keys.guess import guess_arch
 from rtx.sources.keys.layouts import recognise
 from rtx.sources.load import NO_BACKBONE, locate, stated_statistics
@@ -106,9 +106,9 @@ def load_frozen(spec: str, device: str = "cpu", *, seed: int = 0) -> FrozenSourc
     digest = hashlib.sha256()
     for name, value in sorted(network.state_dict().items()):
         digest.update(f"{name} {fingerprint(value)}\n".encode())
-    source = parsed.source
-    mean, std = (source.mean, source.std) if source else _statistics(spec, parsed.path)
-    if source and source.channel_order == "bgr":
+    trained = statistics_of(parsed, arch)
+    mean, std = (trained.mean, trained.std) if trained else _statistics(spec, parsed.path)
+    if trained and trained.channel_order == "bgr":
         mean, std = mean[::-1], std[::-1]
     return FrozenSource(
         spec,
@@ -118,7 +118,7 @@ def load_frozen(spec: str, device: str = "cpu", *, seed: int = 0) -> FrozenSourc
         digest.hexdigest(),
         tuple(round(255 * m, 6) for m in mean),
         tuple(round(255 * s, 6) for s in std),
-        bool(source and source.channel_order == "bgr"),
+        bool(trained and trained.channel_order == "bgr"),
         config,
         _forward(network),
     )

@@ -15,7 +15,7 @@ from rtx import __version__
 from rtx.errors import BadValue, WeightsMismatch, unknown_name
 from rtx.files import file_sha256
 from rtx.sources.catalog.archs import ARCHS, reference_shapes
-from rtx.sources.catalog.record import IMAGENET_MEAN, IMAGENET_STD
+from rtx.sources.catalog.record import Pixels
 from rtx.sources.catalog.rows import CATALOG
 from rtx.sources.keys import swin as swin_keys
 from rtx.sources.keys.guess import guess_arch
@@ -67,6 +67,7 @@ def convert(path: Path, target: str, out: Path, *, arch: str | None = None) -> d
         raise BadValue(f"detectron2 has no {name}, only ResNets; use rtx's backbone in mmdet or mmseg")
     backbone, _, _ = fit(found, name, reference_shapes(name), (), str(path))
     head = {key: value for key, value in found.state.items() if key.startswith(ARCHS[name].classifier)}
+    pixels = ARCHS[name].pixels or Pixels()
     meta = {
         "arch": name,
         "target": target,
@@ -74,8 +75,8 @@ def convert(path: Path, target: str, out: Path, *, arch: str | None = None) -> d
         "origin_sha256": file_sha256(path),
         "origin_layout": found.layout.name,
         "sources": [source.name for source in CATALOG.values() if source.filename == path.name],
-        "mean": list(found.normaliser[0] if found.normaliser else IMAGENET_MEAN),
-        "std": list(found.normaliser[1] if found.normaliser else IMAGENET_STD),
+        "mean": list(found.normaliser[0] if found.normaliser else pixels.mean),
+        "std": list(found.normaliser[1] if found.normaliser else pixels.std),
         "channel_order": "rgb",
         "style": "pytorch",
         "backbone": stock_backbone(name, target) or "rtx",

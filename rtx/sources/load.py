@@ -18,7 +18,7 @@ from rtx.errors import WeightsError, WeightsMismatch, some
 from rtx.files import file_sha256, read_json
 from rtx.sources.catalog.archs import ARCHS, find_arch, reference_shapes
 from rtx.sources.catalog.record import Source
-from rtx.sources.catalog.spec import parse_spec
+from rtx.sources.catalog.spec import parse_spec, statistics_of
 from rtx.sources.catalog.timm_models import PREFIX, cached_file, from_published
 from rtx.sources.keys.guess import guess_arch
 from rtx.sources.keys.layouts import Recognised, recognise
@@ -139,8 +139,9 @@ def load_source(spec: str, arch: str, shapes: Shapes | None = None) -> LoadedWei
     found = recognise(read_checkpoint(path), str(path), dialects=not arch.startswith(PREFIX))
     if arch.startswith(PREFIX):
         found = replace(found, state=from_published(found.state, arch.removeprefix(PREFIX), str(path)))
-    if parsed.source:  # of other files the statistics are what the file states or its user, see `stated_statistics`
-        _check_normaliser(found, parsed.source.mean, parsed.source.std, str(path))
+    trained = statistics_of(parsed, arch)
+    if trained:  # of other files the statistics are what the file states or its user, see `stated_statistics`
+        _check_normaliser(found, trained.mean, trained.std, str(path))
     ignored = parsed.source.ignored_keys if parsed.source else ()
     state, dropped, filled = fit(found, arch, shapes or reference_shapes(arch), ignored, str(path))
     dropped = (*dropped, *found.dropped)
@@ -148,6 +149,8 @@ def load_source(spec: str, arch: str, shapes: Shapes | None = None) -> LoadedWei
         "source %s: %s, layout %s, %d tensors used, %d dropped (%s)",
         spec, path, found.layout.name, len(state), len(dropped), some(dropped) or "none",
     )  # fmt: skip
+    if parsed.source is not None and parsed.source.binds:
+        log.warning("source %s: licence %s", spec, parsed.source.licence)
     if parsed.source is not None and parsed.source.layout != found.layout.name:
         log.warning("source %s: layout %s found, %s expected", spec, found.layout.name, parsed.source.layout)
     return LoadedWeights(state, sha256, found, dropped, filled)

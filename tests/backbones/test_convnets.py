@@ -6,15 +6,17 @@ import pytest
 import torch
 
 from rtx.backbones import SourceConvNet
-from rtx.backbones.convnets import LAYOUTS
+from rtx.backbones.convnets import CHANNELS
 from rtx.backbones.spec import spec_of
 from rtx.errors import BadValue, UnknownName
-from rtx.sources.catalog.archs import build_reference, reference_shapes
+from rtx.sources.catalog.archs import build_reference, find_arch, reference_shapes
+from rtx.sources.catalog.record import IMAGENET_MEAN, IMAGENET_STD, Pixels
 from rtx.transfer.modes import apply_transfer
 from rtx.types import TransferMode
 from tests.sources.made_up import random_state
 
 SIZES = [(64, 96), (75, 101)]
+SMALL = ["efficientnet_b0", "googlenet", "mnasnet0_5", "mobilenet_v3_small", "regnet_y_400mf", "shufflenet_v2_x0_5"]
 
 
 def torchvision_last(net, arch, x):
@@ -36,7 +38,7 @@ TAPS = {
 }
 
 
-@pytest.mark.parametrize("arch", LAYOUTS)
+@pytest.mark.parametrize("arch", TAPS)
 def test_features_and_keys_equal_torchvision(arch):
     reference = build_reference(arch)
     state = random_state(arch, seed=1)
@@ -63,7 +65,55 @@ def test_features_and_keys_equal_torchvision(arch):
             assert all(feature.shape[2 + i] in (size[i] // stride, -(-size[i] // stride)) for i in (0, 1))
 
 
-@pytest.mark.parametrize("arch", LAYOUTS)
+def slow_but(names, fast):
+    return [pytest.param(name, marks=() if name in fast else (pytest.mark.slow,)) for name in names]
+
+
+@pytest.mark.parametrize("arch", slow_but(CHANNELS, SMALL))
+@torch.no_grad()
+def test_maps_are_those_of_torchvisions_feature_extraction(arch):
+    """At the last module of each stage, with the statistics of all published weights, and no weight left behind."""
+    from torchvision.models import get_model_weights
+    from torchvision.models.feature_extraction import create_feature_extractor
+
+    ours = SourceConvNet(arch).eval()
+    for size in ((64, 96), (75, 101)):
+        maps = ours(torch.randn(2, 3, *size))
+        assert tuple(m.shape[1] for m in maps) == spec_of(arch).channels == CHANNELS[arch]
+        assert all(
+            m.shape[2 + i] in (size[i] // s, -(-size[i] // s))
+            for m, s in zip(maps, (4, 8, 16, 32), strict=True)
+            for i in (0, 1)
+        )
+    whole = build_reference(arch).eval()
+    shapes = {key: tuple(value.shape) for key, value in ours.state_dict().items()}
+    assert shapes == reference_shapes(arch) == {k: tuple(v.shape) for k, v in whole.state_dict().items() if k in shapes}
+    with torch.no_grad():  # not load_state_dict: MNASNet's insists on a version number beside the keys
+        own = ours.state_dict()
+        for key, value in whole.state_dict().items():
+            value.copy_(own.get(key, value))
+    last = {stage: part.name for stage in (1, 2, 3, 4) for part in ours.parts if part.stage == stage}
+    if arch.startswith("densenet"):
+        last[4] = "features.norm5"
+    nodes = {name: str(stage) for stage, name in last.items()}
+    x = torch.randn(1, 3, 64, 96)
+    theirs = create_feature_extractor(whole, nodes)(x)
+    for stage, mine in enumerate(ours(x), start=1):
+        one = theirs[str(stage)].relu() if (arch[:8], stage) == ("densenet", 4) else theirs[str(stage)]
+        assert (mine - one).abs().max() <= 1e-5 * max(1, one.abs().max())
+    row = find_arch(arch).pixels or Pixels()
+    for weights in get_model_weights(arch):
+        if weights.name == "IMAGENET1K_FEATURES":  # of another framework, with a scale of its own
+            continue
+        published = weights.transforms()
+        stated = (tuple(published.mean), tuple(published.std))
+        if arch == "googlenet":  # its weights come with a step from ImageNet's statistics to these
+            assert stated == (IMAGENET_MEAN, IMAGENET_STD) and (row.mean, row.std) == ((0.5,) * 3,) * 2
+        else:
+            assert stated == (row.mean, row.std)
+
+
+@pytest.mark.parametrize("arch", [*TAPS, *SMALL])
 def test_fixed_trains_nothing_and_blocks_exactly_the_tail(arch):
     def build(mode):
         config = apply_transfer(spec_of(arch).config, TransferMode.parse(mode), None, "mmdet")
@@ -81,7 +131,7 @@ def test_fixed_trains_nothing_and_blocks_exactly_the_tail(arch):
     assert trained == {name for name, _ in backbone.named_parameters() if name.startswith(tuple(t + "." for t in tail))}
 
 
-@pytest.mark.parametrize("arch", LAYOUTS)
+@pytest.mark.parametrize("arch", [*TAPS, *SMALL])
 def test_every_parameter_belongs_to_exactly_one_part(arch):
     backbone = SourceConvNet(arch)
     for name, _ in backbone.named_parameters():

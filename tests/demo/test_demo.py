@@ -34,6 +34,8 @@ class Fake(steps.Demo):
     def _train_source(self, report: Any) -> str:
         return self._note("source")
 
+    _find_source = _train_source
+
     def _transfer(self, mode: str, report: Any) -> str:
         return self._note(mode)
 
@@ -193,9 +195,22 @@ def test_the_plans_are_what_they_claim() -> None:
     assert PREVIEW.iterations < FULL.iterations and PREVIEW.name == "preview"
 
 
-def test_whole_demo_in_miniature(tmp_path: Path) -> None:
+def test_another_source_does_everything_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for real in (False, True, True):
+        monkeypatch.setattr("rtx.demo.source_task.has_imagenet", lambda real=real: real)
+        text = play(tmp_path / "d")
+        assert ("EfficientNet-Lite0 from ImageNet" if real else "ResNet-18 on single rendered objects") in text
+    assert len(Fake.done) == 8
+
+
+@pytest.mark.parametrize("real", [True, pytest.param(False, marks=pytest.mark.slow)])
+def test_whole_demo_in_miniature(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, real: bool) -> None:
     """Every part for real: scenes, source, both transfers, evaluation; then once more from the cache."""
     pytest.importorskip("mmdet")
+    if not real:
+        monkeypatch.setattr("rtx.demo.source_task.has_imagenet", lambda: False)
+    elif not steps.source_task.has_imagenet():
+        pytest.skip("needs the extra lite0")
     from mmengine.config import Config
 
     out = tmp_path / "d"
@@ -206,7 +221,9 @@ def test_whole_demo_in_miniature(tmp_path: Path) -> None:
         assert set(first[mode]["cells"]) == {"clean", "gaussian_noise_5"} and first[mode]["n_images"] == 2
         assert not first[mode]["complete"] and set(command.METRICS) <= set(first[mode]["metrics"])
         cfg = Config.fromfile(str(out / mode / command_leaf()))
-        assert cfg.model.backbone.depth == 18 and cfg.model.roi_head.mask_head.num_classes == 6
+        backbone = cfg.model.backbone
+        assert (backbone.source == "efficientnet_lite0_in1k") if real else (backbone.depth == 18)
+        assert cfg.model.roi_head.mask_head.num_classes == 6
     assert [first[mode]["protocol"]["transfer"] for mode in MODES] == ["fixed", "full"]
     assert json.loads((out / "fixed" / "run.json").read_text()) != json.loads((out / "full" / "run.json").read_text())
 

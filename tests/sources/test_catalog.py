@@ -18,7 +18,7 @@ from rtx.sources.keys.layouts import LAYOUTS
 @pytest.mark.parametrize("name", CATALOG)
 def test_every_record_is_complete_and_consistent(name):
     source = CATALOG[name]
-    assert source.name == name and name.startswith(source.arch.removeprefix("timm:tf_") + "_")
+    assert source.name == name and name.startswith(source.arch.removeprefix("timm:").removeprefix("tf_") + "_")
     assert (source.arch in ARCHS or source.arch.startswith("timm:")) and source.layout in LAYOUTS
     assert bool(source.package) == bool(source.extra)
     assert source.filename and "/" not in source.filename and source.licence and source.paper
@@ -27,7 +27,8 @@ def test_every_record_is_complete_and_consistent(name):
     assert source.clean_top1 is None or 0.3 < source.clean_top1 < 0.9
     assert source.sha256 is None or (len(source.sha256) == 64 and int(source.sha256, 16))
     assert set(source.unverified) <= {field.name for field in dataclasses.fields(Source)}
-    assert all(0 < v < 1 for v in (*source.mean, *source.std))
+    assert all(0 <= v < 1 for v in source.mean) and all(0 < v <= 1 for v in source.std)
+    assert (max(source.mean) == 0) == (min(source.std) == 1), "[0, 1] pixels, or statistics"
 
 
 def test_file_names_are_unique():

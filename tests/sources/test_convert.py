@@ -156,7 +156,7 @@ def stock_network(target, arch):
 
 
 @pytest.mark.parametrize("target", ["mmdet", "mmseg", "mmpretrain", "torchvision"])
-@pytest.mark.parametrize("arch", ARCHS)
+@pytest.mark.parametrize("arch", [name for name, arch in ARCHS.items() if arch.family != "torchvision"])
 def test_keys_and_shapes_are_those_of_the_stock_network(arch, target, numbers_on_cpu):
     whole = {key: torch.empty(shape, device="meta") for key, shape in full_shapes(arch).items()}
     backbone = {key: whole[key] for key in reference_shapes(arch)}

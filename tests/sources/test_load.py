@@ -91,7 +91,7 @@ def test_every_layout_has_a_writer_and_the_other_way_round():
     assert set(WRITERS) == set(LAYOUTS)
 
 
-@pytest.mark.parametrize("arch", ARCHS)
+@pytest.mark.parametrize("arch", [name for name, arch in ARCHS.items() if arch.family != "torchvision"])
 def test_an_architecture_is_told_by_its_keys_and_shapes(arch):
     state = {key: torch.empty(shape, device="meta") for key, shape in reference_shapes(arch).items()}
     assert guess_arch(state) == arch

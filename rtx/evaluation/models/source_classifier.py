@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from rtx.errors import BadValue
 from rtx.evaluation.models.adapters import Classifier
 from rtx.sources.catalog.archs import build_reference, find_arch, full_shapes
-from rtx.sources.catalog.record import IMAGENET_MEAN, IMAGENET_STD
-from rtx.sources.catalog.spec import parse_spec
+from rtx.sources.catalog.record import Pixels
+from rtx.sources.catalog.spec import parse_spec, statistics_of
 from rtx.sources.load import load_source
 from rtx.sources.spelling import full_spec
 
@@ -63,12 +63,11 @@ def source_classifier(spec: str, classes: Sequence[str], device: str = "cpu") ->
     loaded = load_source(spec, arch, full_shapes(arch, num_classes=len(classes)))
     network = build_reference(arch, num_classes=len(classes))
     network.load_state_dict(loaded.state_dict, strict=True)
-    source = parsed.source
-    mean, std, order = (
-        (source.mean, source.std, source.channel_order)
-        if source
-        else (*(loaded.found.normaliser or (IMAGENET_MEAN, IMAGENET_STD)), "rgb")
-    )
-    if source is None and loaded.found.normaliser is None:
+    trained = statistics_of(parsed, arch)
+    if trained is None and loaded.found.normaliser is None:
         log.warning("source %s: the file does not state the mean and std of its training; ImageNet's are taken", spec)
+    mean, std = loaded.found.normaliser or (Pixels.mean, Pixels.std)
+    order = "rgb"
+    if trained is not None:
+        mean, std, order = trained.mean, trained.std, trained.channel_order
     return Classifier(Normalised(network, mean, std, order).to(device).eval(), classes, name=spec, inputs="tensor")

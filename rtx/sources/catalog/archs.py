@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from rtx.errors import BadValue, unknown_name
+from rtx.sources.catalog.record import Pixels
 
 if TYPE_CHECKING:
     from torch import nn
@@ -19,11 +21,16 @@ class Arch:
         name: torchvision's name where torchvision has it, else the customary one.
         classifier: key prefixes of the classification head, which no transfer uses and every load drops.
         family: "resnet", "densenet", ... groups architectures that differ in shapes only.
+        builder: makes the network with random weights; None for torchvision's of that name.
+        pixels: statistics of the pixels that its weights were trained with, where its author states them;
+            None where only a file, its record or its user can.
     """
 
     name: str
     classifier: tuple[str, ...]
     family: str
+    builder: Callable[[], nn.Module] | None = None
+    pixels: Pixels | None = None
 
 
 # The final norm belongs to the classifier: pyramids norm each output by themselves, with norms that no classification
@@ -34,13 +41,13 @@ ARCHS: dict[str, Arch] = {}
 
 
 def add_arch(arch: Arch) -> None:
-    """Make an architecture known; backbones of other packages do so by `rtx.backbones.add_backbone`."""
+    """Make an architecture known; for those of other packages `rtx.register_backbone` does so."""
     ARCHS[arch.name] = arch
 
 
 for _name in (
-    "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "wide_resnet50_2", "wide_resnet50_4",
-    "resnext50_32x4d", "resnext101_32x8d",
+    "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "wide_resnet50_2", "wide_resnet101_2",
+    "wide_resnet50_4", "resnext50_32x4d", "resnext101_32x8d", "resnext101_64x4d",
 ):  # fmt: skip
     add_arch(Arch(_name, ("fc.",), "resnet"))
 add_arch(Arch("densenet161", ("classifier.",), "densenet"))
@@ -66,7 +73,7 @@ def find_arch(name: str) -> Arch:
 def build_reference(arch: str, *, num_classes: int = 1000) -> nn.Module:
     """The classification model as published: torchvision's, or its own constructor at another width.
 
-    Needs a working torchvision. Weights are random.
+    Needs a working torchvision. Weights are random. A builder of its own decides the number of classes itself.
 
     Raises:
         UnknownName: no such architecture.
@@ -74,6 +81,9 @@ def build_reference(arch: str, *, num_classes: int = 1000) -> nn.Module:
     """
     if find_arch(arch).family == "swin":
         raise BadValue(f"{arch}: torchvision's Swin has other keys; use full_shapes, or the backbone itself")
+    builder = find_arch(arch).builder
+    if builder is not None:
+        return builder()
     if arch.startswith("timm:"):
         from rtx.sources.catalog.timm_models import build_timm
 
@@ -98,7 +108,8 @@ def full_shapes(arch: str, *, num_classes: int = 1000) -> dict[str, tuple[int, .
         return swin_shapes(arch, num_classes)
     import torch
 
-    with torch.device("meta"):
+    # A builder of a user may read numbers, which the meta device has not.
+    with torch.device("cpu" if find_arch(arch).family == "registered" else "meta"):
         state = build_reference(arch, num_classes=num_classes).state_dict()
     return {key: tuple(value.shape) for key, value in state.items()}
 

@@ -11,8 +11,35 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
+class PixelStatistics:
+    """The pixels that weights were trained with: mean and std on the [0, 1] scale, and the order of their channels."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    channel_order: Literal["rgb", "bgr"]
+
+    @property
+    def pixel_mean(self) -> list[float]:
+        """`mean` on the 0 to 255 scale of OpenMMLab's preprocessors, e.g. [123.675, 116.28, 103.53]."""
+        return [round(255 * m, 6) for m in self.mean]
+
+    @property
+    def pixel_std(self) -> list[float]:
+        """`std` on the 0 to 255 scale, e.g. [58.395, 57.12, 57.375]."""
+        return [round(255 * s, 6) for s in self.std]
+
+
 @dataclass(frozen=True)
-class Source:
+class Pixels(PixelStatistics):
+    """Pixel statistics by themselves; ImageNet's where nothing is said."""
+
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+    channel_order: Literal["rgb", "bgr"] = "rgb"
+
+
+@dataclass(frozen=True)
+class Source(PixelStatistics):
     """One published weights file and what must be known to use it.
 
     Attributes:
@@ -64,11 +91,6 @@ class Source:
     note: str = ""
 
     @property
-    def pixel_mean(self) -> list[float]:
-        """`mean` on the 0 to 255 scale of OpenMMLab's preprocessors, e.g. [123.675, 116.28, 103.53]."""
-        return [round(255 * m, 6) for m in self.mean]
-
-    @property
-    def pixel_std(self) -> list[float]:
-        """`std` on the 0 to 255 scale, e.g. [58.395, 57.12, 57.375]."""
-        return [round(255 * s, 6) for s in self.std]
+    def binds(self) -> bool:
+        """Whether the licence asks for more than a notice, so that who uses the weights should be told."""
+        return not self.licence.lower().startswith(("mit", "apache", "bsd", "cc0", "not stated"))

@@ -12,11 +12,11 @@ from typing import Any
 
 from rtx.errors import BadValue, unknown_name
 from rtx.sources.catalog.record import Source, Threat
+from rtx.sources.catalog.robust import DRIVE, robust_sources
 from rtx.sources.catalog.salman import salman_sources
 
 LITE_MEAN = (127 / 255, 127 / 255, 127 / 255)
 LITE_STD = (128 / 255, 128 / 255, 128 / 255)
-DRIVE = "https://drive.usercontent.google.com/download?export=download&confirm=t&id="
 
 
 def _source(name: str, arch: str, filename: str, *urls: str, top1: float | None = None, **facts: Any) -> Source:
@@ -169,6 +169,7 @@ def _build() -> Iterable[Source]:
     yield _sin("sin_in", second, f"{long}.pth.tar", 74.59, "139pWopDnNERObZeLsXUysRcLg6N1iZHK")
     yield _sin("sin_in_in", second, f"{tuned}.pth.tar", 76.72, "1xOvyuxpOZ8I5CZOi0EGYG_R6tu3ZaJdO")
     yield from _swins()
+    yield from robust_sources()
     yield _source(
         "efficientnet_lite0_in1k", "timm:tf_efficientnet_lite0", "efficientnet-lite0-57934424.pth", top1=75.1,
         recipe="in1k", layout="efficientnet", licence="Apache-2.0 (package; weights of Google's TPU repository)",

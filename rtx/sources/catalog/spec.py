@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rtx.errors import unknown_name
-from rtx.sources.catalog.archs import ARCHS
-from rtx.sources.catalog.record import Source
+from rtx.sources.catalog.archs import ARCHS, find_arch
+from rtx.sources.catalog.record import PixelStatistics, Source
 from rtx.sources.catalog.rows import CATALOG, SHORT_NAMES, find
 
 SUFFIXES = (".pth", ".pt", ".ckpt", ".tar", ".safetensors", ".pkl", ".bin", ".model")
@@ -40,6 +40,17 @@ def written_out(text: str) -> str:
         ('resnet18_l2_eps3', 'mine.pth')
     """
     return SHORT_NAMES.get(text, text)
+
+
+def statistics_of(parsed: SourceSpec, arch: str | None) -> PixelStatistics | None:
+    """The pixel statistics that a source's record states, or else its architecture; None where neither does.
+
+    Args:
+        parsed: the source.
+        arch: the architecture, for a source that does not say it.
+    """
+    name = parsed.arch or arch
+    return parsed.source or (find_arch(name).pixels if name else None)
 
 
 def parse_spec(text: str) -> SourceSpec:

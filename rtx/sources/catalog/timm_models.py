@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from rtx.errors import BadValue, MissingDependency, UnknownName, WeightsMismatch, unknown_name
 from rtx.sources.catalog.archs import Arch
 from rtx.sources.catalog.record import Source
+from rtx.sources.keys.convnext import to_original
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -36,6 +37,9 @@ def import_timm() -> Any:
         raise MissingDependency(
             f"timm cannot be imported ({error}); install it: pip install -c constraints.txt 'rtx-robustness[timm]'"
         ) from error
+    from rtx.sources.convstem import make_known
+
+    make_known()
     return timm
 
 
@@ -159,6 +163,7 @@ def from_published(state: Mapping[str, Tensor], name: str, where: str) -> dict[s
     state = dict(state)
     if any(key.startswith("net.") for key in state):
         state = {key.removeprefix("net."): value for key, value in state.items() if not key.startswith("pyramid.")}
+    state = to_original(state)
     entry = timm.model_entrypoint(name.partition(".")[0])
     convert = getattr(sys.modules[entry.__module__], "checkpoint_filter_fn", None)
     if convert is None:

@@ -105,8 +105,13 @@ _RESNETS = {
         "": "type='ResNeXt', depth=101, groups=32, base_width=8",
         "mmpretrain": "type='ResNeXt', depth=101, groups=32, width_per_group=8",
     },
+    "resnext101_64x4d": {
+        "": "type='ResNeXt', depth=101, groups=64, base_width=4",
+        "mmpretrain": "type='ResNeXt', depth=101, groups=64, width_per_group=4",
+    },
     # mmdet's and mmseg's ResNets have no argument for the width.
     "wide_resnet50_2": {"mmpretrain": "type='ResNet', depth=50, stem_channels=64, base_channels=128, expansion=2"},
+    "wide_resnet101_2": {"mmpretrain": "type='ResNet', depth=101, stem_channels=64, base_channels=128, expansion=2"},
     "wide_resnet50_4": {"mmpretrain": "type='ResNet', depth=50, stem_channels=64, base_channels=256, expansion=1"},
 }
 _CONVNETS = {
@@ -147,9 +152,11 @@ OPTIONS: Mapping[str, Mapping[str, int]] = {
     "resnet101": {"DEPTH": 101},
     "resnet152": {"DEPTH": 152},
     "wide_resnet50_2": {"DEPTH": 50, "WIDTH_PER_GROUP": 128},
+    "wide_resnet101_2": {"DEPTH": 101, "WIDTH_PER_GROUP": 128},
     "wide_resnet50_4": {"DEPTH": 50, "WIDTH_PER_GROUP": 256},
     "resnext50_32x4d": {"DEPTH": 50, "NUM_GROUPS": 32, "WIDTH_PER_GROUP": 4},
     "resnext101_32x8d": {"DEPTH": 101, "NUM_GROUPS": 32, "WIDTH_PER_GROUP": 8},
+    "resnext101_64x4d": {"DEPTH": 101, "NUM_GROUPS": 64, "WIDTH_PER_GROUP": 4},
 }
 """Architecture -> what differs under MODEL.RESNETS from its defaults (NUM_GROUPS 1, WIDTH_PER_GROUP 64,
 RES2_OUT_CHANNELS 256). With other values its loader skips the weights that do not fit, and only warns."""
