@@ -21,7 +21,7 @@ from rtx.datasets.layouts import layout_of
 from rtx.errors import BadValue, DataError
 from rtx.evaluation.card import model_card
 from rtx.evaluation.models.adapter import Adapter
-from rtx.evaluation.models.folders import CLASS_FOLDERS, READERS, Held
+from rtx.evaluation.models.folders import CLASS_FOLDERS, MAPS, READERS, Held
 from rtx.evaluation.pixels.made import Made
 from rtx.evaluation.pixels.stored import Stored
 from rtx.evaluation.protocol import Protocol
@@ -134,13 +134,15 @@ def adapter_test(
     if not root.is_dir():
         raise BadValue(f"data folder {str(data)!r} does not exist (looked for {root.absolute()})")
     layout = "coco" if annotations else layout_of(root) or CLASS_FOLDERS
+    layout = layout if layout in adapter.layouts else f"{MAPS}{layout}"
     if layout not in adapter.layouts:
+        layout = layout.removeprefix(MAPS)
         raise BadValue(
             f"data folder {str(data)!r} has the layout of {layout}; a {type(adapter).__name__} is scored on "
             f"{' or '.join(adapter.layouts)}" + (", or give annotations=FILE" if layout == CLASS_FOLDERS else "")
         )
-    if classes is not None and layout not in ("coco", "voc"):
-        raise BadValue(f"classes={list(classes)}: the classes that count can be chosen for COCO and VOC only")
+    if classes is not None and layout not in ("coco", "yolo", "cityscapes", "voc"):
+        raise BadValue(f"classes={list(classes)}: the classes that count can be chosen where there are boxes only")
     held = READERS[layout](root, annotations=annotations, wanted=classes, known=adapter.classes)
     adapter.bind(held.classes)
     steps = pixels.steps(LoadRgb(), adapter.preparation(), adapter.scope, protocol)
