@@ -22,6 +22,7 @@ from rtx.results.by_class import with_classes
 from rtx.reports.runs.intervals import Intervals, read_intervals
 from rtx.reports.runs.naming import SourceName, dataset_of, datasets_of, method_of, readable, source_of, unique_names
 from rtx.results.command import remedy
+from rtx.results.shifts import read_shifts
 from rtx.types import CLEAN, SEVERITIES, Condition
 
 log = logging.getLogger(__name__)
@@ -96,6 +97,11 @@ class Run:
         """Every metric of the cells, the headline first."""
         names = {name for cell in self.cells.values() for name in cell.metrics}
         return (self.metric, *sorted(names - {self.metric}))
+
+    @cached_property
+    def shifts(self) -> dict[str, dict[str, Any]]:
+        """Its scores on other test sets, see `rtx.results.shifts.read_shifts`."""
+        return read_shifts(self.folder, self.card, self.metric, self.grid().get(CLEAN))
 
     @cached_property
     def _kept(self) -> dict[tuple[str, str], Any]:
