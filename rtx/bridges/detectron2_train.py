@@ -24,13 +24,16 @@ from detectron2.engine import DefaultTrainer, HookBase, default_argument_parser,
 from detectron2.evaluation import COCOEvaluator, PascalVOCDetectionEvaluator
 from torch import nn
 
+from rtx.backbones.base import SourceBackbone
+from rtx.backbones.spec import spec_of
 from rtx.bridges.detectron2 import load_config
 from rtx.errors import DataError
 from rtx.evaluation.evaluate import evaluate
 from rtx.evaluation.models.adapters import Detector
 from rtx.results.folder import INSIDE_RUN
 from rtx.results.summary import with_interval
-from rtx.transfer.guard import FrozenGuardHook, bare
+from rtx.transfer.guard import FrozenGuardHook, bare, find_backbone
+from rtx.transfer.modes import transfer_name
 
 log = logging.getLogger(__name__)
 
@@ -67,13 +70,25 @@ class Predictor(nn.Module):
         return rows
 
 
+class Detectron2Detector(Detector):
+    """A detectron2 model in an evaluation; the card says source and transfer mode where the backbone is rtx's."""
+
+    def card(self) -> dict[str, str | None]:
+        """See `Adapter.card`."""
+        net = find_backbone(self)[1]
+        if not isinstance(net, SourceBackbone):
+            return super().card()
+        frozen = dict(frozen_stages=net.frozen_stages, trainable_blocks=net.trainable_blocks)
+        transfer = transfer_name({**spec_of(net.arch).config, **frozen}, "detectron2")
+        return {**super().card(), "source": net.source, "transfer": transfer}
+
+
 def detector_of(model: nn.Module, cfg: CfgNode, classes: Sequence[str]) -> Detector:
     """A detectron2 model for `rtx.evaluate`; `classes` in the order of its labels."""
     text = cfg.MODEL.dump() + cfg.INPUT.dump() + str(cfg.TEST.DETECTIONS_PER_IMAGE)
-    options: dict[str, Any] = dict(
-        masks=bool(cfg.MODEL.MASK_ON), inputs="arrays", version=hashlib.sha256(text.encode()).hexdigest()[:16]
-    )
-    return Detector(Predictor(bare(model), cfg), classes, name=f"detectron2 {cfg.MODEL.META_ARCHITECTURE}", **options)
+    version, name = hashlib.sha256(text.encode()).hexdigest()[:16], f"detectron2 {cfg.MODEL.META_ARCHITECTURE}"
+    how: dict[str, Any] = dict(masks=bool(cfg.MODEL.MASK_ON), inputs="arrays", name=name, version=version)
+    return Detectron2Detector(Predictor(bare(model), cfg), classes, **how)
 
 
 def test_set(name: str) -> tuple[dict[str, Any], list[str]]:
@@ -155,6 +170,7 @@ class CorruptionEval(HookBase):
                 self.data["data"],
                 out,
                 annotations=self.data.get("annotations"),
+                classes=self.classes,
                 labels=dict(run=Path(self.cfg.OUTPUT_DIR).name, method=self.cfg.MODEL.META_ARCHITECTURE),
                 shifts=self.shifts,
                 overwrite=None,

@@ -125,16 +125,14 @@ def bare(model: nn.Module) -> nn.Module:
 def find_backbone(model: nn.Module) -> tuple[str, nn.Module]:
     """Name and module of the backbone; the model itself, under the name "", when it has none.
 
-    Where a library has its own module around a backbone of rtx, as detectron2's FPN, that of rtx is meant.
+    A backbone of rtx is found wherever it is, inside detectron2's FPN or an adapter.
     """
     inner = bare(model)
+    own = next(((name, part) for name, part in inner.named_modules() if isinstance(part, SourceBackbone)), None)
+    if own is not None:
+        return own
     backbone = getattr(inner, "backbone", None)
-    if not isinstance(backbone, nn.Module):
-        return "", inner
-    own = next(((name, part) for name, part in backbone.named_modules() if isinstance(part, SourceBackbone)), None)
-    if own is None:
-        return "backbone", backbone
-    return f"backbone.{own[0]}" if own[0] else "backbone", own[1]
+    return ("backbone", backbone) if isinstance(backbone, nn.Module) else ("", inner)
 
 
 def freeze_map(model: nn.Module) -> dict[str, Any]:

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.makers import COCO_NAMES, VOC_NAMES
+from rtx.datasets.voc import NAMES
+from tests.makers import COCO_NAMES
 
 
 @pytest.fixture(scope="session")
-def d2_sets(made_coco: Path, made_voc: Path) -> None:
+def d2_voc(made_voc: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One year of VOC with the tags that detectron2's evaluation reads besides."""
+    year = Path(shutil.copytree(made_voc / "VOCdevkit/VOC2007", tmp_path_factory.mktemp("d2") / "VOC2007"))
+    for path in (year / "Annotations").iterdir():
+        text = path.read_text()
+        path.write_text(text.replace("<difficult>", "<pose>Left</pose><truncated>0</truncated><difficult>"))
+    return year
+
+
+@pytest.fixture(scope="session")
+def d2_sets(made_coco: Path, d2_voc: Path) -> None:
     """`made_train`, `made_val` of the made COCO set, and `made_voc_2007_test`, `..._trainval`."""
     from detectron2.data import MetadataCatalog
     from detectron2.data.datasets import register_coco_instances
@@ -23,7 +35,7 @@ def d2_sets(made_coco: Path, made_voc: Path) -> None:
         MetadataCatalog.get(f"made_{split}").thing_classes = list(COCO_NAMES)
     for split in ("trainval", "test"):
         name = f"made_voc_2007_{split}"
-        register_pascal_voc(name, str(made_voc / "VOCdevkit/VOC2007"), split, 2007, class_names=VOC_NAMES)
+        register_pascal_voc(name, str(d2_voc), split, 2007, class_names=NAMES)
         MetadataCatalog.get(name).evaluator_type = "pascal_voc"
 
 
@@ -43,7 +55,7 @@ def small(d2_sets: None, tmp_path: Path) -> Any:
             "DATASETS.TRAIN": "('made_voc_2007_trainval',)" if voc else "('made_train',)",
             "DATASETS.TEST": "('made_voc_2007_test',)" if voc else "('made_val',)",
             "MODEL.DEVICE": "cpu",
-            "MODEL.ROI_HEADS.NUM_CLASSES": 3,
+            "MODEL.ROI_HEADS.NUM_CLASSES": 20 if voc else 3,
             "MODEL.FPN.OUT_CHANNELS": 32,
             "MODEL.ROI_BOX_HEAD.FC_DIM": 64,
             "MODEL.RPN.POST_NMS_TOPK_TRAIN": 50,

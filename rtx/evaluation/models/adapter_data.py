@@ -154,8 +154,8 @@ def adapter_test(
         adapter.scorer(held),
         card={
             **pixels.card(adapter.scope, protocol),
-            **adapter.card(),
             **model_card(adapter, hashlib.sha256(text.encode()).hexdigest(), scope=adapter.scope),
+            **adapter.card(),
         },
         labels={**({} if name is None else {"data": name}), "run": adapter.name, "method": adapter.name},
     )
