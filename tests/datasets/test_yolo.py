@@ -26,6 +26,11 @@ def test_the_real_subset_scores_as_its_coco_file(real_data: Path, tmp_path: Path
     expected = to_yolo(real_data / "coco_subset", tmp_path / "set", outlines=outlines)["val"]
     found = read_annotated(tmp_path / "set", "yolo", "val")
     assert len(found.tables["annotations"]) == len(expected["annotations"]) > 100 and not found.notes
+    by_image = {row["id"]: [] for row in expected["images"]}
+    for row in expected["annotations"]:
+        by_image[row["image_id"]].append((*row["bbox"], row["area"]))
+    for row in found.tables["annotations"]:
+        assert (*row["bbox"], row["area"]) == pytest.approx(by_image[row["image_id"]].pop(0), abs=1e-8)
     kinds = ("bbox", "segm") if outlines else ("bbox",)
     scores = []
     for tables in (expected, found.tables):
