@@ -68,14 +68,14 @@ def evaluate(
     Args:
         model: a `Detector`, `Segmenter` or `Classifier` of `rtx.evaluation.models.adapters`; or an OpenMMLab model
             built from `data`, weights loaded. On its device.
-        data: for an adapter, a folder in the layout of COCO or VOC (detectors), of ADE20K (segmenters), or of class
-            folders (classifiers); with `annotations`, the folder of the images. For an OpenMMLab model, its expanded
-            config, of which `test_dataloader` and `test_evaluator` are used.
+        data: for an adapter, a folder in the layout of COCO, VOC, YOLO or Cityscapes (detectors), of ADE20K or
+            Cityscapes (segmenters), or of class folders (classifiers); with `annotations`, the folder of the images.
+            For an OpenMMLab model, its expanded config, of which `test_dataloader` and `test_evaluator` are used.
         out: the output folder; cells that it already holds under the same protocol are not evaluated again.
         protocol: how it is evaluated.
         pixels: where corrupted images come from; they are made here when None.
         annotations: for an adapter, a COCO annotation file, where the data have no layout that is known.
-        classes: for an adapter, names of the classes that count, for COCO and VOC; all of the data's when None.
+        classes: for an adapter, names of the classes that count, where there are boxes; all of the data's when None.
         checkpoint: the file the weights came from, for the protocol card.
         labels: names shown in tables (run, config, method, data, schedule), beside those of the config and the name
             of the data's folder; no part of the protocol's key.
