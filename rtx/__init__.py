@@ -18,12 +18,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rtx.evaluation.evaluate import evaluate
     from rtx.evaluation.models.adapters import Classifier, Detector, Segmenter
+    from rtx.evaluation.pixels.attacked import Attacked
     from rtx.sources.load import load_source
 
 __version__ = "0.1.0"
-__all__ = ["Classifier", "Detector", "Segmenter", "evaluate", "load_source"]
+__all__ = ["Attacked", "Classifier", "Detector", "Segmenter", "evaluate", "load_source"]
 
 _HOMES = {
+    "Attacked": "rtx.evaluation.pixels.attacked",
     "Classifier": "rtx.evaluation.models.adapters",
     "Detector": "rtx.evaluation.models.adapters",
     "Segmenter": "rtx.evaluation.models.adapters",

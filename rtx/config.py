@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from mmengine.config import Config, ConfigDict
 
 from rtx.backbones.spec import arch_of, is_ours, kept_arguments, spec_of, stock_arguments
 from rtx.datasets.openmmlab.nodes import add_import
+from rtx.datasets.openmmlab.reading import read_safely
 from rtx.errors import BadValue
 from rtx.sources.catalog.record import IMAGENET_MEAN, IMAGENET_STD, Source
 from rtx.sources.catalog.spec import parse_spec
@@ -21,6 +23,8 @@ from rtx.types import NormPolicy, TransferMode
 log = logging.getLogger(__name__)
 
 GUARD = "FrozenGuardHook"
+Statistics = tuple[Sequence[float], Sequence[float]]
+"""Mean and standard deviation of R, G, B on the 0 to 255 scale."""
 
 
 def load(path: str | Path) -> Config:
@@ -29,6 +33,7 @@ def load(path: str | Path) -> Config:
     Raises:
         BadValue: no such file, or one that cannot be read as a config; the reason is in the message.
     """
+    read_safely()
     path = Path(path)
     if not path.is_file():
         near = sorted(p.name for p in path.parent.glob("*.py"))[:20] if path.parent.is_dir() else []
@@ -52,7 +57,7 @@ def framework_of(cfg: Config) -> str:
     return str(scope)
 
 
-def with_source(cfg: Config, spec: str) -> Config:
+def with_source(cfg: Config, spec: str, statistics: Statistics | None = None) -> Config:
     """The config with another source: backbone, weights, channels of neck and heads, pixel statistics.
 
     Args:
@@ -60,12 +65,20 @@ def with_source(cfg: Config, spec: str) -> Config:
         spec: a source's name, FILE or ARCH:FILE (a bare FILE must fit the config's architecture), timm:NAME,
             timm:NAME@FILE, "random", which keeps the architecture and starts from random weights, ARCH:random or
             timm:NAME@random.
+        statistics: mean and standard deviation of the pixels that a FILE was trained with, R, G, B from 0 to 255; when
+            None, what the file holds, else those of the config.
 
     Raises:
         UnknownName: no such source.
-        BadValue: the config has no backbone, or a stock one with strides or layers that no source has.
+        BadValue: the config has no backbone, or a stock one with strides or layers that no source has; or `statistics`
+            beside a source whose own are known.
     """
     parsed = parse_spec(spec)
+    if statistics and (parsed.path is None or parsed.source is not None):
+        raise BadValue(
+            f"--pixel-mean and --pixel-std state what a weights file was trained with; those of {spec!r} are known, "
+            "leave them out, or name a FILE"
+        )
     new = copy.deepcopy(cfg)
     backbone = _backbone(new)
     architecture = spec_of(parsed.arch or arch_of(backbone))
@@ -84,7 +97,10 @@ def with_source(cfg: Config, spec: str) -> Config:
     if new.model.get("pretrained") is not None:
         new.model.pretrained = None
     _set_channels(new, channels)
-    _set_statistics(new, parsed.source)
+    if parsed.path is not None and parsed.source is None:
+        _set_statistics_of_file(new, spec, parsed.path, statistics)
+    else:
+        _set_statistics(new, parsed.source)
     add_import(new, "rtx.backbones")
     log.info("source=%s: %s, channels %s", spec, arch_of(new.model.backbone), channels)
     return new
@@ -135,6 +151,8 @@ def with_transfer(cfg: Config, mode: TransferMode | str, norm: NormPolicy | None
 def check_statistics(cfg: Config) -> None:
     """Refuse a config whose preprocessor normalises otherwise than its source was trained, unless it says so.
 
+    Of a weights file that holds no statistics nothing is known, and its user's are taken.
+
     Raises:
         BadValue: another mean, std or channel order; the message says which and what to write.
     """
@@ -142,8 +160,13 @@ def check_statistics(cfg: Config) -> None:
     spec = backbone.get("source")
     if spec in (None, "random") or (cfg.get("rtx_target") or {}).get("normalise") == "upstream":
         return
-    wanted = copy.deepcopy(cfg)
-    _set_statistics(wanted, parse_spec(spec).source)
+    wanted, parsed = copy.deepcopy(cfg), parse_spec(spec)
+    if parsed.path is None or parsed.source is not None:
+        _set_statistics(wanted, parsed.source)
+    elif (stated := _stated(parsed.path)) is not None:
+        _put_statistics(wanted, *stated)
+    else:
+        return
     for name, place, right in (
         ("model.data_preprocessor", cfg.model.get("data_preprocessor"), wanted.model.get("data_preprocessor")),
         ("data_preprocessor", cfg.get("data_preprocessor"), wanted.get("data_preprocessor")),
@@ -201,12 +224,41 @@ def _set_statistics(cfg: Config, source: Source | None) -> None:
     """Normalise as the source was trained; OpenMMLab loads BGR, so an RGB source asks for a flip."""
     mean = source.pixel_mean if source else [round(255 * m, 6) for m in IMAGENET_MEAN]
     std = source.pixel_std if source else [round(255 * s, 6) for s in IMAGENET_STD]
-    flip = source.channel_order == "rgb" if source else True
+    _put_statistics(cfg, mean, std, flip=source.channel_order == "rgb" if source else True)
+
+
+def _set_statistics_of_file(cfg: Config, spec: str, path: Path, given: Statistics | None) -> None:
+    """Normalise as a file was trained, where the file or its user says how; else the config's own statistics stay."""
+    stated = _stated(path)
+    if given and stated and not all(np.allclose(a, b, atol=0.05) for a, b in zip(given, stated, strict=True)):
+        raise BadValue(f"--pixel-mean, --pixel-std {given}: {path} holds {stated}; leave them out")
+    found = given or stated
+    if found:
+        _put_statistics(cfg, *found)
+        return
+    place: Mapping[str, Any] = next(
+        (p for p in (cfg.model.get("data_preprocessor"), cfg.get("data_preprocessor")) if p), {}
+    )
+    log.warning(
+        "source %s: the file does not say which mean and std it was trained with; the config's stay: %s, %s (RGB "
+        "order: %s); state others with --pixel-mean R G B --pixel-std R G B",
+        *(spec, place.get("mean"), place.get("std"), place.get("bgr_to_rgb", place.get("to_rgb", False))),
+    )
+
+
+def _stated(path: Path) -> Statistics | None:
+    from rtx.sources.load import stated_statistics
+
+    found = stated_statistics(path) if path.is_file() else None
+    return None if found is None else tuple([round(255 * v, 6) for v in row] for row in found)  # type: ignore[return-value]
+
+
+def _put_statistics(cfg: Config, mean: Sequence[float], std: Sequence[float], *, flip: bool = True) -> None:
     # mmpretrain keeps the preprocessor beside the model and calls the flip to_rgb.
     name = "to_rgb" if cfg.get("default_scope") == "mmpretrain" else "bgr_to_rgb"
     places = [cfg.model.get("data_preprocessor"), cfg.get("data_preprocessor")]
     for place in places:
         if isinstance(place, dict):
-            place.update(mean=mean, std=std, **{name: flip})
+            place.update(mean=list(mean), std=list(std), **{name: flip})
     if not any(isinstance(place, dict) for place in places):
         raise BadValue(f"config {cfg.filename or '?'}: has no data_preprocessor to put pixel statistics into")

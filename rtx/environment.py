@@ -199,7 +199,13 @@ def attempt(trials: Mapping[str, str], timeout_s: float = 300.0, python: Sequenc
 
 def _run(words: Sequence[str], timeout_s: float, python: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*(python or [sys.executable]), "-c", *words],
+        # A module in the current folder must not go for an installed one.
+        [
+            *(python or [sys.executable]),
+            "-c",
+            "import sys\nsys.path[:] = filter(None, sys.path)\n" + words[0],
+            *words[1:],
+        ],
         capture_output=True,
         text=True,
         errors="replace",
@@ -207,6 +213,12 @@ def _run(words: Sequence[str], timeout_s: float, python: Sequence[str] = ()) -> 
         check=False,
         env=os.environ | {"MPLBACKEND": "agg"},
     )
+
+
+def safe_torch() -> None:
+    """Have `torch.load` run no code of a file, whoever calls it, in this process and those that it starts."""
+    os.environ.pop("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", None)
+    os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
 
 
 def ask_cuda(timeout_s: float = 120.0) -> Cuda | None:

@@ -43,7 +43,7 @@ class RunConflict(RtxError):
 
 
 class OutputError(RtxError, OSError):
-    """A file or folder of results that cannot be written."""
+    """A file or folder of results that cannot be written, or not be read for a fault of the machine."""
 
 
 class DeviceError(RtxError):
@@ -70,6 +70,16 @@ def printable(text: object) -> str:
         fc.weight\x1b[2K\nusable yes
     """
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+
+
+def shown(error: BaseException) -> str:
+    r"""An error for a terminal: its type and its message, whose lines stay lines.
+
+    Example:
+        >>> print(shown(ValueError("class 'a\x1b[2J'")))
+        ValueError: class 'a\x1b[2J'
+    """
+    return "\n".join(map(printable, f"{type(error).__name__}: {str(error).strip()}".split("\n")))
 
 
 def some(items: Iterable[object], most: int = 3) -> str:

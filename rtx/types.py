@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -22,31 +23,47 @@ NORM_POLICIES: tuple[str, ...] = get_args(NormPolicy)
 TRANSFER_KINDS = ("fixed", "full", "full_strict", "blocks")
 
 
+THREATS = {"linf": "255ths of the pixel range", "l2": "the pixel range"}
+"""Norms that bound adversarial perturbations, and the unit of their eps in conditions, commands and tables."""
+
+
 @dataclass(frozen=True, order=True)
 class Condition:
-    """One cell of the evaluation grid: a corruption at a severity, or the clean images.
+    """One cell of the evaluation grid: a corruption at a severity, an attack at an eps, or the clean images.
 
     Attributes:
-        corruption: "clean" or the name of a corruption.
-        severity: 0 only for "clean", else 1 to 5.
+        corruption: "clean", the name of a corruption or one of `THREATS`.
+        severity: 0 only for "clean"; 1 to 5 for a corruption; for a threat its eps, above 0, in the unit of `THREATS`.
 
     Raises:
         BadValue: the severity does not go with the corruption.
     """
 
     corruption: str
-    severity: int
+    severity: float
 
     def __post_init__(self) -> None:
         """Reject severities that do not exist."""
+        if self.is_attack:
+            number = isinstance(self.severity, int | float) and not isinstance(self.severity, bool)
+            if not number or not 0 < self.severity < math.inf:
+                raise BadValue(f"eps {self.severity!r} of {self.corruption!r}: must be a number above 0")
+            if self.severity == int(self.severity):
+                object.__setattr__(self, "severity", int(self.severity))  # one eps, one key
+            return
         allowed = (0,) if self.corruption == "clean" else SEVERITIES
         if isinstance(self.severity, bool) or self.severity not in allowed:
             text = "0" if self.corruption == "clean" else "1 to 5 (clean images are the condition 'clean')"
             raise BadValue(f"severity {self.severity!r} of corruption {self.corruption!r}: must be {text}")
 
     @property
+    def is_attack(self) -> bool:
+        """Whether the pixels are those of an attack."""
+        return self.corruption in THREATS
+
+    @property
     def key(self) -> str:
-        """File-name form, e.g. `fog_3`, or `clean`."""
+        """File-name form, e.g. `fog_3`, `linf_4`, `l2_0.5`, or `clean`."""
         return "clean" if self.corruption == "clean" else f"{self.corruption}_{self.severity}"
 
     @classmethod
@@ -60,6 +77,8 @@ class Condition:
         if key == "clean":
             return CLEAN
         name, _, severity = key.rpartition("_")
+        if name in THREATS and re.fullmatch(r"\d+(\.\d+)?(e-\d+)?", severity):
+            return cls(name, float(severity))
         if not name or not severity.isdigit():
             raise BadValue(f"condition key {key!r}: must be 'clean' or '<corruption>_<severity>'")
         return cls(name, int(severity))

@@ -121,3 +121,68 @@ def test_the_wait_of_a_first_use_is_explained_and_no_later_one(copied_package: P
     first, second = (counting_process(copied_package, cache) for _ in range(2))
     assert first.stderr.count("compiling corruption kernels") == 1
     assert "compiling" not in second.stderr
+
+
+@pytest.mark.parametrize("damage", [b"", b"\x80\x04", b"garbage\xff" * 50], ids=["empty", "cut off", "garbage"])
+@pytest.mark.parametrize("ending", ["nbi", "nbc"])
+def test_a_damaged_cache_is_compiled_anew(
+    tmp_path: Path, damage: bytes, ending: str, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    import numba
+
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "cache"))
+
+    def double(x: int) -> int:
+        return 2 * x
+
+    assert compiled.compiled(double)(21) == 42
+    files = sorted((tmp_path / "cache").rglob(f"*.{ending}"))
+    assert len(files) == 1
+    files[0].write_bytes(damage)
+    assert compiled.compiled(double)(4) == 8 and "damaged" in caplog.text
+    again: Any = compiled.compiled(double)
+    assert again(5) == 10 and sum(again.stats.cache_hits.values()) == 1, "it was written again"
+
+
+def test_a_cache_that_others_can_write_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
+    import numba
+
+    source = tmp_path / "code" / "a.py"
+    source.parent.mkdir(mode=0o755)
+    source.touch()
+    cache = tmp_path / "cache"
+    cache.mkdir(mode=0o755)
+
+    def fault() -> str:
+        compiled.others_can_write.cache_clear()
+        return compiled.others_can_write(cache, source)
+
+    assert fault() == ""
+    (cache / "a.nbi").touch()
+    (cache / "a.nbi").chmod(0o666)
+    assert "others may write" in fault() and "a.nbi" in fault()
+    (cache / "a.nbi").chmod(0o644)
+    cache.chmod(0o777)
+    assert "others may write" in fault()
+    compiled._warn_uncached.cache_clear()
+    compiled.others_can_write.cache_clear()
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(cache))
+    below = tmp_path / "cache"
+
+    @compiled.compiled
+    def double(x: int) -> int:
+        return 2 * x
+
+    assert double(21) == 42 and not list(below.rglob("*.nbc")), "it compiles in memory"
+    assert "others may write" in caplog.text and "a folder of your own" in caplog.text
+    cache.chmod(0o755)
+    monkeypatch.setattr(os, "geteuid", lambda: 4321)
+    real = Path.stat
+
+    def of_another(self: Path, **options: Any) -> os.stat_result:
+        facts = list(real(self, **options))
+        facts[4] = 999 if self == cache else 4321
+        return os.stat_result(facts)
+
+    monkeypatch.setattr(Path, "stat", of_another)
+    assert "belongs to another user (number 999)" in fault()

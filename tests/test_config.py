@@ -12,6 +12,7 @@ from rtx.config import check_statistics, framework_of, load, with_source, with_t
 from rtx.errors import BadValue, UnknownName
 from rtx.sources.catalog.rows import CATALOG
 from rtx.types import TransferMode
+from tests.sources.made_up import make_weights
 
 RGB = {"mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375]}
 R50 = {
@@ -220,3 +221,36 @@ def test_load_names_the_file_and_its_neighbours(tmp_path):
     with pytest.raises(BadValue, match=r"broken\.py: cannot be read"):
         load(tmp_path / "broken.py")
     assert load(tmp_path / "there.py").a == 1
+
+
+def test_a_files_statistics_are_the_users_to_state(tmp_path, caplog):
+    own = {"mean": [103.53, 116.28, 123.675], "std": [1.0, 1.0, 1.0]}
+    cfg = detector()
+    cfg.model.data_preprocessor.update(own, bgr_to_rgb=False)
+    with caplog.at_level("WARNING"):
+        kept = with_source(cfg, "runs/x.pth")
+    assert {
+        name: kept.model.data_preprocessor[name] for name in own
+    } == own and not kept.model.data_preprocessor.bgr_to_rgb
+    assert "does not say which mean and std" in caplog.text and "--pixel-mean" in caplog.text
+    check_statistics(kept)  # nothing is known of the file, so nothing is claimed
+    stated = with_source(cfg, "runs/x.pth", ([1.0, 2.0, 3.0], [4.0, 5.0, 6.0]))
+    assert list(stated.model.data_preprocessor.mean) == [1, 2, 3] and list(stated.model.data_preprocessor.std) == [
+        4,
+        5,
+        6,
+    ]
+    with pytest.raises(BadValue, match="are known"):
+        with_source(cfg, "resnet50_l2_eps3", ([1.0, 2.0, 3.0], [4.0, 5.0, 6.0]))
+
+
+def test_a_file_that_holds_its_statistics_is_taken_at_its_word(tmp_path):
+    path = tmp_path / "robust.pt"
+    make_weights(path, "resnet18", "robustness")
+    cfg = detector()
+    cfg.model.data_preprocessor.mean = [1.0, 2.0, 3.0]
+    found = with_source(cfg, f"resnet18:{path}")
+    assert found.model.data_preprocessor.mean == pytest.approx(RGB["mean"])
+    found.model.data_preprocessor.mean = [1.0, 2.0, 3.0]
+    with pytest.raises(BadValue, match="was trained with"):
+        check_statistics(found)

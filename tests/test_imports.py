@@ -26,7 +26,7 @@ ORDER = (
     ("probe",),
     ("evaluation", "reports"),
     ("config", "bridges"),
-    ("training", "experiments"),
+    ("training", "training_source", "experiments"),
     ("demo",),
     ("cli",),
     ("tools",),

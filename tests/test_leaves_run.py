@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.datasets.target_worlds import picture
-from tests.small_configs import shrink
+from tests.small_configs import small_config
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 LEAVES = sorted(path.name for path in CONFIGS.glob("*.py"))
@@ -16,26 +15,6 @@ LEAVES = sorted(path.name for path in CONFIGS.glob("*.py"))
 # differ from these in numbers. All of them with -m slow.
 QUICK = ("classify_r50.py", "fasterrcnn_r50_d2_voc.py", "maskrcnn_r50_lr04_coco.py", "upernet_r50_ade20k.py")
 IN_CI = ("maskrcnn_r50_prime_coco.py", "maskrcnn_swin_t_1x_coco.py", "upernet_swin_t_prime_ade20k.py")
-
-
-def small_config(name: str, data: Path) -> Any:
-    from rtx.config import load, with_source
-    from rtx.datasets.openmmlab.with_data import with_data
-    from rtx.transfer.classify import TargetOptions, with_target
-
-    cfg = load(CONFIGS / name)
-    if cfg.default_scope == "mmpretrain":
-        return with_source(with_target(cfg, TargetOptions("folder", str(data), image_size=32)), "random")
-    cfg = with_data(cfg, data)
-    cfg = with_source(cfg, "random")
-    shrink(cfg._cfg_dict)
-    if cfg.default_scope == "mmdet":
-        cfg.model.train_cfg.rpn_proposal.update(nms_pre=100, max_per_img=50)
-        cfg.model.test_cfg.rpn.update(nms_pre=100, max_per_img=50)
-        cfg.model.test_cfg.rcnn.max_per_img = 10
-    if cfg.default_scope == "mmseg":
-        cfg.model.data_preprocessor.size = (64, 64)
-    return cfg
 
 
 def data_of(name: str, request: pytest.FixtureRequest) -> Path:

@@ -30,6 +30,13 @@ fi
 if [ -z "${NNODES:-}${MASTER_ADDR:-}${PORT:-}" ]; then
     MEETING=(--standalone)
 else
+    # Only the first node opens the port.
+    if [ "${NODE_RANK:-0}" = 0 ] && ! "$PYTHON" -c 'import socket, sys
+s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind(("", int(sys.argv[1])))' "${PORT:-29500}" 2>/dev/null; then
+        FREE=$("$PYTHON" -c 'import socket; s = socket.socket(); s.bind(("", 0)); print(s.getsockname()[1])')
+        echo "dist_train.sh: port ${PORT:-29500} is taken on this node, by another job perhaps, or is no port; give PORT=$FREE, the same on every node" >&2
+        exit 2
+    fi
     MEETING=(--nnodes="${NNODES:-1}" --node_rank="${NODE_RANK:-0}" --master_addr="${MASTER_ADDR:-127.0.0.1}" --master_port="${PORT:-29500}")
 fi
 

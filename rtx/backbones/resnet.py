@@ -1,4 +1,4 @@
-"""ResNets with torchvision's modules and key names: 18, 34, 50, 101, wide and grouped ones."""
+"""ResNets with torchvision's modules and key names: 18, 34, 50, 101, 152, wide and grouped ones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rtx.backbones.freezing import Part
 from rtx.backbones.spec import Backbone, add_backbone
 from rtx.errors import BadValue
 
-STAGE_BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
+STAGE_BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 VARIANTS = {(1, 64): "resnet{depth}", (1, 128): "wide_resnet{depth}_2", (1, 256): "wide_resnet{depth}_4"}
 VARIANTS |= {(32, 4): "resnext{depth}_32x4d", (32, 8): "resnext{depth}_32x8d"}
 
@@ -25,7 +25,7 @@ class SourceResNet(SourceBackbone):
     robust checkpoint.
 
     Args:
-        depth: 18, 34, 50 or 101.
+        depth: 18, 34, 50, 101 or 152.
         groups: groups of the 3x3 convolutions; 32 with `base_width=4` is ResNeXt 32x4d.
         base_width: width per group; 128 and 256 are WRN-50-2 and WRN-50-4.
         norm_cfg: norm layer in mmengine form, e.g. `dict(type="SyncBN", requires_grad=True)`.
@@ -100,7 +100,8 @@ def arch_name(depth: int, groups: int, base_width: int) -> str:
 
 
 for _depth, _groups, _width in (
-    (18, 1, 64), (34, 1, 64), (50, 1, 64), (101, 1, 64), (50, 1, 128), (50, 1, 256), (50, 32, 4), (101, 32, 8),
+    (18, 1, 64), (34, 1, 64), (50, 1, 64), (101, 1, 64), (152, 1, 64), (50, 1, 128), (50, 1, 256), (50, 32, 4),
+    (101, 32, 8),
 ):  # fmt: skip
     _own = {} if (_groups, _width) == (1, 64) else {"groups": _groups, "base_width": _width}
     add_backbone(

@@ -23,6 +23,8 @@ from rtx.errors import BadValue, DataError
 from rtx.types import SEVERITIES, Condition
 
 FAILED = 1
+SHOWN = 20
+"""How many images that failed are named."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -114,8 +116,10 @@ def _export(args: argparse.Namespace, conditions: list[Condition], settings) -> 
     print(f"{args.input}: layout {folder.layout}, {len(folder.images)} images x {len(conditions)} conditions")
     outcome = export(folder, args.out, conditions, settings, processes=args.processes, progress=_progress)
     print(f"{args.out}: {outcome.written} files written, {outcome.kept} were there; hashes in {args.out / MANIFEST}")
-    for image, reason in outcome.failed:
+    for image, reason in outcome.failed[:SHOWN]:
         print(f"failed: {image}: {reason}", file=sys.stderr)
+    if len(outcome.failed) > SHOWN:
+        print(f"failed: {len(outcome.failed) - SHOWN} more", file=sys.stderr)
     if outcome.failed:
         print(f"{len(outcome.failed)} of {len(folder.images)} images failed, the rest is done", file=sys.stderr)
         return FAILED

@@ -52,13 +52,10 @@ def run(args: argparse.Namespace) -> int:
 def _run(args: argparse.Namespace, protocol: Protocol, sweep: Sweep) -> int:
     path, checkpoint = resolve(args.config, args.checkpoint)
     from rtx import config as configs
-    from rtx.datasets.openmmlab.checks import check_data
     from rtx.evaluation.models.load import load_model
 
     cfg = apply_config_arguments(configs.load(path), args)
     device = sweep.start(args, cfg)
-    if sweep.rank == 0:
-        check_data(cfg, splits=("val",))
     sweep.out = Path(args.out) if args.out else checkpoint.parent / INSIDE_RUN
     labels = {"run": checkpoint.parent.name, "config": Path(path).stem}
     given: dict[str, Any] = dict(protocol=protocol, checkpoint=checkpoint, labels=labels)

@@ -15,7 +15,17 @@ from rich.text import Text
 
 from rtx.corruptions import BENCHMARK, CORRUPTIONS, FAMILIES
 from rtx.results.cell import mixed_text
-from rtx.results.summary import MIXED, ends_for, interval_text, percent, without_interval
+from rtx.results.summary import (
+    MIXED,
+    attack_text,
+    clean_only,
+    drop_ends,
+    ends_for,
+    eps_text,
+    interval_text,
+    percent,
+    without_interval,
+)
 from rtx.types import SEVERITIES, Condition
 
 UNICODE_STEPS = "▁▂▃▄▅▆▇█"
@@ -48,7 +58,12 @@ def _parts(summary: Mapping[str, Any], console: Console) -> Iterator[RenderableT
     if summary["preview"]:
         text = f"PREVIEW: {summary['n_images']} images only (--limit), not the score of the data set"
         yield Text(text, "bold")
-    if not summary["complete"]:
+    if summary.get("attacks"):
+        yield from _attacks(summary, note)
+        return
+    if clean_only(summary):
+        yield Text("clean images only: P, and no mPC")
+    elif not summary["complete"]:
         yield Text(f"INCOMPLETE grid: {summary['label']} is over the cells that are there, not mPC", "bold")
     yield Text.assemble((summary["metric"], "bold"), f" in percent, {summary['n_images']} images\n")
     yield from _totals(summary, note)
@@ -59,8 +74,30 @@ def _parts(summary: Mapping[str, Any], console: Console) -> Iterator[RenderableT
         yield from _extremes(summary, rows, note)
     yield from _shifts(summary, note)
     yield from _others(summary, note, console)
-    rows_of = {**summary["cells"], **(summary.get("shifts") or {})}
-    flagged = {key: row["flags"] for key, row in rows_of.items() if row["flags"]}
+    yield from _remarks(summary)
+
+
+def _attacks(summary: Mapping[str, Any], note: str) -> Iterator[RenderableType]:
+    """An evaluation under attack: a line for each eps, a column for each metric."""
+    names = [summary["metric"], *(n for n, row in summary["metrics"].items() if row["label"] != "undefined")]
+    names = list(dict.fromkeys(names))
+    yield Text(f"in percent, {summary['n_images']} images; {attack_text(summary['protocol']['attack'])}\n")
+    table = Table.grid("", *(Column(**_NUMBER) for _ in names), padding=_APART)
+    table.add_row("", *(Text(note + name, "bold" if name == names[0] else "") for name in names))
+    for key in ("clean", *summary["attacks"]):
+        cell = summary["cells"].get(key, {}).get("metrics", {})
+        sure = [ends_for(summary, name).get("cells") if note or name == names[0] else None for name in names]
+        shown = [_with_ends(cell.get(name), row, key) for name, row in zip(names, sure, strict=True)]
+        table.add_row(key if key == "clean" else eps_text(key), *shown)
+    yield Padding(table, (0, 0, 0, 2))
+    if summary.get("intervals"):
+        yield _levels(summary["intervals"])
+    yield from _remarks(summary)
+
+
+def _remarks(summary: Mapping[str, Any]) -> Iterator[RenderableType]:
+    rows = {**summary["cells"], **(summary.get("shifts") or {})}
+    flagged = {key: row["flags"] for key, row in rows.items() if row["flags"]}
     if flagged:
         text = "; ".join(f"{key}: {', '.join(flags)}" for key, flags in list(flagged.items())[:6])
         yield Text(f"\nflags  {text}{'; ...' if len(flagged) > 6 else ''}")
@@ -71,16 +108,20 @@ def _parts(summary: Mapping[str, Any], console: Console) -> Iterator[RenderableT
 def _totals(summary: Mapping[str, Any], note: str) -> Iterator[RenderableType]:
     ends = summary.get("intervals") or {}
     table = Table.grid("", Column(justify="right"), Column(style="dim"), padding=_APART)
-    for key, name in {"P": "P", "mPC": summary["label"], "rPC": "rPC"}.items():
-        why = (ends.get("missing") or {}).get(key, "")
-        sure = interval_text(ends.get(key)) or (f"no interval: {why}" if why else "")
-        table.add_row(note + name, percent(summary[key]), sure)
+    for key, name in {"P": "P", "mPC": summary["label"], "rPC": "rPC", "drop": "drop"}.items():
+        why = (ends.get("missing") or {}).get("rPC" if key == "drop" else key, "")
+        found = drop_ends(ends.get("rPC")) if key == "drop" else ends.get(key)
+        sure = interval_text(found) or (f"no interval: {why}" if why else "")
+        table.add_row(note + name, percent(summary.get(key)), sure)
     yield Padding(table, (0, 0, 0, 2))
     if summary["preview"] and not ends:
         yield Text("  no intervals were computed")
     if ends:
-        text = f"{100 * ends['level']:.0f} % intervals over images, {ends['resamples']} resamples"
-        yield Text(f"  [ ] {text}", "dim")
+        yield _levels(ends)
+
+
+def _levels(ends: Mapping[str, Any]) -> Text:
+    return Text(f"  [ ] {100 * ends['level']:.0f} % intervals over images, {ends['resamples']} resamples", "dim")
 
 
 def sparkline(values: Sequence[float | None], top: float, steps: str = UNICODE_STEPS) -> str:

@@ -117,7 +117,7 @@ def _lines(path: str | None) -> list[str] | None:
     if path is None:
         return None
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise BadValue(f"--classes {path}: cannot be read ({error}); write one folder name a line") from error
-    return [line.split()[0] for line in text.splitlines() if line.strip()]
+    return [line.strip() for line in text.splitlines() if line.strip()]

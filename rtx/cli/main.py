@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import argparse
 import codecs
+import errno
 import importlib
 import logging
 import os
+import re
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
@@ -18,11 +20,15 @@ from contextlib import contextmanager
 from types import ModuleType
 
 from rtx import __version__
-from rtx.errors import MissingDependency, RtxError, unknown_name
+from rtx.cli.streams import steady_streams
+from rtx.environment import safe_torch
+from rtx.errors import BadValue, MissingDependency, RtxError, printable, shown, unknown_name
 
 COMMANDS: dict[str, str] = {
     "train": "train a detector or segmenter from a source backbone",
+    "train_source": "train a robust source: adversarial training, Gaussian noise, PRIME, AugMix",
     "corrupt_eval": "evaluate a checkpoint clean and under the 15 corruptions: P, mPC, rPC",
+    "attack_eval": "evaluate a checkpoint under adversarial attacks: accuracy, AP or mIoU by eps",
     "status": "how far evaluations are, and what finishes them",
     "score": "P, mPC, rPC of predictions made elsewhere (COCO results, label maps)",
     "imagenet_c": "error, mCE, rPC of a classifier on ImageNet-C-style folders",
@@ -47,6 +53,31 @@ CRASHED = 3
 CLOSED_PIPE = 141  # as a shell counts SIGPIPE
 # What a terminal of few letters shows instead of the ones it lacks; a lost minus would be another number.
 _PLAIN = {"−": "-", "–": "-", "→": "->", "…": "...", "↳": ">", "“": '"', "”": '"', "×": "x", "\u00a0": " "}  # noqa: RUF001
+
+
+_DISK = "see to the disk or the network, then run the same command again: what is finished is kept"
+_MACHINE = {
+    errno.ENAMETOOLONG: "a name of a file or folder has 255 bytes at most: give a shorter one",
+    errno.EMFILE: "raise the limit of open files (ulimit -n 4096), or use fewer --workers",
+    errno.ENFILE: "too many files are open on this machine: end other programs",
+    errno.EACCES: "fix the permissions, or name another place",
+    errno.EPERM: "fix the permissions, or name another place",
+    errno.EROFS: "name another place, or make this one writable",
+    errno.ENOSPC: "free some space, then run the same command again: what is finished is kept",
+    errno.EDQUOT: "free some space, then run the same command again: what is finished is kept",
+    errno.ENOMEM: "use fewer --workers, or smaller batches",
+    errno.EIO: _DISK,
+    errno.ESTALE: _DISK,
+    errno.ETIMEDOUT: _DISK,
+}
+"""Faults of the machine, wherever a command meets them, and what to do."""
+
+
+def _of_the_machine(error: OSError) -> str:
+    """The fault with its place, shortened in the midst where that is too long for a line."""
+    place = printable("" if error.filename is None else error.filename)
+    place = place if len(place) <= 160 else f"{place[:60]}...{place[-60:]}"
+    return f"{type(error).__name__}: {error.strerror}{f': {place!r}' if place else ''}"
 
 
 def find(name: str) -> str:
@@ -99,7 +130,13 @@ def main(argv: Sequence[str]) -> int:
     except RtxError as error:
         if os.environ.get("RTX_DEBUG"):
             raise
-        print(f"{type(error).__name__}: {str(error).strip()}", file=sys.stderr)
+        print(shown(error), file=sys.stderr)
+        return BAD_INPUT
+    except OSError as error:
+        remedy = _MACHINE.get(error.errno or 0)
+        if remedy is None or os.environ.get("RTX_DEBUG"):
+            raise
+        print(f"{_of_the_machine(error)}; {remedy}", file=sys.stderr)
         return BAD_INPUT
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -108,6 +145,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _run(name: str, arguments: Sequence[str]) -> int:
     listed = find(name)
+    _refuse_empty(listed, arguments)
     try:
         module = _import(f"rtx.cli.{listed}")
         parser = argparse.ArgumentParser(prog=f"rtx {listed}", description=module.__doc__ or COMMANDS[listed])
@@ -122,11 +160,51 @@ def _run(name: str, arguments: Sequence[str]) -> int:
             f"rtx {listed}: the package that provides {error.name!r} is not installed; "
             "`rtx doctor` shows what is missing and the line that installs it"
         ) from error
+    except (KeyError, TypeError) as error:
+        if (text := _fault_of_config(error)) is None:
+            raise
+        raise BadValue(text) from error
     return int(status or 0)
+
+
+def _refuse_empty(command: str, arguments: Sequence[str]) -> None:
+    """Refuse an empty word, which would pass for the current folder or for an option that was left out.
+
+    Raises:
+        BadValue: there is one; what stands before it is named.
+    """
+    for before, word in zip((command, *arguments), arguments, strict=False):
+        option = word[:-1] if word.startswith("--") and word.endswith("=") else before
+        if not word.strip() or option is not before:
+            raise BadValue(
+                f"{option}: is followed by an empty word; leave it out, or is a variable of a script not set?"
+            )
+
+
+def _fault_of_config(error: KeyError | TypeError) -> str | None:
+    """What a config or `--cfg-options` has wrong where OpenMMLab could not build from it; None of every other fault."""
+    place = "correct it in the config or --cfg-options"
+    text = str(error.args[0]) if error.args else ""
+    if unknown := re.match(r"(\S+) is not in the (\S+) registry", text):
+        where = unknown[2].replace("::", "'s registry of ")
+        return (
+            f"type {unknown[1]!r} is not in {where}; {place}, or import the module that registers it (custom_imports)"
+        )
+    building = any(frame.filename.endswith("build_functions.py") for frame in traceback.extract_tb(error.__traceback__))
+    if building and re.search(r"__init__\(\) (got an unexpected keyword argument|missing \d+ required)", text):
+        return f"{text.replace('.__init__()', '')}: {place}"
+    return None
 
 
 def _import(name: str) -> ModuleType:
     return importlib.import_module(name)
+
+
+class _PlainFormatter(logging.Formatter):
+    """Lines without control characters, which names from files may hold."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return "\n".join(map(printable, super().format(record).split("\n")))
 
 
 @contextmanager
@@ -134,7 +212,7 @@ def _log_to_stderr() -> Iterator[None]:
     """Show what the rooms of rtx log, at INFO and above, while a command runs."""
     logger = logging.getLogger("rtx")
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s", "%H:%M:%S"))
+    handler.setFormatter(_PlainFormatter("%(asctime)s %(name)s: %(message)s", "%H:%M:%S"))
     level, propagate = logger.level, logger.propagate
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
@@ -153,19 +231,21 @@ def entry(*first: str) -> None:
     Args:
         first: arguments before the ones that were typed.
     """
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="rtx.plain")  # a letter that is not there must not end a command
+    # What this process starts finds installed modules, not those that lie in the folder where it runs.
+    os.environ["PYTHONSAFEPATH"] = "1"
+    safe_torch()
+    output = steady_streams()
     try:
         status = main([*first, *sys.argv[1:]])
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader (head, less) went away; point stdout at nothing so that the interpreter's last flush is silent.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = CLOSED_PIPE
     except Exception as error:
         traceback.print_exc()
         status = BAD_INPUT if isinstance(error, RtxError) else CRASHED
+    output.flush()
+    if isinstance(output.fault, BrokenPipeError):  # the reader (head, less) went away
+        status = CLOSED_PIPE
+    elif output.fault is not None:
+        print(f"standard output cannot be written ({output.fault.strerror})", file=sys.stderr)
+        status = status or BAD_INPUT
     sys.exit(status)
 
 

@@ -81,8 +81,21 @@ def add_launcher_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare `--cfg-options` and the launcher."""
     from mmengine.config import DictAction
 
+    class Settings(DictAction):
+        """KEY=VALUE words as mmengine reads them, or an error that names the word."""
+
+        def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+            for word in values:
+                key, equals, _ = word.partition("=")
+                if not equals or not all(key.split(".")):
+                    raise BadValue(f"--cfg-options {word}: must be KEY=VALUE, e.g. train_dataloader.batch_size=4")
+            try:
+                super().__call__(parser, namespace, values, option_string)
+            except (AssertionError, IndexError, ValueError) as error:
+                raise BadValue(f"--cfg-options {' '.join(values)}: a value cannot be read ({error})") from error
+
     parser.add_argument(
-        "--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE", help="override config settings"
+        "--cfg-options", nargs="+", action=Settings, metavar="KEY=VALUE", help="override config settings"
     )
     parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none", help="job launcher")
     parser.add_argument(
@@ -94,6 +107,11 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare `--data-root`, `--source`, `--transfer`, `--norm`, `--cfg-options` and the launcher."""
     parser.add_argument("--data-root", help="where the data set lies, instead of the config's folder")
     parser.add_argument("--source", metavar="NAME|FILE|random|timm:NAME[@FILE]", help="source weights of the backbone")
+    for name, what in (("mean", "mean"), ("std", "standard deviation")):
+        parser.add_argument(
+            f"--pixel-{name}", nargs=3, type=float, metavar=("R", "G", "B"),
+            help=f"{what} of the pixels, 0 to 255, that a --source FILE was trained with",
+        )  # fmt: skip
     parser.add_argument("--transfer", metavar="MODE", help="fixed, full, full_strict or blocks:k")
     parser.add_argument("--norm", choices=NORM_POLICIES, help="what batch normalisation does in the backbone")
     add_launcher_arguments(parser)
@@ -120,8 +138,11 @@ def apply_config_arguments(cfg: Config, args: argparse.Namespace) -> Config:
         cfg = with_target(cfg, target)
     mode = TransferMode.parse(args.transfer) if args.transfer else None
     norm = args.norm
+    statistics = (args.pixel_mean, args.pixel_std) if args.pixel_mean or args.pixel_std else None
+    if statistics and not (args.source and all(statistics) and min(args.pixel_std) > 0):
+        raise BadValue("--pixel-mean and --pixel-std: give both with --source FILE, deviations above 0")
     if args.source:
-        cfg = configs.with_source(cfg, args.source)
+        cfg = configs.with_source(cfg, args.source, statistics)
     if args.norm and not mode:
         # The policy alone was asked for: keep what the config freezes, if that has a name.
         name = transfer_name(cfg.model.backbone, configs.framework_of(cfg))
@@ -152,23 +173,52 @@ def apply_config_arguments(cfg: Config, args: argparse.Namespace) -> Config:
 
 
 def merge_options(cfg: Config, options: Mapping[str, Any]) -> None:
-    """Apply `--cfg-options`, with a warning where a key leads through a section that the config does not have.
+    """Apply `--cfg-options`, with a warning where a key leads to a place that the config does not have.
 
     Raises:
         BadValue: the options do not fit the config.
     """
-    for name in options:
-        node: Any = cfg._cfg_dict
-        for part in name.split(".")[:-1]:
-            if not isinstance(node, dict):
-                break
-            if part not in node:
-                near = get_close_matches(part, list(node), 1)
-                hint = f"; did you mean {near[0]!r}?" if near else ""
-                log.warning("--cfg-options %s: the config has no %r there, it is added%s", name, part, hint)
-            node = dict.get(node, part)
+    for name, value in options.items():
+        _check_place(cfg, name, value)
     try:
         cfg.merge_from_dict(options)
     except (KeyError, TypeError, AssertionError, IndexError, AttributeError) as error:
         words = ", ".join(f"{name}={value!r}" for name, value in options.items())
         raise BadValue(f"--cfg-options {words}: do not fit the config ({type(error).__name__}: {error})") from error
+
+
+def _check_place(cfg: Config, name: str, value: Any) -> None:
+    """Refuse an option that leads nowhere or puts a number in the place of a section; warn where it adds something.
+
+    Raises:
+        BadValue: see above.
+    """
+    node: Any = cfg._cfg_dict
+    parts = name.split(".")
+    for n, part in enumerate(parts):
+        place, last = ".".join(parts[:n]) or "the config", n == len(parts) - 1
+        if isinstance(node, (list, tuple)):
+            if not part.isdecimal() or int(part) >= len(node):
+                raise BadValue(
+                    f"--cfg-options {name}: {place} is a list of {len(node)}, {part!r} is no place in it; "
+                    f"give a number from 0 to {len(node) - 1}"
+                )
+            node = node[int(part)]
+        elif not isinstance(node, dict):
+            raise BadValue(
+                f"--cfg-options {name}: {place} is {node!r} in the config and has no settings; set it as a whole "
+                f"in a config file, or leave the option out"
+            )
+        elif part not in node:
+            near = get_close_matches(part, list(node), 1)
+            if near or not last:
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                log.warning("--cfg-options %s: the config has no %r there, it is added%s", name, part, hint)
+            return
+        else:
+            node = dict.get(node, part)
+    section = isinstance(node, dict) or (isinstance(node, list) and any(isinstance(row, dict) for row in node))
+    whole = not isinstance(value, (str, int, float)) or (isinstance(value, str) and "type" not in node)
+    if section and node and not whole:
+        inside = f"{name}.{next(iter(node)) if isinstance(node, dict) else 0}"
+        raise BadValue(f"--cfg-options {name}={value}: {name} is a section; name a setting in it, such as {inside}=...")

@@ -121,7 +121,8 @@ def as_text(state: Any) -> str:
     lacking += [f"{len(waiting)} of {len(state.shifts)} shifts missing"] if waiting else []
     words = ["complete" if state.complete else f"INCOMPLETE: {', '.join(lacking)}"]
     words += ["PREVIEW"] if _preview(state) else []
-    words += [] if state.whole_grid else ["part of the benchmark only: its mean is no mPC"]
+    attacked = any(condition.is_attack for condition in state.wanted)
+    words += [] if state.whole_grid or attacked else ["part of the benchmark only: its mean is no mPC"]
     drawn = bar(done, total, 20, ascii_only=Console(file=sys.stdout).options.ascii_only)
     lines = [f"{state.folder}: {', '.join(words)}", f"  cells     {drawn} {done}/{total}"]
     lines[-1] += " (nothing says which were asked for; the whole benchmark is assumed)" if state.guessed else ""

@@ -13,7 +13,7 @@ from typing import Any
 
 from rtx.cli.engine import add_engine_arguments, add_track_argument, engine_of
 from rtx.cli.options import SHARD_HELP, shard_of
-from rtx.errors import RtxError
+from rtx.errors import RtxError, shown
 from rtx.evaluation.protocol import Protocol
 from rtx.evaluation.sweep.events import Event, Planned
 from rtx.evaluation.sweep.interrupt import exit_status, sigterm_raises
@@ -144,7 +144,7 @@ class Sweep:
         except RtxError as error:
             if not self.begun or os.environ.get("RTX_DEBUG"):
                 raise
-            print(f"{type(error).__name__}: {str(error).strip()}", file=sys.stderr)
+            print(shown(error), file=sys.stderr)
             self._say_how_to_resume("stopped")
             return 2
         except Exception:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments, named as OpenMMLab's own training tools name them."""
     from rtx.cli.engine import add_track_argument
+    from rtx.cli.hardening import add_hardening_arguments
     from rtx.cli.options import add_config_arguments
     from rtx.cli.target_options import add_target_arguments
 
@@ -46,6 +47,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--view", metavar="VIEW", help="train and test on what it shows of each image: downscale:32, lowpass:keep32 ..."
     )
     add_track_argument(parser)
+    parser.add_argument(
+        "--adversarial",
+        choices=("pgd", "free", "gaussian"),
+        help="train on images perturbed against the network itself",
+    )
+    add_hardening_arguments(parser)
     parser.add_argument("--no-clean-eval", action="store_true", help="do not score the final weights on clean images")
     add_config_arguments(parser)
     add_target_arguments(parser)
@@ -53,10 +60,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train, after everything that the run needs was found."""
-    from rtx.training import missing, train
-
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    cfg = prepare(args)
+    return start(args, prepare(args))
+
+
+def start(args: argparse.Namespace, cfg: Config) -> int:
+    """Train by an expanded config, once everything that the run needs was found; the exit status.
+
+    Raises:
+        BadValue: says all that is missing.
+    """
+    from rtx.evaluation.sweep.interrupt import exit_status, sigterm_raises
+    from rtx.results.command import typed_words
+    from rtx.training import how_to_go_on, missing, train
+
     # One process of a job looks; the launcher ends the others when it gives up.
     first = int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))) == 0
     problems = missing(cfg) if first else []
@@ -65,7 +82,13 @@ def run(args: argparse.Namespace) -> int:
         raise BadValue(
             f"{args.config}: {len(problems)} thing{'s are' if len(problems) > 1 else ' is'} missing:\n{lines}"
         )
-    train(cfg, clean_score=not args.no_clean_eval)
+    try:
+        with sigterm_raises():
+            train(cfg, clean_score=not args.no_clean_eval)
+    except KeyboardInterrupt as error:
+        if first:
+            print(f"\n{how_to_go_on(cfg, typed_words())}", file=sys.stderr, flush=True)
+        return exit_status(error)
     return 0
 
 
@@ -76,10 +99,12 @@ def prepare(args: argparse.Namespace) -> Config:
         BadValue: the config does not exist, or cannot do what a flag asks for.
     """
     from rtx import config as configs
+    from rtx.cli.hardening import hardening_of
     from rtx.cli.options import apply_config_arguments
     from rtx.datasets.openmmlab.nodes import add_import
     from rtx.datasets.openmmlab.view_step import with_view
     from rtx.evaluation.sweep.share import check_launcher, end_with_launcher
+    from rtx.transfer.hardening import with_hardening
 
     check_launcher(args.launcher)
     end_with_launcher(args.launcher)
@@ -88,6 +113,10 @@ def prepare(args: argparse.Namespace) -> Config:
     cfg = apply_config_arguments(configs.load(args.config), args)
     if args.view:
         cfg = with_view(cfg, args.view)
+    if args.adversarial:
+        cfg = with_hardening(cfg, hardening_of(args, args.adversarial))
+    elif args.threat or args.eps:
+        raise BadValue("--threat and --eps go with --adversarial pgd, free or gaussian")
     cfg.launcher = args.launcher
     if args.work_dir:
         cfg.work_dir = args.work_dir
@@ -139,6 +168,8 @@ def default_name(args: argparse.Namespace) -> str:
     if args.source:
         parts.append(Path(args.source).stem if Path(args.source).suffix in _WEIGHTS else args.source)
     parts += [part.replace(":", "") for part in (args.transfer, args.norm, args.view) if part]
+    if getattr(args, "adversarial", None):
+        parts.append(f"{args.adversarial}_{args.threat}_{args.eps}".replace("/", "of"))
     if getattr(args, "target", None) and args.seed is not None:
         parts.append(f"seed{args.seed}")  # a subset of its own
     return "_".join(parts)

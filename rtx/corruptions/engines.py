@@ -41,7 +41,7 @@ def own(image: Image, condition: Condition, rng: np.random.Generator, *, cifar10
     from rtx.corruptions.kernels import KERNELS
 
     kernel = KERNELS[condition.corruption]
-    return kernel(np.ascontiguousarray(image), condition.severity, rng, cifar10c=cifar10c)
+    return kernel(np.ascontiguousarray(image), int(condition.severity), rng, cifar10c=cifar10c)
 
 
 def reference(image: Image, condition: Condition, rng: np.random.Generator) -> Image:

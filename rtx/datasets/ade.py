@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtx.datasets.image_files import SUFFIXES
-from rtx.datasets.layout import DataFolder, Layout, files_in, unsaid
+from rtx.datasets.layout import DataFolder, Layout, files_in, unlabelled, unsaid
 from rtx.errors import BadValue, DataError
 from rtx.metrics.miou import reduced
 from rtx.results.predictions import MAP_SUFFIXES, read_map
@@ -88,7 +88,7 @@ def read_table(path: Path) -> LabelTable:
         DataError: the file has another shape, or a name or number twice.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path} cannot be read ({error}); it should list the class names") from error
     head: dict[str, Any] = value if isinstance(value, dict) and "classes" in value else {}
@@ -256,22 +256,39 @@ def labels_in(files: Sequence[Path], most: int = MAPS_READ) -> dict[int, tuple[i
     return found
 
 
-def void_for_class(found: dict[int, tuple[int, Path]], n_classes: int, ignored: Iterable[int] = ()) -> str | None:
-    """A warning if 255 seems to be a class, as in binary masks; else None.
+MOST_IGNORED = 0.5
+"""A larger share of pixels that do not count is said; ADE20K's is 0.1, Cityscapes' 0.13."""
+
+
+def void_for_class(
+    found: dict[int, tuple[int, Path]], n_classes: int, ignored: Iterable[int] = (), *, void: int = IGNORED
+) -> str | None:
+    """A warning if `void` seems to be a class, as 255 in binary masks, or most pixels do not count; else None.
 
     Args:
         found: as of `labels_in`.
         n_classes: how many classes there are.
-        ignored: numbers besides 255 that are no class.
+        ignored: numbers besides `void` that are no class.
+        void: the number of pixels that do not count.
     """
-    classes = sorted(set(found) - {IGNORED, *ignored})
-    if n_classes < 2 or len(classes) != 1 or IGNORED not in found:
+    none = {void, *ignored}
+    classes = sorted(set(found) - none)
+    total = sum(count for count, _ in found.values())
+    if n_classes > 1 and len(classes) == 1 and void in found:
+        pixels, path = found[void]
+        return (
+            f"label maps such as {path} hold class {classes[0]} and no other, and {pixels / total:.0%} of their pixels "
+            f"are {void}, which does not count; if {void} stands for a class, as in binary masks, save the class's "
+            "number instead"
+        )
+    left_out = {label: found[label] for label in sorted(none & set(found))}
+    share = sum(count for count, _ in left_out.values()) / max(total, 1)
+    if not classes or share <= MOST_IGNORED:
         return None
-    pixels, path = found[IGNORED]
-    share = pixels / sum(count for count, _ in found.values())
+    largest = max(left_out, key=lambda label: left_out[label][0])
     return (
-        f"label maps such as {path} hold class {classes[0]} and no other, and {share:.0%} of their pixels are 255, "
-        "which does not count; if 255 stands for a class, as in binary masks, save the class's number instead"
+        f"{share:.0%} of the pixels of the label maps do not count ({', '.join(map(str, left_out))}), as in "
+        f"{left_out[largest][1]}; if {largest} stands for a class, give it a number of its own"
     )
 
 
@@ -295,7 +312,11 @@ def _evaluated(root: Path, split: str | None) -> DataFolder | None:
             raise unsaid(home, "images/validation with annotations/validation", splits)
         return None
     extra = [p.relative_to(root) for pattern in ("*.txt", "classes.json") for p in home.glob(pattern)]
-    return DataFolder(root, "ade", tuple(files_in(images, root)), (*files_in(labels, root), *extra))
+    files = files_in(images, root)
+    maps = [labels / (root / path).relative_to(images).with_suffix(".png") for path in files]
+    lost = [path for path in maps if not path.is_file()]
+    notes = (unlabelled(lost, len(files)),) if lost else ()
+    return DataFolder(root, "ade", tuple(files), (*files_in(labels, root), *extra), notes)
 
 
 LAYOUT = Layout(

@@ -20,7 +20,7 @@ from PIL import Image as Pillow
 from PIL import ImageDraw
 
 from rtx.datasets.ade import LabelRule, LabelTable, label_rule
-from rtx.datasets.image_files import image_size
+from rtx.datasets.image_files import image_sizes
 from rtx.datasets.layout import DataFolder, Layout, unsaid
 from rtx.errors import BadValue, DataError, some
 from rtx.metrics.coco_file import Tables
@@ -147,7 +147,7 @@ def _instances_of(frame: Frame) -> tuple[tuple[int, int], list[dict[str, Any]]]:
     else:
         path = frame.file(ENDS[3])
         numbers = draw_polygons(path)
-    size = image_size(frame.image)
+    size = image_sizes(frame.image)[0]
     if numbers.shape != size:
         raise DataError(f"{path} is of {numbers.shape} pixels (H, W), its image of {size}; copy both again")
     rows = []

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from rtx.datasets.image_files import SUFFIXES
-from rtx.errors import DataError
+from rtx.errors import DataError, some
+
+log = logging.getLogger(__name__)
 
 
 def class_folders(root: Path) -> tuple[str, ...]:
@@ -21,12 +25,33 @@ def class_folders(root: Path) -> tuple[str, ...]:
     return tuple(names)
 
 
+def check_stems(paths: Iterable[Path]) -> None:
+    """Refuse images that differ in their suffix alone: an evaluation knows an image by its name without it.
+
+    Raises:
+        DataError: two do.
+    """
+    seen: dict[Path, Path] = {}
+    for path in paths:
+        if (other := seen.setdefault(path.with_suffix(""), path)) != path:
+            raise DataError(
+                f"{other} and {path.name} differ in their suffix alone, and are one image to an evaluation; rename or "
+                "remove one of them"
+            )
+
+
 def labelled_images(root: Path, classes: Sequence[str]) -> list[tuple[Path, int]]:
     """Every image below the class folders, and the index of its class, sorted.
 
     Raises:
-        DataError: a folder is named after none of the classes, or there is no image.
+        DataError: a class is there twice, a folder is named after none of them, or there is no image.
     """
+    twice = [name for name, count in Counter(classes).items() if count > 1]
+    if twice:
+        raise DataError(
+            f"classes: {len(twice)} are there more than once: {some(twice)}; name each once, in the order of the "
+            "model's outputs"
+        )
     index = {name: n for n, name in enumerate(classes)}
     names = class_folders(root)
     unknown = [name for name in names if name not in index]
@@ -36,6 +61,8 @@ def labelled_images(root: Path, classes: Sequence[str]) -> list[tuple[Path, int]
             f"its classes are {', '.join(classes[:5])}{', ...' if len(classes) > 5 else ''}. Give the folder names in "
             "the order of the model's outputs as classes"
         )
+    if absent := [name for name in classes if name not in names]:
+        log.warning("%s: %d of %d classes have no folder: %s", root, len(absent), len(classes), some(absent))
     found = [
         (path, index[name])
         for name in names

@@ -9,10 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rtx.datasets.image_files import SUFFIXES
 from rtx.datasets.layout import DataFolder, Layout, files_in, unsaid
-from rtx.errors import DataError
-from rtx.metrics.coco_file import read_lists
+from rtx.errors import DataError, some
+from rtx.metrics.coco_file import check_names, read_lists
 
 SPLIT_NAMES = {"train": ("train2017", "train"), "val": ("val2017", "val")}
 
@@ -84,7 +83,9 @@ def _evaluated(root: Path, split: str | None) -> DataFolder | None:
 def _listed(root: Path, file: Path, split: str) -> tuple[list[Path], tuple[str, ...]]:
     """The images of an annotation file that are there, relative to the root."""
     try:
-        names = [Path(row["file_name"]) for row in read_lists(file, "images", need=("file_name",))[0]]
+        (rows,) = read_lists(file, "images", need=("file_name",))
+        check_names(rows, str(file))
+        names = [Path(row["file_name"]) for row in rows]
     except DataError:
         if file.name.startswith("instances_"):
             raise
@@ -92,14 +93,13 @@ def _listed(root: Path, file: Path, split: str) -> tuple[list[Path], tuple[str, 
     for name in names:
         if name.is_absolute() or ".." in name.parts:
             raise DataError(f"{file}: file_name {str(name)!r} leads out of the data folder; write relative names")
-    pictures = [name for name in names if name.suffix.lower() in SUFFIXES]
-    place = image_folder(root, pictures, split)
+    place = image_folder(root, names, split)
     if place is None:
         return [], ()
-    there = [Path(place) / name for name in pictures if (root / place / name).is_file()]
-    lost = len(names) - len(there)
-    notes = (f"{lost} of the {len(names)} images that {file} lists are not in {root / place}",) if lost else ()
-    return there, notes
+    lost = [name for name in names if not (root / place / name).is_file()]
+    what = f"{len(lost)} of the {len(names)} images that {file} lists are not in {root / place}: {some(lost)}"
+    # A listed image that is missing stays in the list, so that its reader can name it.
+    return [Path(place) / name for name in names], (what,) if lost else ()
 
 
 LAYOUT = Layout("coco", "COCO (annotations/instances_*.json and image folders)", _recognised, _evaluated)

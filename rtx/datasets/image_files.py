@@ -104,8 +104,13 @@ def damage(content: bytes) -> str | None:
     return "the file is truncated (no PNG end marker)" if content.startswith(PNG_START) else None
 
 
-def image_size(path: Path) -> tuple[int, int]:
-    """Return (height, width) from the header of an image file, without decoding it.
+_ORIENTATION, _ON_THEIR_SIDE = 0x0112, (5, 6, 7, 8)
+
+
+def image_sizes(path: Path) -> list[tuple[int, int]]:
+    """(height, width) of an image as it is shown, and as its file holds it where its EXIF data turn it on its side.
+
+    Only headers are read. What OpenCV returns has the first of them.
 
     Raises:
         DataError: the file is missing or no image.
@@ -113,11 +118,12 @@ def image_size(path: Path) -> tuple[int, int]:
     try:
         with Pillow.open(path) as image:
             width, height = image.size
+            turned = image.format == "JPEG" and image.getexif().get(_ORIENTATION) in _ON_THEIR_SIDE
     except FileNotFoundError as error:
         raise DataError(f"image {path} is missing") from error
     except (OSError, SyntaxError, ValueError) as error:
         raise DataError(f"image {path} is no image that Pillow can read") from error
-    return height, width
+    return [(width, height), (height, width)] if turned else [(height, width)]
 
 
 def encode(image: Image, suffix: str, *, quality: int | None) -> bytes:

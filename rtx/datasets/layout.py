@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from rtx.datasets.image_files import SUFFIXES
-from rtx.errors import DataError
+from rtx.errors import DataError, some
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,11 @@ def files_in(folder: Path, root: Path) -> list[Path]:
     """Images of a folder at any depth, relative to the root."""
     files = (p for p in folder.rglob("*") if p.is_file() and not p.name.startswith("."))
     return [p.relative_to(root) for p in files if p.suffix.lower() in SUFFIXES]
+
+
+def unlabelled(lost: Sequence[Path], n_images: int) -> str:
+    """The note on images whose labels are not there, so that they cannot be evaluated."""
+    return f"{len(lost)} of the {n_images} images have no labels and cannot be evaluated, such as {some(lost)}"
 
 
 def unsaid(place: Path, wanted: str, splits: Iterable[str]) -> DataError:

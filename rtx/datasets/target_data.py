@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +17,7 @@ from rtx.datasets.classification import Target, find_target
 from rtx.datasets.image_archives import Archive
 from rtx.datasets.image_files import read_rgb
 from rtx.datasets.target_reading import list_images, read_archive
-from rtx.errors import DataError, unknown_name
+from rtx.errors import DataError, some, unknown_name
 from rtx.files import file_sha256
 
 SPLITS = ("train", "test")
@@ -129,21 +131,40 @@ def open_target(
     return data
 
 
+def open_splits(name: str, root: Path, **options: Any) -> tuple[TargetData, TargetData]:
+    """The training and the test split, see `open_target`.
+
+    Raises:
+        DataError: see there; or the two have other classes, or an image in common.
+    """
+    train, test = (open_target(name, root, split, **options) for split in SPLITS)
+    if train.classes != test.classes:
+        raise DataError(f"{root}: the classes of the two splits differ; complete the data folder")
+    if both := sorted(set(train.names) & set(test.names)):
+        raise DataError(
+            f"{root}: {len(both)} images are in the train and in the test lists: {some(both)}; scores on training "
+            "images mean nothing, correct the lists"
+        )
+    return train, test
+
+
 def check_target(target: Target, root: Path, *, subset: bool = False) -> dict[str, NDArray[np.int64]]:
     """Images of each class in the two splits, as int64 counts (classes,); it reads what training reads.
 
     Raises:
-        DataError: see `open_target`.
+        DataError: see `open_splits`.
     """
-    found = {split: open_target(target.name, root, split, subset=subset) for split in SPLITS}
-    if found["train"].classes != found["test"].classes:
-        raise DataError(f"{root}: the classes of the two splits differ; complete the data folder")
-    return {split: np.bincount(data.labels, minlength=len(data.classes)) for split, data in found.items()}
+    found = zip(SPLITS, open_splits(target.name, root, subset=subset), strict=True)
+    return {split: np.bincount(data.labels, minlength=len(data.classes)) for split, data in found}
 
 
 def _check(data: TargetData, target: Target, *, subset: bool) -> None:
     """Hold what was found against the row."""
     n_classes, n, split = len(data.classes), len(data), data.split
+    if len(set(data.names)) < n:
+        twice = [name for name, count in Counter(data.names).items() if count > 1]
+        raise DataError(f"{data.root}: {len(twice)} images are in the {split} lists more than once: {some(twice)}; "
+                        "leave each once")  # fmt: skip
     if target.classes is not None and n_classes != target.classes:
         raise DataError(
             f"{data.root}: holds {n_classes} classes, {target.name} has {target.classes}; "

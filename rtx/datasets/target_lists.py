@@ -82,7 +82,7 @@ def food(root: Path, split: str) -> Listed:
     path = base / f"meta/{split}.json"
     if not path.is_file():
         raise DataError(f"{path} is missing; complete the data folder")
-    held = json.loads(path.read_text("utf-8"))
+    held = json.loads(path.read_text("utf-8-sig"))
     classes = tuple(sorted(held))
     return classes, [
         (base / "images" / f"{image}.jpg", classes.index(name)) for name, images in held.items() for image in images
@@ -152,7 +152,7 @@ def _base(root: Path, marker: str, *places: str) -> Path:
 def _lines(path: Path) -> list[str]:
     if not path.is_file():
         raise DataError(f"{path} is missing; complete the data folder")
-    return [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
+    return [line.strip() for line in path.read_text("utf-8-sig").splitlines() if line.strip()]
 
 
 def _mat(read: Callable[..., dict[str, Any]], path: Path) -> dict[str, Any]:

@@ -6,15 +6,17 @@ Objects are what mmdet reads: corners cut to whole numbers, minus 1 on all four 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree
 
 import numpy as np
 
-from rtx.datasets.layout import DataFolder, Layout, files_in, unsaid
+from rtx.datasets.layout import DataFolder, Layout, files_in, unlabelled, unsaid
 from rtx.errors import DataError, some
 from rtx.metrics.voc import VocTruth
 
@@ -26,6 +28,7 @@ NAMES = (
 YEARS = ("VOC2007", "VOC2012")
 EVAL_SPLITS = ("test", "val")
 TRAIN_SPLITS = ("trainval", "train")
+_LONGEST = 250  # bytes of a name, with a suffix behind it, that file systems take
 _FLAG = re.compile(r"\s+-?[01]$")
 
 
@@ -127,12 +130,16 @@ def read_evaluated(
 
 
 def train_parts(homes: Iterable[Path], test: VocPart | None) -> list[VocPart]:
-    """The training split of each year: `trainval`, or `train` where the year's `val` is evaluated."""
+    """The training split of each year: `trainval`, or `train` where `trainval` holds images that are evaluated."""
     parts = []
     for home in homes:
-        own = test is not None and test.home == home and test.listing.stem == "val"
-        parts.append(find_part([home], TRAIN_SPLITS[::-1] if own else TRAIN_SPLITS))
-    return [part for part in parts if part is not None]
+        evaluated = set(test.stems) if test is not None and test.home == home else set()
+        own = bool(evaluated) and test is not None and test.listing.stem == "val"
+        splits = TRAIN_SPLITS[::-1] if own else TRAIN_SPLITS
+        there = [part for split in splits if (part := find_part([home], (split,))) is not None]
+        # Where every list shares images, the first one is named by whoever refuses that.
+        parts += sorted(there, key=lambda part: not evaluated.isdisjoint(part.stems))[:1]
+    return parts
 
 
 def read_stems(path: Path) -> tuple[str, ...]:
@@ -153,7 +160,7 @@ def read_stems(path: Path) -> tuple[str, ...]:
         if name in found:
             raise DataError(f"{path}: line {number} names {name!r}, as line {found[name]} does; leave one of them")
         inside = PurePosixPath(name)
-        if inside.is_absolute() or ".." in inside.parts or not name.isprintable():
+        if inside.is_absolute() or ".." in inside.parts or not name.isprintable() or len(name.encode()) > _LONGEST:
             raise DataError(f"{path}: line {number} is {name[:60]!r}; it must be the name of an image without suffix")
         found[name] = number
     if not found:
@@ -221,6 +228,53 @@ def read_objects(path: Path) -> tuple[VocObject, ...]:
     return tuple(found)
 
 
+def stated_sizes(part: VocPart) -> dict[Path, tuple[int, int]]:
+    """Image file -> (height, width) as its annotation file states it, where it does."""
+    with ThreadPoolExecutor(8) as pool:
+        sizes = pool.map(_stated_size, part.labels())
+    images = (part.home / "JPEGImages" / f"{stem}.jpg" for stem in part.stems)
+    return {image: size for image, size in zip(images, sizes, strict=True) if size is not None}
+
+
+def _stated_size(path: Path) -> tuple[int, int] | None:
+    size = ElementTree.parse(path).getroot().find("size")
+    if size is None:
+        return None
+    height, width = int(size.findtext("height", "")), int(size.findtext("width", ""))
+    return height, width
+
+
+def left_out(objects: Iterable[Iterable[VocObject]], classes: Collection[str]) -> str | None:
+    """A warning about objects of no class, None where there is none.
+
+    Raises:
+        DataError: the name of one is much like that of a class without objects.
+    """
+    counts = Counter(item.name for row in objects for item in row)
+    unknown = [name for name in counts if name not in classes]
+    for name in classes:
+        near = get_close_matches(name, unknown, n=1, cutoff=0.8) if name not in counts else None
+        if near:
+            raise DataError(f"class {name!r} is in no label, but {near[0]!r} is, and is no class; write them alike")
+    if not unknown:
+        return None
+    n = sum(counts[name] for name in unknown)
+    return f"{n} objects of {some(sorted(unknown))} are left out: there is no such class"
+
+
+def repeated(stems: Sequence[str], objects: Sequence[Sequence[VocObject]]) -> str | None:
+    """A warning about objects that are there twice, None where there is none."""
+    counts = Counter((stem, item.name, item.box) for stem, row in zip(stems, objects, strict=True) for item in row)
+    twice = [key for key, count in counts.items() if count > 1]
+    if not twice:
+        return None
+    stem, name, box = twice[0]
+    return (
+        f"{len(twice)} objects are there more than once, such as the {name!r} at {box} in {stem}; each counts, and "
+        "only one can be found"
+    )
+
+
 def voc_truth(part: VocPart, objects: Sequence[Iterable[VocObject]], classes: Sequence[str]) -> list[VocTruth]:
     """The ground truth of each image of a split; objects of other classes are none, as for mmdet."""
     index = {name: n for n, name in enumerate(classes)}
@@ -255,11 +309,13 @@ def _evaluated(root: Path, split: str | None) -> DataFolder:
         images.get(path.with_suffix("").as_posix(), images.get(path.stem, [])).append(path)
     # A listed image that is missing stays in the list, so that its reader can name it.
     files = tuple(folder / path for stem, there in images.items() for path in there or [Path(f"{stem}.jpg")])
-    labels = (part.listing, *(path for path in part.labels() if path.is_file()))
+    lost = [path for path in part.labels() if not path.is_file()]
+    labels = (part.listing, *(path for path in part.labels() if path not in set(lost)))
     others = ", ".join(home.name for home in homes if home != part.home)
-    notes = (f"only {part.listing.stem} of {part.home.name}; {others} not",) if others else ()
+    notes = [f"only {part.listing.stem} of {part.home.name}; {others} not"] if others else []
+    notes += [unlabelled(lost, len(part.stems))] if lost else []
     images_in, labels_in = (tuple(path.relative_to(root) for path in paths) for paths in (files, labels))
-    return DataFolder(root, "voc", images_in, labels_in, notes)
+    return DataFolder(root, "voc", images_in, labels_in, tuple(notes))
 
 
 LAYOUT = Layout("voc", "VOC (VOCdevkit/VOC2007/{JPEGImages,Annotations,ImageSets})", _recognised, _evaluated)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rtx.datasets.image_files import SUFFIXES
+from rtx.datasets.image_files import SUFFIXES, image_sizes
 from rtx.datasets.layout import DataFolder, Layout, files_in, unsaid
-from rtx.datasets.yolo_labels import annotation, label_file, read_labels, turned_size
+from rtx.datasets.yolo_labels import annotation, label_file, read_labels
 from rtx.errors import DataError, some
 from rtx.metrics.coco_file import Tables
 
@@ -195,7 +195,7 @@ def read_split(root: Path, split: str) -> tuple[Tables, tuple[str, ...]]:
     if len(bare) == len(labels):
         raise DataError(f"{folder.file}: no image of {split} has a label file (looked for {some(bare, 1)})")
     with ThreadPoolExecutor(8) as pool:
-        sizes = list(pool.map(turned_size, images))
+        sizes = [shown for shown, *_ in pool.map(image_sizes, images)]
         read = list(pool.map(lambda path: read_labels(path, len(folder.names)), labels))
     rows: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []

@@ -12,14 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from PIL import Image as Pillow
-
-from rtx.datasets.image_files import image_size
 from rtx.errors import DataError
 
 SLACK = 0.01
 """How far a coordinate may lie outside of 0..1: Ultralytics' own tolerance; it drops the whole image beyond it."""
-_TURNED = (5, 6, 7, 8)  # values of EXIF's orientation under which width and height change places
 
 
 def label_file(image: Path, home: Path) -> Path:
@@ -91,13 +87,3 @@ def annotation(values: tuple[float, ...], image: int | str, number: int, width: 
     outline = [part for point in zip(xs, ys, strict=True) for part in point]
     box = [min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)]
     return row | dict(bbox=box, area=abs(twice) / 2, segmentation=[outline])
-
-
-def turned_size(path: Path) -> tuple[int, int]:
-    """(Height, width) of an image as it is decoded: turned as its EXIF data say."""
-    height, width = image_size(path)
-    if path.suffix.lower() in (".jpg", ".jpeg"):
-        with Pillow.open(path) as image:
-            if "exif" in image.info and image.getexif().get(274) in _TURNED:
-                return width, height
-    return height, width

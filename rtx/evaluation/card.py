@@ -21,8 +21,7 @@ from rtx.evaluation.scorers.base import Scorer
 from rtx.evaluation.sweep.batches import image_path
 from rtx.files import file_sha256
 from rtx.results.subset import RULE, stratified
-from rtx.transfer.guard import freeze_map
-from rtx.transfer.modes import transfer_name
+from rtx.transfer.guard import freeze_map, mode_of
 
 _VERSIONED = {
     "torch": "torch",
@@ -110,7 +109,7 @@ def model_card(
         "weights_sha256": weights,
         "config_sha256": config,
         "source": backbone.get("source"),
-        "transfer": transfer_name(backbone, scope),
+        "transfer": mode_of(model, backbone, scope),
         "freeze_map": freeze_map(model),
         "checkpoint_file": checkpoint.name if checkpoint else None,
         "checkpoint_sha256": file.result() if file else None,

@@ -13,14 +13,13 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.dist import barrier
 from mmengine.hooks import EMAHook, Hook
-from mmengine.registry import DATASETS, init_default_scope
 from mmengine.runner import Runner, ValLoop
 from torch import nn
 
 from rtx.errors import BadValue
 from rtx.evaluation.card import plain, weights_sha256
-from rtx.evaluation.evaluate import belongs_to_another, evaluate, prepare
-from rtx.evaluation.hook import tested_model
+from rtx.evaluation.evaluate import belongs_to_another, evaluate, prepare, tested_set
+from rtx.evaluation.hook import check_trained_on, tested_model
 from rtx.evaluation.models.load import training_meta
 from rtx.evaluation.pixels.corrupt import insert_corrupt, usual_place
 from rtx.evaluation.protocol import Protocol
@@ -72,17 +71,18 @@ class CleanScoreHook(Hook):
     priority = "LOWEST"
 
     def __init__(self, cfg: Config) -> None:
-        scope = cfg.get("default_scope", "mmdet")
-        init_default_scope(scope)
+        place = usual_place(cfg.get("default_scope", "mmdet"))
         # What the evaluation itself will build, so that what it refuses shows before training.
-        dataset = DATASETS.build(insert_corrupt(cfg.test_dataloader.dataset, dict(type="Corrupt"), usual_place(scope)))
-        if hasattr(dataset, "full_init"):
-            dataset.full_init()
+        dataset = tested_set(cfg, insert_corrupt(cfg.test_dataloader.dataset, dict(type="Corrupt"), place))
         self.scorer = build_scorer(cfg.test_evaluator, dataset)
         self.dataset = dataset
         self._same_data = validates_on_test_set(cfg)
         self._seen = ""  # hash of the weights whose validation was taken
         self._started = self._seconds = 0.0
+
+    def before_train(self, runner: Runner) -> None:
+        """Refuse a training whose score would be of other classes; see `rtx.evaluation.hook.check_trained_on`."""
+        check_trained_on(runner, self.dataset)
 
     def before_val(self, runner: Runner) -> None:
         """Begin to score where this is the validation of the final weights."""

@@ -11,16 +11,21 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.dist import get_rank
 from mmengine.registry import DATASETS, init_default_scope
 from torch import nn
 
 from rtx.datasets.layout import data_name
+from rtx.datasets.openmmlab.checks import check_data
 from rtx.datasets.openmmlab.view_step import view_of, with_view
 from rtx.engines import Engine
 from rtx.errors import BadValue, RunConflict
 from rtx.evaluation.card import choose, computing_card, config_sha256, data_card, model_card, plain
+from rtx.evaluation.inputs import Inputs
 from rtx.evaluation.models.adapter import Adapter
 from rtx.evaluation.models.adapter_data import Tested, adapter_test
+from rtx.evaluation.models.load import check_classes, check_one_view
+from rtx.evaluation.pixels.attacked import Attacked
 from rtx.evaluation.pixels.made import Made
 from rtx.evaluation.pixels.random_steps import check_not_random
 from rtx.evaluation.pixels.stored import Stored
@@ -49,7 +54,7 @@ def evaluate(
     out: str | Path,
     protocol: Protocol | None = None,
     *,
-    pixels: Made | Stored | None = None,
+    pixels: Made | Stored | Attacked | None = None,
     annotations: str | Path | None = None,
     classes: Sequence[str] | None = None,
     checkpoint: Path | None = None,
@@ -104,7 +109,9 @@ def evaluate(
     others: dict[str, Job] = {}
     if shifts:
         if not isinstance(pixels, Made):
-            raise BadValue("shifts go with corruptions that are made here, not with stored images; leave them out")
+            raise BadValue(
+                "shifts go with corruptions that are made here, not with stored images or attacks; leave them out"
+            )
         one = partial(prepare, model, **given)
         others = shift_jobs(shifts, job, data, protocol, one, overwrite=overwrite is not False)
     how: dict[str, Any] = dict(share=share or default_share(), run_on=run_on)
@@ -120,7 +127,7 @@ def evaluate(
 
 def _run(
     job: Job,
-    pixels: Made | Stored,
+    pixels: Made | Stored | Attacked,
     protocol: Protocol,
     *,
     overwrite: bool | None,
@@ -167,7 +174,7 @@ def prepare(
     out: str | Path,
     protocol: Protocol | None = None,
     *,
-    pixels: Made | Stored | None = None,
+    pixels: Made | Stored | Attacked | None = None,
     annotations: str | Path | None = None,
     classes: Sequence[str] | None = None,
     checkpoint: Path | None = None,
@@ -189,8 +196,11 @@ def prepare(
     else:
         raise BadValue(f"data {str(data)!r}: a model that is no adapter needs its config here")
     indices = choose(tested.dataset, protocol.limit, protocol.seed)
-    card = {
+    probes = device_of(model).type == "cuda" and not isinstance(pixels, Attacked)  # an attack needs far more memory
+    inputs = Inputs(tested.dataset, indices)  # first: what is replaced while it is hashed is seen, too
+    card: dict[str, Any] = {
         **tested.card,
+        **(pixels.attack_card(model) if isinstance(pixels, Attacked) else {}),
         **data_card(tested.dataset, indices, tested.scorer),
         "metric": tested.scorer.card(),
         **({"view": protocol.view} if protocol.view not in (None, "none") else {}),
@@ -204,27 +214,38 @@ def prepare(
         card,
         Path(out),
         indices,
-        batch_size=1 if protocol.batch_size is None and device_of(model).type != "cuda" else protocol.batch_size,
+        batch_size=1 if protocol.batch_size is None and not probes else protocol.batch_size,
         workers=loaders(protocol.workers, model),
         amp=protocol.amp,
         channels_last=protocol.channels_last,
         keep_predictions=protocol.keep_predictions,
         conditions=conditions,
         cache=protocol.cache,
+        perturb=partial(pixels.perturbed, seed=protocol.seed) if isinstance(pixels, Attacked) else None,
+        unchanged=partial(inputs.check, tested.dataset, indices, tested.scorer, card),
     )
 
 
 def _config_test(
-    model: nn.Module, cfg: Config, pixels: Made | Stored, protocol: Protocol, checkpoint: Path | None
+    model: nn.Module, cfg: Config, pixels: Made | Stored | Attacked, protocol: Protocol, checkpoint: Path | None
 ) -> Tested:
     """What the model of a config is evaluated on."""
+    for key in ("test_dataloader", "test_evaluator"):
+        if not cfg.get(key):
+            raise BadValue(
+                f"config {cfg.filename or '?'}: has no {key}, so nothing can be evaluated; add it, as a copy of "
+                f"{key.replace('test', 'val')} perhaps"
+            )
     cfg = pixels.config(cfg)
+    check_one_view(cfg)
     check_not_random(cfg.test_dataloader.dataset)
+    if get_rank() == 0:
+        check_data(cfg, splits=("val",))
     scope = cfg.get("default_scope", "mmdet")
-    init_default_scope(scope)
-    dataset = DATASETS.build(pixels.dataset(cfg, protocol))
-    if hasattr(dataset, "full_init"):
-        dataset.full_init()
+    dataset = tested_set(cfg, pixels.dataset(cfg, protocol))
+    trained, place = (getattr(model, "dataset_meta", None) or {}).get("classes") or (), checkpoint or "the model"
+    names = getattr(dataset, "metainfo", {}).get("classes") or ()
+    check_classes(trained, names, f"{place}", renamed=scope == "mmpretrain")
     name = data_name(cfg.get("data_root") or cfg.test_dataloader.dataset.get("data_root") or "")
     backbone = plain(cfg.model).get("backbone")
     return Tested(
@@ -234,9 +255,19 @@ def _config_test(
             **pixels.card(scope, protocol),
             **model_card(model, config_sha256(cfg), checkpoint, backbone=backbone, scope=cfg.get("default_scope", "")),
             **({"target": plain(cfg.rtx_target)} if cfg.get("rtx_target") else {}),
+            **({"hardening": plain(cfg.rtx_hardening)} if cfg.get("rtx_hardening") else {}),
         },
         labels={**({} if name is None else {"data": name}), **plain(cfg.get("labels", {}))},
     )
+
+
+def tested_set(cfg: Config, dataset: Any) -> Any:
+    """The built test set of a config; `dataset` is what it becomes with the steps of an evaluation."""
+    init_default_scope(cfg.get("default_scope", "mmdet"))
+    built = DATASETS.build(dataset)
+    if hasattr(built, "full_init"):
+        built.full_init()
+    return built
 
 
 def belongs_to_another(job: Job) -> bool:

@@ -7,15 +7,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from mmengine.dist import is_main_process
 from mmengine.hooks import EMAHook, Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import IterBasedTrainLoop, Runner
 from torch import nn
 
+from rtx.datasets.openmmlab.checks import check_data
 from rtx.errors import BadValue
-from rtx.evaluation.evaluate import evaluate
+from rtx.evaluation.evaluate import evaluate, tested_set
+from rtx.evaluation.models.load import check_classes
 from rtx.evaluation.pixels.made import Made
 from rtx.evaluation.protocol import Protocol
+from rtx.evaluation.scorers.build import build_scorer
 from rtx.results.folder import INSIDE_RUN
 from rtx.results.summary import with_interval
 from rtx.transfer.guard import bare
@@ -66,7 +70,11 @@ class CorruptionEvalHook(Hook):
         cfg = runner.cfg
         if not cfg.get("test_dataloader") or not cfg.get("test_evaluator"):
             raise BadValue("CorruptionEvalHook: the config has no test_dataloader or no test_evaluator; add them")
-        Made().dataset(cfg, self.protocol)
+        if is_main_process():
+            check_data(cfg, splits=("train", "val"))
+        dataset = tested_set(cfg, Made().dataset(cfg, self.protocol))
+        check_trained_on(runner, dataset)
+        build_scorer(cfg.test_evaluator, dataset)
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Evaluate every `interval` epochs."""
@@ -109,6 +117,16 @@ class CorruptionEvalHook(Hook):
             with_interval(summary, "rPC"),
             out,
         )
+
+
+def check_trained_on(runner: Runner, dataset: Any) -> None:
+    """Refuse to train on other classes than the test set's, or on the same in another order.
+
+    Raises:
+        BadValue: see `rtx.evaluation.models.load.check_classes`.
+    """
+    trained = getattr(runner.train_dataloader.dataset, "metainfo", {}).get("classes") or ()
+    check_classes(trained, getattr(dataset, "metainfo", {}).get("classes") or (), "the model")
 
 
 @contextmanager

@@ -161,7 +161,7 @@ class Tracker:
             if event.done == 1:
                 self.identity(event.cell.protocol)
             where = event.cell.condition
-            self.scalars({f"{where.corruption}/{k}": v for k, v in event.cell.metrics.items()}, where.severity)
+            self.scalars({f"{where.corruption}/{k}": v for k, v in event.cell.metrics.items()}, round(where.severity))
 
     def summary(self, summary: Mapping[str, Any]) -> None:
         """P, and mPC, rPC and mCE where the grid is whole: a mean over less would pass for them in another tool."""

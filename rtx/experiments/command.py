@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from rtx.errors import RtxError
 from rtx.experiments.classification import remove_weights, scores_by_epoch
+from rtx.files import read_json
 
 _TAIL = 40
 
@@ -41,7 +41,7 @@ def work(settings: Mapping[str, Any], device: str) -> dict[str, Any]:
         raise CommandFailed("\n".join([f"{' '.join(words)}: exit status {done.returncode}{last}", *tail]))
     if "summary" not in settings:
         return {}
-    summary = json.loads(Path(settings["summary"]).read_text("utf-8"))
+    summary = read_json(Path(settings["summary"]))
     found = {name: summary[name] for name in ("P", "mPC", "rPC") if isinstance(summary.get(name), int | float)}
     headline = summary.get("headline") or summary.get("metric")
     for key, metrics in summary.get("cells", {}).items():

@@ -11,7 +11,7 @@ from typing import Any
 
 from rtx.errors import BadValue, RunConflict, printable
 from rtx.experiments.units import Unit
-from rtx.files import json_ready, write_atomic, write_whole
+from rtx.files import json_ready, read_json, write_atomic, write_whole
 
 PLAN = "plan.json"
 DONE, FAILED, MISSING, BROKEN = "done", "failed", "missing", "broken"
@@ -41,7 +41,7 @@ def state_of(root: Path, unit: Unit) -> State:
     """Read a unit's files."""
     path = result_file(root, unit)
     try:
-        record = json.loads(path.read_text("utf-8"))
+        record = read_json(path)
         key, _ = record["key"], record["result"]
     except FileNotFoundError:
         return _not_done(root, unit)
@@ -55,7 +55,7 @@ def state_of(root: Path, unit: Unit) -> State:
 
 def _not_done(root: Path, unit: Unit) -> State:
     try:
-        record = json.loads(error_file(root, unit).read_text("utf-8"))
+        record = read_json(error_file(root, unit))
         return State(unit, FAILED, str(record["error"]), record)
     except (OSError, ValueError, KeyError, TypeError):
         return State(unit, MISSING, "not run yet")
@@ -167,7 +167,7 @@ def read_plan(root: Path) -> dict[str, Any]:
         BadValue: it is not there or cannot be read.
     """
     try:
-        found: dict[str, Any] = json.loads((root / PLAN).read_text("utf-8"))
+        found: dict[str, Any] = read_json(root / PLAN)
         found["units"], found["experiment"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadValue(f"{root / PLAN}: no readable plan ({error}); `rtx experiments run` writes it") from error

@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from reprlib import Repr
 from typing import Any
@@ -75,12 +75,16 @@ def _text(value: Any) -> bool:
     return type(value) is str and bool(value) and "\0" not in value
 
 
+def _file(value: Any) -> bool:
+    return _text(value) and all(len(part.encode(errors="surrogatepass")) <= 255 for part in value.split("/"))
+
+
 # Field -> whether a value fits, and what it must be.
 _A_NUMBER, _AN_ID = "a number, 0 or more", "a whole number, or text"
 FIELDS: dict[str, dict[str, tuple[Callable[[Any], bool], str]]] = {
     "images": {
         "id": (_id, _AN_ID),
-        "file_name": (_text, "text"),
+        "file_name": (_file, "text, at most 255 bytes between slashes"),
         "width": (_side, "a number of pixels"),
         "height": (_side, "a number of pixels"),
     },
@@ -155,6 +159,11 @@ def check_rows(rows: Any, kind: str, place: str, *, need: Collection[str] = ()) 
                 raise DataError(f"{name} has no {what}, which must be {wanted}; add it, or take the {one} out")
             raise DataError(f"{name} has the {what} {_SHORT.repr(value)}; it must be {wanted}")
     ids = [row["id"] for row in rows] if "id" in needed else []  # scoring numbers the annotations anew
+    if kind != "annotations" and len({isinstance(i, str) for i in ids}) > 1:
+        text, number = (next(i for i in ids if isinstance(i, str) is wanted) for wanted in (True, False))
+        raise DataError(
+            f"{place}: {one} ids are numbers ({number!r}) and text ({text!r}), which have no order; write all alike"
+        )
     if len(set(ids)) != len(ids):
         twice = next(i for i, count in Counter(ids).items() if count > 1)
         raise DataError(f"{place}: {one} id {twice!r} is there twice, and only one would count; number them anew")
@@ -186,6 +195,35 @@ def unmatched(tables: Tables, field: str, place: str) -> list[dict[str, Any]]:
                 f"first has the {field} {first[field]!r}; take the ids from its list"
             )
     return unknown
+
+
+def check_names(images: Iterable[Mapping[str, Any]], place: str) -> None:
+    """Refuse a file that lists one picture under two ids: it would count twice, with a part of its objects each time.
+
+    Raises:
+        DataError: two images have one `file_name`.
+    """
+    seen: dict[str, Any] = {}
+    for row in images:
+        name = row.get("file_name")
+        if name is not None and seen.setdefault(name, row["id"]) != row["id"]:
+            raise DataError(
+                f"{place}: images {seen[name]!r} and {row['id']!r} are both {name!r}, which would count twice; give "
+                "all annotations to one of them"
+            )
+
+
+def repeated(tables: Tables) -> str | None:
+    """A warning about annotations that are there twice, None where there is none."""
+    keys = ((row["image_id"], row["category_id"], *row["bbox"]) for row in tables["annotations"])
+    twice = [key for key, count in Counter(keys).items() if count > 1]
+    if not twice:
+        return None
+    image, category, *box = twice[0]
+    return (
+        f"{len(twice)} objects are there more than once, such as the box {box} of category {category!r} in image "
+        f"{image!r}; each counts, and only one can be found"
+    )
 
 
 def read_lists(path: Path, *keys: str, need: Collection[str] = ()) -> tuple[list[dict[str, Any]], ...]:
@@ -226,5 +264,7 @@ def _load(text: str, path: Path) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        reason = "the file is empty" if not text.strip() else error
-        raise DataError(f"{path}: cannot be read as a COCO annotation file ({reason}); copy the file again") from error
+        reason, remedy = "the file is empty" if not text.strip() else error, "copy the file again"
+        if text.startswith("\ufeff"):
+            reason, remedy = "it starts with a byte order mark", "save it as UTF-8 without one"
+        raise DataError(f"{path}: cannot be read as a COCO annotation file ({reason}); {remedy}") from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from rtx.errors import DataError
-from rtx.metrics.coco_file import check_tables, read_tables, unmatched
+from rtx.metrics.coco_file import check_names, check_tables, read_tables, repeated, unmatched
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +55,7 @@ def read_truth(source: Path | Mapping[str, Any], *, place: str = "ground truth",
         place, tables = str(source), read_tables(source)
     else:
         tables = check_tables(source, place)
+    check_names(tables["images"], place)
     images = {entry["id"]: dict(entry) for entry in tables["images"]}
     categories = {entry["id"]: entry["name"] for entry in tables["categories"]}
     annotations = [_completed(a, n + 1, place) for n, a in enumerate(tables["annotations"])]
@@ -65,6 +66,8 @@ def read_truth(source: Path | Mapping[str, Any], *, place: str = "ground truth",
                 "%s: the %s of %d of %d annotations is not in the file, e.g. %r; they do not count",
                 *(place, field, len(unknown), len(annotations), unknown[0][field]),
             )
+    if not quiet and (twice := repeated(tables)):
+        log.warning("%s: %s", place, twice)
     flat = sum(a["area"] <= 0 for a in annotations)
     if flat and not quiet:
         log.info("%s: %d annotations of zero area count as objects that no detection can match", place, flat)
@@ -78,8 +81,13 @@ def category_ids(truth: CocoTruth, classes: Iterable[str]) -> tuple[int, ...]:
     in the order of `classes`.
 
     Raises:
-        DataError: a class is not in the file, or is there twice; every label after it would be scored wrongly.
+        DataError: a class is not in the file, or is there twice; every label after it would be scored wrongly. Or the
+            ids are text.
     """
+    if text := [i for i in truth.categories if isinstance(i, str)]:
+        raise DataError(
+            f"{truth.place}: category ids are text, such as {text[0]!r}; scores need COCO's whole numbers, number them"
+        )
     return label_ids(truth.categories, classes, truth.place)
 
 
@@ -107,6 +115,36 @@ def encode_mask(mask: ArrayLike) -> Rle:
     rows = rows.view(np.uint8) if rows.dtype == np.bool_ else rows.astype(np.uint8)
     # Run lengths go column by column. OpenCV turns a mask ten times faster than numpy does.
     return dict(codec.encode(cv2.transpose(rows).T if rows.size else np.asfortranarray(rows)))
+
+
+def fills(counts: str | bytes | Sequence[int], size: tuple[int, int]) -> bool:
+    """Whether run lengths, compressed (see `rtx.metrics.run_lengths`) or a list, make a mask of (height, width).
+
+    pycocotools compares masks of other lengths without end, or reads past them.
+
+    Example:
+        >>> fills("22", (2, 2)), fills([1, 3], (2, 2)), fills([9], (2, 2)), fills("P2", (2, 2))
+        (True, True, False, False)
+    """
+    n_pixels = size[0] * size[1]
+    if not isinstance(counts, (str, bytes)):
+        return all(type(n) is int and n >= 0 for n in counts) and sum(counts) == n_pixels
+    try:
+        letters = np.frombuffer(counts.encode("ascii") if isinstance(counts, str) else counts, np.uint8)
+    except UnicodeEncodeError:
+        return False
+    codes = letters.astype(np.int64) - 48
+    if not len(codes) or codes.min() < 0 or codes.max() > 63 or codes[-1] & 32:
+        return False
+    ends = np.flatnonzero(codes & 32 == 0)
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    place = np.arange(len(codes)) - np.repeat(starts, ends - starts + 1)
+    if place.max() > 7:  # more than 40 bits is no number of pixels
+        return False
+    runs = np.add.reduceat((codes & 31) << (5 * place), starts)
+    runs -= np.where(codes[ends] & 16, np.int64(32) << (5 * place[ends]), 0)
+    runs[1::2], runs[2::2] = np.cumsum(runs[1::2]), np.cumsum(runs[2::2])
+    return bool(runs.min() >= 0 and runs.max() <= n_pixels and runs.sum() == n_pixels)
 
 
 def image_size(truth: CocoTruth, image_id: ImageId) -> tuple[int, int]:
@@ -151,7 +189,7 @@ def rle(annotation: dict[str, Any], truth: CocoTruth) -> Rle:
     if isinstance(shape, dict):
         if isinstance(shape.get("counts"), list):
             shape = codec.frPyObjects(shape, *size)
-        if tuple(shape.get("size", ())) != size or "counts" not in shape:
+        if tuple(shape.get("size", ())) != size or not fills(shape.get("counts", b""), size):
             raise DataError(f"{annotation['name']}: its mask is not of the image's size {size}")
     elif isinstance(shape, list):
         # Fewer than three points enclose nothing, and pycocotools would take four numbers for a box.

@@ -52,7 +52,11 @@ class Metric(ABC):
     def _add(self, image: Any, prediction: Any, *, broken: bool = False) -> None:
         """Keep what an image adds; `broken` where some of its predictions were NaN or infinite and do not count."""
         if image in self._images:
-            raise BadValue(f"image {image!r} was scored twice; a sampler that pads must be trimmed")
+            raise BadValue(
+                f"image {image!r} was scored twice: a list or annotation file names it twice, two files differ in "
+                "their suffix alone, the test set is repeated (RepeatDataset, ClassBalancedDataset), or a sampler "
+                "pads; each image must come once"
+            )
         self._images[image] = prediction
         self._matched = None
         if broken:

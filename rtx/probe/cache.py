@@ -17,7 +17,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from rtx.errors import DataError
-from rtx.files import cannot_write, write_atomic
+from rtx.files import cannot_write, read_json, write_atomic
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +101,7 @@ def _read(path: Path, cached: Cached) -> Features:
     remedy = f"remove {path} and run again"
     card = path.with_suffix(".json")
     try:
-        content = json.loads(card.read_text("utf-8"))
+        content = read_json(card)
         key, maker = content["key"], content.get("made", cached.maker)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{card}: is missing or damaged, so nothing says whose features these are; {remedy}") from error

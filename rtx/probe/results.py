@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rtx.errors import DataError, RunConflict
-from rtx.files import json_ready, write_atomic
+from rtx.files import json_ready, read_json, write_atomic
 
 CSV = "probe.csv"
 SETTINGS = (
@@ -122,7 +122,7 @@ def read_results(path: Path) -> Results:
         DataError: it is none, or damaged.
     """
     try:
-        content = json.loads(path.read_text("utf-8"))
+        content = read_json(path)
         return Results(path, dict(content["settings"]), tuple(HeadRow(**row) for row in content["rows"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(

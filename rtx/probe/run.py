@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from rtx.datasets.classification import MEAN_PER_CLASS, find_target
 from rtx.datasets.label_subset import choose
-from rtx.datasets.target_data import TargetData, open_target
+from rtx.datasets.target_data import TargetData, open_splits
 from rtx.datasets.views import View
-from rtx.errors import BadValue, DataError, unknown_name
+from rtx.errors import BadValue, unknown_name
 from rtx.probe.design import spread
 from rtx.probe.features import BATCH_SIZE, cached_features
 from rtx.probe.heads import BUDGET
@@ -166,17 +166,10 @@ def open_data(options: ProbeOptions) -> tuple[TargetData, TargetData]:
     """The training and the test split.
 
     Raises:
-        DataError: see `rtx.datasets.target_data.open_target`; or their classes differ.
+        DataError: see `rtx.datasets.target_data.open_splits`.
     """
-    train, test = (
-        open_target(
-            options.target, options.data_root, split, subset=options.subset, caltech_split=options.caltech_split
-        )
-        for split in ("train", "test")
-    )
-    if train.classes != test.classes:
-        raise DataError(f"{options.data_root}: the classes of the two splits differ; complete the data folder")
-    return train, test
+    reading = dict(subset=options.subset, caltech_split=options.caltech_split)
+    return open_splits(options.target, options.data_root, **reading)
 
 
 def prepare(options: ProbeOptions, spec: str, data: tuple[TargetData, TargetData]) -> tuple[Split, dict[str, Any], str]:

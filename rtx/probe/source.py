@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,11 @@ from rtx.sources.catalog.record import IMAGENET_MEAN, IMAGENET_STD
 from rtx.sources.catalog.spec import parse_spec
 from rtx.sources.keys.guess import guess_arch
 from rtx.sources.keys.layouts import recognise
-from rtx.sources.load import locate
+from rtx.sources.load import NO_BACKBONE, locate, stated_statistics
 from rtx.sources.reading.read import read_checkpoint
 from rtx.transfer.guard import fingerprint
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,7 @@ def load_frozen(spec: str, device: str = "cpu", *, seed: int = 0) -> FrozenSourc
     for name, value in sorted(network.state_dict().items()):
         digest.update(f"{name} {fingerprint(value)}\n".encode())
     source = parsed.source
-    mean, std = (source.mean, source.std) if source else (IMAGENET_MEAN, IMAGENET_STD)
+    mean, std = (source.mean, source.std) if source else _statistics(spec, parsed.path)
     if source and source.channel_order == "bgr":
         mean, std = mean[::-1], std[::-1]
     return FrozenSource(
@@ -110,6 +113,14 @@ def load_frozen(spec: str, device: str = "cpu", *, seed: int = 0) -> FrozenSourc
         bool(source and source.channel_order == "bgr"),
         config,
     )
+
+
+def _statistics(spec: str, path: Path | None) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """What a file states, else ImageNet's, which is said."""
+    stated = stated_statistics(path) if path is not None else None
+    if path is not None and stated is None:
+        log.warning("source %s: the file does not state the mean and std of its training; ImageNet's are taken", spec)
+    return stated or (IMAGENET_MEAN, IMAGENET_STD)
 
 
 def check_source(spec: str) -> None:
@@ -130,5 +141,7 @@ def _guessed(spec: str) -> str:
     path = locate(spec)
     arch = guess_arch(recognise(read_checkpoint(path), str(path)).state)
     if arch not in backbones.BACKBONES:
-        raise BadValue(f"source {spec!r}: looks like {arch or 'no architecture rtx knows'}; give ARCH:FILE")
+        if arch is None:
+            raise BadValue(f"source {spec!r}: looks like no architecture rtx knows; give ARCH:FILE")
+        raise BadValue(f"source {spec!r}: looks like a {arch}, for which rtx has no backbone; {NO_BACKBONE}")
     return arch

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rtx.errors import BadValue, RunConflict
-from rtx.files import write_atomic
+from rtx.files import read_json, write_atomic
 from rtx.reports.figures.style import FORMATS, not_drawn, save, settings
 from rtx.reports.page import page
 from rtx.reports.page.charts import EVERY, HEAT, TRANSFER, wants_transfer
@@ -200,7 +200,7 @@ def _named(
 def _written_before(out: Path) -> set[str] | None:
     """Files of an earlier report; None where there was none."""
     try:
-        old = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+        old = read_json(out / "summary.json")
         if old["format"] != REPORT_FORMAT:
             return None
         names = set(map(str, old["files"]))

@@ -8,20 +8,30 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import struct
+import tokenize
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
-from zipfile import BadZipFile
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rtx.errors import BadValue
-from rtx.files import write_whole
+from rtx.files import cannot_read, check_bounded, of_the_machine, write_whole
 from rtx.metrics.per_image import DetectionEvidence, Evidence, Measure, PixelEvidence, RankEvidence, Ranking
 
 _HEAD = "head"
+MOST = 2**31
+"""Bytes of such a file, packed and unpacked; 5,000 images of COCO with their masks take a tenth of that."""
+DAMAGED = (
+    OSError, ValueError, ArithmeticError, LookupError, TypeError, AttributeError, EOFError, MemoryError, RuntimeError,
+    NotImplementedError, SyntaxError, BadZipFile, struct.error, zlib.error, tokenize.TokenError,
+)  # fmt: skip
+"""What reading a damaged or foreign file of arrays can raise."""
 
 
 def pack(head: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> bytes:
@@ -44,14 +54,33 @@ def unpack(path: Path | IO[bytes], form: str) -> tuple[dict[str, Any], dict[str,
         ValueError: its format is another one than `form`.
         OSError, KeyError, EOFError, zipfile.BadZipFile: it is no such file.
     """
-    with np.load(path, allow_pickle=False) as content:
-        return _head(content, form), {name: content[name] for name in content.files if name != _HEAD}
+    with opened(path) as content:
+        return _head(content, form), {name: content[name] for name in content if name != _HEAD}
 
 
 def unpack_head(path: Path, form: str) -> dict[str, Any]:
     """Read the head alone, see `unpack`."""
-    with np.load(path, allow_pickle=False) as content:
+    with opened(path) as content:
         return _head(content, form)
+
+
+@contextlib.contextmanager
+def opened(file: Path | IO[bytes]) -> Iterator[Any]:
+    """The arrays of an `.npz` by name, within; none is unpacked before it is asked for.
+
+    Raises:
+        OSError, ValueError, BadZipFile: it is no such file, a pipe, or takes more memory than such a file can.
+    """
+    if isinstance(file, Path):
+        check_bounded(file, MOST)
+    with ZipFile(file) as archive:
+        size = sum(entry.file_size for entry in archive.infolist())
+    if size > MOST:
+        raise ValueError(f"it unpacks to {size / 2**20:,.0f} MB, such a file to {MOST / 2**20:,.0f} MB at most")
+    if not isinstance(file, Path):
+        file.seek(0)
+    with np.load(file, allow_pickle=False) as content:
+        yield content
 
 
 def _head(content: Mapping[str, NDArray[Any]], form: str) -> dict[str, Any]:
@@ -67,10 +96,13 @@ def reading(path: Path, what: str, remedy: str) -> Iterator[None]:
 
     Raises:
         BadValue: the block found something that does not belong to such a file.
+        OutputError: the file cannot be read for a fault of the machine.
     """
     try:
         yield
-    except (OSError, ValueError, KeyError, TypeError, IndexError, EOFError, BadZipFile) as error:
+    except DAMAGED as error:
+        if of_the_machine(error):
+            raise cannot_read(path, error) from error
         raise BadValue(f"{path}: not an rtx {what} ({error}); {remedy}") from error
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtx.errors import BadValue, RtxError
-from rtx.files import write_atomic
+from rtx.files import read_json, write_atomic
 from rtx.metrics.metric import ratio
 from rtx.metrics.per_image import DetectionEvidence, Evidence, PixelEvidence, Ranking
 from rtx.results.cell import Cell
@@ -104,7 +104,7 @@ def read_classes(evaluation: Evaluation, metric: str) -> tuple[list[str], Rows]:
     if not path.is_file():
         return [], {}
     try:
-        table = json.loads(path.read_text(encoding="utf-8"))
+        table = read_json(path)
         rows = {Condition.from_key(key): list(row) for key, row in table["cells"].items()}
         names = [str(name) for name in table["classes"]]
         if table["format"] != FORMAT:
@@ -112,7 +112,7 @@ def read_classes(evaluation: Evaluation, metric: str) -> tuple[list[str], Rows]:
         if any(len(row) != len(names) for row in rows.values()):
             raise ValueError("rows of another length than the classes")
         of_metric = table["metric"] == metric
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadValue(f"{path}: not readable as scores by class ({error}); delete it") from error
     if not evaluation.is_origin_of(table, rows):
         log.warning("%s: left out, it belongs to other scores; the evaluation's command writes it again", path)

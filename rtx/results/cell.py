@@ -13,8 +13,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from rtx.corruptions import CORRUPTIONS
 from rtx.errors import BadValue
+from rtx.results.conditions import family_of
 from rtx.results.protocol import protocol_key
 from rtx.types import Condition
 
@@ -67,7 +67,7 @@ class Cell:
             "key": key or protocol_key(self.protocol),
             "corruption": self.condition.corruption,
             "severity": self.condition.severity,
-            "family": CORRUPTIONS.get(self.condition.corruption, "clean"),
+            "family": family_of(self.condition),
             "metrics": {name: None if math.isnan(value) else value for name, value in self.metrics.items()},
             "n_images": self.n_images,
             "flags": list(self.flags),
@@ -78,11 +78,11 @@ class Cell:
         return json.dumps({**row, "checksum": _checksum(row)}, indent=1, sort_keys=True) + "\n"
 
     @classmethod
-    def from_json(cls, text: str, *, place: str, known: list[KnownCard] | None = None) -> Cell:
-        """Read a cell file's text.
+    def from_row(cls, row: Mapping[str, Any], *, place: str, known: list[KnownCard] | None = None) -> Cell:
+        """Read what a cell file holds.
 
         Args:
-            text: the file's content.
+            row: the object in the file.
             place: what to call it in an error.
             known: see `known_card`; the cell refers to the card that is known.
 
@@ -91,7 +91,8 @@ class Cell:
                 content or not there: a file without one may have been edited. `place` is named.
         """
         try:
-            row = json.loads(text)
+            if not isinstance(row["protocol"], dict):
+                raise ValueError("its protocol is no object")
             card, own_key = known_card(row["protocol"], [] if known is None else known)
             cell = cls(
                 condition=Condition(row["corruption"], row["severity"]),
@@ -99,11 +100,11 @@ class Cell:
                 n_images=int(row["n_images"]),
                 protocol=card,
                 flags=tuple(row["flags"]),
-                timing=row["timing"],
+                timing=_timing(row["timing"]),
             )
             key = row["key"]
             given = row["checksum"]
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise BadValue(
                 f"{place}: not an rtx cell file ({error}); delete it and run the evaluation again"
             ) from error
@@ -112,6 +113,14 @@ class Cell:
         if given != _checksum(row):
             raise BadValue(f"{place}: its content does not match its checksum, it was edited; delete it and run again")
         return cell
+
+
+def _timing(given: Any) -> dict[str, Any]:
+    """The part of a cell file that its checksum leaves out; others rely on the numbers in it."""
+    numbers = {name: given[name] for name in ("seconds", "batch_size") if given.get(name) is not None}
+    if odd := [n for n, v in numbers.items() if isinstance(v, bool) or not isinstance(v, int | float) or not v >= 0]:
+        raise ValueError(f"timing: {odd[0]} is {numbers[odd[0]]!r}")
+    return dict(given)
 
 
 def mixed_makers(cells: Iterable[Cell]) -> dict[str, list[str]]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from rtx.errors import BadValue
-from rtx.files import write_atomic
+from rtx.files import read_json, write_atomic
 from rtx.results.folder import COMMAND
 from rtx.types import SEVERITIES, Condition
 
@@ -107,7 +107,7 @@ def note_command(root: Path, command: Command) -> None:
 def read_commands(root: Path) -> list[Command]:
     """The commands of an output folder, the latest last; none where the file is absent or damaged."""
     try:
-        content = json.loads((root / COMMAND).read_text(encoding="utf-8"))
+        content = read_json(root / COMMAND)
         return [
             Command(
                 tuple(str(word) for word in row["words"]),

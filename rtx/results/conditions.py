@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from rtx.corruptions import CORRUPTIONS, expand
 from rtx.errors import BadValue
-from rtx.types import CLEAN, SEVERITIES, Condition
+from rtx.types import CLEAN, SEVERITIES, THREATS, Condition
 
 
 def grid(corruptions: Iterable[str] = ("benchmark",), severities: Iterable[int] = SEVERITIES) -> tuple[Condition, ...]:
@@ -31,9 +31,19 @@ def grid(corruptions: Iterable[str] = ("benchmark",), severities: Iterable[int] 
     return (CLEAN, *(Condition(name, level) for name in expand(corruptions) for level in levels if level))
 
 
-def grid_order(condition: Condition) -> tuple[int, int]:
+def grid_order(condition: Condition) -> tuple[int, float]:
     """Sorts conditions as tables show them: clean, then by corruption and severity."""
     return _PLACES[condition.corruption], condition.severity
 
 
-_PLACES = {name: place for place, name in enumerate((CLEAN.corruption, *CORRUPTIONS))}
+_PLACES = {name: place for place, name in enumerate((CLEAN.corruption, *CORRUPTIONS, *THREATS))}
+
+
+def family_of(condition: Condition) -> str:
+    """The family of corruptions, "clean" or "adversarial"."""
+    return "adversarial" if condition.is_attack else CORRUPTIONS.get(condition.corruption, "clean")
+
+
+def is_known(condition: Condition) -> bool:
+    """Whether it is one of those that this version of rtx evaluates."""
+    return condition.corruption in _PLACES

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from rtx.errors import BadValue
-from rtx.files import write_atomic, write_whole
+from rtx.files import read_json, write_atomic, write_whole
 from rtx.results.evaluation import Evaluation
 from rtx.results.folder import CONFIDENCE, RESAMPLED, evidence_path
 from rtx.results.intervals import Confidence, intervals
@@ -64,7 +64,7 @@ def read_confidences(evaluation: Evaluation) -> Known | str:
     if not path.is_file():
         return ""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         rows = {content["metric"]: content, **content["others"]}
         found = {name: Confidence.from_dict(row) for name, row in rows.items()}
         known = Known(found, dict(content["without"]), str(content["resamples_sha256"]))

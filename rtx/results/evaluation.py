@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from rtx.errors import BadValue, RunConflict
+from rtx.files import read_bounded
 from rtx.metrics.per_image import Evidence
-from rtx.results.arrays import load
+from rtx.results.arrays import MOST, load
 from rtx.results.cell import Cell
 from rtx.results.conditions import grid_order
 from rtx.results.folder import CellFolder, evidence_path, stored_conditions
@@ -44,8 +45,8 @@ class EvidenceFiles(Mapping[Condition, Evidence]):
     def __getitem__(self, condition: Condition) -> Evidence:
         path = evidence_path(self.root, condition)
         if condition not in self._files:
-            with suppress(OSError):  # what cannot be read is named by `load`
-                self._files[condition] = path.read_bytes()
+            with suppress(OSError, ValueError):  # what cannot be read is named by `load`
+                self._files[condition] = read_bounded(path, MOST)
         content = self._files.get(condition)
         return load(path, key=self.key, content=None if content is None else io.BytesIO(content))
 
@@ -84,6 +85,28 @@ class Evaluation:
         """
         folder = CellFolder.there(root)
         cells = folder.read(stored_conditions(root) if conditions is None else conditions)
+        return cls(root, folder.card, cells, folder.key)
+
+    @classmethod
+    def sound(cls, root: Path) -> Evaluation:
+        """An evaluation folder without its damaged cells, each of which is named in the log.
+
+        Raises:
+            BadValue: it is no evaluation folder, or every cell is damaged.
+            RunConflict: a cell was made under another protocol.
+        """
+        folder = CellFolder.there(root)
+        cells: dict[Condition, Cell] = {}
+        faults: list[BadValue] = []
+        for condition in stored_conditions(root):
+            try:
+                cells |= folder.read([condition])
+            except BadValue as error:
+                faults.append(error)
+        if faults and not cells:
+            raise faults[0]
+        for fault in faults:
+            log.warning("%s; without it the evaluation is incomplete", fault)
         return cls(root, folder.card, cells, folder.key)
 
     @classmethod
@@ -137,6 +160,7 @@ def sound_cells(folder: CellFolder, conditions: Iterable[Condition], *, aside: b
 
     Raises:
         RunConflict: a cell was made under another protocol.
+        OutputError: a file cannot be read for a fault of the machine; nothing is renamed for that.
     """
     cells: dict[Condition, Cell] = {}
     for condition in conditions:

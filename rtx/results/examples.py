@@ -38,7 +38,7 @@ from numpy.typing import NDArray
 from rtx.corruptions import ENGINES
 from rtx.corruptions.settings import CHANNEL_ORDERS, Settings
 from rtx.errors import BadValue
-from rtx.files import write_atomic, write_whole
+from rtx.files import read_json, write_atomic, write_whole
 from rtx.metrics.miou import reduced
 from rtx.results.folder import EXAMPLES, INDEX, predictions_path
 from rtx.results.predictions import encode_map, read_detections, read_map, read_maps
@@ -299,7 +299,7 @@ def read_examples(folder: Path, card: Mapping[str, Any] | None = None) -> Exampl
     if not path.is_file():
         return None
     try:
-        table = json.loads(path.read_text(encoding="utf-8"))
+        table = read_json(path)
         if table["format"] != FORMAT:
             raise ValueError(f"format {table['format']!r}")
         if card and table.get("key") not in (None, protocol_key(card)):
@@ -310,7 +310,7 @@ def read_examples(folder: Path, card: Mapping[str, Any] | None = None) -> Exampl
         classes = tuple(map(str, table["classes"]))
         evaluated = int(table.get("evaluated") or len(images))
         return Examples(str(table["task"]), classes, {image.id: image for image in images}, evaluated, settings)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadValue(f"{path}: not an index of examples ({error}); delete the folder or make it again") from error
 
 

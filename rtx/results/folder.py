@@ -28,12 +28,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from rtx.corruptions import CORRUPTIONS
 from rtx.errors import BadValue, RunConflict
-from rtx.files import write_atomic
+from rtx.files import cannot_read, of_the_machine, read_json, write_atomic
 from rtx.results.cell import Cell, known_card
+from rtx.results.conditions import is_known
 from rtx.results.protocol import protocol_key, without_context
-from rtx.types import CLEAN, Condition
+from rtx.types import Condition
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +48,9 @@ INDEX = "index.json"
 """Inside `examples/`."""
 INSIDE_RUN = "corruption_eval"
 """Name of the evaluation folder in a training run's folder."""
+
+ATTACKS_INSIDE_RUN = "attack_eval"
+"""The same of an evaluation under attack."""
 
 LAST_CHECKPOINT = "last_checkpoint"
 """In the folder of a training run: holds the path of its last checkpoint."""
@@ -77,13 +80,13 @@ def read_card(root: Path) -> dict[str, Any]:
     """
     path = root / PROTOCOL
     try:
-        card = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(card, dict):
-            raise ValueError("no protocol card")
+        card = read_json(path)
         for field in ("labels", "metric", "versions", "freeze_map"):
             if not isinstance(card.get(field) or {}, dict):
                 raise ValueError(f"{field} is {json.dumps(card[field])[:40]}, no object")
     except (OSError, ValueError) as error:
+        if of_the_machine(error):
+            raise cannot_read(path, error) from error
         raise BadValue(
             f"{path}: cannot be read as a protocol card ({error}); give the output folder of an evaluation, or "
             "evaluate again with --overwrite"
@@ -99,7 +102,7 @@ def stored_conditions(root: Path) -> list[Condition]:
             condition = Condition.from_key(path.stem)
         except BadValue:
             condition = None
-        if condition is None or (condition != CLEAN and condition.corruption not in CORRUPTIONS):
+        if condition is None or not is_known(condition):
             log.warning("%s is no cell and is passed over; remove it", path)
             continue
         found.append(condition)
@@ -107,17 +110,19 @@ def stored_conditions(root: Path) -> list[Condition]:
 
 
 def find_evaluations(path: Path) -> list[Path]:
-    """The evaluation folders that a path means: itself, its `corruption_eval`, or every evaluation one level below.
+    """The evaluation folders that a path means: itself, those inside a run folder, or all one level below.
 
     Raises:
         BadValue: there is none.
     """
     if (path / PROTOCOL).is_file():
         return [path]
-    if (path / INSIDE_RUN / PROTOCOL).is_file():
-        return [path / INSIDE_RUN]
+    inside = (INSIDE_RUN, ATTACKS_INSIDE_RUN)
+    if mine := [path / name for name in inside if (path / name / PROTOCOL).is_file()]:
+        return mine
     below = sorted(p for p in path.iterdir() if p.is_dir()) if path.is_dir() else []
-    found = [place for place in (*below, *(p / INSIDE_RUN for p in below)) if (place / PROTOCOL).is_file()]
+    places = (*below, *(p / name for p in below for name in inside))
+    found = [place for place in places if (place / PROTOCOL).is_file()]
     if not found:
         if path.is_file():
             raise BadValue(f"evaluation {str(path)!r} is a file; give the output folder of an evaluation")
@@ -235,16 +240,19 @@ class CellFolder:
 
         Raises:
             BadValue: the file is damaged, or holds another condition than its name says.
+            OutputError: it cannot be read for a fault of the machine.
             RunConflict: it was made under another protocol.
         """
         path = self.path(condition)
         try:
-            text = path.read_text(encoding="utf-8")
+            row = read_json(path)
         except FileNotFoundError:
             return None
-        except (OSError, UnicodeDecodeError) as error:
-            raise BadValue(f"{path}: cannot be read ({error}); delete it and run again") from error
-        cell = Cell.from_json(text, place=str(path), known=self._cards)
+        except (OSError, ValueError) as error:
+            if of_the_machine(error):
+                raise cannot_read(path, error) from error
+            raise BadValue(f"{path}: not an rtx cell file ({error}); delete it and run the evaluation again") from error
+        cell = Cell.from_row(row, place=str(path), known=self._cards)
         if cell.condition != condition:
             raise BadValue(f"{path}: holds {cell.condition.key}, not {condition.key}; delete it and run again")
         if known_card(cell.protocol, self._cards)[1] != self.key:

@@ -7,9 +7,12 @@ images. Both can be scored again without inference. From other tools: COCO resul
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import logging
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +24,8 @@ from PIL import UnidentifiedImageError
 
 from rtx.errors import BadValue, DataError
 from rtx.metrics.accuracy import Guess
-from rtx.metrics.coco_truth import CocoTruth, ImageId, Rle, image_size
+from rtx.metrics.coco_file import FIELDS
+from rtx.metrics.coco_truth import CocoTruth, ImageId, Rle, encode_mask, fills, image_size
 from rtx.results.arrays import pack, reading, unpack, unpack_head
 
 if TYPE_CHECKING:
@@ -34,6 +38,8 @@ CLASSES_FORMAT = "rtx.classes/1"
 MAP_SUFFIXES = (".png", ".bmp", ".tif", ".tiff")
 Row = tuple[ImageId, float, int, Any, Any]
 """Image, score, label, box or None, mask or None."""
+_PIL_FAULTS = (PILImage.DecompressionBombError, EOFError, IndexError, struct.error, zlib.error)
+"""What Pillow lets pass of damaged files, beside OSError and SyntaxError."""
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -76,8 +82,11 @@ def read_detections(path: Path) -> tuple[list[Detections], list[int | str]]:
 
     with reading(path, "file of detections", "keep the predictions again"):
         head, arrays = unpack(path, PREDICTIONS_FORMAT)
-        ends = np.concatenate([[0], np.cumsum(arrays["counts"])]).tolist()
+        ends = _ends(arrays["counts"], arrays["scores"], arrays["labels"], arrays["boxes"])
         masks = _masks(arrays) if "mask_codes" in arrays else None
+        if masks is not None and len(masks) != ends[-1]:
+            raise ValueError(f"{len(masks)} masks for {ends[-1]} boxes")
+        _check_numbers(arrays["labels"], head["classes"])
         broken = set(head.get("not_finite", []))
         found = []
         for image_id, start, end in zip(head["image_ids"], ends[:-1], ends[1:], strict=True):
@@ -88,6 +97,31 @@ def read_detections(path: Path) -> tuple[list[Detections], list[int | str]]:
             row = Detections(image_id, boxes, arrays["scores"][part], labels, shapes, own, image_id in broken)
             found.append(row)
         return found, list(head["classes"])
+
+
+def _ends(counts: NDArray[Any], *columns: NDArray[Any]) -> list[int]:
+    """Where the rows of each image lie, from 0 on.
+
+    Raises:
+        ValueError: the counts are no counts of the rows of every column.
+    """
+    lengths = {len(column) for column in columns}
+    if counts.ndim != 1 or counts.dtype.kind not in "iu" or len(lengths) != 1:
+        raise ValueError(f"counts of type {counts.dtype} for columns of {sorted(lengths)} rows")
+    rows = [int(count) for count in counts]
+    if min(rows, default=0) < 0 or sum(rows) != lengths.pop():
+        raise ValueError("counts that are not those of the rows")
+    return [0, *itertools.accumulate(rows)]
+
+
+def _check_numbers(labels: NDArray[Any], classes: Any) -> None:
+    """Raise ValueError unless every label is the number of a class, and every class a name or id of its own."""
+    if not isinstance(classes, list) or not all(type(name) in (int, str) for name in classes):
+        raise ValueError("classes that are no list of names or ids")
+    if labels.size and labels.dtype.kind not in "iu":
+        raise ValueError(f"labels of type {labels.dtype}")
+    if labels.size and not 0 <= labels.min() <= labels.max() < len(classes):
+        raise ValueError(f"labels {labels.min()} to {labels.max()} of {len(classes)} classes")
 
 
 def listed_images(path: Path) -> frozenset[ImageId]:
@@ -134,7 +168,7 @@ def read_coco_results(
                 score = float(score)
                 box = _box(row.get("bbox"), place)
                 mask = None if row.get("segmentation") is None else _rle(row["segmentation"], truth, image_id, place)
-            except (TypeError, ValueError) as error:
+            except (TypeError, ValueError, OverflowError) as error:
                 raise BadValue(f"{place}: {error}") from error
             if box is None and mask is None:
                 raise BadValue(f"{place}: has neither bbox nor segmentation")
@@ -204,7 +238,7 @@ def read_maps(path: Path) -> Iterator[tuple[str, NDArray[np.integer[Any]]]]:
         else:
             archive = zipfile.ZipFile(path)
             files = [n for n in sorted(archive.namelist()) if Path(n).suffix.lower() in MAP_SUFFIXES]
-    except (OSError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, struct.error, zipfile.BadZipFile) as error:
         raise BadValue(f"{path}: neither a folder nor a zip file of label maps ({error})") from error
     for item in files:
         name = Path(item).stem
@@ -214,7 +248,14 @@ def read_maps(path: Path) -> Iterator[tuple[str, NDArray[np.integer[Any]]]]:
     if not found:
         raise BadValue(f"{path}: holds no label map ({', '.join(MAP_SUFFIXES)})")
     for name, item in sorted(found.items()):
-        yield name, read_map(io.BytesIO(archive.read(item)) if archive else item, f"{path}: {item}")
+        yield name, read_map(io.BytesIO(_unzipped(archive, item, path)) if archive else item, f"{path}: {item}")
+
+
+def _unzipped(archive: zipfile.ZipFile, name: str, path: Path) -> bytes:
+    try:
+        return archive.read(name)
+    except (OSError, ValueError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise BadValue(f"{path}: {name} cannot be unpacked ({error}); keep the predictions again") from error
 
 
 def read_map(source: Any, place: str) -> NDArray[np.integer[Any]]:
@@ -231,14 +272,16 @@ def read_map(source: Any, place: str) -> NDArray[np.integer[Any]]:
                     "save indices, not colours"
                 )
             return np.asarray(image).astype(np.int64)
-    except (OSError, UnidentifiedImageError, SyntaxError) as error:
+    except (OSError, UnidentifiedImageError, SyntaxError, ValueError, *_PIL_FAULTS) as error:
+        if isinstance(error, BadValue):
+            raise
         raise BadValue(f"{place}: cannot be read as an image ({error})") from error
 
 
 def _rows(path: Path) -> list[Mapping[str, Any]]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
         raise BadValue(f"{path}: cannot be read as a COCO result file ({error})") from error
     if isinstance(content, Mapping):
         content = content.get("annotations")
@@ -270,9 +313,13 @@ def _rle(shape: Any, truth: CocoTruth, image_id: ImageId, place: str) -> Rle:
         size = image_size(truth, image_id)
     except DataError as error:
         raise BadValue(f"{place}: {error}") from error
+    fits, wanted = FIELDS["annotations"]["segmentation"]
+    if not fits(shape):
+        raise BadValue(f"{place}: its mask must be {wanted}")
     if isinstance(shape, list):
-        return dict(codec.merge(codec.frPyObjects(shape, *size)))
-    if not isinstance(shape, Mapping) or "counts" not in shape or tuple(shape.get("size", ())) != size:
+        rings = [ring for ring in shape if len(ring) >= 6]  # four numbers would be taken for a box
+        return dict(codec.merge(codec.frPyObjects(rings, *size))) if rings else encode_mask(np.zeros(size, np.uint8))
+    if tuple(shape["size"]) != size or not fills(shape["counts"], size):
         raise BadValue(f"{place}: its mask is not of the image's size {size} (height, width)")
     if isinstance(shape["counts"], list):
         return dict(codec.frPyObjects(dict(shape), *size))
@@ -285,12 +332,15 @@ def _counts(mask: Mapping[str, Any]) -> bytes:
 
 
 def _masks(arrays: Mapping[str, NDArray[Any]]) -> list[Rle]:
-    ends = np.concatenate([[0], np.cumsum(arrays["mask_lengths"])]).tolist()
+    ends = _ends(arrays["mask_lengths"], arrays["mask_codes"])
     codes = arrays["mask_codes"].tobytes()
     sizes = arrays["mask_sizes"].tolist()
-    return [
+    masks = [
         {"size": size, "counts": codes[start:end]} for size, start, end in zip(sizes, ends[:-1], ends[1:], strict=True)
     ]
+    if not all(fills(mask["counts"], mask["size"]) for mask in masks):
+        raise ValueError("a mask whose run lengths are not those of its size")
+    return masks
 
 
 def detections(image_id: ImageId, rows: Sequence[tuple[Any, ...]], dtype: Any = np.float64) -> Detections:
@@ -328,7 +378,8 @@ def read_guesses(path: Path) -> tuple[list[Guess], list[str]]:
     """
     with reading(path, "file of guesses", "keep the predictions again"):
         head, arrays = unpack(path, CLASSES_FORMAT)
-        ends = np.cumsum(arrays["counts"])[:-1]
+        ends = _ends(arrays["counts"], arrays["scores"], arrays["labels"])[1:-1]
+        _check_numbers(arrays["labels"], head["classes"])
         labels = np.split(arrays["labels"].astype(np.int64), ends)
         scores = np.split(arrays["scores"], ends)
         # A file of an earlier rtx does not tell guesses below the threshold from scores that were no numbers.

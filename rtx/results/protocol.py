@@ -47,6 +47,7 @@ FIELDS = {
         Field("corruption_seed", PIXELS, "corruption seed"),
         Field("corruption_at", PIXELS, "where the corruption acts"),
         Field("view", PIXELS, "view of the images"),
+        Field("attack", PIXELS, "attack"),
         Field("image_key", PIXELS, "what seeds an image"),
         Field("jpeg_quality", PIXELS, "JPEG quality of the exported files"),
         # Which images, and what they are scored against.
@@ -73,6 +74,7 @@ FIELDS = {
         Field("transfer", CONTEXT, "transfer mode"),
         Field("freeze_map", CONTEXT, "what was frozen"),
         Field("target", CONTEXT, "how the target was trained on"),
+        Field("hardening", CONTEXT, "how training hardened the network"),
         Field("checkpoint_file", CONTEXT, "checkpoint file"),
         Field("checkpoint_sha256", CONTEXT, "checkpoint"),
         Field("device", CONTEXT, "device"),

@@ -8,7 +8,6 @@ corruption. All numbers are fractions. The card says what the files do not say.
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import re
@@ -19,7 +18,7 @@ from typing import Any
 
 from rtx.corruptions import CORRUPTIONS
 from rtx.errors import BadValue, some, unknown_name
-from rtx.files import file_sha256
+from rtx.files import file_sha256, read_json
 from rtx.metrics.robustness import Grid
 from rtx.results.cell import Cell
 from rtx.types import CLEAN, SEVERITIES, Condition
@@ -58,6 +57,8 @@ VOC_CLASSES = (
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog",
     "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
 )  # fmt: skip
+MOST_PUBLISHED = 2**27
+"""Bytes of a published result file; with scores by class some have tens of megabytes."""
 UNDEFINED = -1.0
 """What pycocotools writes for a statistic that no object defines, e.g. the AP of small objects where there is none."""
 UNKNOWN = (
@@ -187,7 +188,7 @@ def _coco_statistics(row: Any) -> dict[str, float]:
 
 def _read_rows(path: Path) -> dict[Condition, Any]:
     try:
-        table = json.loads(path.read_text(encoding="utf-8"))
+        table = read_json(path, most=MOST_PUBLISHED)
         cells = [(name, int(level), row) for name, levels in table.items() for level, row in levels.items()]
     except (OSError, ValueError, AttributeError) as error:
         raise BadValue(f"{path}: not a result file of the robust-detection benchmark ({error})") from error

@@ -9,10 +9,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rtx.corruptions import BENCHMARK, CORRUPTIONS, HELD_OUT
+from rtx.corruptions import BENCHMARK, HELD_OUT
 from rtx.files import json_ready, write_atomic
 from rtx.metrics import robustness as agg
 from rtx.results.cell import Cell, mixed_makers, mixed_text
+from rtx.results.conditions import family_of
 from rtx.results.evaluation import Evaluation
 from rtx.results.folder import CELLS_CSV, SUMMARY, TABLE
 from rtx.results.shifts import read_shifts
@@ -37,7 +38,8 @@ def build_summary(
 
     Returns:
         A JSON-ready dict; scores are fractions, NaN is null. `P`, `mPC`, `rPC`, `families` belong to `metric`;
-        `metrics` has the same for every one. `complete` says whether all 15 corruptions at all 5 severities and the
+        `metrics` has the same for every one. An evaluation under attack has the scores by eps as `attacks` instead of
+        mPC and rPC, which are null. `complete` says whether all 15 corruptions at all 5 severities and the
         clean images are there; where it is false, `mPC` is the mean over what is there, and `label` says over what.
         `intervals` holds the ends of those of `metric` ([low, high]), of every other metric that has some under
         `others`, and is null where none were computed. `shifts` (see `rtx.results.shifts.read_shifts`) and `mixed` are
@@ -127,12 +129,18 @@ def _aggregate(values: dict[Condition, float]) -> dict[str, Any]:
             "P": values.get(CLEAN),
             "mPC": None,
             "rPC": None,
+            "drop": None,
             "families": {},
             "complete": False,
             "label": "undefined",
         }
     held_out = [c.corruption for c in values if c.corruption in HELD_OUT]
-    return agg.summarise(values, [*BENCHMARK, *held_out]).to_dict()
+    found = agg.summarise(values, [*BENCHMARK, *held_out]).to_dict()
+    attacks = {c.key: value for c, value in values.items() if c.is_attack}
+    if attacks:
+        # Attacked images have no mean over the benchmark: they are all there where the clean ones are too.
+        found |= {"attacks": attacks, "complete": CLEAN in values, "label": "no mPC", "missing": [], "notes": []}
+    return found
 
 
 def percent(value: float | None) -> str:
@@ -174,16 +182,21 @@ def markdown(summary: Mapping[str, Any]) -> str:
     lines = []
     if summary["preview"]:
         lines += [f"**PREVIEW: {summary['n_images']} images only (`--limit`), not the score of the data set.**", ""]
-    if not summary["complete"]:
+    if summary.get("attacks"):
+        return "\n".join([*lines, *attack_lines(summary), *_remarks(summary)])
+    if clean_only(summary):
+        lines += ["Clean images only: P, and no mPC.", ""]
+    elif not summary["complete"]:
         lines += [f"**INCOMPLETE grid: {summary['label']} is a mean over the cells that are there, not mPC.**", ""]
-    columns = ("P", summary["label"], "rPC", *(f"{family} drop" for family in _DROPS))
+    columns = ("P", summary["label"], "rPC", "drop", *(f"{family} drop" for family in _DROPS))
     lines += [_row("metric", *(note + name for name in columns))]
-    lines.append("|---|---:|---:|---:|---:|---:|---:|---:|")
+    lines.append("|---" + "|---:" * len(columns) + "|")
     for name, row in summary["metrics"].items():
         if row["label"] == "undefined":
             continue
         mine = ends_for(summary, name)
         whole = [_with_ends(row[key], mine.get(key)) for key in ("P", "mPC", "rPC")]
+        whole.append(_with_ends(row["drop"], drop_ends(mine.get("rPC"))))
         sure = mine.get("drops", {}) if summary["preview"] else {}
         drops = [_with_ends((row["families"].get(f) or {}).get("drop"), sure.get(f)) for f in _DROPS]
         title = f"**{name}**" if name == summary["metric"] else name
@@ -207,13 +220,68 @@ def markdown(summary: Mapping[str, Any]) -> str:
         for name, shift in shifts.items():
             score = _with_ends(shift["value"], shift["interval"])
             lines.append(_row(name, str(shift["n_images"]), score, percent(shift["relative"])))
-    flagged = {key: row["flags"] for key, row in {**cells, **(shifts or {})}.items() if row["flags"]}
+    return "\n".join([*lines, *_remarks(summary)])
+
+
+def _remarks(summary: Mapping[str, Any]) -> list[str]:
+    """What is said below every table: flags, mixtures, the protocol."""
+    lines = []
+    rows = {**summary["cells"], **(summary.get("shifts") or {})}
+    flagged = {key: row["flags"] for key, row in rows.items() if row["flags"]}
     if flagged:
         lines += ["", "Flags: " + "; ".join(f"{key}: {', '.join(flags)}" for key, flags in flagged.items())]
     if summary.get("mixed"):
         lines += ["", f"**{MIXED}: {mixed_text(summary['mixed'])}.**"]
-    lines += ["", protocol_line(summary["protocol"], summary["key"]), ""]
-    return "\n".join(lines)
+    return [*lines, "", protocol_line(summary["protocol"], summary["key"]), ""]
+
+
+def attack_lines(summary: Mapping[str, Any]) -> list[str]:
+    """The Markdown table of an evaluation under attack: a row a metric, a column for each eps; percent."""
+    keys = list(summary["attacks"])
+    lines = [_row("metric", "clean", *map(eps_text, keys)), "|---" + "|---:" * (1 + len(keys)) + "|"]
+    for name, row in summary["metrics"].items():
+        if row["label"] == "undefined":
+            continue
+        ends = ends_for(summary, name)
+        cells = ends.get("cells", {})
+        values = [_with_ends(row["attacks"][key], cells.get(key)) for key in keys]
+        lines.append(
+            _row(f"**{name}**" if name == summary["metric"] else name, _with_ends(row["P"], ends.get("P")), *values)
+        )
+    note = "PREVIEW, " if summary["preview"] else ""
+    return [
+        *lines,
+        "",
+        f"All numbers in percent; {note}{summary['n_images']} images. {_interval_note(summary)}".strip(),
+    ]
+
+
+def eps_text(key: str) -> str:
+    """The eps of an attacked condition, by its key, as papers write it.
+
+    Example:
+        >>> eps_text("linf_4"), eps_text("l2_0.5")
+        ('Linf 4/255', 'L2 0.5')
+    """
+    condition = Condition.from_key(key)
+    return (
+        f"{condition.corruption.capitalize()} {condition.severity:g}{'/255' if condition.corruption == 'linf' else ''}"
+    )
+
+
+def clean_only(summary: Mapping[str, Any]) -> bool:
+    """Whether the cells of a summary are the clean one alone, so that there is no mean that could pass for mPC."""
+    return set(summary["cells"]) == {CLEAN.key}
+
+
+def drop_ends(ends: Sequence[float] | None) -> list[float] | None:
+    """The ends of the overall drop, 1 - rPC, from those of rPC.
+
+    Example:
+        >>> drop_ends([0.25, 0.5]), drop_ends(None)
+        ([0.5, 0.75], None)
+    """
+    return None if ends is None else [1 - ends[1], 1 - ends[0]]
 
 
 def without_interval(summary: Mapping[str, Any], metric: str) -> str:
@@ -248,12 +316,43 @@ def _interval_note(summary: Mapping[str, Any]) -> str:
 def protocol_line(card: Mapping[str, Any], key: str) -> str:
     """The protocol of an evaluation in one line."""
     part = f"preview of {card.get('limit')} images ({card.get('subset', 'seeded')}), " if card.get("limit") else ""
+    if card.get("attack"):
+        return (
+            f"Attack {attack_text(card['attack'])}, seed {card.get('corruption_seed')}, {part}precision "
+            f"{card.get('precision')}, weights sha256 `{str(card.get('weights_sha256'))[:16]}`, protocol `{key[:16]}`."
+        )
     return (
         f"Engine `{card.get('corruption_engine')}` {card.get('corruption_engine_version')}, "
         f"channel order `{card.get('channel_order')}`, seed {card.get('corruption_seed')}, {part}"
         f"precision {card.get('precision')}, weights sha256 `{str(card.get('weights_sha256'))[:16]}`, "
         f"protocol `{key[:16]}`."
     )
+
+
+def attack_text(attack: Mapping[str, Any]) -> str:
+    """An attack as its card states it, in one line.
+
+    Example:
+        >>> attack_text({"method": "pgd", "steps": 20, "step": 2.5, "restarts": 1, "losses": ["ce"], "momentum": 0.0})
+        'PGD-20 on ce, step 2.5 eps/20'
+    """
+    steps = attack["steps"]
+    parts = [f"{attack['method'].upper()}-{steps} on {', '.join(attack['losses'])}"]
+    if attack.get("step"):
+        parts.append(f"step {attack['step']:g} eps/{steps}")
+    if attack.get("momentum"):
+        parts.append(f"momentum {attack['momentum']:g}")
+    if attack.get("restarts", 1) > 1:
+        parts.append(f"{attack['restarts']} restarts")
+    if attack.get("random_start") is False:
+        parts.append("no random start")
+    if attack.get("keep") == "last":
+        parts.append("last perturbation")
+    if attack.get("target") is not None:
+        parts.append(f"target {attack['target']}")
+    if attack.get("surrogate_sha256"):
+        parts.append(f"made against another model (weights sha256 {attack['surrogate_sha256'][:16]})")
+    return ", ".join(parts)
 
 
 def long_csv(evaluation: Evaluation, summary: Mapping[str, Any]) -> str:
@@ -265,7 +364,7 @@ def long_csv(evaluation: Evaluation, summary: Mapping[str, Any]) -> str:
     writer.writerow([*labels, *head, "label", "low", "high"])
     label = "PREVIEW" if summary["preview"] else ""
     for condition, cell in evaluation.cells.items():
-        family = CORRUPTIONS.get(condition.corruption, "clean")
+        family = family_of(condition)
         fixed = [cell.n_images, ";".join(cell.flags), evaluation.key[:16], label]
         for name, value in cell.metrics.items():
             mine = ends_for(summary, name).get("cells", {}).get(condition.key)

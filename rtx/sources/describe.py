@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,8 @@ def describe(path: Path) -> dict[str, Any]:
     content = read_content(path)
     found = recognise(content.value, str(path))
     sources = [source for source in CATALOG.values() if source.filename == path.name]
-    arch = guess_arch(found.state) or (sources[0].arch if sources else None)
+    card = _card(content.value)
+    arch = guess_arch(found.state) or (sources[0].arch if sources else None) or card.get("arch")
     facts: dict[str, Any] = {
         "file": str(path),
         "bytes": path.stat().st_size,
@@ -45,6 +47,7 @@ def describe(path: Path) -> dict[str, Any]:
         "parameters": sum(v.numel() for k, v in found.state.items() if not k.endswith(("_mean", "_var", "_tracked"))),
         "architecture": arch,
         "sources": [source.name for source in sources],
+        "card": card,
         "dropped": list(found.dropped),
         "filled": [],
         "problems": [],
@@ -79,10 +82,20 @@ def as_text(facts: dict[str, Any]) -> str:
         ("dropped", some(facts["dropped"], 8) or "nothing"),
         ("filled in", some(facts["filled"], 8) or "nothing"),
         ("source", ", ".join(facts["sources"]) or "no catalogued file has this name"),
+        *((name, text) for name, text in facts["card"].items() if name not in ("arch", "use")),
         ("usable", "yes" if not facts["problems"] else "no: " + "; ".join(facts["problems"])),
     ]
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name:<{width}}  {printable(text)}" for name, text in rows)
+
+
+def _card(value: Any) -> dict[str, str]:
+    """What `rtx train_source` has written about its training; empty where nothing."""
+    meta = value.get("meta") if isinstance(value, Mapping) else None
+    card = meta.get("rtx_source") if isinstance(meta, Mapping) else None
+    if not isinstance(card, Mapping):
+        return {}
+    return {str(name)[:40]: str(text)[:400] for name, text in list(card.items())[:20]}
 
 
 def _row(values: tuple[float, ...]) -> str:

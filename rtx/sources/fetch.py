@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rtx.errors import WeightsError
-from rtx.files import file_sha256, write_atomic
+from rtx.files import file_sha256, read_json, write_atomic
 from rtx.sources.catalog.record import Source
 from rtx.sources.load import RECORD, check_published, check_recorded, how_to_install, in_package, weights_folders
 from rtx.sources.reading.sniff import READABLE, sniff
@@ -95,7 +95,7 @@ def _pull(url: str, part: Path, progress: Progress | None) -> None:
     state = part.with_name(part.name + ".json")
     before: dict[str, Any] = {}
     with contextlib.suppress(OSError, ValueError):
-        before = json.loads(state.read_text())
+        before = read_json(state)
     done = part.stat().st_size if part.exists() and before.get("url") == url and before.get("tag") else 0
     request = urllib.request.Request(url, headers={"User-Agent": "rtx"})
     if done:
@@ -147,7 +147,7 @@ def record(path: Path, digest: str) -> None:
     store = path.parent / RECORD
     known: dict[str, Any] = {}
     with contextlib.suppress(OSError, ValueError):
-        known = json.loads(store.read_text())
+        known = read_json(store)
     if known.get(path.name) != digest:
         known[path.name] = digest
         write_atomic(store, json.dumps(known, indent=1, sort_keys=True) + "\n")

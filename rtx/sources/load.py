@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fnmatch
 import importlib.util
-import json
 import logging
 import math
 import os
@@ -16,9 +15,9 @@ import torch
 from torch import Tensor
 
 from rtx.errors import WeightsError, WeightsMismatch, some
-from rtx.files import file_sha256
-from rtx.sources.catalog.archs import find_arch, reference_shapes
-from rtx.sources.catalog.record import IMAGENET_MEAN, IMAGENET_STD, Source
+from rtx.files import file_sha256, read_json
+from rtx.sources.catalog.archs import ARCHS, find_arch, reference_shapes
+from rtx.sources.catalog.record import Source
 from rtx.sources.catalog.spec import parse_spec
 from rtx.sources.catalog.timm_models import PREFIX, cached_file, from_published
 from rtx.sources.keys.guess import guess_arch
@@ -31,6 +30,8 @@ RECORD = "sha256.json"
 """Beside the weights: file names to the hashes seen when each was first fetched."""
 
 Shapes = Mapping[str, tuple[int, ...]]
+_WHOLE_NUMBERS = ("num_batches_tracked", "relative_position_index", "num_updates")
+NO_BACKBONE = "give a file of one that `rtx weights list` names, or register the network (docs/adding.md, A backbone)"
 
 
 @dataclass(frozen=True)
@@ -138,8 +139,8 @@ def load_source(spec: str, arch: str, shapes: Shapes | None = None) -> LoadedWei
     found = recognise(read_checkpoint(path), str(path), dialects=not arch.startswith(PREFIX))
     if arch.startswith(PREFIX):
         found = replace(found, state=from_published(found.state, arch.removeprefix(PREFIX), str(path)))
-    mean, std = (parsed.source.mean, parsed.source.std) if parsed.source else (IMAGENET_MEAN, IMAGENET_STD)
-    _check_normaliser(found, mean, std, str(path))
+    if parsed.source:  # of other files the statistics are what the file states or its user, see `stated_statistics`
+        _check_normaliser(found, parsed.source.mean, parsed.source.std, str(path))
     ignored = parsed.source.ignored_keys if parsed.source else ()
     state, dropped, filled = fit(found, arch, shapes or reference_shapes(arch), ignored, str(path))
     dropped = (*dropped, *found.dropped)
@@ -150,6 +151,19 @@ def load_source(spec: str, arch: str, shapes: Shapes | None = None) -> LoadedWei
     if parsed.source is not None and parsed.source.layout != found.layout.name:
         log.warning("source %s: layout %s found, %s expected", spec, found.layout.name, parsed.source.layout)
     return LoadedWeights(state, sha256, found, dropped, filled)
+
+
+def stated_statistics(path: Path) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+    """Mean and standard deviation of R, G, B as fractions, where a weights file holds them; None where it does not.
+
+    Files of the library robustness do, since the network begins with its normaliser. A file that cannot be read states
+    nothing; whoever loads it says why.
+    """
+    try:
+        found = recognise(read_checkpoint(path), str(path)).normaliser
+    except WeightsError:
+        return None
+    return None if found is None else (tuple(found[0]), tuple(found[1]))
 
 
 def fit(
@@ -185,9 +199,40 @@ def fit(
     bad = [key for key, value in state.items() if value.is_floating_point() and not bool(value.isfinite().all())]
     if bad:
         raise WeightsError(f"{where}: {len(bad)} weights hold NaN or infinity ({some(bad, 8)}); the file is useless")
+    check_values(state, dict.fromkeys((k for k in state if not k.endswith(_WHOLE_NUMBERS)), torch.float32), where)
     for key in filled:
         state[key] = torch.zeros((), dtype=torch.int64)
     return {key: state[key] for key in shapes}, dropped, filled
+
+
+def check_values(state: Mapping[str, Tensor], dtypes: Mapping[str, torch.dtype], where: str) -> None:
+    """Refuse values that copying them into a network changes beyond rounding, or that no training makes.
+
+    Args:
+        state: as it stands in the file.
+        dtypes: of what it is copied into; other keys are passed over.
+        where: the file.
+
+    Raises:
+        WeightsError: whole numbers, truth values or complex ones where weights belong; values that are finite in the
+            file and not in the network; variances below zero.
+    """
+    faults = []
+    for key, dtype in dtypes.items():
+        value = state[key]
+        if not dtype.is_floating_point:
+            continue
+        if not value.is_floating_point():
+            faults.append(f"{key} is {str(value.dtype).removeprefix('torch.')}")
+        elif bool((value.isfinite() & ~value.to(dtype).isfinite()).any()):
+            faults.append(f"{key} is larger than {str(dtype).removeprefix('torch.')} holds")
+        elif key.endswith("running_var") and bool((value < 0).any()):
+            faults.append(f"{key} is a variance and below 0")
+    if faults:
+        raise WeightsError(
+            f"{where}: {len(faults)} tensors hold what weights cannot ({some(faults, 6)}); the file is damaged, or "
+            "was converted wrongly"
+        )
 
 
 def _mismatch_text(
@@ -199,8 +244,10 @@ def _mismatch_text(
         for kind, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", wrong))
         if names
     ]
-    if looks is not None and looks != arch:
+    if looks is not None and looks != arch and looks in ARCHS:
         remedy = f"it looks like a {looks}: give --source {looks}:{where} to use that backbone"
+    elif looks is not None and looks != arch:
+        remedy = f"it looks like a {looks}, for which rtx has no backbone; {NO_BACKBONE}"
     elif looks == arch:
         remedy = f"it looks like a {looks} with changes; declare extra keys in Source.ignored_keys if this is intended"
     else:
@@ -251,7 +298,7 @@ def check_recorded(path: Path, sha256: str) -> None:
     """
     store = path.parent / RECORD
     try:
-        known = json.loads(store.read_text()).get(path.name)
+        known = read_json(store).get(path.name)
     except (OSError, ValueError, AttributeError):
         return
     if known is not None and known != sha256:

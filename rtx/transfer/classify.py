@@ -17,8 +17,8 @@ from rtx.datasets.classification import MEAN_PER_CLASS, Target, find_target
 from rtx.datasets.label_subset import choose
 from rtx.datasets.openmmlab.nodes import add_import
 from rtx.datasets.openmmlab.target import classes_hash
-from rtx.datasets.target_data import TargetData, open_target
-from rtx.errors import BadValue, DataError, unknown_name
+from rtx.datasets.target_data import TargetData, open_splits
+from rtx.errors import BadValue, unknown_name
 from rtx.transfer.preprocessing import IMAGE_SIZE, pipelines, upstream_statistics
 from rtx.transfer.recipes import Recipe, Schedule, find_recipe, schedule_of
 
@@ -177,11 +177,7 @@ def fit_to_source(cfg: Config) -> Config:
 def _opened(reading: dict[str, Any]) -> TargetData:
     """The training set, once both splits are known to be there with the same classes."""
     options = {name: value for name, value in reading.items() if name not in ("target", "data_root")}
-    root = Path(reading["data_root"])
-    train, test = (open_target(reading["target"], root, split, **options) for split in ("train", "test"))
-    if train.classes != test.classes:
-        raise DataError(f"{root}: the classes of the two splits differ; complete the data folder")
-    return train
+    return open_splits(reading["target"], Path(reading["data_root"]), **options)[0]
 
 
 def _set_training(cfg: Config, recipe: Recipe, schedule: Schedule, lr: float, *, steps: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -14,7 +14,9 @@ from torch import Tensor, nn
 
 from rtx.backbones.base import SourceBackbone
 from rtx.backbones.freezing import modules_of, norm_layers
+from rtx.backbones.spec import is_ours
 from rtx.errors import FrozenChanged, some
+from rtx.transfer.modes import transfer_name
 
 log = logging.getLogger(__name__)
 
@@ -162,6 +164,28 @@ def freeze_map(model: nn.Module) -> dict[str, Any]:
             if hasattr(backbone, name):
                 result["backbone"][name] = getattr(backbone, name)
     return result
+
+
+def mode_of(model: nn.Module, backbone: Mapping[str, Any], framework: str) -> str | None:
+    """The transfer mode of a built model, from its backbone's config where that states one, else from what trains.
+
+    Args:
+        model: the model.
+        backbone: config of its backbone; empty where there is none.
+        framework: that reads it.
+
+    Returns:
+        As `rtx.transfer.modes.transfer_name`; "part" where some of a backbone trains whose config names no stages, and
+        None for a model without a backbone.
+    """
+    if not backbone:
+        return None
+    found = counts(find_backbone(model)[1])
+    if not found["trainable"] and found["frozen"]:
+        return "fixed"
+    if is_ours(backbone) or "frozen_stages" in backbone or not found["frozen"]:
+        return transfer_name(backbone, framework)
+    return "part"
 
 
 def counts(module: nn.Module) -> dict[str, int]:

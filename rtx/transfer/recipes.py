@@ -48,6 +48,8 @@ RECIPES = {
         Recipe("utrera", 0.1, (0.1,), 128, "utrera", None, None),
         # The paper gives no number of epochs for CIFAR-10; it follows Salman et al.
         Recipe("yamada", 0.01, (0.01,), 64, "salman", 150, 5),
+        # For sources: Utrera et al., A.10, with the epochs and the weight decay of Salman et al.
+        Recipe("source", 0.1, (0.1,), 128, "salman", 90, 10, weight_decay=1e-4),
     )
 }
 

@@ -40,7 +40,7 @@ def assert_same(ours, theirs, atol=1e-6):
 
 
 # Hundreds of millions of random numbers take longer than all the others together.
-HEAVY = ("wide_resnet50_4", "resnext101_32x8d")
+HEAVY = ("wide_resnet50_4", "resnext101_32x8d", "resnet152")
 
 
 @pytest.mark.parametrize("arch", [pytest.param(name, marks=[pytest.mark.slow] * (name in HEAVY)) for name in RESNETS])
@@ -63,7 +63,7 @@ def test_features_and_keys_equal_torchvision(arch):
         assert [tuple(f.shape[2:]) for f in features] == expected
 
 
-ALSO_NATIVE = ("resnet34", "resnet101", "resnext50_32x4d")
+ALSO_NATIVE = ("resnet34", "resnet101", "resnet152", "resnext50_32x4d")
 
 
 @pytest.mark.parametrize("framework", ["mmdet", "mmseg", "mmpretrain"])

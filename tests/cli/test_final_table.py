@@ -20,9 +20,10 @@ CARD = {"limit": None, "n_images": 500, "labels": {}}
 WHOLE = """\
 bbox_mAP in percent, 500 images
 
-  P    40.00  [38.50, 41.50]
-  mPC  21.10  [20.00, 22.10]
-  rPC  52.74
+  P     40.00  [38.50, 41.50]
+  mPC   21.10  [20.00, 22.10]
+  rPC   52.74
+  drop  47.26
   [ ] 95 % intervals over images, 1000 resamples
 
                      1...5       1       2       3       4       5    mean    drop
@@ -122,6 +123,7 @@ def test_what_is_missing_is_said_and_not_drawn() -> None:
         build_summary(Evaluation(Path(), CARD, {CLEAN: Cell(CLEAN, {"mIoU": 0.5}, 3, {})}), "mIoU"), look_of()
     )
     assert re.search(r"^  P +50\.00$", only, re.M) and "1...5" not in only
+    assert "clean images only: P, and no mPC" in only and "INCOMPLETE" not in only
 
 
 def test_sparklines_share_one_scale_and_leave_gaps() -> None:

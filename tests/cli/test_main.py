@@ -8,6 +8,7 @@ import sys
 import types
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -157,3 +158,42 @@ def test_a_tool_can_be_typed_as_it_is() -> None:
 def test_a_tool_is_the_same_command() -> None:
     done = subprocess.run([sys.executable, ROOT / "tools/doctor.py", "--help"], capture_output=True, text=True, cwd="/")
     assert done.returncode == 0 and done.stdout.startswith("usage: rtx doctor")
+
+
+@pytest.mark.parametrize("words", [["7", "--out", ""], ["7", "--out="], [""]])
+def test_an_empty_word_is_refused(
+    words: list[str], command: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    command(lambda args: 0)
+    assert cli.main(["probe", *words]) == 2
+    assert "is followed by an empty word" in capsys.readouterr().err
+
+
+def build(cfg: dict[str, Any]) -> None:
+    from mmengine.registry import MODELS
+
+    MODELS.build(cfg)
+
+
+@pytest.mark.parametrize(
+    ("cfg", "said"),
+    [
+        (dict(type="NoSuchNet"), "type 'NoSuchNet' is not in mmengine's registry of model"),
+        (dict(type="StackedLinearClsHead"), "StackedLinearClsHead"),
+        (dict(type="Conv2d", in_chanels=3), "unexpected keyword argument 'in_chanels'"),
+    ],
+)
+def test_a_config_that_cannot_be_built_is_its_writers(
+    cfg: dict[str, Any], said: str, command: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    import mmcv.cnn  # noqa: F401  # registers Conv2d
+
+    command(lambda args: build(cfg))
+    assert cli.main(["probe", "1"]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_another_key_error_stays_a_fault_of_our_own(command: Callable[..., None]) -> None:
+    command(lambda args: {}["is not in the list"])
+    with pytest.raises(KeyError):
+        cli.main(["probe", "1"])

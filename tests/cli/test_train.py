@@ -354,3 +354,20 @@ def test_a_misspelt_option_is_said_with_the_nearest_name(caplog: pytest.LogCaptu
     caplog.clear()
     train.prepare(parse(train, LEAF, "--cfg-options", "train_dataloader.batch_size=1", "randomness.seed=3"))
     assert "train_dataloader" not in caplog.text
+
+
+def test_an_interrupted_training_says_what_is_there_to_go_on_with(tmp_path: Path) -> None:
+    saving = dict(checkpoint=dict(type="CheckpointHook", interval=2))
+    from mmengine.config import Config
+
+    cfg = Config(dict(work_dir=str(tmp_path), default_hooks=saving))
+    words = ["rtx", "train", "my config.py"]
+    said = training.how_to_go_on(cfg, words)
+    assert (
+        "before the first checkpoint" in said and "after epoch 2" in said and said.endswith("rtx train 'my config.py'")
+    )
+    (tmp_path / "epoch_2.pth").touch()
+    (tmp_path / "last_checkpoint").write_text(str(tmp_path / "epoch_2.pth"))
+    said = training.how_to_go_on(cfg, words)
+    assert "epoch_2.pth is kept" in said and said.endswith("rtx train 'my config.py' --resume")
+    assert training.how_to_go_on(cfg, [*words, "--resume"]).count("--resume") == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import pickle
+import struct
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from rtx.datasets.classification import find_target
 from rtx.datasets.target_data import check_target, open_target
 from rtx.errors import DataError, UnknownName
 from tests.datasets.target_worlds import PUBLISHED, caltech, cifar, folders, mnist, picture, svhn
+from tests.sources.watch import watched
 
 
 def test_counts_of_each_layout(tmp_path: Path) -> None:
@@ -273,3 +275,19 @@ def test_real_subsets(real_data: Path) -> None:
         assert (counts["train"].sum(), counts["test"].sum()) == (train, test)
     counts = check_target(find_target("folder"), real_data / "cls_caltech101")
     assert (counts["train"].sum(), counts["test"].sum(), len(counts["train"])) == (400, 200, 40)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\x80\x02c_codecs\nencode\nq\x00X%sq\x01%s"
+        % (struct.pack("<I", 10**6) + b"a" * 10**6, b"h\x00h\x01\x85R" * 1500),
+        b"\x80\x02}r\xff\xff\xff\x7f",
+    ],
+    ids=["copies", "memo"],
+)
+def test_an_archive_of_a_megabyte_takes_no_gigabyte(tmp_path: Path, content: bytes) -> None:
+    root = cifar(tmp_path, list(range(10)))
+    (root / "cifar-10-batches-py/data_batch_1").write_bytes(content + b".")
+    with watched(memory=2**29), pytest.raises(DataError, match="download it again"):
+        check_target(find_target("cifar10"), root, subset=True)

@@ -260,3 +260,11 @@ def test_the_twenty_names_are_mmdets() -> None:
     from mmdet.datasets import VOCDataset
 
     assert voc.NAMES == VOCDataset.METAINFO["classes"]
+
+
+def test_a_name_that_no_file_can_have_is_refused(tmp_path: Path) -> None:
+    root = make_voc(tmp_path)
+    listing = root / "VOCdevkit/VOC2007/ImageSets/Main/test.txt"
+    listing.write_text(listing.read_text() + "x" * 260)
+    with pytest.raises(DataError, match=r"line 5 is 'xxx.*must be the name of an image"):
+        voc.read_evaluated(root)

@@ -65,3 +65,11 @@ def test_a_copied_run_folder_evaluates_its_own_checkpoint(tmp_path: Path) -> Non
     assert corrupt_eval.resolve(str(copied), None)[1] == first / "epoch_1.pth", "kept elsewhere on purpose"
     (first / "epoch_1.pth").unlink()
     assert corrupt_eval.resolve(str(copied), None)[1] == copied / "epoch_1.pth"
+
+
+@pytest.mark.parametrize("name", ["test_dataloader", "test_evaluator"])
+def test_a_config_that_says_nothing_of_a_test_set(made_coco: Path, tmp_path: Path, name: str) -> None:
+    cfg = coco_config(made_coco)
+    cfg[name] = None
+    with pytest.raises(BadValue, match=f"has no {name}, so nothing can be evaluated; add it"):
+        prepare(PixelDetector(), cfg, tmp_path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -158,3 +159,11 @@ def test_a_config_without_test_set_is_refused_before_training() -> None:
 
     with pytest.raises(BadValue, match="no test_dataloader"):
         hook.before_train(Stub())
+
+
+def test_a_test_set_with_other_classes_than_the_training_set_is_refused_before_training(made_coco: Path) -> None:
+    hook, part = HOOKS.build(dict(type="CorruptionEvalHook")), coco_config(made_coco)
+
+    loader = SimpleNamespace(dataset=SimpleNamespace(metainfo=dict(classes=("block", "disc", "stripe"))))
+    with pytest.raises(BadValue, match=r"the model was trained with label 0 as 'block', but in the .* 'disc'"):
+        hook.before_train(SimpleNamespace(cfg=part, train_dataloader=loader))

@@ -12,7 +12,7 @@ import pytest
 
 from rtx.errors import DataError
 from rtx.metrics.coco_file import MMDET, check_tables, read_lists, read_tables, unmatched
-from rtx.metrics.coco_truth import read_truth
+from rtx.metrics.coco_truth import category_ids, read_truth
 
 GOOD: dict[str, Any] = {
     "images": [{"id": n, "file_name": f"yard{n}.jpg", "width": 96, "height": 64} for n in (1, 2)],
@@ -176,3 +176,24 @@ def test_annotations_of_nothing_are_named(tmp_path: Path, caplog: pytest.LogCapt
             row[field] = 77
         with pytest.raises(DataError, match=f"no annotation belongs to .* the first has the {field} 77"):
             read_truth(written(path, content))
+
+
+@pytest.mark.parametrize("kind", ["images", "categories"])
+def test_ids_of_two_types_are_refused(kind: str) -> None:
+    content = copy.deepcopy(GOOD)
+    content[kind].append({**content[kind][0], "id": "7", "name": "pallet", "file_name": "other.jpg"})
+    with pytest.raises(DataError, match=r"ids are numbers \(\d\) and text \('7'\)"):
+        check_tables(content, "made")
+
+
+def test_categories_numbered_by_text_cannot_be_scored() -> None:
+    content = {**GOOD, "categories": [{"id": "c4", "name": "crate"}], "annotations": []}
+    with pytest.raises(DataError, match="category ids are text, such as 'c4'"):
+        category_ids(read_truth(content), ["crate"])
+
+
+def test_a_file_name_that_no_file_can_have() -> None:
+    content = copy.deepcopy(GOOD)
+    content["images"][0]["file_name"] = f"yard/{'x' * 300}"
+    with pytest.raises(DataError, match="at most 255 bytes"):
+        check_tables(content, "made")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ def test_mask_scores_and_missing_masks_are_kept(tmp_path: Path) -> None:
     (again,), classes = read_detections(path)
     assert again.masks is None and again.mask_scores is None and classes == ["cat", "dog"] and again.image_id == "a"
     whole = Detections("a", boxes, ranks, np.array([1]), [encode_mask(np.eye(6))], np.array([0.25], np.float32))
-    path.write_bytes(detections_to_bytes([whole, Detections("b", boxes[:0], ranks[:0], np.array([], int), [])], [1]))
+    path.write_bytes(detections_to_bytes([whole, Detections("b", boxes[:0], ranks[:0], np.array([], int), [])], [1, 2]))
     first, second = read_detections(path)[0]
     assert first.mask_scores == [0.25] and first.masks == [encode_mask(np.eye(6))] and second.masks == []
     path.write_bytes(path.read_bytes()[:60])
@@ -150,3 +151,71 @@ def test_label_maps_that_cannot_be_used_are_named(tmp_path: Path) -> None:
     (tmp_path / "x" / "colour.png").write_bytes(b"")
     with pytest.raises(BadValue, match="two label maps are named 'colour'"):
         list(read_maps(tmp_path))
+
+
+def rows_of_one(segmentation: Any) -> list[dict[str, Any]]:
+    return [dict(image_id=1, category_id=1, score=0.5, segmentation=segmentation)]
+
+
+@pytest.mark.parametrize(
+    ("segmentation", "message"),
+    [
+        # pycocotools compares the first two without end.
+        (dict(size=[4, 5], counts=[3, 4]), "run lengths of the image's size"),
+        (dict(size=[4, 5], counts="24"), "not of the image's size"),
+        (dict(size=[4, 5], counts="\u00e9"), "not of the image's size"),
+        (dict(size=[4, 5], counts=[30, -10]), "run lengths"),
+        (dict(size=[5, 4], counts=[20]), "not of the image's size"),
+        ([[0.0, 0.0, 1e8, 0.0, 1e8, 1e8]], "outlines"),
+        ([[0, 0, float("nan"), 1, 1, 1]], "outlines"),
+        ("cow", "outlines"),
+    ],
+)
+def test_masks_that_are_none_are_refused(tmp_path: Path, segmentation: Any, message: str) -> None:
+    images = [dict(id=1, width=5, height=4)]
+    truth = read_truth(dict(images=images, categories=[dict(id=1, name="a")], annotations=[]))
+    path = tmp_path / "found.json"
+    path.write_text(json.dumps(rows_of_one(segmentation)))
+    with pytest.raises(BadValue, match=message):
+        read_coco_results([path], truth, [1])
+    path.write_text(json.dumps(rows_of_one(dict(size=[4, 5], counts=[3, 4, 13]))))
+    assert read_coco_results([path], truth, [1])["segm"][0].masks
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, json.dumps([{"image_id": 1, "category_id": 1, "score": 10**400}])])
+def test_results_nested_or_numbered_without_end_are_refused(tmp_path: Path, text: str) -> None:
+    truth = read_truth(dict(images=[dict(id=1)], categories=[dict(id=1, name="a")], annotations=[]))
+    path = tmp_path / "found.json"
+    path.write_text(text)
+    with pytest.raises(BadValue, match=re.escape(str(path))):
+        read_coco_results([path], truth, [1])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("counts", [2**62, 1]),
+        ("counts", [1, 1]),
+        ("counts", [4, -1]),
+        ("labels", [0, 1, 2]),
+        ("labels", [-1, 0, 0]),
+        ("labels", [0.0, 1.0, 1.0]),
+        ("mask_lengths", [1, 1, 1]),
+        ("mask_codes", [0]),
+    ],
+)
+def test_kept_detections_that_do_not_belong_together_are_refused(tmp_path: Path, name: str, value: list[int]) -> None:
+    boxes, masks = np.array([[0, 0, 5, 5.5]] * 3, np.float32), [encode_mask(np.eye(6))] * 3
+    ranks, labels = np.full(3, 0.5, np.float32), np.array([0, 1, 1])
+    found = [
+        Detections("a", boxes[:2], ranks[:2], labels[:2], masks[:2]),
+        Detections("b", boxes[2:], ranks[2:], labels[2:], masks[2:]),
+    ]
+    path = tmp_path / "x.npz"
+    path.write_bytes(detections_to_bytes(found, ["cat", "dog"]))
+    assert read_detections(path)[0]
+    with np.load(path) as there:
+        arrays = {**there, name: np.array(value, there[name].dtype if name != "labels" else None)}
+    np.savez(path, **arrays)
+    with pytest.raises(BadValue, match="not an rtx file of detections"):
+        read_detections(path)

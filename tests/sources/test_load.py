@@ -16,8 +16,9 @@ from rtx.sources.catalog.spec import parse_spec
 from rtx.sources.keys.guess import guess_arch
 from rtx.sources.keys.layouts import LAYOUTS, recognise
 from rtx.sources.load import check_published, fit, load_source, locate
+from rtx.sources.reading.read import read_checkpoint
 from tests.sources.hostile import SHAPES, good_state
-from tests.sources.made_up import WRITERS, make_weights, write_weights
+from tests.sources.made_up import WRITERS, make_weights, random_state, write_weights
 
 
 def with_classifier():
@@ -171,3 +172,59 @@ def test_a_second_set_of_weights_in_the_file_is_said(caplog):
     caplog.clear()
     recognise({"state_dict": state, "optimizer": {"state": {}}}, "here.pth")
     assert not caplog.text
+
+
+@pytest.mark.parametrize(
+    ("key", "make", "words"),
+    [
+        ("conv1.weight", lambda v: torch.full_like(v, 1e300, dtype=torch.float64), "larger than float32"),
+        ("conv1.weight", lambda v: v.to(torch.int64), "conv1.weight is int64"),
+        ("conv1.weight", lambda v: v > 0, "conv1.weight is bool"),
+        ("conv1.weight", lambda v: v.to(torch.complex64), "no plain tensors"),
+        ("bn1.running_var", lambda v: -torch.ones_like(v), "bn1.running_var is a variance and below 0"),
+    ],
+)
+def test_values_that_no_network_can_hold_are_refused(tmp_path, key, make, words):
+    state = with_classifier()
+    torch.save({**state, key: make(state[key])}, tmp_path / "f.pth")
+    with pytest.raises(WeightsError, match=words):
+        load_source(str(tmp_path / "f.pth"), "resnet18", SHAPES)
+    half = {name: value.double() if value.is_floating_point() else value for name, value in state.items()}
+    torch.save(half, tmp_path / "g.pth")  # another precision is none of that
+    assert load_source(str(tmp_path / "g.pth"), "resnet18", SHAPES)
+
+
+@pytest.mark.parametrize(
+    "front", ["_orig_mod.", "module._orig_mod.", "module.module.", "net.", "model.encoder.", "a.b."]
+)
+def test_what_wraps_a_network_is_taken_off_and_said(front):
+    state = random_state("resnet18", 0, small=True)
+    found = recognise({"state_dict": {front + key: value for key, value in state.items()}}, "here.pth")
+    assert found.layout.prefix == front
+    assert set(found.state) == set(state) and all(found.state[key] is value for key, value in state.items())
+
+
+def test_parts_that_were_compiled_alone_are_read():
+    state = random_state("resnet18", 0, small=True)
+    names = {key: key.replace("layer1.", "layer1._orig_mod.") for key in state}
+    assert set(recognise({names[key]: value for key, value in state.items()}, "here.pth").state) == set(state)
+    both = {"conv1.weight": torch.zeros(1), "_orig_mod.conv1.weight": torch.zeros(1)}
+    with pytest.raises(WeightsMismatch, match=r"holds 'conv1.weight' and '_orig_mod.conv1.weight'.*leave one of them"):
+        recognise(both, "here.pth")
+
+
+def test_an_unknown_network_in_another_module_keeps_its_names():
+    state = {"net.first.weight": torch.zeros(2), "net.second.weight": torch.zeros(2)}
+    found = recognise(state, "here.pth")
+    assert set(found.state) == set(state) and found.layout.prefix == ""
+
+
+@pytest.mark.parametrize("place", ["", "model"])
+def test_a_whole_model_is_called_one(tmp_path, place):
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3))
+    torch.save({place: model, "epoch": 3} if place else model, tmp_path / "f.pth")
+    with pytest.raises(
+        WeightsError, match=r"f\.pth: holds .*such as a whole model.*save model\.state_dict\(\)"
+    ) as caught:
+        recognise(read_checkpoint(tmp_path / "f.pth"), str(tmp_path / "f.pth"))
+    assert "Inert" not in str(caught.value) and "torch.nn.modules.container.Sequential" in str(caught.value)

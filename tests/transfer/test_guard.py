@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from rtx.backbones import SourceResNet
 from rtx.errors import FrozenChanged
 from rtx.transfer import FrozenGuardHook
-from rtx.transfer.guard import fingerprint
+from rtx.transfer.guard import fingerprint, mode_of
 
 
 class Classifier(BaseModel):
@@ -172,3 +172,13 @@ def test_fingerprints_see_bits_types_and_shapes():
     prints = {fingerprint(t) for t in (zero, -zero, zero.view(2, 2), zero.int(), torch.zeros(0), torch.zeros(()))}
     assert len(prints) == 6
     assert fingerprint(torch.arange(6.0).view(2, 3).t()) == fingerprint(torch.arange(6.0).view(2, 3).t().contiguous())
+
+
+@pytest.mark.parametrize(("frozen", "mode"), [((), "full_strict"), (("0",), "part"), (("0", "1"), "fixed")])
+def test_the_mode_of_an_own_backbone_is_read_from_what_trains(frozen, mode):
+    model = torch.nn.Module()
+    model.backbone = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 2))
+    for name in frozen:
+        model.backbone.get_submodule(name).requires_grad_(False)
+    assert mode_of(model, {"type": "MyOwn"}, "mmdet") == mode
+    assert mode_of(model, {}, "mmdet") is None

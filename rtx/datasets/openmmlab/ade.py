@@ -10,6 +10,7 @@ from mmengine.config import Config
 from rtx.datasets.ade import (
     IGNORED,
     LAYOUT,
+    MAPS_READ,
     SPLIT_NAMES,
     LabelTable,
     find_home,
@@ -120,8 +121,9 @@ def check_ade(node: Any, split: str, found: Findings) -> None:
     lost = [path for path in maps if not path.is_file()]
     if lost:
         raise DataError(f"{len(lost)} of {len(maps)} label maps are missing: {some(lost)}")
-    classes = (node.get("metainfo") or {}).get("classes")
-    n_classes = 150 if classes is None else len(classes)
+    found.classes = (node.get("metainfo") or {}).get("classes") or ()
+    n_classes = len(found.classes) or 150
+    found.sizes = dict(zip(found.images, maps, strict=True))
     mapped = {int(old) for old, _ in node.get("label_map") or ()}
     reduce = node.get("reduce_zero_label", type_name(node) == "ADE20KDataset")
     highest = n_classes if reduce else n_classes - 1
@@ -137,6 +139,10 @@ def check_ade(node: Any, split: str, found: Findings) -> None:
         found.nothing_labelled(f"{labels}: its label maps", split)
     if warning := void_for_class(used, n_classes, no_class):
         found.warnings.append(warning)
+    elif len(maps) <= MAPS_READ and found.classes:  # of more, some were read, and a class may be in another
+        index = {int(old): int(new) for old, new in node.get("label_map") or ()}
+        there = {index.get(value, value - reduce) for value in used}
+        found.no_object_of([n for k, n in enumerate(found.classes) if k not in there], n_classes, split)
 
 
 ROW = ConfigLayout(

@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS
 
-from rtx.datasets.class_folders import class_folders, labelled_images
+from rtx.datasets.class_folders import check_stems, class_folders, labelled_images
 
 
 @DATASETS.register_module()
@@ -21,7 +21,7 @@ class ClassFolders(BaseDataset):
         options: those of mmengine's `BaseDataset`.
 
     Raises:
-        DataError: there is no class folder, a folder is named after no class, or there is no image.
+        DataError: there is no class folder, a folder is named after no class, there is no image, or two of one name.
     """
 
     def __init__(self, data_root: str, metainfo: dict[str, Any] | None = None, **options: Any) -> None:
@@ -36,7 +36,6 @@ class ClassFolders(BaseDataset):
 
     def load_data_list(self) -> list[dict[str, Any]]:
         """One entry for each image, by class and name."""
-        classes = list(self.metainfo["classes"])
-        return [
-            {"img_path": str(path), "gt_label": label} for path, label in labelled_images(Path(self.data_root), classes)
-        ]
+        rows = labelled_images(Path(self.data_root), list(self.metainfo["classes"]))
+        check_stems(path for path, _ in rows)
+        return [{"img_path": str(path), "gt_label": label} for path, label in rows]

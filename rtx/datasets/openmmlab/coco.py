@@ -19,7 +19,7 @@ from rtx.datasets.openmmlab.nodes import (
     type_name,
 )
 from rtx.errors import DataError, some
-from rtx.metrics.coco_file import MMDET, Tables, read_tables, unmatched
+from rtx.metrics.coco_file import MMDET, Tables, check_names, read_tables, repeated, unmatched
 from rtx.metrics.coco_truth import label_ids
 
 METRICS = ("CocoMetric", "FolderCocoMetric")
@@ -128,11 +128,15 @@ def check_rows(tables: Tables, path: str, folder: Path, node: Any, split: str, f
         raise DataError(f"{path} lists no image; copy the file again or choose another --data-root")
     if folder.is_dir():
         found.images = [folder / name for name in files.values()]
+        found.sizes = {folder / row["file_name"]: (row["height"], row["width"]) for row in tables["images"]}
+    check_names(tables["images"], path)
     if not tables["annotations"]:
         found.nothing_labelled(path, split)
         return
     categories = {row["id"]: row["name"] for row in tables["categories"]}
-    classes = (node.get("metainfo") or {}).get("classes") or _coco_names()
+    stated = (node.get("metainfo") or {}).get("classes")
+    classes = stated or _coco_names()
+    found.classes = [name for name in categories.values() if name in classes]  # as mmdet numbers them
     if not set(categories.values()) & set(classes):
         raise DataError(
             f"{path} has the categories {', '.join(list(categories.values())[:5])}, none of which the config knows "
@@ -141,10 +145,16 @@ def check_rows(tables: Tables, path: str, folder: Path, node: Any, split: str, f
         )
     empty = [row for row in tables["annotations"] if min(row["bbox"][2:]) <= 0 or row["area"] <= 0]
     found.no_area([files.get(row["image_id"], "?") for row in empty], split, "they are left out")
-    for field, where in (("image_id", found.problems), ("category_id", found.warnings)):
+    for field in ("image_id", "category_id"):
         if lost := unmatched(tables, field, path):
             ids = some(f"id {row['id']} ({row[field]!r})" for row in lost)
-            where.append(f"{path}: the {field} of {len(lost)} annotations is not in the file, such as {ids}")
+            found.warnings.append(
+                f"{path}: the {field} of {len(lost)} annotations is not in the file, such as {ids}; they do not count"
+            )
+    used = {categories.get(row["category_id"]) for row in tables["annotations"]}
+    found.no_object_of([name for name in stated or () if name not in used], len(classes), split)
+    if twice := repeated(tables):
+        found.warnings.append(twice)
     # mmdet numbers the labels through the classes that it finds: all after a missing one would be wrong.
     label_ids(categories, classes, path)
 

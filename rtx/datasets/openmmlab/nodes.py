@@ -5,7 +5,7 @@ from __future__ import annotations
 import colorsys
 import copy
 import importlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,20 +27,30 @@ class Findings:
         absent: files and folders that are not there, relative to the data root.
         problems: what ends the run.
         warnings: what is logged.
+        classes: names in the order of the labels.
         images: the image files, to be looked at next.
+        sizes: of an image, (height, width) that its annotations state; or the label map that must be as large.
         any_size: small ones are enlarged before anything is done to them.
     """
 
     absent: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    classes: Sequence[str] = ()
     images: list[Path] = field(default_factory=list)
+    sizes: Mapping[Path, tuple[int, int] | Path] = field(default_factory=dict)
     any_size: bool = False
 
     def nothing_labelled(self, where: str, split: str) -> None:
         """Add that there is no object: nothing to learn, or nothing to score."""
         what = "there is nothing to learn" if split == "train" else "every score will be undefined"
         (self.problems if split == "train" else self.warnings).append(f"{where} has no object; {what}")
+
+    def no_object_of(self, absent: Sequence[str], n_classes: int, split: str) -> None:
+        """Add that classes are in the table and in no label."""
+        if absent:
+            what = "are never learnt" if split == "train" else "have no score of their own"
+            self.warnings.append(f"{len(absent)} of {n_classes} classes are in no label and {what}: {some(absent)}")
 
     def no_area(self, where: Sequence[object], split: str, left_out: str) -> None:
         """Add that some boxes have no area: `where` names the image of each, `left_out` what training does to them."""

@@ -15,6 +15,7 @@ from rtx.datasets.openmmlab.nodes import (
     palette,
     put_data_sets,
     root_of,
+    type_name,
 )
 from rtx.datasets.voc import (
     EVAL_SPLITS,
@@ -27,9 +28,12 @@ from rtx.datasets.voc import (
     evaluated_part,
     find_part,
     find_years,
+    left_out,
     plain_list,
     read_all,
     read_stems,
+    repeated,
+    stated_sizes,
     train_parts,
 )
 from rtx.errors import DataError
@@ -62,10 +66,11 @@ def adapt_voc(cfg: Config, root: Path) -> list[str]:
         notes.append(f"no {' or '.join(TRAIN_SPLITS)} split: nothing can be trained")
     for part in trains:
         if test is not None and part.home == test.home and (both := set(part.stems) & set(test.stems)):
+            other = part.listing.with_name("train.txt")
+            remedy = f"Take them out of {_inside(other, base)}" if other.is_file() else "Write a train.txt without them"
             raise DataError(
                 f"{base}: {len(both)} images are both in {_inside(part.listing, base)} and in "
-                f"{_inside(test.listing, base)}, such as {min(both)}; scores on training images mean nothing. Write a "
-                "train.txt without them"
+                f"{_inside(test.listing, base)}, such as {min(both)}; scores on training images mean nothing. {remedy}"
             )
         if part.listing.stem != TRAIN_SPLITS[0]:
             notes.append(f"training on {_inside(part.listing, base)}")
@@ -111,10 +116,18 @@ def check_voc(node: Any, split: str, found: Findings) -> None:
     part = VocPart(home, listing, read_stems(listing))
     found.images = [home / "JPEGImages" / f"{stem}.jpg" for stem in part.stems]
     part.check_whole()
+    if type_name(node) != "ListedXMLDataset" and "objects" not in node and not plain_list(part):
+        raise DataError(
+            f"{listing} has blank lines, flags or a byte order mark, which mmdet takes for names; give the folder as "
+            "--data-root, which leaves them out"
+        )
     read = node.get("objects") or read_all(part.labels())
     objects = [(stem, o) for stem, row in zip(part.stems, read, strict=True) for o in row]
     names = {item.name for _, item in objects}
-    classes = (node.get("metainfo") or {}).get("classes") or NAMES
+    stated = (node.get("metainfo") or {}).get("classes")
+    found.classes = classes = stated or NAMES
+    # Tools that do not know a size write 0, by which mmdet leaves images out of a training.
+    found.sizes = {image: size for image, size in stated_sizes(part).items() if split == "train" or min(size) > 0}
     unknown = sorted(names - set(classes))
     if not names:
         found.nothing_labelled(f"{listing}: its images' labels", split)
@@ -123,8 +136,12 @@ def check_voc(node: Any, split: str, found: Findings) -> None:
             f"the labels are {', '.join(unknown[:5])}, none of which the config knows ({len(classes)} classes from "
             f"{classes[0]!r}); give the folder as --data-root, which takes the classes from the files"
         )
-    elif unknown:
-        found.warnings.append(f"objects of {', '.join(unknown[:5])} are left out: the config has no such class")
+    elif warning := left_out(read, classes):
+        found.warnings.append(warning)
+    if names and len(unknown) < len(names):
+        found.no_object_of([name for name in stated or () if name not in names], len(classes), split)
+    if twice := repeated(part.stems, read):
+        found.warnings.append(twice)
     empty = [stem for stem, item in objects if item.empty]
     found.no_area(empty, split, "they are ignored, as all under bbox_min_size")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -17,6 +18,7 @@ from rtx.evaluation.scorers.base import Scorer
 
 INPUTS = ("arrays", "tensor")
 Function = Callable[[Any], Any]
+Loss = Callable[[torch.Tensor, list[dict[str, torch.Tensor]]], torch.Tensor]
 
 
 class Adapter(nn.Module, ABC):
@@ -28,6 +30,9 @@ class Adapter(nn.Module, ABC):
         name: tells this model from others; needed for a function, the class's name for a torch module when None.
         version: tells this state of it from others. Give another one whenever the answers change and the weights do not
             (thresholds, sizes, code that is called): finished cells are kept under name, version and weights.
+        loss: what an attack raises, see `rtx.evaluation.pixels.attacked`: (pixels (N, 3, H, W) in [0, 1], RGB, with
+            gradient; for each image a dict of its truth, see `truth`) -> one loss for each image, (N,). None for the
+            usual one, which takes the module's scores for logits.
         inputs: `arrays`: a list of RGB uint8 arrays (H, W, 3); `tensor`: one float tensor (N, 3, H, W), RGB in [0, 1],
             on the module's device.
 
@@ -48,20 +53,28 @@ class Adapter(nn.Module, ABC):
         name: str | None = None,
         version: str | None = None,
         inputs: str | None = None,
+        loss: Loss | None = None,
     ) -> None:
         super().__init__()
         inputs = inputs or ("tensor" if isinstance(fn, nn.Module) else "arrays")
         if inputs not in INPUTS:
             raise unknown_name("kind of input", inputs, place="rtx.evaluation.models.adapter.INPUTS", choices=INPUTS)
         self.classes = tuple(str(c) for c in classes)
-        if not self.classes or len(set(self.classes)) != len(self.classes):
-            raise BadValue(f"classes {list(self.classes)[:5]}: name each class once, in the order of the labels")
+        if not self.classes:
+            raise BadValue("classes: there is none; name each class once, in the order of the labels")
+        if len(set(self.classes)) != len(self.classes):
+            twice, count = Counter(self.classes).most_common(1)[0]
+            raise BadValue(
+                f"classes: {twice!r} is there {count} times of {len(self.classes)}; name each class once, in the order "
+                "of the labels (labels that are in use for nothing, as in torchvision's 91 categories, need names too)"
+            )
         if not isinstance(fn, nn.Module) and not name:
             raise BadValue(
                 "a function has no weights that tell it from another one: give name=..., and another version=... "
                 "whenever its answers change, since finished cells are kept under them"
             )
         self.fn, self.name, self.version, self.inputs = fn, name or type(fn).__qualname__, version, inputs
+        self.loss = loss
         self._labels: Any = np.arange(len(self.classes))
         if not any(True for _ in self.parameters()):
             self.nothing = nn.Parameter(torch.zeros(0), requires_grad=False)  # the sweep asks where the model lies
@@ -102,6 +115,27 @@ class Adapter(nn.Module, ABC):
         index = {name: n for n, name in enumerate(names)}
         self._labels = np.array([index.get(name, -1) for name in self.classes])
 
+    def truth(self, sample: Any) -> dict[str, torch.Tensor]:
+        """What is true of an image, in the order of the function's own classes, on the device of the module.
+
+        Returns:
+            `labels`: of a classifier (1,), of a detector (n,), of a segmenter a map (1, H, W) with 255 where nothing
+            counts; `boxes` of a detector (n, 4), left, top, right, bottom.
+        """
+        where = next(self.parameters()).device
+        if "gt_label" in sample:
+            return {"labels": torch.as_tensor(sample.gt_label).flatten().to(where)}
+        # The data's order -> the function's; what the function does not know counts nowhere.
+        own = np.full(256, 255)
+        for mine, theirs in enumerate(self._labels):
+            if theirs >= 0:
+                own[theirs] = mine
+        table = torch.from_numpy(own).to(where)
+        if "gt_sem_seg" in sample:
+            return {"labels": table[sample.gt_sem_seg.data.long().to(where)]}
+        found = sample.gt_instances
+        return {"boxes": found.bboxes.to(where), "labels": table[found.labels.to(where)]}
+
     def test_step(self, batch: Mapping[str, Any]) -> list[Any]:
         """Predict a batch of the sweep; `inputs` are RGB uint8 tensors (3, H, W).
 
@@ -139,6 +173,9 @@ class Adapter(nn.Module, ABC):
 
     def _known(self, sample: Any, labels: Any) -> Any:
         """Labels in the data set's order, -1 for classes that it does not have."""
+        if labels.dtype.kind not in "iufb":
+            first = str(labels.reshape(-1)[0])
+            raise self._fault(sample, f"the label {first!r}, which is no number; return indices into classes")
         if not np.issubdtype(labels.dtype, np.integer):
             if not np.isfinite(labels).all() or (labels != np.round(labels)).any():
                 raise self._fault(sample, f"labels of type {labels.dtype} that are no whole numbers; return indices")

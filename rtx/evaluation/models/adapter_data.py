@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.dataset import Compose
-from mmengine.structures import BaseDataElement, PixelData
+from mmengine.structures import BaseDataElement, InstanceData, PixelData
 
 from rtx.datasets.decoded import DecodedImages
 from rtx.datasets.image_files import decode_rgb, read_whole
@@ -22,6 +22,7 @@ from rtx.errors import BadValue, DataError
 from rtx.evaluation.card import model_card
 from rtx.evaluation.models.adapter import Adapter
 from rtx.evaluation.models.folders import CLASS_FOLDERS, MAPS, READERS, Held
+from rtx.evaluation.pixels.attacked import Attacked
 from rtx.evaluation.pixels.made import Made
 from rtx.evaluation.pixels.stored import Stored
 from rtx.evaluation.protocol import Protocol
@@ -102,6 +103,8 @@ class AdapterImages:
         assert results is not None
         results["img_shape"] = results["img"].shape[:2]
         sample = BaseDataElement(metainfo={key: results[key] for key in _KEYS if key in results})
+        if "instances" in row:
+            sample.gt_instances = _instances(row["instances"])
         if "gt_label" in row:
             sample.gt_label = row["gt_label"]
         if self.rule is not None:
@@ -114,10 +117,17 @@ class AdapterImages:
         return {"inputs": image.permute(2, 0, 1), "data_samples": sample}
 
 
+def _instances(rows: Sequence[Mapping[str, Any]]) -> InstanceData:
+    """Boxes and labels of an image, which an attack on a detector raises the loss of; masks stay in the file."""
+    mine = [row for row in rows if not row.get("ignore_flag")]
+    boxes = torch.tensor([row["bbox"] for row in mine], dtype=torch.float32).reshape(-1, 4)
+    return InstanceData(bboxes=boxes, labels=torch.tensor([row["bbox_label"] for row in mine], dtype=torch.int64))
+
+
 def adapter_test(
     adapter: Adapter,
     data: str | Path,
-    pixels: Made | Stored,
+    pixels: Made | Stored | Attacked,
     protocol: Protocol,
     *,
     annotations: str | Path | None = None,
@@ -145,7 +155,7 @@ def adapter_test(
         raise BadValue(f"classes={list(classes)}: the classes that count can be chosen where there are boxes only")
     held = READERS[layout](root, annotations=annotations, wanted=classes, known=adapter.classes)
     adapter.bind(held.classes)
-    steps = pixels.steps(LoadRgb(), adapter.preparation(), adapter.scope, protocol)
+    steps = pixels.pipeline(LoadRgb(), adapter.preparation(), adapter.scope, protocol)
     dataset = AdapterImages(held, steps)
     text = json.dumps([adapter.identity(), held.classes, list(map(repr, adapter.preparation()))], sort_keys=True)
     name = data_name(annotations or root)

@@ -9,7 +9,7 @@ from typing import Any
 
 from rtx.datasets import ade, cityscapes, coco, voc
 from rtx.datasets.annotated import read_annotated
-from rtx.datasets.class_folders import labelled_images
+from rtx.datasets.class_folders import check_stems, labelled_images
 from rtx.datasets.openmmlab import annotated
 from rtx.datasets.openmmlab.checks import check_sets
 from rtx.datasets.openmmlab.cityscapes import map_set
@@ -105,7 +105,8 @@ def read_voc(root: Path, *, annotations: object, wanted: Sequence[str] | None, k
     part, names, objects = voc.read_evaluated(root)
     classes = _wanted(names, wanted)
     listing = part.listing.relative_to(part.home).as_posix()
-    where = dict(data_root=str(part.home), ann_file=listing, metainfo=dict(classes=classes), objects=objects)
+    named = dict(metainfo=dict(classes=classes)) if classes != voc.NAMES else {}
+    where = dict(named, data_root=str(part.home), ann_file=listing, objects=objects)
     check_sets([("val", dict(where, type="XMLDataset"))])
     truth = voc.voc_truth(part, objects, classes)
     rows = [
@@ -165,8 +166,9 @@ def _mapped(node: Mapping[str, Any], rule: ade.LabelRule) -> Held:
 
 def read_class_folders(root: Path, *, annotations: object, wanted: object, known: Sequence[str]) -> Held:
     """Class folders, whose labels follow the model's classes."""
-    rows = [dict(img_path=str(path), gt_label=label) for path, label in labelled_images(root, known)]
-    return Held(rows, tuple(known), root)
+    found = labelled_images(root, known)
+    check_stems(path for path, _ in found)
+    return Held([dict(img_path=str(path), gt_label=label) for path, label in found], tuple(known), root)
 
 
 MAPS = "maps of "

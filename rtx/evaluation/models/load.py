@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,18 @@ from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
+from rtx.datasets.openmmlab.nodes import type_name
+from rtx.datasets.openmmlab.reading import read_safely, read_training_state
 from rtx.errors import BadValue, DeviceError, WeightsError, WeightsMismatch, some
-from rtx.sources.reading.read import read_checkpoint, read_content
-from rtx.sources.reading.unpickle import ODD_KEY
+from rtx.sources.keys.layouts import whole_model
+from rtx.sources.keys.wrappers import unwrapped
+from rtx.sources.load import check_values
+from rtx.sources.reading.read import read_checkpoint
+from rtx.sources.reading.unpickle import Inert
 
 log = logging.getLogger(__name__)
 _SHOWN = 6
+_VIEWS = ("TestTimeAug", "MultiScaleFlipAug")
 
 
 def load_model(cfg: Config, checkpoint: Path, device: str | torch.device = "cpu") -> nn.Module:
@@ -33,19 +40,21 @@ def load_model(cfg: Config, checkpoint: Path, device: str | torch.device = "cpu"
     Raises:
         WeightsError: the file is missing or is no checkpoint.
         WeightsMismatch: a key or a shape differs from the model; keys are named.
-        BadValue: the checkpoint was trained on other class names than the config evaluates.
         DeviceError: there is no such device.
     """
+    read_safely()
     check_device(device)
+    check_one_view(cfg)
     if not checkpoint.is_file():
         raise WeightsError(f"checkpoint {str(checkpoint)!r} does not exist; give the .pth file that training wrote")
     content = read_checkpoint(checkpoint)
     state = content.get("state_dict", content) if isinstance(content, Mapping) else None
     if not isinstance(state, Mapping) or not any(isinstance(v, torch.Tensor) for v in state.values()):
+        if isinstance(content, Inert):
+            raise WeightsError(whole_model(f"checkpoint {str(checkpoint)!r}", content))
         raise WeightsError(
             f"checkpoint {str(checkpoint)!r} holds no state dict; give the .pth file that training wrote"
         )
-    check_classes(cfg, content, checkpoint)
     init_default_scope(cfg.get("default_scope", "mmdet"))
     # mmpretrain keeps the statistics of the pixels beside the model; without them the network sees raw pixels.
     beside = cfg.get("data_preprocessor")
@@ -56,6 +65,8 @@ def load_model(cfg: Config, checkpoint: Path, device: str | torch.device = "cpu"
     if torch.device(device).type == "cpu":
         model = revert_sync_batchnorm(model)
     model.cfg = cfg
+    # Where mmdet and mmseg keep it, too; the evaluation holds the test set against it.
+    model.dataset_meta = {"classes": trained_classes(content.get("meta"))}
     return model.to(device).eval()
 
 
@@ -84,68 +95,135 @@ def load_strictly(model: nn.Module, state: Mapping[str, torch.Tensor], place: st
 
     Raises:
         WeightsMismatch: names missing keys, unexpected keys and shapes that differ.
+        WeightsError: see `rtx.sources.load.check_values`.
     """
-    state = {key.removeprefix("module."): value for key, value in state.items()}
+    names = unwrapped(state, place)
+    state = {names[key].removeprefix("module."): value for key, value in state.items()}
     own = model.state_dict()
-    faults = []
-    for title, keys in (("missing", sorted(set(own) - set(state))), ("unexpected", sorted(set(state) - set(own)))):
-        if keys:
-            faults.append(f"{len(keys)} {title} keys ({some(keys, _SHOWN)})")
-    shapes = [
-        f"{key}: {tuple(state[key].shape)} in the file, {tuple(own[key].shape)} in the model"
-        for key in own
-        if key in state and own[key].shape != state[key].shape
-    ]
-    if shapes:
-        faults.append(f"{len(shapes)} shapes differ ({'; '.join(shapes[:_SHOWN])})")
+    faults = differences(shapes_of(own), shapes_of(state))
     if faults:
         raise WeightsMismatch(
             f"checkpoint {place!r} does not fit this config: {'; '.join(faults)}; "
             "give the config it was trained with (it lies in its run folder), with the same --source and --data-root"
         )
+    check_values(state, {key: value.dtype for key, value in own.items()}, f"checkpoint {place!r}")
     model.load_state_dict(dict(state), strict=True)
 
 
-def check_classes(cfg: Config, content: Mapping[str, Any], checkpoint: Path) -> None:
-    """Refuse a checkpoint whose class names are not those of the config's test set, when both say theirs."""
-    meta = content.get("meta")
-    trained = (meta.get("dataset_meta") or {}) if isinstance(meta, Mapping) else {}
-    theirs = trained.get("classes") or trained.get("CLASSES") if isinstance(trained, Mapping) else None
-    metainfo = cfg.test_dataloader.dataset.get("metainfo") or {}
-    ours = metainfo.get("classes")
-    if not isinstance(theirs, (list, tuple)) or not ours or list(theirs) == list(ours):
+def shapes_of(state: Mapping[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
+    """The shape of each tensor."""
+    return {key: tuple(value.shape) for key, value in state.items()}
+
+
+def differences(own: Mapping[str, tuple[int, ...]], theirs: Mapping[str, tuple[int, ...]]) -> list[str]:
+    """How the shapes of a file differ from those of a model: keys that are missing or unexpected, other shapes."""
+    faults = []
+    for title, keys in (("missing", sorted(set(own) - set(theirs))), ("unexpected", sorted(set(theirs) - set(own)))):
+        if keys:
+            faults.append(f"{len(keys)} {title} keys ({some(keys, _SHOWN)})")
+    shapes = [
+        f"{key}: {theirs[key]} in the file, {own[key]} in the model"
+        for key in own
+        if key in theirs and own[key] != theirs[key]
+    ]
+    if shapes:
+        faults.append(f"{len(shapes)} shapes differ ({'; '.join(shapes[:_SHOWN])})")
+    return faults
+
+
+def check_one_view(cfg: Config) -> None:
+    """Refuse a config that averages several views of an image.
+
+    Raises:
+        BadValue: its model, or the pipeline of its test set, is one of test-time augmentation.
+    """
+    kinds = [type_name(cfg.get("model") or {})]
+    pipeline = ((cfg.get("test_dataloader") or {}).get("dataset") or {}).get("pipeline") or ()
+    kinds += [type_name(step) for step in pipeline]
+    found = next((kind for kind in kinds if kind.endswith("TTAModel") or kind in _VIEWS), None)
+    if found is not None:
+        raise BadValue(
+            f"{found} averages several views of each image (test-time augmentation), and rtx trains and evaluates one; "
+            "give the config without tta_model as its model and tta_pipeline as its test pipeline"
+        )
+
+
+def trained_classes(meta: Any) -> tuple[str, ...]:
+    """The class names that a checkpoint's `meta` states, in the order of the labels; empty where it states none."""
+    if not isinstance(meta, Mapping):
+        return ()
+    inner = meta.get("dataset_meta")
+    inner = inner if isinstance(inner, Mapping) else meta  # MMDetection 2 and its kin wrote them one level up
+    names = inner.get("classes") or inner.get("CLASSES")
+    return tuple(map(str, names)) if isinstance(names, (list, tuple)) else ()
+
+
+def check_classes(trained: Sequence[str], evaluated: Sequence[str], place: str, *, renamed: bool = False) -> None:
+    """Refuse data whose labels do not stand for what a model was trained on, when both say their classes.
+
+    Args:
+        trained: names in the order of the labels that the model learnt; empty for unknown.
+        evaluated: those of the data.
+        place: what was trained on the former, for messages.
+        renamed: other names at the same places are allowed, as of ImageNet's classes, which are words or numbers.
+
+    Raises:
+        BadValue: more or fewer classes, another order, or other names.
+    """
+    theirs, ours = list(map(str, trained)), list(map(str, evaluated))
+    if not theirs or not ours or theirs == ours:
+        return
+    if len(theirs) == len(ours):
+        n = next(n for n, (one, two) in enumerate(zip(theirs, ours, strict=True)) if one != two)
+        if not renamed or ours[n] in theirs or theirs[n] in ours:
+            raise BadValue(
+                f"{place} was trained with label {n} as {theirs[n]!r}, but in the evaluated data it is {ours[n]!r} "
+                f"({len(ours)} classes in both); give the classes of training, in that order (metainfo, or the same "
+                "--data-root)"
+            )
+        if set(theirs) & set(ours):
+            log.warning("%s calls label %d %r, the evaluated data call it %r", place, n, theirs[n], ours[n])
         return
     raise BadValue(
-        f"checkpoint {str(checkpoint)!r} was trained on {len(theirs)} classes "
-        f"({', '.join(map(str, theirs[:4]))}, ...), "
-        f"but this config evaluates {len(ours)} ({', '.join(map(str, ours[:4]))}, ...); "
-        "give the same --data-root as in training"
+        f"{place} was trained on {len(theirs)} classes ({', '.join(theirs[:4])}, ...), but {len(ours)} are evaluated "
+        f"({', '.join(ours[:4])}, ...); give the same --data-root as in training"
     )
 
 
-def training_meta(checkpoint: Path) -> Mapping[str, Any]:
-    """The training state of a checkpoint (`epoch`, `iter`, `dataset_meta`); empty if it holds only weights.
+@dataclass(frozen=True)
+class TrainedState:
+    """What a training may start from.
 
-    mmengine reads its own training state without running code, but falls back to unsafe unpickling, with a warning,
-    for a file where that fails; such a file is refused here and must not get that far. rtx's reader goes first: torch's
-    would hang on dictionary keys that take forever to hash, and allocate whatever a file claims.
+    Attributes:
+        path: the checkpoint.
+        meta: its training state (`epoch`, `iter`, `dataset_meta`); empty if it holds only weights.
+        shapes: of its tensors, by key.
+    """
+
+    path: Path
+    meta: Mapping[str, Any]
+    shapes: Mapping[str, tuple[int, ...]]
+
+
+def training_meta(checkpoint: Path) -> Mapping[str, Any]:
+    """The training state of a checkpoint, see `training_state`."""
+    return training_state(checkpoint).meta
+
+
+def training_state(checkpoint: Path) -> TrainedState:
+    """The training state of a checkpoint, and what its weights are.
 
     Raises:
         WeightsError: it is no checkpoint, or names objects that are neither tensors nor mmengine's training state.
     """
-    from mmengine.runner.checkpoint import get_torch_safe_globals
-
     try:
-        odd = [name for name in read_content(checkpoint).foreign if name.startswith(ODD_KEY)]
-        if odd:
-            raise WeightsError(f"{odd[0]}, which training never writes")
-        with torch.serialization.safe_globals(get_torch_safe_globals()):
-            content = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    except Exception as error:
+        content = read_training_state(checkpoint)
+    except WeightsError as error:
         raise WeightsError(
-            f"checkpoint {str(checkpoint)!r} cannot be read without running code from it ({type(error).__name__}: "
-            f"{_first_line(error)}); resume only from a checkpoint that rtx or mmengine wrote; to start from "
-            "weights alone, use --source FILE"
+            f"{error}; resume only from a checkpoint that rtx or mmengine wrote; to start from weights alone, use "
+            "--source FILE"
         ) from error
-    meta = content.get("meta") if isinstance(content, Mapping) else None
-    return meta if isinstance(meta, Mapping) else {}
+    content = content if isinstance(content, Mapping) else {}
+    meta, state = content.get("meta"), content.get("state_dict", content)
+    tensors = {str(k): v for k, v in state.items() if isinstance(v, torch.Tensor)} if isinstance(state, Mapping) else {}
+    return TrainedState(checkpoint, meta if isinstance(meta, Mapping) else {}, shapes_of(tensors))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import torch
@@ -13,6 +14,8 @@ from rtx.sources.catalog.archs import build_reference, find_arch, full_shapes
 from rtx.sources.catalog.record import IMAGENET_MEAN, IMAGENET_STD
 from rtx.sources.catalog.spec import parse_spec
 from rtx.sources.load import load_source
+
+log = logging.getLogger(__name__)
 
 
 class Normalised(nn.Module):
@@ -60,6 +63,10 @@ def source_classifier(spec: str, classes: Sequence[str], device: str = "cpu") ->
     network.load_state_dict(loaded.state_dict, strict=True)
     source = parsed.source
     mean, std, order = (
-        (source.mean, source.std, source.channel_order) if source else (IMAGENET_MEAN, IMAGENET_STD, "rgb")
+        (source.mean, source.std, source.channel_order)
+        if source
+        else (*(loaded.found.normaliser or (IMAGENET_MEAN, IMAGENET_STD)), "rgb")
     )
+    if source is None and loaded.found.normaliser is None:
+        log.warning("source %s: the file does not state the mean and std of its training; ImageNet's are taken", spec)
     return Classifier(Normalised(network, mean, std, order).to(device).eval(), classes, name=spec, inputs="tensor")

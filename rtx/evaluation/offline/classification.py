@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from rtx.datasets.class_folders import class_folders, labelled_images
+from rtx.datasets.class_folders import check_stems, class_folders, labelled_images
 from rtx.errors import BadValue, unknown_name
 from rtx.evaluation.offline.truth import Truth, entry_files
 from rtx.metrics.accuracy import Accuracy, Guess
@@ -32,6 +32,7 @@ class ClassTruth(Truth):
     def __init__(self, path: Path, *, classes: Sequence[str] | None = None) -> None:
         self.classes = tuple(classes) if classes else class_folders(path)
         rows = labelled_images(path, self.classes)
+        check_stems(file for file, _ in rows)
         self.labels = {file.relative_to(path).with_suffix("").as_posix(): label for file, label in rows}
         self.place, self.images = str(path), self.labels
         self.metric = Accuracy(len(self.classes), topk=[k for k in (1, 5) if k <= len(self.classes)])
@@ -69,22 +70,30 @@ class ClassTruth(Truth):
         index = {name: n for n, name in enumerate(self.classes)}
         needed = max(self.metric.topk)
         found = []
-        with file.open(encoding="utf-8", newline="") as stream:
-            for n, row in enumerate(csv.reader(stream)):
-                image, *named = [cell.strip() for cell in row] or [""]
-                if not image:
-                    continue
-                strange = [name for name in named if name not in index]
-                if strange:
-                    raise unknown_name(
-                        "class", strange[0], place=f"{self.place} (from {file}: line {n + 1})", choices=index
-                    )
-                if len(set(named)) != len(named) or len(named) < needed:
-                    raise BadValue(
-                        f"{file}: line {n + 1}: {image!r} needs {needed} different classes behind it, the most "
-                        f"likely first, got {len(set(named))}"
-                    )
-                name = image if image in self.labels else str(PurePosixPath(image).with_suffix(""))
-                labels = np.array([index[c] for c in named], np.int64)
-                found.append(Guess(name, labels, np.zeros(len(named), np.float32)))
+        for n, row in enumerate(_rows(file)):
+            image, *named = [cell.strip() for cell in row] or [""]
+            if not image:
+                continue
+            strange = [name for name in named if name not in index]
+            if strange:
+                raise unknown_name(
+                    "class", strange[0], place=f"{self.place} (from {file}: line {n + 1})", choices=index
+                )
+            if len(set(named)) != len(named) or len(named) < needed:
+                raise BadValue(
+                    f"{file}: line {n + 1}: {image!r} needs {needed} different classes behind it, the most "
+                    f"likely first, got {len(set(named))}"
+                )
+            stem = PurePosixPath(image)
+            name = image if image in self.labels or not stem.name else str(stem.with_suffix(""))
+            labels = np.array([index[c] for c in named], np.int64)
+            found.append(Guess(name, labels, np.zeros(len(named), np.float32)))
         return found
+
+
+def _rows(file: Path) -> list[list[str]]:
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as stream:
+            return list(csv.reader(stream))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise BadValue(f"{file}: cannot be read as CSV ({error}); write it as UTF-8 text") from error

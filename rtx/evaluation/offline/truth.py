@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from rtx.datasets import cityscapes
-from rtx.datasets.ade import LabelRule, label_maps, labels_in, void_for_class
+from rtx.datasets.ade import MAPS_READ, LabelRule, label_maps, labels_in, void_for_class
 from rtx.datasets.annotated import Annotated
-from rtx.errors import BadValue, DataError
+from rtx.errors import BadValue, DataError, some
 from rtx.metrics import coco, miou, voc
 from rtx.metrics.coco_truth import ImageId, category_ids, read_truth
 from rtx.metrics.metric import Metric
@@ -167,6 +167,11 @@ class CocoFile(DetectionTruth):
             self.truth = read_truth(source.tables, place=source.place)
         self.classes = category_ids(self.truth, classes or list(self.truth.categories.values()))
         self.place, self.images = self.truth.place, self.truth.images
+        used = {row["category_id"] for row in self.truth.annotations}
+        if absent := [self.truth.categories[one] for one in self.classes if one not in used]:
+            log.warning(
+                "%s: %d of %d classes have no object: %s", self.place, len(absent), len(self.classes), some(absent)
+            )
         self._kinds, self._max_detections = kinds, max_detections
         self.metric = self._metric(kinds or ("bbox",))
 
@@ -240,9 +245,15 @@ class LabelFolder(Truth):
                 f"reduce_zero_label with {n_classes} classes and ignored label {ignore_index}: it is a rule of 8-bit "
                 "label maps of at most 254 classes, and what it ignores must be no class; leave it at 255"
             )
-        warning = void_for_class(labels_in(list(self.files.values())), n_classes, [0] if reduce_zero_label else [])
-        if warning and ignore_index == miou.IGNORE_INDEX:
+        used = labels_in(list(self.files.values()))
+        if rule is not None:
+            used = {int(rule.table[value]): where for value, where in used.items()}
+        if warning := void_for_class(used, n_classes, [0] if reduce_zero_label else [], void=ignore_index):
             log.warning("%s", warning)
+        elif len(self.files) <= MAPS_READ and (
+            absent := sorted({*range(n_classes)} - {v - reduce_zero_label for v in used})
+        ):
+            log.warning("%s: %d of %d classes are in no label map: %s", path, len(absent), n_classes, some(absent))
         self.place = str(path)
         names = [str(n) for n in range(n_classes)]
         self.metric = miou.MeanIoU(names, ignore_index=ignore_index, reduce_zero_label=reduce_zero_label)
@@ -273,7 +284,7 @@ def entry_files(entry: Path, suffixes: Sequence[str]) -> list[Path]:
     Raises:
         BadValue: the folder holds none.
     """
-    if entry.is_file():
+    if not entry.is_dir():
         return [entry]
     files = [p for p in sorted(entry.iterdir()) if p.suffix.lower() in suffixes and not p.name.startswith(".")]
     if not files:

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from rtx.datasets.voc import read_evaluated, voc_truth
-from rtx.errors import BadValue, unknown_name
+from rtx.datasets.voc import NAMES, left_out, read_evaluated, repeated, voc_truth
+from rtx.errors import BadValue, some, unknown_name
 from rtx.evaluation.offline.truth import DetectionTruth, entry_files
 from rtx.metrics import coco, voc
 from rtx.metrics.coco_truth import ImageId
@@ -52,6 +52,12 @@ class VocFolder(DetectionTruth):
         self.metric = voc.VocAP(self.truth, self.classes, headline=headline)
         self.place, self.images = str(part.listing), self.metric.truth
         log.info("%s: %d images, %d classes", part.listing, len(self.images), len(self.classes))
+        for warning in filter(None, (left_out(objects, self.classes), repeated(part.stems, objects))):
+            log.warning("%s: %s", part.listing, warning)
+        used = {item.name for row in objects for item in row}
+        absent = [name for name in self.classes if name not in used]
+        if absent and self.classes != NAMES:
+            log.warning("%s: %d of %d classes have no object: %s", path, len(absent), len(self.classes), some(absent))
 
     def read(self, entry: Path) -> Iterable[tuple[Any, ...]]:
         """Images with their detections; see `Truth.read`."""
@@ -76,8 +82,8 @@ class VocFolder(DetectionTruth):
     def _results(self, file: Path) -> list[tuple[str, Row]]:
         """Rows of `image_id`, `category` (a name), `bbox` (left, top, width, height, from 0) and `score`."""
         try:
-            content = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            content = json.loads(file.read_text(encoding="utf-8-sig"))
+        except (OSError, ValueError, RecursionError) as error:
             raise BadValue(f"{file}: cannot be read as JSON ({error})") from error
         if not isinstance(content, list):
             raise BadValue(f"{file}: must be a list of detections with image_id, category, bbox and score")
@@ -87,7 +93,7 @@ class VocFolder(DetectionTruth):
             try:
                 left, top, width, height = (float(v) for v in row["bbox"])
                 name, score, image = row["category"], float(row["score"]), str(row["image_id"])
-            except (KeyError, TypeError, ValueError) as error:
+            except (KeyError, TypeError, ValueError, OverflowError) as error:
                 raise BadValue(
                     f"{place}: needs image_id, category, bbox of four numbers and score ({error!r})"
                 ) from error
@@ -100,7 +106,11 @@ class VocFolder(DetectionTruth):
         if not fitting:
             raise BadValue(f"{file}: is named after none of the classes ({', '.join(self.classes)}), as in _car.txt")
         found = []
-        for n, line in enumerate(file.read_text(encoding="utf-8").splitlines()):
+        try:
+            text = file.read_text(encoding="utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            raise BadValue(f"{file}: cannot be read as text ({error})") from error
+        for n, line in enumerate(text.splitlines()):
             if not line.strip():
                 continue
             place = f"{file}: line {n + 1}"

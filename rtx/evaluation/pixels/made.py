@@ -41,7 +41,7 @@ class Made:
         dataset = insert_corrupt(cfg.test_dataloader.dataset, step, place)
         return slim(dataset, annotations=scorer_class(cfg.get("test_evaluator")).reads_annotations)
 
-    def steps(self, load: Any, preparation: Sequence[Any], scope: str, protocol: Protocol) -> list[Any]:
+    def pipeline(self, load: Any, preparation: Sequence[Any], scope: str, protocol: Protocol) -> list[Any]:
         """The steps of an adapter, from loading an image to handing it over, with the same step among them."""
         corrupt = Corrupt(**_settings(protocol))
         first = _place(scope, protocol) == "original_resolution"

@@ -154,7 +154,7 @@ class Stored:
         """That test set."""
         return cfg.test_dataloader.dataset
 
-    def steps(self, load: Any, preparation: Sequence[Any], scope: str, protocol: Protocol) -> list[Any]:
+    def pipeline(self, load: Any, preparation: Sequence[Any], scope: str, protocol: Protocol) -> list[Any]:
         """The steps of an adapter: `LoadStored` does them all.
 
         Raises:

@@ -16,7 +16,8 @@ from rtx.corruptions import CORRUPTIONS
 from rtx.datasets.class_folders import class_folders, labelled_images
 from rtx.datasets.image_files import SUFFIXES
 from rtx.errors import DataError, RunConflict
-from rtx.files import write_atomic
+from rtx.files import read_json, write_atomic
+from rtx.results.arrays import reading
 from rtx.results.cell import Cell
 from rtx.results.conditions import grid
 from rtx.types import CLEAN, SEVERITIES, Condition
@@ -58,7 +59,7 @@ def find_stored(root: Path, clean: Path | None = None, classes: Sequence[str] | 
     Args:
         root: holds `<corruption>/<severity>`, or folders that do (ImageNet-C's `noise`, `blur` ...).
         clean: class folders of the clean images.
-        classes: folder names in the model's order; sorted when None, as for ImageNet's.
+        classes: folder names in the model's order, words behind them do not count; sorted when None, as for ImageNet's.
 
     Raises:
         DataError: there is no such folder or condition.
@@ -81,7 +82,13 @@ def find_stored(root: Path, clean: Path | None = None, classes: Sequence[str] | 
     folders = {CLEAN: clean, **found} if clean is not None else found
     if clean is not None and not clean.is_dir():
         raise DataError(f"{clean}: no such folder; give the class folders of the clean images")
-    return StoredSet(folders, base, tuple(classes) if classes else class_folders(base))
+    return StoredSet(folders, base, _in_order(classes, base) if classes else class_folders(base))
+
+
+def _in_order(lines: Sequence[str], base: Path) -> tuple[str, ...]:
+    """Folder names from lines of them, which may have words behind the name ("n01440764 tench")."""
+    folders = class_folders(base)
+    return tuple(line if line in folders else line.split()[0] for line in lines)
 
 
 def find_image(folder: Path, relative: Path) -> Path | None:
@@ -123,7 +130,10 @@ def check_files(stored: StoredSet, conditions: Sequence[Condition], out: Path, c
     listed = labelled_images(stored.base, stored.classes)
     wanted = {path.relative_to(stored.base).with_suffix("").as_posix() for path, _ in listed}
     path = out / FILES
-    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    known = {}
+    if path.exists():
+        with reading(path, "record of stored images", "--overwrite evaluates everything again"):
+            known = read_json(path)
     for condition in conditions:
         sha256, names = files_sha256(stored.folders[condition])
         absent = sorted(wanted - names)
@@ -131,6 +141,12 @@ def check_files(stored: StoredSet, conditions: Sequence[Condition], out: Path, c
             raise DataError(
                 f"{stored.folders[condition]}: lacks {len(absent)} of the {len(wanted)} images of {stored.base}, the "
                 f"first is {absent[0]!r}; complete the folder"
+            )
+        more = sorted(names - wanted) if condition != CLEAN else []
+        if more:
+            raise DataError(
+                f"{stored.base}: lacks {len(more)} images of {stored.folders[condition]}, the first is {more[0]!r}; "
+                "complete the folder, so that all conditions are scored on the same images"
             )
         if condition in cells and known.get(condition.key, sha256) != sha256:
             raise RunConflict(

@@ -74,12 +74,15 @@ class Scorer(Metric):
 
 
 def array(tensor: Any) -> Any:
-    """Tensor on any device -> numpy array."""
-    return tensor.detach().cpu().numpy() if hasattr(tensor, "detach") else np.asarray(tensor)
+    """Tensor on any device -> numpy array; numpy has no bfloat16, which autocast may leave behind."""
+    if not hasattr(tensor, "detach"):
+        return np.asarray(tensor)
+    plain = tensor.detach().cpu()
+    return (plain.float() if str(plain.dtype) == "torch.bfloat16" else plain).numpy()
 
 
 def floats(tensor: Any) -> Any:
-    """Tensor -> float32 numpy array; numpy has no bfloat16, which autocast may leave behind."""
+    """Tensor -> float32 numpy array."""
     return array(tensor.float() if hasattr(tensor, "float") else np.asarray(tensor, np.float32))
 
 

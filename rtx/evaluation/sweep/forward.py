@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,13 +22,17 @@ from rtx.evaluation.sweep.events import OnEvent, Progress
 from rtx.evaluation.sweep.keep import decoded_kept
 from rtx.evaluation.sweep.scoring import ScoredCell, score
 from rtx.evaluation.sweep.shapes import padded
-from rtx.types import Condition
+from rtx.types import CLEAN, Condition
 
 log = logging.getLogger(__name__)
 
 _PROGRESS_SECONDS = 0.2
 _PACE_SECONDS = 5.0
 _OUT_OF_MEMORY: tuple[type[BaseException], ...] = (torch.cuda.OutOfMemoryError,)
+
+
+Perturb = Callable[[Any, Any, Condition], tuple[Any, int]]
+"""(model, batch, condition) -> the batch with its images perturbed, and for how many of them that was impossible."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,9 @@ class Job:
             inference.
         conditions: the cells that are wanted, clean first.
         cache: gigabytes for decoded images; None for all of them where there is memory, 0 for none.
+        perturb: what an attack does to a batch in front of the model; None where the pipeline gives the pixels.
         kept: where one loader serves several calls of `evaluate`; None for a loader of each call's own.
+        unchanged: called with the key of a cell before it is written, see `rtx.evaluation.inputs`; None to trust.
     """
 
     model: Any
@@ -67,6 +73,8 @@ class Job:
     conditions: tuple[Condition, ...] = ()
     cache: float | None = None
     kept: KeptLoader | None = None
+    perturb: Perturb | None = None
+    unchanged: Callable[[str], None] | None = None
 
 
 def padding_divisor(model: nn.Module) -> int:
@@ -122,7 +130,7 @@ def evaluate(
         DeviceError: the device's memory does not hold a single image.
         RuntimeError: a loader process was killed, see `loader_died`.
     """
-    forward = Forward(job.model, amp=job.amp, divisor=padding_divisor(job.model))
+    forward = Forward(job.model, amp=job.amp, divisor=padding_divisor(job.model), perturb=job.perturb)
     n_images = len(job.indices)
     pace = _Pace()
     job.scorer.keep = job.keep_predictions
@@ -144,9 +152,12 @@ def evaluate(
             timing = timing_of(images, time.perf_counter() - started, job.batch_size, job.workers)
             if forward.limit is not None:
                 timing["batch_size_after_out_of_memory"] = forward.limit
-            yield score(job.scorer, condition, images, job.card, key=key, keep=job.keep_predictions, timing=timing)
+            flags = [f"no gradient for {forward.unmoved} of {images} images"] if forward.unmoved else []
+            yield score(
+                job.scorer, condition, images, job.card, key=key, keep=job.keep_predictions, timing=timing, flags=flags
+            )
             job.scorer.reset()
-            forward.limit = None
+            forward.limit, forward.unmoved = None, 0
             images, started = 0, time.perf_counter()
 
 
@@ -215,14 +226,17 @@ class Forward:
         model: with mmengine's `test_step`.
         amp: autocast (float16 on CUDA, bfloat16 on the CPU).
         divisor: see `padding_divisor`.
+        perturb: see `Job`.
 
     Attributes:
         limit: images a pass, after memory ran out; None for whole batches.
+        unmoved: images that could not be perturbed.
         on_gpu: the model is on a GPU.
     """
 
-    def __init__(self, model: Any, *, amp: bool = False, divisor: int = 1) -> None:
+    def __init__(self, model: Any, *, amp: bool = False, divisor: int = 1, perturb: Perturb | None = None) -> None:
         self.model = model
+        self.perturb, self.unmoved = perturb, 0
         self.amp = amp
         self.divisor = divisor
         self.limit: int | None = None
@@ -247,7 +261,7 @@ class Forward:
             if self.limit is not None and len(part) > self.limit:
                 todo.extendleft(reversed([part[i : i + self.limit] for i in range(0, len(part), self.limit)]))
                 continue
-            samples = self.attempt(batch if len(part) == count else _select(batch, part))
+            samples = self.attempt(batch if len(part) == count else _select(batch, part), condition)
             if samples is None:
                 self._halve(len(part), condition)
                 todo.appendleft(part)
@@ -257,7 +271,7 @@ class Forward:
         return found
 
     def _whole(self, batch: Any, condition: Condition) -> list[Any]:
-        samples = self.attempt(batch)
+        samples = self.attempt(batch, condition)
         if samples is None:
             self._halve(1, condition)
         return list(samples or ())
@@ -280,12 +294,17 @@ class Forward:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
-    def attempt(self, batch: Any) -> list[Any] | None:
+    def attempt(self, batch: Any, condition: Condition = CLEAN) -> list[Any] | None:
         """Predictions, or None when memory ran out; what the failed pass held is free by then."""
         dtype = torch.bfloat16 if self.device.type == "cpu" else torch.float16
         try:
+            unmoved = 0
+            if self.perturb is not None:
+                batch, unmoved = self.perturb(self.model, batch, condition)
             with torch.inference_mode(), torch.autocast(self.device.type, dtype) if self.amp else nullcontext():
-                return list(self.model.test_step(batch))
+                found = list(self.model.test_step(batch))
+            self.unmoved += unmoved
+            return found
         except _OUT_OF_MEMORY:
             return None
 

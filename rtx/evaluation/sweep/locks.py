@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
@@ -102,7 +102,8 @@ def _acquire(lock: FileLock, timeout: float) -> bool:
 def _release(lock: FileLock) -> None:
     if lock.is_locked:
         # Before the lock goes: whoever waits for this very file sees that it has no name any more, and makes a new one.
-        Path(lock.lock_file).unlink(missing_ok=True)
+        with suppress(OSError):  # a disk that became read-only: what could not be written is the error to show
+            Path(lock.lock_file).unlink(missing_ok=True)
         lock.release()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rtx.errors import BadValue, RtxError
+from rtx.files import read_json
 from rtx.results.cell import Cell
 from rtx.results.command import Command, read_commands
 from rtx.results.conditions import grid
@@ -140,7 +140,7 @@ def _wanted(
     if commands:
         return tuple(dict.fromkeys(c for command in commands for c in command.conditions)), False
     try:
-        summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+        summary = read_json(folder / SUMMARY)
         return tuple(Condition.from_key(key) for key in summary["cells"]), False
     except (OSError, ValueError, KeyError, TypeError, BadValue):
         return tuple(dict.fromkeys([*WHOLE, *done])), True

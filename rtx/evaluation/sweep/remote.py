@@ -102,7 +102,8 @@ def cells_on(engine: Engine, job: Job, share: Share) -> Iterator[tuple[Job, Pass
 
     here = DefaultScope.get_current_instance()
     model = job.model if next(job.model.parameters()).device.type == "cpu" else copy.deepcopy(job.model).cpu()
-    setup = CellSetup(replace(job, model=model), plan_batches(job), "mmdet" if here is None else here.scope_name)
+    scope = "mmdet" if here is None else here.scope_name
+    setup = CellSetup(replace(job, model=model, unchanged=None), plan_batches(job), scope)
     # What this process holds, model and test set included, is what a worker holds.
     with opened(engine, setup, memory=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024) as pool:
         yield replace(job, card={**job.card, **one_card(pool.facts)}), _passes(pool)

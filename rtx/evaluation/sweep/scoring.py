@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +53,7 @@ def score(
     key: str,
     keep: bool = False,
     timing: Mapping[str, Any],
+    flags: Sequence[str] = (),
 ) -> ScoredCell:
     """Compute everything that is written about a cell.
 
@@ -64,6 +65,7 @@ def score(
         key: of the card.
         keep: whether the predictions are wanted too.
         timing: what the forward passes took.
+        flags: remarks about the pixels, beside those of the scorer.
 
     Raises:
         BadValue: no image was processed.
@@ -78,7 +80,7 @@ def score(
 
         ends = ends_of_one(found, scorer.headline)
     predictions = scorer.predictions() if keep else None
-    flags = tuple(scorer.flags())
+    flags = (*scorer.flags(), *flags)
     seconds = {**timing, "scoring_seconds": time.perf_counter() - started}
     return ScoredCell(Cell(condition, metrics, n_images, card, flags, seconds), evidence, predictions, ends)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -104,7 +105,7 @@ def start(launcher: str, dist_cfg: Mapping[str, Any] | None = None) -> None:
         dist_cfg: the config's `env_cfg.dist_cfg`, for jobs with GPUs.
 
     Raises:
-        BadValue: the launcher's variables are not set.
+        BadValue: the launcher's variables are not set, or the port where the processes meet is taken.
     """
     import torch
     import torch.distributed as dist
@@ -118,12 +119,28 @@ def start(launcher: str, dist_cfg: Mapping[str, Any] | None = None) -> None:
         )
     check_launcher(launcher)
     end_with_launcher(launcher)
-    if torch.cuda.is_available():
-        from mmengine.dist import init_dist
+    try:
+        if torch.cuda.is_available():
+            from mmengine.dist import init_dist
 
-        init_dist(launcher, **(dist_cfg or {"backend": "nccl"}))
-        return
-    dist.init_process_group("gloo")
+            init_dist(launcher, **(dist_cfg or {"backend": "nccl"}))
+        else:
+            dist.init_process_group("gloo")
+    except RuntimeError as error:
+        if not any(word in str(error) for word in ("EADDRINUSE", "address already in use", "Address already in use")):
+            raise
+        port = os.environ.get("MASTER_PORT", "29500")
+        raise BadValue(
+            f"port {port} is taken on this node, by another job perhaps; set MASTER_PORT to a free one, such as "
+            f"{free_port()}, or start with torchrun --standalone, which finds one"
+        ) from error
+
+
+def free_port() -> int:
+    """A port of this node that nothing listens on now."""
+    with socket.socket() as found:
+        found.bind(("", 0))
+        return int(found.getsockname()[1])
 
 
 _LAUNCHERS = {

@@ -219,6 +219,8 @@ class _OneSweep:
     def _write(self, scored: ScoredCell) -> None:
         """Write a cell; it comes last: where it is, everything that belongs to it is."""
         root, condition = self.job.out, scored.cell.condition
+        if self.job.unchanged:
+            self.job.unchanged(condition.key)
         if scored.predictions:
             ending, content = scored.predictions
             write_whole(root / PREDICTIONS / f"{condition.key}{ending}", content)

@@ -68,6 +68,12 @@ class Group:
         """Complete runs that may be compared with the baseline, the baseline among them."""
         return tuple(run for run in self.complete if not unlike(self.baseline, run))
 
+    @cached_property
+    def cleanly_comparable(self) -> tuple[Run, ...]:
+        """The comparable runs, and those of clean images alone under the same protocol: their P may be compared."""
+        wanted = (run for run in self.runs if run.summary.complete or run.clean_only)
+        return tuple(run for run in wanted if not unlike(self.baseline, run))
+
     def called(self, run: Run, most: int = 32) -> str:
         """A run's name for a figure, apart from the names of the others."""
         return shortened([other.name for other in self.runs], most)[self.runs.index(run)]

@@ -10,14 +10,15 @@ import io
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rtx.corruptions import BENCHMARK, CORRUPTIONS, FAMILIES
 from rtx.errors import BadValue
+from rtx.files import read_bounded
 from rtx.metrics.metric import ratio
+from rtx.results.arrays import DAMAGED, MOST, opened
 from rtx.results.conditions import grid
 from rtx.results.confidence import Known, read_confidences
 from rtx.results.evaluation import Evaluation
@@ -162,11 +163,11 @@ def _resamples_of(evaluation: Evaluation, metric: str, known: Known) -> Resample
     if not path.is_file():
         return None
     try:
-        content = path.read_bytes()
-        with np.load(io.BytesIO(content), allow_pickle=False) as table:
+        content = read_bounded(path, MOST)
+        with opened(io.BytesIO(content)) as table:
             columns = {Condition.from_key(str(key)): index for index, key in enumerate(table["conditions"])}
             found = Resamples(str(table["draws"]), columns, np.asarray(table[metric], np.float64))
-    except (OSError, ValueError, KeyError, BadZipFile) as error:
+    except DAMAGED as error:
         raise BadValue(f"{path}: not readable as resamples ({error}); delete it or make it again") from error
     if hashlib.sha256(content).hexdigest() != known.resamples_sha256:
         log.warning(

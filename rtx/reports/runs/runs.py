@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,15 +12,16 @@ from typing import Any
 
 from rtx.corruptions import BENCHMARK, CORRUPTIONS
 from rtx.errors import BadValue
+from rtx.files import read_json
 from rtx.metrics.robustness import Summary, summarise
+from rtx.reports.runs.intervals import Intervals, read_intervals
+from rtx.reports.runs.naming import SourceName, dataset_of, datasets_of, method_of, readable, source_of, unique_names
+from rtx.results.by_class import with_classes
 from rtx.results.cell import Cell
+from rtx.results.command import read_commands, remedy
 from rtx.results.conditions import grid
 from rtx.results.evaluation import Evaluation
 from rtx.results.folder import INSIDE_RUN, SUMMARY, find_evaluations
-from rtx.results.by_class import with_classes
-from rtx.reports.runs.intervals import Intervals, read_intervals
-from rtx.reports.runs.naming import SourceName, dataset_of, datasets_of, method_of, readable, source_of, unique_names
-from rtx.results.command import remedy
 from rtx.results.shifts import read_shifts
 from rtx.types import CLEAN, SEVERITIES, Condition
 
@@ -150,6 +150,12 @@ class Run:
         return tuple(c for c in BENCHMARK_CELLS if c not in self.grid())
 
     @cached_property
+    def clean_only(self) -> bool:
+        """Whether nothing but the clean images was asked for, and these are there: then P is the whole of it."""
+        asked = {condition for command in read_commands(self.folder) for condition in command.conditions}
+        return set(self.cells) == {CLEAN} and asked <= {CLEAN}
+
+    @cached_property
     def undefined(self) -> tuple[Condition, ...]:
         """Those of `missing` that were evaluated: their images hold nothing that defines the metric."""
         return tuple(c for c in self.missing if c in self.cells)
@@ -193,10 +199,10 @@ def load_run(folder: Path) -> Run:
     """Read one evaluation folder.
 
     Raises:
-        BadValue: a file is damaged, or no cell is there.
+        BadValue: no cell is there, or none that can be read; or a file beside the cells is damaged.
         RunConflict: cells were made under another protocol than the folder's.
     """
-    evaluation = Evaluation.read(folder)
+    evaluation = Evaluation.sound(folder)
     card, cells = evaluation.card, evaluation.cells
     if not cells:
         raise BadValue(f"{folder}: no cell was evaluated yet: {remedy(folder, card, BENCHMARK_CELLS)}")
@@ -226,7 +232,14 @@ def load_runs(paths: Sequence[Path], *, names: Sequence[str] = (), baseline: str
     runs = [replace(run, test_set=name) for run, name in zip(runs, sets, strict=True)]
     if names and len(names) != len(runs):
         raise BadValue(f"{len(names)} names for {len(runs)} evaluations; give one for each, in order")
-    given = list(map(readable, names)) or unique_names((run.name, *_distinguishing(run, runs), (run.folder.parent if run.folder.name == INSIDE_RUN else run.folder).name) for run in runs)
+    given = list(map(readable, names)) or unique_names(
+        (
+            run.name,
+            *_distinguishing(run, runs),
+            (run.folder.parent if run.folder.name == INSIDE_RUN else run.folder).name,
+        )
+        for run in runs
+    )
     if len(set(given)) != len(given):
         raise BadValue(f"the names {', '.join(given)} are not all different")
     # A preview says so wherever it is drawn or printed.
@@ -252,8 +265,8 @@ def _headline(folder: Path, cells: Mapping[Condition, Cell]) -> str:
     path = folder / SUMMARY
     if path.is_file():
         try:
-            stated = [str(json.loads(path.read_text(encoding="utf-8"))["metric"])]
-        except (ValueError, KeyError, TypeError) as error:
+            stated = [str(read_json(path)["metric"])]
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise BadValue(f"{path}: not readable as a summary ({error}); run the evaluation again") from error
     for metric in (*stated, *_HEADLINES):
         if metric in names:

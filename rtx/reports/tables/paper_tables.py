@@ -47,7 +47,7 @@ _Target = tuple[str, str, Model]
 
 def transfer_tables(groups: Sequence[Group]) -> list[Table]:
     """Tables in the layouts of the three papers, for groups whose runs differ by source or transfer mode."""
-    runs = [run for group in groups for run in group.comparable if not run.preview]
+    runs = [run for group in groups for run in group.cleanly_comparable if not run.preview]
     known = [run for run in runs if run.source.text != "unknown"]
     if len({(run.source.recipe, run.transfer) for run in known}) < 2:
         return []
@@ -105,7 +105,8 @@ def _best_setup(runs: Sequence[Run]) -> Entry:
         eps = source_titles(runs)[source_key(best[0])]
     eps += f", mean of {len(best)}" if len(best) > 1 else ""
     eps += f", as clean as {alike} more" if alike else ""
-    return Entry(value, f"({percent(mean_of(best, 'mPC'), 2)}) {eps}")
+    mean = mean_of(best, "mPC")
+    return Entry(value, eps if math.isnan(mean) else f"({percent(mean, 2)}) {eps}")
 
 
 def _utrera(runs: Sequence[Run]) -> Table | None:

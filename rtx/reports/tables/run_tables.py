@@ -11,12 +11,14 @@ from rtx.reports.figures.breakdown import class_rows, size_rows
 from rtx.reports.figures.families import drop, drop_interval, paired
 from rtx.reports.runs.groups import Group
 from rtx.reports.runs.intervals import Resamples, difference
+from rtx.reports.runs.models import repeats
 from rtx.reports.runs.naming import UNKNOWN
 from rtx.reports.runs.runs import BENCHMARK_CELLS, Run
 from rtx.reports.runs.trend import none_of, residual, trend_of
 from rtx.reports.tables.table import Entry, Table, best_of, row
 from rtx.reports.text.wording import DASH, corruption_name, dataset_name, interval_text, metric_name, percent, signed
 from rtx.results.intervals import Ends
+from rtx.results.over_seeds import spread
 
 PERCENT = "All numbers in percent."
 _QUANTITIES = ("P", "mPC", "rPC")
@@ -32,7 +34,30 @@ def of_group(group: Group) -> list[Table]:
     for name, word, rows in (("sizes", "object size", size_rows(group)), ("classes", "class", class_rows(group))):
         if rows:
             tables.append(_breakdown(group, name, word, rows))
-    return tables
+    return [*tables, *([] if (table := over_seeds(group)) is None else [table])]
+
+
+def over_seeds(group: Group) -> Table | None:
+    """P of trainings that differ by chance alone, such as seeds: mean, both deviations, extremes; None without any."""
+    rows = []
+    for runs in repeats([run for run in group.cleanly_comparable if not run.preview]):
+        scores = {n: run.summary.P for n, run in enumerate(runs) if not math.isnan(run.summary.P)}
+        if len(scores) < 2:
+            continue
+        found = spread(scores, resamples=0)
+        assert found.deviation is not None
+        sides = found.deviation, found.deviation * math.sqrt((found.n - 1) / found.n)
+        numbers = (percent(value, 2) for value in (found.mean, *sides, found.lowest, found.highest))
+        rows.append(row(runs[0].name, runs[0].source.text, runs[0].transfer, str(found.n), *numbers))
+    if not rows:
+        return None
+    head = ("first of them", "source", "transfer", "runs", "mean", "sigma (ddof 1)", "sigma (ddof 0)", "min", "max")
+    notes = (
+        PERCENT,
+        "Sigma of the sample (ddof 1) and of the population (ddof 0): papers seldom say which they print.",
+    )
+    title = f"Clean {metric_name(group.metric)} over trainings that differ by chance alone"
+    return Table("seeds", title, head, tuple(rows), 3, notes)
 
 
 def overall(group: Group) -> Table:

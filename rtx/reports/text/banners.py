@@ -88,7 +88,10 @@ def _of_run(run: Run) -> list[Banner]:
     def add(level: str, matter: str, text: str, command: str = "") -> None:
         found.append(Banner(level, f"{matter}: {run.name}", text, command))
 
-    if run.missing:
+    if run.clean_only:
+        text = "Nothing but the clean images was asked for, so there is P and no mPC; corruptions are evaluated by"
+        add("note", "Clean images only", f"{text} the command.", run.remedy())
+    elif run.missing:
         total, label = len(BENCHMARK_CELLS), run.summary.label
         text = f"{total - len(run.missing)} of {total} cells. {label} is a mean over what is there, not mPC; "
         add("stop", "Incomplete", f"{text}missing: {missing_text(run)}.", run.remedy())
@@ -151,7 +154,7 @@ def missing_text(run: Run) -> str:
 
 
 def _in_words(cells: Sequence[Condition]) -> list[str]:
-    by_name: dict[str, list[int]] = {}
+    by_name: dict[str, list[float]] = {}
     for condition in cells:
         by_name.setdefault(condition.corruption, []).append(condition.severity)
     return [

@@ -60,6 +60,10 @@ def verdict(group: Group, run: Run) -> Verdict:
     images = f"{run.n_images} images" if run.n_images else "number of images not stated"
     where = f"on {dataset_name(run.dataset)} ({images})"
     incomplete = not summary.complete or run.preview
+    if run.clean_only:
+        ends_of_p = interval_text(run.intervals.of("P"))
+        text = f"clean {name} {percent(summary.P)} {ends_of_p} {where}; no corruption was asked for."
+        return Verdict(run.name, text, percent(summary.P), "P, no mPC", run is group.baseline, True)
     if not summary.complete:
         mean = f"{summary.label} {percent(summary.mPC)}" if summary.cells else "no corrupted cell"
         text = f"INCOMPLETE {where}: {mean}, clean {name} {percent(summary.P)}; missing: {missing_text(run)}."

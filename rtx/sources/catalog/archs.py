@@ -39,8 +39,8 @@ def add_arch(arch: Arch) -> None:
 
 
 for _name in (
-    "resnet18", "resnet34", "resnet50", "resnet101", "wide_resnet50_2", "wide_resnet50_4", "resnext50_32x4d",
-    "resnext101_32x8d",
+    "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "wide_resnet50_2", "wide_resnet50_4",
+    "resnext50_32x4d", "resnext101_32x8d",
 ):  # fmt: skip
     add_arch(Arch(_name, ("fc.",), "resnet"))
 add_arch(Arch("densenet161", ("classifier.",), "densenet"))

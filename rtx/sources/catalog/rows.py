@@ -148,6 +148,7 @@ def _build() -> Iterable[Source]:
     yield _torchvision("resnet34", "resnet34-b627a593.pth", 73.314)
     yield _torchvision("resnet50", "resnet50-0676ba61.pth", 76.130)
     yield _torchvision("resnet101", "resnet101-63fe2227.pth", 77.374)
+    yield _torchvision("resnet152", "resnet152-394f9c45.pth", 78.312)
     yield from salman_sources()
     yield _madry("l2", "3", "imagenet_l2_3_0.pt", "knf4uimlqsi1yz8", 57.90)
     yield _madry("linf", "4", "imagenet_linf_4.pt", "axfuary2w1cnyrg", 62.42)
@@ -184,7 +185,8 @@ SHORT_NAMES: dict[str, str] = {}
 """Short forms as config file names use them: `r50` is the standard net, `r50_eps3` the L2 one, `r50_ant` and so on."""
 
 _SHORT_ARCHS = {
-    "resnet18": "r18", "resnet34": "r34", "resnet50": "r50", "resnet101": "r101", "wide_resnet50_2": "wrn50_2",
+    "resnet18": "r18", "resnet34": "r34", "resnet50": "r50", "resnet101": "r101", "resnet152": "r152",
+    "wide_resnet50_2": "wrn50_2",
     "wide_resnet50_4": "wrn50_4", "resnext50_32x4d": "resnext50", "densenet161": "densenet", "mnasnet1_0": "mnasnet",
     "mobilenet_v2": "mobilenet", "shufflenet_v2_x1_0": "shufflenet", "vgg16_bn": "vgg16",
 }  # fmt: skip

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from rtx.errors import unknown_name
 from rtx.sources.catalog.archs import ARCHS
 from rtx.sources.catalog.record import Source
 from rtx.sources.catalog.rows import CATALOG, SHORT_NAMES, find
@@ -60,6 +62,12 @@ def parse_spec(text: str) -> SourceSpec:
     if colon and rest and arch in ARCHS:
         return SourceSpec(None, Path(rest).expanduser(), arch)
     path = Path(text).expanduser()
+    if colon and rest and re.fullmatch(r"\w{2,}", arch) and not path.is_file():
+        near = f"timm:{arch.removeprefix('timm_')}"
+        raise unknown_name(
+            "architecture", arch, place="rtx/sources/catalog/archs.py", choices=ARCHS,
+            remedy=f"known: {', '.join(ARCHS)}; a network of timm is timm:NAME@FILE, e.g. {near}@{rest}",
+        )  # fmt: skip
     if path.is_file() or "/" in text or "\\" in text or text.lower().endswith(_SUFFIXES):
         return SourceSpec(None, path, None)
     source = find(text)  # raises with the nearest names

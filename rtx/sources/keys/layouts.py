@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeGuard
 
 import torch
@@ -18,6 +18,8 @@ from rtx.errors import WeightsError, WeightsMismatch, some
 from rtx.sources.keys.efficientnet import is_efficientnet, to_timm
 from rtx.sources.keys.openmmlab import from_detectron2, from_openmmlab, is_detectron2
 from rtx.sources.keys.swin import dialect_of, to_original
+from rtx.sources.keys.wrappers import PARALLEL, network_in, unwrapped, wrapper_of
+from rtx.sources.reading.unpickle import Inert
 
 log = logging.getLogger(__name__)
 
@@ -133,6 +135,9 @@ def recognise(content: Any, where: str, *, dialects: bool = True) -> Recognised:
         WeightsMismatch: two copies of the weights, or two normalisers, disagree.
     """
     container, tensors = _find_state(content, where)
+    names = unwrapped(tensors, where)
+    wrapper = wrapper_of(tensors)
+    tensors = {names[key]: value for key, value in tensors.items()}
     layout = next(
         layout for layout in _ALL if any(key.startswith(layout.prefix) and key != layout.prefix for key in tensors)
     )
@@ -159,6 +164,8 @@ def recognise(content: Any, where: str, *, dialects: bool = True) -> Recognised:
     for prefix, other in copies.items():
         _check_copy(inner, other, layout.prefix, prefix, where)
     normaliser = _normaliser(tensors, layout, where)
+    inner, attributes = network_in(inner)
+    layout = _said(layout, wrapper, attributes)
     if is_efficientnet(inner):
         inner, layout = to_timm(inner), LAYOUTS["efficientnet"]
         dialects = False
@@ -176,9 +183,20 @@ def recognise(content: Any, where: str, *, dialects: bool = True) -> Recognised:
     return Recognised(layout, container, inner, tuple(copies), normaliser, tuple(dropped))
 
 
+def _said(layout: KeyLayout, wrapper: str, attributes: str) -> KeyLayout:
+    """The layout with what was taken off beyond its own prefix."""
+    if attributes:
+        layout = replace(layout, prefix=layout.prefix + attributes, text=f"network as attribute `{attributes[:-1]}`")
+    if wrapper:
+        layout = replace(layout, prefix=wrapper + layout.prefix.removeprefix(PARALLEL), text=f"{layout.text}, wrapped")
+    return layout
+
+
 def _find_state(content: Any, where: str) -> tuple[str, dict[str, Tensor]]:
     if isinstance(content, Tensor):
         raise WeightsError(f"{where}: holds one tensor of shape {tuple(content.shape)}, not a network's state dict")
+    if isinstance(content, Inert):
+        raise WeightsError(whole_model(where, content))
     if not isinstance(content, dict):
         raise WeightsError(f"{where}: holds a {type(content).__name__}, not a network's state dict")
     for container in CONTAINERS:
@@ -194,10 +212,21 @@ def _find_state(content: Any, where: str) -> tuple[str, dict[str, Tensor]]:
             return container, _tensors(entry, where)
     if any(isinstance(value, Tensor) for value in content.values()):
         return "", _tensors(content, where)
+    if model := next((content[name] for name in CONTAINERS if isinstance(content.get(name), Inert)), None):
+        raise WeightsError(whole_model(where, model))
     keys = some([str(key)[:40] for key in content], 8)
     raise WeightsError(
         f"{where}: no state dict in it (top-level entries: {keys or 'none'}; looked for tensors there and under "
         f"{', '.join(CONTAINERS)}); save model.state_dict() instead of the whole model"
+    )
+
+
+def whole_model(where: str, found: Inert) -> str:
+    """The message for a file that holds an object instead of its tensors."""
+    what = "an object" if found.origin == "?" else f"an object ({found.origin})"
+    return (
+        f"{where}: holds {what}, such as a whole model, not a network's state dict; rtx makes no objects of a file. "
+        "Where you trust it, load it with PyTorch and save model.state_dict()"
     )
 
 

@@ -96,6 +96,7 @@ _RESNETS = {
     "resnet34": {"": "type='ResNet', depth=34"},
     "resnet50": {"": "type='ResNet', depth=50"},
     "resnet101": {"": "type='ResNet', depth=101"},
+    "resnet152": {"": "type='ResNet', depth=152"},
     "resnext50_32x4d": {
         "": "type='ResNeXt', depth=50, groups=32, base_width=4",
         "mmpretrain": "type='ResNeXt', depth=50, groups=32, width_per_group=4",
@@ -144,6 +145,7 @@ OPTIONS: Mapping[str, Mapping[str, int]] = {
     "resnet34": {"DEPTH": 34, "RES2_OUT_CHANNELS": 64},
     "resnet50": {"DEPTH": 50},
     "resnet101": {"DEPTH": 101},
+    "resnet152": {"DEPTH": 152},
     "wide_resnet50_2": {"DEPTH": 50, "WIDTH_PER_GROUP": 128},
     "wide_resnet50_4": {"DEPTH": 50, "WIDTH_PER_GROUP": 256},
     "resnext50_32x4d": {"DEPTH": 50, "NUM_GROUPS": 32, "WIDTH_PER_GROUP": 4},

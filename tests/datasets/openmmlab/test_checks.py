@@ -47,6 +47,24 @@ def edit(path: Path, **changes: object) -> None:
     path.write_text(json.dumps(table | changes))
 
 
+def replace(root: Path, image: Path, size: tuple[int, int]) -> None:
+    """Put a black picture in the place of an image, with annotations that say its size."""
+    Image.new("RGB", size).save(image)
+    if image.parent.name == "JPEGImages":
+        path = image.parents[1] / "Annotations" / f"{image.stem}.xml"
+        text = re.sub("<width>[0-9]+", f"<width>{size[0]}", path.read_text())
+        path.write_text(re.sub("<height>[0-9]+", f"<height>{size[1]}", text))
+    elif (root / "classes.json").is_file():
+        path = root / "annotations" / image.parent.name / f"{image.stem}.png"
+        Image.open(path).resize(size, Image.Resampling.NEAREST).save(path)
+    else:
+        path = root / f"annotations/instances_{image.parent.name}.json"
+        rows = json.loads(path.read_text())["images"]
+        for row in rows:
+            row.update(dict(width=size[0], height=size[1]) if row["file_name"] == image.name else {})
+        edit(path, images=rows)
+
+
 @pytest.mark.parametrize("kind", LAYOUTS)
 def test_good_data_pass_and_are_counted(tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture) -> None:
     _, cfg = made(kind, tmp_path)
@@ -94,13 +112,13 @@ def test_a_truncated_image_is_named(tmp_path: Path, kind: str, keep: int) -> Non
 def test_a_small_image_ends_an_evaluation_only(tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture) -> None:
     root, cfg = made(kind, tmp_path)
     image = root / VAL_IMAGE[kind]
-    Image.new("RGB", (200, 31)).save(image)
+    replace(root, image, (200, 31))
     with pytest.raises(DataError, match=f"smaller than 32 pixels.*{image.name} .31 px.*"):
         check_data(cfg, ["val"])
-    Image.new("RGB", (32, 32)).save(image)
+    replace(root, image, (32, 32))
     check_data(cfg, ["val"])
     train = {"coco": "train2017", "voc": "VOCdevkit/VOC2007/JPEGImages", "ade": "images/training"}[kind]
-    Image.new("RGB", (8, 8)).save(min((root / train).iterdir()))
+    replace(root, min((root / train).iterdir()), (8, 8))
     with caplog.at_level(logging.WARNING):
         check_data(cfg, ["train"])
     assert "smaller than 32 pixels" in caplog.text
@@ -307,3 +325,50 @@ def test_bccds_two_empty_boxes_are_found(real_data: Path, caplog: pytest.LogCapt
     with caplog.at_level(logging.WARNING):
         check_data(cfg)
     assert "BloodImage_00343" in caplog.text and "BloodImage_00338" in caplog.text
+
+
+def test_a_turned_picture_with_the_size_that_it_is_shown_with_is_sound(tmp_path: Path) -> None:
+    root, cfg = made("coco", tmp_path)
+    path = root / "annotations/instances_val2017.json"
+    with Image.open(root / "val2017/000000000101.jpg") as image:
+        exif = image.getexif()
+        exif[0x0112] = 6
+        image.copy().save(root / "val2017/000000000101.jpg", exif=exif)
+    with pytest.raises(DataError, match="as before the turn that its EXIF data ask for"):
+        check_data(cfg, ["val"])
+    images = json.loads(path.read_text())["images"]
+    images[0].update(width=96, height=128)
+    edit(path, images=images)
+    check_data(cfg, ["val"])
+
+
+def test_a_voc_size_of_nothing_is_no_size_but_leaves_training_images_out(tmp_path: Path) -> None:
+    root, cfg = made("voc", tmp_path)
+    home = root / "VOCdevkit/VOC2007/Annotations"
+    for stem in ("2007_000000", "2007_100000"):
+        path = home / f"{stem}.xml"
+        path.write_text(re.sub("<(width|height)>[0-9]+", r"<\1>0", path.read_text()))
+    check_data(cfg, ["val"])
+    with pytest.raises(DataError, match=r"2007_000000\.jpg \(128 x 96, 0 x 0 stated\)"):
+        check_data(cfg, ["train"])
+
+
+def test_classes_that_were_not_asked_for_may_be_without_object(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, cfg = made("voc", tmp_path)
+    with caplog.at_level(logging.WARNING):
+        check_data(cfg)
+        assert not caplog.text, "17 of VOC's own twenty do not occur"
+        cfg.train_dataloader.dataset.dataset.metainfo = dict(classes=("person", "car", "dog", "cat"))
+        check_data(cfg, ["train"])
+    assert "train data: 1 of 4 classes are in no label and are never learnt: cat" in caplog.text
+
+
+def test_files_of_a_data_set_that_rtx_does_not_know_are_said_not_to_be_looked_at(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    node = dict(type="CustomDataset", data_root="nowhere")
+    with caplog.at_level(logging.INFO):
+        check_data(Config(dict(train_dataloader=dict(dataset=node))), ["train"])
+    assert "train data: a CustomDataset, whose files are not looked at before work" in caplog.text

@@ -143,6 +143,17 @@ def test_voc_without_test_is_evaluated_on_val_and_trained_on_train(tmp_path: Pat
         with_data(leaf("fasterrcnn_r50_voc"), root)
 
 
+def test_voc_trains_on_train_where_trainval_holds_test_images(tmp_path: Path) -> None:
+    root = make_voc(tmp_path, years={"2007": {"train": 3, "test": 2}})
+    home = root / "VOCdevkit/VOC2007/ImageSets/Main"
+    (home / "trainval.txt").write_text((home / "train.txt").read_text() + (home / "test.txt").read_text())
+    out = with_data(leaf("fasterrcnn_r50_voc"), root)
+    assert split_data_sets(out, "train")[0].ann_file == "VOC2007/ImageSets/Main/train.txt"
+    (home / "train.txt").write_text((home / "trainval.txt").read_text())
+    with pytest.raises(DataError, match=r"Take them out of VOC2007/ImageSets/Main/train\.txt"):
+        with_data(leaf("fasterrcnn_r50_voc"), root)
+
+
 def test_other_names_than_vocs_become_the_classes(tmp_path: Path) -> None:
     root = make_voc(tmp_path, names=("yeast", "cell"))
     out = with_data(leaf("fasterrcnn_r50_voc"), root)

@@ -222,3 +222,28 @@ def test_a_torch_module_as_classifier(tmp_path: Path) -> None:
     with pytest.raises(BadValue, match=r"image '.*n01/000\.png'.*scores of shape \(6,\); expected one for each of 7"):
         evaluate(Classifier(net, more, resize=72, crop=64), root, tmp_path / "c", **FEW)
     assert json.loads((tmp_path / "a/protocol.json").read_text())["metric"]["threshold"] is None
+
+
+def test_bfloat16_is_a_number_like_any_other(made_coco: Path, tmp_path: Path) -> None:
+    def short(images: list[np.ndarray]) -> list[dict[str, Any]]:
+        return [{**row, "scores": (row["scores"] * 0 + 0.5).bfloat16()} for row in by_colour(images)]
+
+    def full(images: list[np.ndarray]) -> list[dict[str, Any]]:
+        return [{**row, "scores": row["scores"].float()} for row in short(images)]
+
+    scores = [
+        evaluate(Detector(fn, CLASSES, name="a"), made_coco, tmp_path / fn.__name__, **FEW)["P"] for fn in (short, full)
+    ]
+    assert scores[0] == scores[1] > 0
+
+
+def test_names_as_labels_and_a_class_named_twice(made_coco: Path, tmp_path: Path) -> None:
+    row = dict(boxes=[[1, 1, 9, 9.0]], scores=[0.5], labels=["block"])
+    with pytest.raises(
+        BadValue, match=r"101\.jpg'.*the label 'block', which is no number; return indices into classes"
+    ):
+        evaluate(Detector(lambda images: [row for _ in images], CLASSES, name="a"), made_coco, tmp_path, **FEW)
+    with pytest.raises(BadValue, match="classes: 'N/A' is there 3 times of 5"):
+        Detector(by_colour, ["disc", "N/A", "block", "N/A", "N/A"], name="a")
+    with pytest.raises(BadValue, match="classes: there is none"):
+        Detector(by_colour, [], name="a")

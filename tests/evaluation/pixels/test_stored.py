@@ -177,3 +177,13 @@ def test_a_source_by_its_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert main([*common, "--source", spec, "--classes", str(tmp_path / "seven.txt")]) == 2
     assert "fc.weight" in capsys.readouterr().err
     assert main(common) == 2 and "name the classifier" in capsys.readouterr().err
+
+
+def test_lines_of_a_list_of_classes_may_have_words_behind_the_name_and_blanks_in_it(tmp_path: Path) -> None:
+    from rtx.cli.imagenet_c import _lines
+
+    names = ("n01", "water ouzel")
+    make_folders(tmp_path / "c/fog/1", names=names)
+    path = tmp_path / "classes.txt"
+    path.write_bytes(b"\xef\xbb\xbfwater ouzel\r\n\r\nn01 tench, Tinca tinca\r\n")
+    assert find_stored(tmp_path / "c", classes=_lines(str(path))).classes == ("water ouzel", "n01")

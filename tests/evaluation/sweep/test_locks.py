@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import signal
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from rtx.cli.options import shard_of
-from rtx.errors import BadValue, RunConflict
+from rtx.errors import BadValue, OutputError, RunConflict
 from rtx.evaluation.sweep import locks
 from rtx.evaluation.sweep.locks import alone, driving, guarded
 from rtx.evaluation.sweep.share import part
@@ -187,3 +188,12 @@ def test_a_shard_that_does_not_exist_is_refused(shard: str | None, environ: dict
 
     with pytest.raises(BadValue, match=r"I/N"):
         shard_of(Namespace(shard=shard, launcher="none"), environ)
+
+
+def test_a_disk_that_became_read_only_hides_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read_only(self: Path, missing_ok: bool = False) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(self))
+
+    with pytest.raises(OutputError, match="the cell cannot be written"), driving(tmp_path / "out"):
+        monkeypatch.setattr(Path, "unlink", read_only)
+        raise OutputError("the cell cannot be written")

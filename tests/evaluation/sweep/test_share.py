@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import time
@@ -87,3 +88,15 @@ def test_a_rank_ends_with_a_launcher_that_is_killed() -> None:
         started = time.monotonic()
         assert launcher.stdout.read() == b"", "the rank held the pipe open until now"
         assert time.monotonic() - started < 20
+
+
+def test_a_port_in_use_is_said_with_a_free_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen(1)
+        port = other.getsockname()[1]
+        for name, value in dict(RANK=0, WORLD_SIZE=2, MASTER_ADDR="127.0.0.1", MASTER_PORT=port).items():
+            monkeypatch.setenv(name, str(value))
+        with pytest.raises(BadValue, match=rf"port {port} is taken on this node.*set MASTER_PORT .*such as \d+"):
+            start("pytorch")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import re
 import time
@@ -12,18 +13,19 @@ import pytest
 from rtx.corruptions import BENCHMARK
 from rtx.errors import BadValue, RunConflict
 from rtx.reports.build import build
-from rtx.results.confidence import Known, read_confidences, table_bytes, write_confidences
-from rtx.results.evaluation import Evaluation
-from rtx.reports.text.banners import banners, merged
-from rtx.results.examples import read_examples
 from rtx.reports.runs.eps_lines import eps_lines
 from rtx.reports.runs.groups import group_runs, unlike
 from rtx.reports.runs.intervals import Resamples, difference
 from rtx.reports.runs.naming import dataset_of, method_of, source_of, unique_names
-from rtx.reports.tables.run_tables import of_group
 from rtx.reports.runs.runs import load_run, load_runs
 from rtx.reports.strips.selection import choose, models_shown
+from rtx.reports.tables.run_tables import of_group, over_seeds
+from rtx.reports.text.banners import banners, merged
 from rtx.reports.text.verdict import gain, verdict
+from rtx.results.command import Command, note_command
+from rtx.results.confidence import Known, read_confidences, table_bytes, write_confidences
+from rtx.results.evaluation import Evaluation
+from rtx.results.examples import read_examples
 from rtx.sources.catalog.rows import CATALOG
 from rtx.types import CLEAN, SEVERITIES, Condition
 from tests.reports.made import card, make_evidence_run, make_examples, make_family, make_run, score, write_intervals
@@ -68,11 +70,10 @@ def test_names_tell_runs_apart(tmp_path: Path) -> None:
     [
         (lambda out: (out / "protocol.json").write_text("{"), "protocol.json"),
         (lambda out: (out / "summary.json").write_text("[]"), "summary.json"),
-        (lambda out: (out / "cells" / "fog_3.json").write_text("{}"), "fog_3.json"),
         (lambda out: (out / "confidence.json").write_text('{"metric": "bbox_mAP"}'), "confidence.json"),
         (lambda out: (out / "resamples.npz").write_bytes(b"PK"), "resamples.npz"),
     ],
-    ids=["card", "summary", "cell", "intervals", "resamples"],
+    ids=["card", "summary", "intervals", "resamples"],
 )
 def test_damage_is_named(tmp_path: Path, damage: object, message: str) -> None:
     out = make_run(tmp_path, "m", resamples=20)
@@ -289,7 +290,11 @@ def test_odd_names_neither_reach_a_reader_raw_nor_take_long(tmp_path: Path, name
     report = build(load_runs([run, other]), tmp_path / "out", formats=("svg",))
     assert time.process_time() - started < 30
     html = report.page.read_text(encoding="utf-8").partition('id="cards"')[0]
-    for text in (html, json.dumps(report.summary, ensure_ascii=False), report.summary["groups"][0]["models"][0]["name"]):
+    for text in (
+        html,
+        json.dumps(report.summary, ensure_ascii=False),
+        report.summary["groups"][0]["models"][0]["name"],
+    ):
         assert not [letter for letter in text if not letter.isprintable() and letter not in "\n\u00a0"]
     assert max(len(model["name"]) for model in report.summary["groups"][0]["models"]) <= 210
 
@@ -329,3 +334,34 @@ def test_intervals_beside_the_headline_are_read_with_it(tmp_path: Path) -> None:
     text = (out / "confidence.json").read_text()
     (out / "confidence.json").write_text(text.replace('"low": 0.1,', '"low": 0.11,'))
     assert load_run(out).intervals.of("mPC", "bbox_mAP_50") is None, "edited"
+
+
+def test_a_damaged_cell_is_left_out_of_a_report(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    whole, hurt = make_run(tmp_path, "whole"), make_run(tmp_path, "hurt")
+    (hurt / "cells" / "fog_3.json").write_text("{")
+    with caplog.at_level(logging.WARNING):
+        runs = load_runs([whole, hurt])
+    assert [len(run.cells) for run in runs] == [76, 75] and "fog_3.json" in caplog.text
+    (group,) = group_runs(runs)
+    assert [b.title for b in banners([group]) if b.level == "stop"] == ["Incomplete: hurt"]
+    for path in (hurt / "cells").iterdir():
+        path.write_text("{")
+    with pytest.raises(BadValue, match="not an rtx cell file"):
+        load_run(hurt)
+
+
+def test_a_clean_only_run_is_complete_unless_more_was_asked_for(tmp_path: Path) -> None:
+    scores = [0.40, 0.42, 0.41]
+    folders = [make_run(tmp_path, f"seed{n}", clean=v, conditions=(CLEAN,)) for n, v in enumerate(scores)]
+    runs = load_runs(folders)
+    (group,) = group_runs(runs)
+    assert all(run.clean_only for run in runs)
+    assert {b.level for b in banners([group])} == {"note"}
+    said = verdict(group, runs[1])
+    assert said.sentence.startswith("clean ") and "INCOMPLETE" not in said.sentence and said.big_label == "P, no mPC"
+    table = over_seeds(group)
+    assert table is not None
+    texts = [cell.text for cell in table.rows[0]]
+    assert texts[-6:] == ["3", "41.00", "1.00", "0.82", "40.00", "42.00"]
+    note_command(folders[0], Command(("rtx", "corrupt_eval", "x"), "/made", (CLEAN, *FOG)))
+    assert not load_run(folders[0]).clean_only

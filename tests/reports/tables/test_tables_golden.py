@@ -59,18 +59,27 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Table]:
     return {f"odd_{t.name}": t for t in [*of_group(groups[0]), *transfer_tables(groups)]}
 
 
+@pytest.fixture(scope="module")
+def repeated(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Table]:
+    """Three trainings that differ by their seed, on clean images alone."""
+    root = tmp_path_factory.mktemp("repeated")
+    folders = [make_run(root, f"seed{n}", clean=0.4 + 0.01 * n, conditions=(CLEAN,)) for n in range(3)]
+    (group,) = group_runs(load_runs(folders))
+    return {t.name: t for t in of_group(group) if t.name == "seeds"}
+
+
 def test_every_table_of_the_package_is_here(made: dict[str, Table], odd: dict[str, Table]) -> None:
     assert set(made) == set(NAMES) and set(odd) == set(ODD)
     files = Path(tables.__file__).parents[1].rglob("*.py")
     # Tables of studies are made of other rows and have tests of their own.
     source = "".join(path.read_text(encoding="utf-8") for path in files if path.parent.name != "studies")
-    assert set(re.findall(r'\bTable\(\s*"(\w+)"', source)) | {"sizes", "classes"} == set(NAMES)
+    assert set(re.findall(r'\bTable\(\s*"(\w+)"', source)) | {"sizes", "classes"} == {*NAMES, "seeds"}
 
 
-@pytest.mark.parametrize("name", [*NAMES, *ODD])
+@pytest.mark.parametrize("name", [*NAMES, *ODD, "seeds"])
 @pytest.mark.parametrize("kind", ["md", "tex"])
-def test_table(made: dict[str, Table], odd: dict[str, Table], name: str, kind: str) -> None:
-    text = (markdown if kind == "md" else latex)({**made, **odd}[name])
+def test_table(made: dict[str, Table], odd: dict[str, Table], repeated: dict[str, Table], name: str, kind: str) -> None:
+    text = (markdown if kind == "md" else latex)({**made, **odd, **repeated}[name])
     path = GOLDEN / f"{name}.{kind}"
     if os.environ.get("RTX_WRITE_GOLDEN"):
         path.parent.mkdir(exist_ok=True)

@@ -1,0 +1,248 @@
+"""Images that an attack has perturbed against the model that is evaluated: pixels of an evaluation like the corrupted.
+
+The attack stands in front of the model's preprocessing, on the picture that the network gets (resized and cropped), in
+[0, 1]. The perturbed picture is not rounded to 8 bits. What is scored afterwards is the usual prediction.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import TRANSFORMS
+from torch import nn
+
+import rtx
+from rtx.adversarial.attack import KEEP, METHODS, Attack, Found, frozen
+from rtx.adversarial.threat import threat_of
+from rtx.errors import BadValue, unknown_name
+from rtx.evaluation.card import weights_sha256
+from rtx.evaluation.models.adapter import Adapter
+from rtx.evaluation.models.objectives import groups, losses_for, objective
+from rtx.evaluation.pixels.corrupt import Corrupt, insert_corrupt
+from rtx.evaluation.pixels.made import view_steps
+from rtx.evaluation.pixels.random_steps import step_name
+from rtx.evaluation.protocol import Protocol
+from rtx.evaluation.sweep.batches import device_of
+from rtx.evaluation.sweep.forward import Job
+from rtx.rng import image_rng
+from rtx.types import CLEAN, THREATS, Condition
+
+_ANNOTATIONS = "LoadAnnotations"
+
+
+@TRANSFORMS.register_module()
+class Unchanged(Corrupt):
+    """Knows the present condition and leaves the image as it is: an attack comes later, where the model is."""
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Leave `results["img"]` as it is."""
+        return results
+
+
+@dataclass(frozen=True)
+class Attacked:
+    """Pixels that an attack makes; `rtx.evaluation.pixels.made.Made` has the same methods.
+
+    Attributes:
+        threat: `linf` or `l2`.
+        eps: sizes of the ball, in the unit of `rtx.types.THREATS`: 255ths of the pixel range for Linf (4 is 4/255), the
+            pixel range for L2.
+        losses: which losses are raised, see `rtx.evaluation.models.objectives.losses_for`.
+        target: the class that a classifier is to take every image for; None for any wrong one.
+        surrogate: a model that the attack is made against instead of the evaluated one (a transfer attack); it must
+            take the same pictures.
+        method, steps, step, random_start, restarts, momentum, keep: see `rtx.adversarial.attack.Attack`.
+
+    Raises:
+        BadValue: a number out of range, or no eps.
+        UnknownName: no such threat, method or rule.
+    """
+
+    threat: str = "linf"
+    eps: Sequence[float] = (2, 4, 8)
+    method: str = METHODS[0]
+    steps: int = 20
+    step: float = 2.5
+    random_start: bool = True
+    restarts: int = 1
+    momentum: float = 0.0
+    keep: str = KEEP[0]
+    losses: Sequence[str] = ()
+    target: int | None = None
+    surrogate: nn.Module | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        """Refuse what is no attack."""
+        object.__setattr__(self, "eps", tuple(dict.fromkeys(self.eps)))
+        object.__setattr__(self, "losses", tuple(self.losses))
+        if self.threat not in THREATS:
+            raise unknown_name("threat", self.threat, place="rtx.types.THREATS", choices=tuple(THREATS))
+        if not self.eps:
+            raise BadValue("an attack without eps: give at least one, e.g. 4 (255ths, for linf)")
+        for condition in self._conditions():
+            self.attack(condition)
+        if self.keep == "last" and len(self.losses) > 1:
+            raise BadValue("keep='last' with several losses: the worst result of each image is what counts")
+
+    def attack(self, condition: Condition) -> Attack:
+        """The attack of a condition."""
+        return Attack(
+            threat=threat_of(condition),
+            method=self.method,
+            steps=self.steps,
+            step=self.step,
+            random_start=self.random_start,
+            restarts=self.restarts,
+            momentum=self.momentum,
+            keep=self.keep,
+        )
+
+    def _conditions(self) -> tuple[Condition, ...]:
+        return tuple(Condition(self.threat, eps) for eps in self.eps)
+
+    def conditions(self, protocol: Protocol) -> tuple[Condition, ...]:
+        """Clean images, and each eps."""
+        return (CLEAN, *sorted(self._conditions()))
+
+    def config(self, cfg: Config) -> Config:
+        """The config as the card stores it."""
+        return cfg
+
+    def dataset(self, cfg: Config, protocol: Protocol) -> Any:
+        """The test set of that config with its ground truth, which losses need, at the scale of the network's image."""
+        dataset = insert_corrupt(cfg.test_dataloader.dataset, dict(type=Unchanged.__name__))
+        return _with_truth(dataset, masks=_has_masks(cfg.model)) if cfg.get("default_scope") == "mmdet" else dataset
+
+    def pipeline(self, load: Any, preparation: Sequence[Any], scope: str, protocol: Protocol) -> list[Any]:
+        """The steps of an adapter, see `rtx.evaluation.pixels.made.Made.pipeline`."""
+        return [load, *view_steps(protocol), *preparation, Unchanged()]
+
+    def card(self, scope: str, protocol: Protocol) -> dict[str, Any]:
+        """Fields of the protocol card that say how the pixels come about; `attack_card` has those of the attack."""
+        return {
+            "corruption_engine": "attack",
+            "corruption_engine_version": rtx.__version__,
+            "corruption_seed": protocol.seed,
+            "corruption_at": "network_input",
+        }
+
+    def attack_card(self, model: nn.Module) -> dict[str, Any]:
+        """What decides how strong the attack is, for the protocol card; eps is the cell's.
+
+        Raises:
+            BadValue, UnknownName: the model has no such loss, or none at all.
+        """
+        attacked = self.surrogate or model
+        names = losses_for(attacked, self.losses)
+        if self.keep == "last" and len(names) > 1:
+            raise BadValue(f"keep='last' with several losses ({', '.join(names)}): name one loss")
+        if self.target is not None and not set(names) <= {"ce", "dlr"}:
+            raise BadValue(f"target {self.target}: targeted attacks are on classifiers")
+        out: dict[str, Any] = {name: getattr(self, name) for name in _STATED} | {"losses": list(names)}
+        if self.method == "apgd":
+            out |= {"step": None, "momentum": None}
+        if self.target is not None:
+            out["target"] = self.target
+        if self.surrogate is not None:
+            out["surrogate_sha256"] = weights_sha256(self.surrogate)
+        if isinstance(attacked, Adapter) and attacked.loss is not None:
+            out["loss_code"] = _code_sha256(attacked.loss)
+        return {"attack": out}
+
+    def check(self, job: Job, *, overwrite: bool) -> None:
+        """Nothing to check beside what every evaluation checks."""
+
+    def finish(self, summary: Mapping[str, Any], out: Path) -> dict[str, Any]:
+        """Nothing to write beside the summary."""
+        return {}
+
+    def perturbed(self, model: nn.Module, batch: Any, condition: Condition, seed: int) -> tuple[Any, int]:
+        """A batch with its images perturbed, and how many of them the attack had no gradient for.
+
+        Args:
+            model: what is evaluated, on its device.
+            batch: a collated batch; its images are 8-bit (3, H, W), its samples have their ground truth.
+            condition: which eps.
+            seed: of the random starts.
+
+        Raises:
+            BadValue: images are no 8-bit pictures, or the loss cannot be raised, see `Attack.__call__`.
+        """
+        if condition == CLEAN:
+            return batch, 0
+        model = model if self.surrogate is None else self.surrogate.to(device_of(model))
+        images, samples = list(batch["inputs"]), list(batch["data_samples"])
+        for image, sample in zip(images, samples, strict=True):
+            if image.dtype != torch.uint8:
+                raise BadValue(
+                    f"image {str(sample.img_path)!r} reaches the model as {image.dtype}: the attack cannot be put "
+                    "behind this test pipeline, which normalises; leave that to the model's data_preprocessor"
+                )
+        names = [str(sample.img_path) for sample in samples]
+        seeds = [int(image_rng(seed, Path(name).stem, condition).integers(2**31)) for name in names]
+        attack, flat = self.attack(condition), 0
+        with frozen(model):
+            for group in groups(model, images):
+                pixels = torch.stack([images[n] for n in group]).to(device_of(model)).float() / 255
+                found: Found | None = None
+                for loss in losses_for(model, self.losses):
+                    chosen = [samples[n] for n in group]
+                    aim = objective(model, chosen, loss, seed=seeds[group[0]], target=self.target)
+                    now = attack(aim, pixels, [seeds[n] for n in group], [repr(names[n]) for n in group])
+                    found = now if found is None else found.or_worse(now)
+                assert found is not None
+                flat += int(found.flat.sum())
+                for n, image in zip(group, found.images * 255, strict=True):
+                    images[n] = image
+        return {**batch, "inputs": images}, flat
+
+
+_STATED = ("threat", "method", "steps", "step", "random_start", "restarts", "momentum", "keep")
+
+
+def _code_sha256(function: Any) -> str:
+    try:
+        text = inspect.getsource(function)
+    except (OSError, TypeError):
+        text = repr(type(function))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _has_masks(node: Any) -> bool:
+    if isinstance(node, Mapping):
+        return any(key == "mask_head" and value is not None for key, value in node.items()) or any(
+            map(_has_masks, node.values())
+        )
+    return isinstance(node, list | tuple) and any(map(_has_masks, node))
+
+
+def _with_truth(node: Any, *, masks: bool) -> Any:
+    """A copy of a data set config that loads boxes and masks right behind the image, so that they are resized with it.
+
+    Test pipelines of mmdet load them behind `Resize`, at the scale of the file, since they are only scored there.
+    """
+    if isinstance(node, Mapping):
+        return {
+            key: _truth_first(value, masks=masks)
+            if key == "pipeline" and isinstance(value, list | tuple)
+            else _with_truth(value, masks=masks)
+            for key, value in node.items()
+        }
+    return copy.deepcopy(node)
+
+
+def _truth_first(steps: Sequence[Any], *, masks: bool) -> list[Any]:
+    load = next((n for n, step in enumerate(steps) if step_name(step).startswith("LoadImage")), None)
+    if load is None:
+        return list(steps)
+    loader = dict(type=_ANNOTATIONS, with_bbox=True, with_mask=masks)
+    rest = [step for step in steps[load + 1 :] if step_name(step) != _ANNOTATIONS]
+    return [*steps[: load + 1], loader, *rest]
