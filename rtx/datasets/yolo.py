@@ -175,9 +175,9 @@ def files_of(root: Path, split: str) -> Iterator[Path]:
 def read_split(root: Path, split: str) -> tuple[Tables, tuple[str, ...]]:
     """The images and objects of a split in COCO's form, and what a person must know about them.
 
-    Category n + 1 is class n, and an image's id is its file name without suffix, as a number where it is one: so
-    Ultralytics writes its predictions. Images without a label file have no object; a line that is there twice counts
-    once (Ultralytics' rules, both).
+    Category n + 1 is class n, and an image's id is its file name without suffix, as a number where every one is: so
+    Ultralytics writes its predictions, but that it mixes the two. Images without a label file have no object; a line
+    that is there twice counts once (Ultralytics' rules, both).
 
     Raises:
         DataError: as `read_folder` and `image_files`; images are missing; a label file cannot be read, or a line in it
@@ -200,8 +200,9 @@ def read_split(root: Path, split: str) -> tuple[Tables, tuple[str, ...]]:
     rows: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     repeated = 0
+    numbered = all(path.stem.isdecimal() and path.stem.isascii() for path in images)
     for path, (height, width), objects in zip(images, sizes, read, strict=True):
-        key = int(path.stem) if path.stem.isdecimal() and path.stem.isascii() else path.stem
+        key = int(path.stem) if numbered else path.stem
         name = path.relative_to(root).as_posix()
         rows.append(dict(id=key, file_name=name, width=width, height=height))
         repeated += len(objects) - len(set(objects))
