@@ -188,7 +188,8 @@ def prepare(
     protocol, pixels = (protocol or Protocol()).with_options(options), pixels or Made()
     conditions = pixels.conditions(protocol)
     if isinstance(model, Adapter):
-        tested = adapter_test(model, data, pixels, protocol, annotations=annotations, classes=classes)
+        chosen: dict[str, Any] = dict(annotations=annotations, classes=classes, checkpoint=checkpoint)
+        tested = adapter_test(model, data, pixels, protocol, **chosen)
     elif isinstance(data, Config):
         data = data if protocol.view is None else with_view(data, protocol.view)
         protocol = replace(protocol, view=view_of(data))
