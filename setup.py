@@ -24,6 +24,7 @@ CORE = [
     "opencv-python-headless>=4.7",
     "packaging>=21",
     "pillow>=10",
+    "pyyaml>=6",
     "rich>=13",
     "scipy>=1.10",
     "torch>=2.4,<2.13",

@@ -41,6 +41,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", help="output folder; default: corruption_eval/ beside the checkpoint, of a --model in work_dirs/MODEL/"
     )
     parser.add_argument("--dry-run", action="store_true", help="say what would be evaluated, and how long it may take")
+    parser.add_argument(
+        "--shift",
+        action="append",
+        metavar="NAME=DIR",
+        help="another test set with the same classes, scored on its clean images beside the corruptions; repeatable",
+    )
     add_protocol_arguments(parser)
     add_sweep_arguments(parser)
     add_config_arguments(parser)
@@ -107,6 +113,8 @@ def _forecast(model: Any, data: Any, given: dict[str, Any], sweep: Sweep) -> int
     job = replace(job, conditions=share.part(job.conditions, sweep.shard))
     with cells_on(sweep.engine, job, share.default_share()) as (job, _):
         print(forecast(job, overwrite=sweep.overwrite, probe=not sweep.engine.is_ray))
+        for name, place in sweep.shifts.items():
+            print(f"and the clean images of {place} as shift {name}")
     return 0
 
 

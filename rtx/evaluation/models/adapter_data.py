@@ -22,7 +22,7 @@ from rtx.datasets.layouts import layout_of
 from rtx.errors import BadValue, DataError
 from rtx.evaluation.card import model_card
 from rtx.evaluation.models.adapter import Adapter
-from rtx.evaluation.models.folders import CLASS_FOLDERS, READERS, Held
+from rtx.evaluation.models.folders import CLASS_FOLDERS, MAPS, READERS, Held
 from rtx.evaluation.pixels.attacked import Attacked
 from rtx.evaluation.pixels.made import Made
 from rtx.evaluation.pixels.stored import Stored
@@ -161,13 +161,15 @@ def adapter_test(
     """
     root = data_folder(data)
     layout = layout_for_adapters(root, annotations)
+    layout = layout if layout in adapter.layouts else f"{MAPS}{layout}"
     if layout not in adapter.layouts:
+        layout = layout.removeprefix(MAPS)
         raise BadValue(
             f"data folder {str(data)!r} has the layout of {layout}; a {type(adapter).__name__} is scored on "
             f"{' or '.join(adapter.layouts)}" + (", or give annotations=FILE" if layout == CLASS_FOLDERS else "")
         )
-    if classes is not None and layout not in ("coco", "voc"):
-        raise BadValue(f"classes={list(classes)}: the classes that count can be chosen for COCO and VOC only")
+    if classes is not None and layout not in ("coco", "yolo", "cityscapes", "voc"):
+        raise BadValue(f"classes={list(classes)}: the classes that count can be chosen where there are boxes only")
     if layout == CLASS_FOLDERS:
         adapter.match(class_folders(root))
     held = READERS[layout](root, annotations=annotations, wanted=classes, known=adapter.classes)
@@ -183,8 +185,8 @@ def adapter_test(
         adapter.scorer(held),
         card={
             **pixels.card(adapter.scope, protocol),
-            **adapter.card(),
             **model_card(adapter, hashlib.sha256(text.encode()).hexdigest(), checkpoint, scope=adapter.scope),
+            **adapter.card(),
         },
         labels={**({} if name is None else {"data": name}), "run": adapter.name, "method": adapter.name},
     )

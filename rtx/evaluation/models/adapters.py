@@ -28,7 +28,7 @@ from mmengine.structures import InstanceData, PixelData
 from rtx.errors import BadValue, some
 from rtx.evaluation.models.adapter import Adapter, Function
 from rtx.evaluation.models.class_names import near
-from rtx.evaluation.models.folders import CLASS_FOLDERS, Held
+from rtx.evaluation.models.folders import CLASS_FOLDERS, MAPS, Held
 from rtx.evaluation.scorers.base import Scorer, array
 from rtx.evaluation.scorers.classification import AccuracyScorer
 from rtx.evaluation.scorers.detection import CocoScorer, VocScorer
@@ -51,7 +51,7 @@ class Detector(Adapter):
     """
 
     scope = "mmdet"
-    layouts = ("coco", "voc")
+    layouts = ("coco", "yolo", "cityscapes", "voc")
     returns = "dict(boxes, scores, labels)"
 
     def __init__(self, fn: Function, classes: Sequence[str], *, masks: bool = False, **options: Any) -> None:
@@ -59,7 +59,7 @@ class Detector(Adapter):
         self.masks, self.warned = masks, False
 
     def scorer(self, held: Held) -> Scorer:
-        """COCO AP on COCO, the AP of 2007 on VOC."""
+        """The AP of 2007 on VOC, COCO AP elsewhere."""
         if not isinstance(held.truth, CocoTruth):
             return VocScorer(held.truth or [], held.classes)
         kinds = ("bbox", "segm") if self.masks else ("bbox",)
@@ -123,7 +123,7 @@ class Segmenter(Adapter):
     """A segmenter: returns for each image a label map (H, W) of class indices, or class scores (classes, H, W)."""
 
     scope = "mmseg"
-    layouts = ("ade",)
+    layouts = ("ade", f"{MAPS}cityscapes")
     returns = "a label map (H, W)"
 
     def scorer(self, held: Held) -> Scorer:

@@ -22,6 +22,7 @@ from rtx.results.command import read_commands, remedy
 from rtx.results.conditions import grid
 from rtx.results.evaluation import Evaluation
 from rtx.results.folder import INSIDE_RUN, SUMMARY, find_evaluations
+from rtx.results.shifts import read_shifts
 from rtx.types import CLEAN, SEVERITIES, Condition
 
 log = logging.getLogger(__name__)
@@ -96,6 +97,11 @@ class Run:
         """Every metric of the cells, the headline first."""
         names = {name for cell in self.cells.values() for name in cell.metrics}
         return (self.metric, *sorted(names - {self.metric}))
+
+    @cached_property
+    def shifts(self) -> dict[str, dict[str, Any]]:
+        """Its scores on other test sets, see `rtx.results.shifts.read_shifts`."""
+        return read_shifts(self.folder, self.card, self.metric, self.grid().get(CLEAN))
 
     @cached_property
     def _kept(self) -> dict[tuple[str, str], Any]:

@@ -29,6 +29,8 @@ def of_group(group: Group) -> list[Table]:
     tables = [overall(group), by_corruption(group), by_family(group), completeness(group)]
     if any(len(run.metrics) > 1 for run in group.runs):
         tables.append(every_metric(group))
+    if any(run.shifts for run in group.runs):
+        tables.append(by_shift(group))
     for name, word, rows in (("sizes", "object size", size_rows(group)), ("classes", "class", class_rows(group))):
         if rows:
             tables.append(_breakdown(group, name, word, rows))
@@ -165,6 +167,21 @@ def every_metric(group: Group) -> Table:
             rows.append(row(run.name, metric_name(metric), *map(Entry, texts, spans)))
     notes = [PERCENT, *(["Brackets: 95 % interval over images."] if any(e.below for r in rows for e in r) else [])]
     return Table("metrics", "Every metric", ("model", "metric", "P", "mPC", "rPC"), tuple(rows), 2, tuple(notes))
+
+
+def by_shift(group: Group) -> Table:
+    """Scores on natural shifts, and the share of P that remains."""
+    rows = []
+    for run in group.runs:
+        for name, shift in run.shifts.items():
+            score = Entry(percent(shift["value"]), _given(shift["interval"]))
+            rows.append(row(run.name, name, str(shift["n_images"]), score, percent(shift["relative"])))
+    notes = [PERCENT, "Other test sets with the same classes, not corrupted; they are part of no mean."]
+    notes += ["Brackets: 95 % interval over images."] if any(entries[3].below for entries in rows) else []
+    if any(shift["preview"] for run in group.runs for shift in run.shifts.values()):
+        notes.append("PREVIEW: some of their images only.")
+    head = ("model", "test set", "images", metric_name(group.metric), "of P")
+    return Table("shifts", f"{metric_name(group.metric)} on natural shifts", head, tuple(rows), 2, tuple(notes))
 
 
 def counts(run: Run) -> list[tuple[str, int, int]]:
