@@ -156,6 +156,11 @@ class Run:
         return set(self.cells) == {CLEAN} and asked <= {CLEAN}
 
     @cached_property
+    def attacks(self) -> tuple[Condition, ...]:
+        """The cells of an evaluation under attack, by eps; empty for one under corruption."""
+        return tuple(sorted(condition for condition in self.cells if condition.is_attack))
+
+    @cached_property
     def undefined(self) -> tuple[Condition, ...]:
         """Those of `missing` that were evaluated: their images hold nothing that defines the metric."""
         return tuple(c for c in self.missing if c in self.cells)

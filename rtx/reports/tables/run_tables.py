@@ -19,6 +19,8 @@ from rtx.reports.tables.table import Entry, Table, best_of, row
 from rtx.reports.text.wording import DASH, corruption_name, dataset_name, interval_text, metric_name, percent, signed
 from rtx.results.intervals import Ends
 from rtx.results.over_seeds import spread
+from rtx.results.summary import attack_text, eps_text
+from rtx.types import CLEAN
 
 PERCENT = "All numbers in percent."
 _QUANTITIES = ("P", "mPC", "rPC")
@@ -26,6 +28,8 @@ _QUANTITIES = ("P", "mPC", "rPC")
 
 def of_group(group: Group) -> list[Table]:
     """Every table that the runs have numbers for."""
+    if group.attacked:
+        return [under_attack(group)]
     tables = [overall(group), by_corruption(group), by_family(group), completeness(group)]
     if any(len(run.metrics) > 1 for run in group.runs):
         tables.append(every_metric(group))
@@ -35,6 +39,24 @@ def of_group(group: Group) -> list[Table]:
         if rows:
             tables.append(_breakdown(group, name, word, rows))
     return [*tables, *([] if (table := over_seeds(group)) is None else [table])]
+
+
+def under_attack(group: Group) -> Table:
+    """Every metric by eps, with intervals; models whose attacks differ are never ranked."""
+    conditions = [CLEAN, *sorted({condition for run in group.runs for condition in run.attacks})]
+    rows = []
+    for run in group.runs:
+        for metric in (name for name in run.metrics if "/" not in name and run.grid(name)):
+            known = run.intervals.metrics.get(metric)
+            cells = {} if known is None else known.cells
+            spans = {c: (found.low, found.high) for c, found in cells.items() if not math.isnan(found.low)}
+            entries = [Entry(percent(run.grid(metric).get(c)), _given(spans.get(c))) for c in conditions]
+            rows.append(row(run.name, metric_name(metric), *entries))
+    head = ("model", "metric", "clean", *(eps_text(condition.key) for condition in conditions[1:]))
+    attacks = dict.fromkeys(attack_text(run.card.get("attack") or {}) for run in group.runs)
+    notes = (PERCENT, "Brackets: 95 % interval over images.", f"Attack: {'; or '.join(attacks)}.")
+    title = f"{metric_name(group.metric)} on {dataset_name(group.dataset)} under attack"
+    return Table("attacks", title, head, tuple(rows), 2, notes)
 
 
 def over_seeds(group: Group) -> Table | None:
