@@ -37,7 +37,7 @@ from rtx.results.summary import with_interval
 from rtx.transfer.guard import FrozenGuardHook, bare, find_backbone
 from rtx.transfer.modes import transfer_name
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("rtx.bridges.detectron2_train")  # also where this is run as a command
 
 
 class Predictor(nn.Module):
