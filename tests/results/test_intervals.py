@@ -34,7 +34,7 @@ def duplicated(content: dict[str, Any], found: list[Detections], weights: np.nda
     for old, times in zip(order, weights.tolist(), strict=True):
         for _ in range(times):
             new = len(images) + 1
-            images += [{**i, "id": new} for i in content["images"] if i["id"] == old]
+            images += [{**i, "id": new, "file_name": f"{new}.jpg"} for i in content["images"] if i["id"] == old]
             rows += [{**a, "image_id": new} for a in content["annotations"] if a["image_id"] == old]
             guesses += [dataclasses.replace(d, image_id=new) for d in found if d.image_id == old]
     return {**content, "images": images, "annotations": rows}, guesses
