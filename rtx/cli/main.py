@@ -231,6 +231,7 @@ def entry(*first: str) -> None:
     Args:
         first: arguments before the ones that were typed.
     """
+    _read_names_as_utf8()
     # What this process starts finds installed modules, not those that lie in the folder where it runs.
     os.environ["PYTHONSAFEPATH"] = "1"
     safe_torch()
@@ -247,6 +248,14 @@ def entry(*first: str) -> None:
         print(f"standard output cannot be written ({output.fault.strerror})", file=sys.stderr)
         status = status or BAD_INPUT
     sys.exit(status)
+
+
+def _read_names_as_utf8() -> None:
+    """Start again in UTF-8 mode where the locale knows ASCII names alone, so that a file `dönn.py` is found."""
+    if codecs.lookup(sys.getfilesystemencoding()).name == "ascii" and os.environ.get("PYTHONUTF8") != "1":
+        # What is printed stays ASCII, which is what the terminal is said to show.
+        os.environ.update({"PYTHONUTF8": "1", "PYTHONIOENCODING": os.environ.get("PYTHONIOENCODING") or "ascii:backslashreplace"})
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def _plain_letters(error: UnicodeError) -> tuple[str, int]:

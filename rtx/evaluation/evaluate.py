@@ -147,7 +147,7 @@ def _run(
         # The card says what computes, so that only from here on it can be held against that of the folder.
         job, passes = stack.enter_context(cells_on(engine, job, share))
         overwrite = belongs_to_another(job) if overwrite is None else overwrite
-        pixels.check(job, overwrite=overwrite)
+        job = pixels.check(job, overwrite=overwrite)
 
         def finish(cells: dict[Condition, Cell]) -> None:
             summary.update(complete(job, cells, rank=share.rank, resamples=protocol.resamples))

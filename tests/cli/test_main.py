@@ -3,6 +3,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import logging
+import os
 import subprocess
 import sys
 import types
@@ -148,6 +149,22 @@ def test_a_closed_pipe_is_no_traceback() -> None:
         ["bash", "-c", '"$0" -c "$1" | head -c1', sys.executable, code], capture_output=True, text=True, check=True
     )
     assert done.stdout == "x" and done.stderr == ""
+
+
+def test_a_locale_of_ascii_finds_names_of_other_letters(tmp_path: Path) -> None:
+    (tmp_path / "d\u00f6nn").mkdir()
+    code = (
+        "import os; from rtx.cli import main\n"
+        "def found(): return print(os.path.isdir('d\\u00f6nn'), 'd\\u00f6nn \\u2212 1') or 0\n"
+        "main.main = lambda argv: found(); main.entry()"
+    )
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, **plain}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=tmp_path, env=environment)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"True d?nn - 1\n", b"")
+    # Where the interpreter keeps to ASCII all the same, it does not start again for ever.
+    done = subprocess.run([sys.executable, "-X", "utf8=0", "-c", code], capture_output=True, cwd=tmp_path, env=environment)
+    assert (done.returncode, done.stdout) == (0, b"False d?nn - 1\n")
 
 
 def test_a_tool_can_be_typed_as_it_is() -> None:

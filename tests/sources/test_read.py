@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 import pickle
 import sys
+import tracemalloc
 import types
 from collections import OrderedDict, defaultdict
 
@@ -187,6 +189,28 @@ def test_safetensors_round_trip_is_bit_equal_and_deterministic(tmp_path):
     assert set(found) == set(state) and all(torch.equal(found[key], state[key]) for key in state)
     assert metadata_of(tmp_path / "a.safetensors") == {"a": "1", "b": "2"}
     assert read_content(tmp_path / "a.safetensors").kind.name == "safetensors"
+
+
+def test_a_large_file_of_holes_is_refused_before_it_takes_memory(tmp_path):
+    values = 2**26
+    entry = {"conv1.weight": {"dtype": "F32", "shape": [values], "data_offsets": [0, 4 * values]}}
+    header = json.dumps(entry).encode()
+    path = tmp_path / "holes.safetensors"
+    with path.open("wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header)
+        file.truncate(8 + len(header) + 4 * values)
+    tracemalloc.start()
+    try:
+        with pytest.raises(WeightsError, match=r"of its 2684\d+ bytes were never written.*get it again"):
+            read_content(path)
+        assert tracemalloc.get_traced_memory()[1] < 2**24
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_large_file_that_was_written_is_read(tmp_path):
+    write_safetensors(tmp_path / "f.safetensors", {"w": torch.ones(2**24 + 2**20)})
+    assert read_checkpoint(tmp_path / "f.safetensors")["w"].sum() == 2**24 + 2**20
 
 
 def test_a_buffer_of_junk_never_raises_anything_else(tmp_path):

@@ -157,8 +157,9 @@ class Attacked:
             out["loss_code"] = _code_sha256(attacked.loss)
         return {"attack": out}
 
-    def check(self, job: Job, *, overwrite: bool) -> None:
+    def check(self, job: Job, *, overwrite: bool) -> Job:
         """Nothing to check beside what every evaluation checks."""
+        return job
 
     def finish(self, summary: Mapping[str, Any], out: Path) -> dict[str, Any]:
         """Nothing to write beside the summary."""

@@ -59,8 +59,9 @@ class Made:
             "corruption_at": _place(scope, protocol),
         }
 
-    def check(self, job: Job, *, overwrite: bool) -> None:
-        """Check what can only be seen once it is known which cells are there."""
+    def check(self, job: Job, *, overwrite: bool) -> Job:
+        """Check what can only be seen once it is known which cells are there; the job with what else to check."""
+        return job
 
     def finish(self, summary: Mapping[str, Any], out: Path) -> dict[str, Any]:
         """Write what is made of these pixels' cells beside the summary, and return what to add to it."""

@@ -22,7 +22,7 @@ from rtx.errors import BadValue, DataError
 from rtx.evaluation.pixels.corrupt import Corrupt, find_steps
 from rtx.evaluation.pixels.made import view_steps
 from rtx.evaluation.pixels.random_steps import step_name
-from rtx.evaluation.pixels.stored_files import StoredSet, check_files, find_image
+from rtx.evaluation.pixels.stored_files import StoredSet, check_files, check_stamps, find_image
 from rtx.evaluation.protocol import Protocol
 from rtx.evaluation.sweep.forward import Job
 from rtx.files import write_atomic
@@ -170,8 +170,11 @@ class Stored:
         unstated = dict.fromkeys(("corruption_engine_version", "corruption_seed", "channel_order"), "unstated")
         return {**unstated, "corruption_engine": "stored_files", "corruption_at": f"stored_files_{self.images}"}
 
-    def check(self, job: Job, *, overwrite: bool) -> None:
+    def check(self, job: Job, *, overwrite: bool) -> Job:
         """Check that every condition holds the images of the base, and that those of finished cells are what they were.
+
+        Returns:
+            The job, which before each cell checks that its images are still those.
 
         Raises:
             DataError: a condition lacks images of another one.
@@ -179,7 +182,15 @@ class Stored:
         """
         folder = CellFolder(job.out, job.card, overwrite=overwrite)
         cells = {} if overwrite else sound_cells(folder, job.conditions, aside=False)
-        check_files(replace(self.files, classes=job.dataset.metainfo["classes"]), job.conditions, job.out, cells)
+        files = replace(self.files, classes=job.dataset.metainfo["classes"])
+        stamps = check_files(files, job.conditions, job.out, cells)
+
+        def unchanged(cell: str) -> None:
+            check_stamps(files, stamps, cell)
+            if job.unchanged:
+                job.unchanged(cell)
+
+        return replace(job, unchanged=unchanged)
 
     def finish(self, summary: Mapping[str, Any], out: Path) -> dict[str, Any]:
         """Write ImageNet-C's errors into `imagenet_c.json`."""

@@ -111,21 +111,40 @@ def find_image(folder: Path, relative: Path) -> Path | None:
     return next((other for other in others if other.is_file()), None)
 
 
-def files_sha256(folder: Path) -> tuple[str, set[str]]:
-    """Sha256 over names and sizes of all files of a condition, and the names without suffix."""
-    digest, names = hashlib.sha256(), set()
+@dataclass(frozen=True)
+class Found:
+    """The images of one condition, by names and what the file system says of them.
+
+    Attributes:
+        names: without suffix.
+        sha256: over names and sizes.
+        stamps: over those, the times of the last changes and the numbers of the files, which no copying sets back.
+    """
+
+    names: set[str]
+    sha256: str
+    stamps: str
+
+
+def find_files(folder: Path) -> Found:
+    """All images of a condition as they are now."""
+    digest, stamps, names = hashlib.sha256(), hashlib.sha256(), set()
     for where, inner, files in os.walk(folder, followlinks=True):
         inner.sort()
         for name in sorted(files):
             path = Path(where, name)
             if path.suffix.lower() in SUFFIXES and not name.startswith("."):
-                relative = path.relative_to(folder)
-                digest.update(f"{relative.as_posix()}|{path.stat().st_size}\n".encode())
+                relative, facts = path.relative_to(folder), path.stat()
+                line = f"{relative.as_posix()}|{facts.st_size}"
+                digest.update(f"{line}\n".encode())
+                stamps.update(f"{line}|{facts.st_mtime_ns}|{facts.st_ctime_ns}|{facts.st_ino}\n".encode())
                 names.add(relative.with_suffix("").as_posix())
-    return digest.hexdigest(), names
+    return Found(names, digest.hexdigest(), stamps.hexdigest())
 
 
-def check_files(stored: StoredSet, conditions: Sequence[Condition], out: Path, cells: Mapping[Condition, Cell]) -> None:
+def check_files(
+    stored: StoredSet, conditions: Sequence[Condition], out: Path, cells: Mapping[Condition, Cell]
+) -> dict[str, str]:
     """Check that every condition holds the images of the base, and that those of finished cells are what they were.
 
     Args:
@@ -134,6 +153,9 @@ def check_files(stored: StoredSet, conditions: Sequence[Condition], out: Path, c
         out: the output folder, which remembers names and sizes.
         cells: the finished ones.
 
+    Returns:
+        Condition key -> `Found.stamps`.
+
     Raises:
         DataError: a condition lacks images.
         RunConflict: files of a finished cell have changed.
@@ -141,28 +163,52 @@ def check_files(stored: StoredSet, conditions: Sequence[Condition], out: Path, c
     listed = labelled_images(stored.base, stored.classes)
     wanted = {path.relative_to(stored.base).with_suffix("").as_posix() for path, _ in listed}
     path = out / FILES
-    known = {}
+    known, stamps = {}, {}
     if path.exists():
         with reading(path, "record of stored images", "--overwrite evaluates everything again"):
             known = read_json(path)
     for condition in conditions:
-        sha256, names = files_sha256(stored.folders[condition])
-        absent = sorted(wanted - names)
+        found = find_files(stored.folders[condition])
+        absent = sorted(wanted - found.names)
         if absent:
             raise DataError(
                 f"{stored.folders[condition]}: lacks {len(absent)} of the {len(wanted)} images of {stored.base}, the "
                 f"first is {absent[0]!r}; complete the folder"
             )
-        more = sorted(names - wanted) if condition != CLEAN else []
+        more = sorted(found.names - wanted) if condition != CLEAN else []
         if more:
             raise DataError(
                 f"{stored.base}: lacks {len(more)} images of {stored.folders[condition]}, the first is {more[0]!r}; "
                 "complete the folder, so that all conditions are scored on the same images"
             )
-        if condition in cells and known.get(condition.key, sha256) != sha256:
+        if condition in cells and known.get(condition.key, found.sha256) != found.sha256:
             raise RunConflict(
                 f"{stored.folders[condition]}: files have changed since {condition.key} was evaluated; --overwrite "
                 "evaluates everything again"
             )
-        known[condition.key] = sha256
+        known[condition.key], stamps[condition.key] = found.sha256, found.stamps
     write_atomic(path, json.dumps(known, indent=1, sort_keys=True) + "\n")
+    return stamps
+
+
+def check_stamps(stored: StoredSet, stamps: Mapping[str, str], cell: str) -> None:
+    """See that no image of a condition was replaced since `check_files`: before its cell is written.
+
+    Args:
+        stored: the folders.
+        stamps: what `check_files` returned.
+        cell: key of the condition.
+
+    Raises:
+        DataError: one was.
+    """
+    folder = stored.folders[Condition.from_key(cell)]
+    try:
+        same = find_files(folder).stamps == stamps[cell]
+    except OSError:  # one that goes while they are listed
+        same = False
+    if not same:
+        raise DataError(
+            f"{folder}: images were replaced, touched or removed while {cell} was evaluated, so it is not written; "
+            "when nothing changes them any more, run the same command again: finished cells are kept"
+        )

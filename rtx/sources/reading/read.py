@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import logging
 import mmap
+import os
 import struct
 import zipfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from rtx.sources.reading.unpickle import Array, Inert, RestrictedUnpickler, Stor
 log = logging.getLogger(__name__)
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+_LARGE = 64 * 2**20  # bytes
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,7 @@ def read_content(path: str | Path) -> CheckpointContent:
     kind = sniff(path)
     if kind.name not in READABLE:
         raise WeightsError(f"{path}: this is {kind.text}, not a checkpoint; {kind.remedy}")
+    _check_written(path)
     try:
         if kind.name == "safetensors":
             return CheckpointContent(read_safetensors(path), kind, ())
@@ -77,6 +81,28 @@ def read_content(path: str | Path) -> CheckpointContent:
             f"{path}: {kind.text} that cannot be read ({type(error).__name__}: {str(error)[:200] or 'no detail'}); "
             "it is damaged or truncated, get it again"
         ) from error
+
+
+def _check_written(path: Path) -> None:
+    """See that most of a large file was written: no weights are zeros alone, and reading them would take memory.
+
+    Raises:
+        WeightsError: it was not.
+    """
+    size, found, end = path.stat().st_size, 0, 0
+    if size < _LARGE:
+        return
+    with path.open("rb") as file, suppress(OSError):  # the end of the data; or a file system that does not tell
+        while 2 * found < size:
+            start = os.lseek(file.fileno(), end, os.SEEK_DATA)
+            end = os.lseek(file.fileno(), start, os.SEEK_HOLE)
+            found += end - start
+        return
+    if 2 * found < size and end:
+        raise WeightsError(
+            f"{path}: {size - found} of its {size} bytes were never written, as in a download that did not end; get it "
+            "again"
+        )
 
 
 def _copied(path: Path) -> int:

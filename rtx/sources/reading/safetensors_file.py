@@ -47,7 +47,8 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
             if left < 0:
                 raise WeightsError(f"{path}: safetensors entries overlap, which no writer of the format does")
             file.seek(start + begin)
-            data = bytearray(file.read(end - begin))
+            data = bytearray(end - begin)
+            file.readinto(data)
             flat = torch.frombuffer(data, dtype=dtype) if data else torch.empty(0, dtype=dtype)
             tensors[name] = flat.reshape(shape)
     return tensors

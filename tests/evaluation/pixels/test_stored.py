@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from rtx.evaluation.pixels.stored_files import StoredSet, find_stored  # noqa: E
 from rtx.metrics.imagenet_c import ALEXNET_ERRORS  # noqa: E402
 from rtx.results.command import read_commands  # noqa: E402
 from rtx.results.evaluation import Evaluation  # noqa: E402
+from rtx.results.folder import stored_conditions  # noqa: E402
 from rtx.results.intervals import confidence  # noqa: E402
 from rtx.sources.catalog.archs import build_reference  # noqa: E402
 from rtx.types import SEVERITIES, Condition  # noqa: E402
@@ -101,6 +103,31 @@ def test_a_second_call_does_nothing_and_a_changed_file_is_found(
         DataError, match=r"fog/3: lacks 1 of the 12 images of .*gaussian_noise/1, the first is 'n01/000'"
     ):
         evaluate_stored(shade_model(), stored, tmp_path / "new", **options)
+
+
+@pytest.mark.parametrize("change", ["replaced", "removed"])
+def test_a_cell_of_images_that_were_replaced_meanwhile_is_not_written(tmp_path: Path, change: str) -> None:
+    make_stored(tmp_path / "c", ("fog", "snow"))
+    path, out = tmp_path / "c/fog/2/n01/000.PNG", tmp_path / "out"
+    content, facts = path.read_bytes(), path.stat()
+
+    def on_cell(cell: Any, done: int, total: int) -> None:
+        if cell.condition.key != "snow_2":
+            return
+        if change == "removed":
+            path.unlink()
+        else:  # of the same size, with the same time
+            path.write_bytes(bytes(len(content)))
+            path.write_bytes(content)
+            os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+
+    stored, model = find_stored(tmp_path / "c"), shade_model()
+    options: dict[str, Any] = dict(corruptions=["snow", "fog"], severities=[2], workers=0, cache=0.0)
+    with pytest.raises(DataError, match=r"while fog_2 was evaluated, so it is not written|under fog_2"):
+        evaluate_stored(model, stored, out, on_cell=on_cell, **options)
+    assert [c.key for c in stored_conditions(out)] == ["snow_2"]
+    path.write_bytes(content)
+    assert set(evaluate_stored(model, stored, out, **options)["cells"]) == {"snow_2", "fog_2"}
 
 
 def test_a_part_of_the_grid_is_no_mce(tmp_path: Path) -> None:
