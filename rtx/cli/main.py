@@ -254,7 +254,8 @@ def _read_names_as_utf8() -> None:
     """Start again in UTF-8 mode where the locale knows ASCII names alone, so that a file `dönn.py` is found."""
     if codecs.lookup(sys.getfilesystemencoding()).name == "ascii" and os.environ.get("PYTHONUTF8") != "1":
         # What is printed stays ASCII, which is what the terminal is said to show.
-        os.environ.update({"PYTHONUTF8": "1", "PYTHONIOENCODING": os.environ.get("PYTHONIOENCODING") or "ascii:backslashreplace"})
+        os.environ.setdefault("PYTHONIOENCODING", "ascii:backslashreplace")
+        os.environ["PYTHONUTF8"] = "1"
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 

@@ -163,7 +163,8 @@ def test_a_locale_of_ascii_finds_names_of_other_letters(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=tmp_path, env=environment)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"True d?nn - 1\n", b"")
     # Where the interpreter keeps to ASCII all the same, it does not start again for ever.
-    done = subprocess.run([sys.executable, "-X", "utf8=0", "-c", code], capture_output=True, cwd=tmp_path, env=environment)
+    ascii_alone = [sys.executable, "-X", "utf8=0", "-c", code]
+    done = subprocess.run(ascii_alone, capture_output=True, cwd=tmp_path, env=environment)
     assert (done.returncode, done.stdout) == (0, b"False d?nn - 1\n")
 
 
