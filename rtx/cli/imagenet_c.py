@@ -2,7 +2,9 @@
 
     rtx imagenet_c data/imagenet-c --clean data/imagenet/val --source resnet50_l2_eps3 --out runs/r50_eps3
     rtx imagenet_c data/imagenet-c --config resnet50.py --checkpoint resnet50.pth --out runs/r50
+    rtx imagenet_c --clean data/stylized_imagenet/val --source resnet50_in1k_v1 --out runs/r50_stylized
 
+Without ROOT the clean images are all that is tested: the accuracy of a source's own classifier on any class folders.
 The pixels are those of the files. (`rtx corrupt_eval` with a classifier's config makes its own, which are not
 ImageNet-C's to the bit, and so has no mCE.) Class folders are taken in sorted order, as ImageNet's; --classes names a
 file with one folder name a line, in the order of the network's outputs. What --out holds is not evaluated again.
@@ -28,7 +30,9 @@ OPTIONS = tuple("corruptions severities limit seed batch_size workers amp view k
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("root", metavar="ROOT", help="holds <corruption>/<severity>/<class>/<image>")
+    parser.add_argument(
+        "root", nargs="?", metavar="ROOT", help="holds <corruption>/<severity>/<class>/<image>; none: only --clean"
+    )
     parser.add_argument("--clean", metavar="DIR", help="class folders of the clean images, for P, rPC and relative mCE")
     parser.add_argument("--config", metavar="FILE", help="config of an mmpretrain classifier")
     parser.add_argument("--checkpoint", metavar="FILE", help="its weights")
@@ -61,7 +65,11 @@ def _run(args: argparse.Namespace, protocol: Protocol, sweep: Sweep) -> int:
     from rtx.evaluation.pixels.stored import Stored
     from rtx.evaluation.pixels.stored_files import find_stored
 
-    files = find_stored(Path(args.root), Path(args.clean) if args.clean else None, _lines(args.classes))
+    if not args.root and not args.clean:
+        raise BadValue("give ROOT, the folder of corrupted images, or --clean DIR, that of clean ones, or both")
+    files = find_stored(
+        Path(args.root) if args.root else None, Path(args.clean) if args.clean else None, _lines(args.classes)
+    )
     pixels = Stored(files, args.stored)
     sweep.conditions = pixels.conditions(protocol)
     checkpoint = Path(args.checkpoint) if args.checkpoint else None
@@ -97,6 +105,9 @@ def table(summary: dict[str, Any]) -> str:
 
     found = summary["imagenet_c"]
     lines = [f"**PREVIEW: {summary['n_images']} images only.**", ""] if summary["preview"] else []
+    if [*summary["cells"]] == ["clean"]:
+        accuracy = with_interval(summary, "P")
+        return "\n".join([*lines, f"top-1 accuracy P {accuracy} on clean images; {summary['n_images']} images"])
     lines += ["| corruption | error | CE | relative CE |", "|---|---:|---:|---:|"]
     for name, error in found["error"].items():
         cells = [percent(error), percent(found["CE"][name]), percent(found["relative_CE"].get(name))]

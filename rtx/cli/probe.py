@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seeds", type=int, metavar="N", help="subsets of each size, seeds 0 to N-1 (default 20); one of all images")
     add("--subset-rule", metavar="RULE", help="stratified (default; every class) or utrera_code (numpy's choice)")
     add("--subset", action="store_const", const=True, help="the folder holds a part of the published set")
-    add("--caltech-split", metavar="RULE", help="first (default; in file order) or random")
+    add("--caltech-split", metavar="RULE", help="first (default; in file order), random or random:SEED")
     add("--head", metavar="NAME", help="logistic (default; L-BFGS), or SGD as salman, utrera or yamada")
     add("--head-init", metavar="NAME", help="of SGD: default (PyTorch's) or utrera (N(0, 1), bias 0)")
     add("--select", metavar="ON", help="weight decay chosen on held-out (default; of the training images) or test")

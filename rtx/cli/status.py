@@ -97,6 +97,7 @@ def as_json(state: Any) -> dict[str, Any]:
         "done": sorted(c.key for c in state.done),
         "missing": [c.key for c in state.missing],
         "damaged": {c.key: reason for c, reason in state.damaged.items()},
+        **({"shifts": state.shifts} if state.shifts else {}),
         "without_evidence": [c.key for c in state.without_evidence],
         "n_images": state.card.get("n_images"),
         "cell_seconds": state.cell_seconds,
@@ -115,7 +116,10 @@ def as_text(state: Any) -> str:
     from rtx.results.summary import protocol_line
 
     total, done = len(state.wanted), len(state.wanted) - len(state.missing)
-    words = ["complete" if state.complete else f"INCOMPLETE: {len(state.missing)} of {total} cells missing"]
+    waiting = [name for name, done in state.shifts.items() if not done]
+    lacking = [f"{len(state.missing)} of {total} cells missing"] if state.missing or not waiting else []
+    lacking += [f"{len(waiting)} of {len(state.shifts)} shifts missing"] if waiting else []
+    words = ["complete" if state.complete else f"INCOMPLETE: {', '.join(lacking)}"]
     words += ["PREVIEW"] if _preview(state) else []
     attacked = any(condition.is_attack for condition in state.wanted)
     words += [] if state.whole_grid or attacked else ["part of the benchmark only: its mean is no mPC"]
@@ -125,6 +129,8 @@ def as_text(state: Any) -> str:
     extra = [c for c in state.done if c not in state.wanted]
     lines += [f"  also      {len(extra)} cells that were not asked for: {_keys(extra)}"] if extra else []
     lines += [f"  missing   {_keys(state.missing)}"] if state.missing else []
+    if state.shifts:
+        lines.append(f"  shifts    {', '.join(n if d else f'{n} (missing)' for n, d in state.shifts.items())}")
     for condition, reason in list(state.damaged.items())[:_SHOWN]:
         lines.append(f"  damaged   {condition.key}: {reason}")
     if state.without_evidence:

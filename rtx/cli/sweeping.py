@@ -18,6 +18,7 @@ from rtx.evaluation.protocol import Protocol
 from rtx.evaluation.sweep.events import Event, Planned
 from rtx.evaluation.sweep.interrupt import exit_status, sigterm_raises
 from rtx.results.command import Command, note_command, shell_line, typed_words, without_overwrite
+from rtx.results.shifts import parse_shifts
 from rtx.types import Condition
 
 
@@ -44,6 +45,7 @@ class Sweep:
         shard: the part of the cells that this process evaluates; None for all.
         engine: where they are evaluated.
         track: trackers that get the scores too.
+        shifts: other test sets, name -> folder.
         typed: the words of the command.
     """
 
@@ -57,6 +59,7 @@ class Sweep:
         self.conditions = tuple(conditions)
         self.overwrite, self.shard, self.engine = args.overwrite, shard_of(args), engine_of(args)
         self.track: Sequence[str] = args.track
+        self.shifts = parse_shifts(getattr(args, "shift", None) or ())
         self.rank = 0
         self.out: Path | None = None
         self.begun = False
@@ -85,7 +88,7 @@ class Sweep:
             self.begun = True
             if self.rank == 0 and self.out is not None:
                 words = without_overwrite(self.typed)
-                note_command(self.out, Command(words, str(Path.cwd()), self.conditions))
+                note_command(self.out, Command(words, str(Path.cwd()), self.conditions, tuple(self.shifts)))
 
     def evaluate(self, model: Any, data: Any, protocol: Protocol, **options: Any) -> dict[str, Any]:
         """`rtx.evaluation.evaluate.evaluate` into the folder, shown live by the first rank; the summary."""
@@ -103,6 +106,7 @@ class Sweep:
                 shown(event)
                 tracker(event)
 
+            options |= {"shifts": self.shifts} if self.shifts else {}
             options |= {"overwrite": self.overwrite, "shard": self.shard, "run_on": self.engine, "on_event": on_event}
             summary = evaluate(model, data, self.out, protocol, **options)
             tracker.summary(summary)

@@ -29,7 +29,7 @@ def add_target_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--subset", action="store_const", const=True, help="the folder holds a part of the published set"
     )
-    group.add_argument("--caltech-split", metavar="RULE", help="first (default; in file order) or random (by --seed)")
+    group.add_argument("--caltech-split", metavar="RULE", help="first (default; in file order), random or random:SEED")
     group.add_argument("--head-init", metavar="NAME", help="default (PyTorch's) or utrera (N(0, 1), bias 0)")
     group.add_argument("--normalise", metavar="NAME", help="imagenet (default; as the source) or upstream")
     group.add_argument(
@@ -39,6 +39,24 @@ def add_target_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--epochs", type=int, metavar="N", help="instead of the recipe's")
     group.add_argument("--hidden-layers", type=int, metavar="N", help="in front of the head's last layer; default 0")
     group.add_argument("--lr", type=float, metavar="LR", help="learning rate instead of the recipe's")
+
+
+def folder_words(args: argparse.Namespace) -> list[str]:
+    """What a run folder's name says of the flags that differ from their defaults, recipe and images aside.
+
+    Example:
+        >>> folder_words(argparse.Namespace(lr=0.05, image_size=224, subset=True, head_init="utrera"))
+        ['subset', 'head-init-utrera', 'lr-0.05']
+    """
+    from rtx.transfer.classify import TargetOptions
+
+    usual = {field.name: field.default for field in fields(TargetOptions)}
+    words = []
+    for name in _NAMES:
+        value = getattr(args, name, None)
+        if name not in ("recipe", "images") and value not in (None, usual[name]):
+            words.append(name.replace("_", "-") + ("" if value is True else f"-{value}".replace(":", "")))
+    return words
 
 
 def target_options(args: argparse.Namespace) -> TargetOptions | None:

@@ -162,6 +162,8 @@ def default_name(args: argparse.Namespace) -> str:
         >>> default_name(argparse.Namespace(**args))
         'a_x_blocks3'
     """
+    from rtx.cli.target_options import folder_words
+
     parts = [Path(args.config).stem]
     if getattr(args, "target", None):
         parts += [args.target, args.recipe or "salman", f"n{args.images or 'all'}"]
@@ -170,6 +172,7 @@ def default_name(args: argparse.Namespace) -> str:
     parts += [part.replace(":", "") for part in (args.transfer, args.norm, args.view) if part]
     if getattr(args, "adversarial", None):
         parts.append(f"{args.adversarial}_{args.threat}_{args.eps}".replace("/", "of"))
-    if getattr(args, "target", None) and args.seed is not None:
-        parts.append(f"seed{args.seed}")  # a subset of its own
+    if getattr(args, "target", None):
+        parts += folder_words(args)
+        parts += [] if args.seed is None else [f"seed{args.seed}"]  # a subset of its own
     return "_".join(parts)

@@ -72,6 +72,11 @@ def image_suffix(folder: Path) -> str:
     return next(iter(found), ".jpg")
 
 
+def map_name(image: Path, suffix: str, map_suffix: str) -> Path:
+    """The label map of an image, both relative to their folders, whose names end with the suffixes."""
+    return image.with_name(image.name.removesuffix(suffix) + map_suffix)
+
+
 def read_table(path: Path) -> LabelTable:
     """Read a `classes.json`.
 

@@ -217,8 +217,10 @@ def _copy_labels(folder: DataFolder, out: Path, conditions: Sequence[Condition])
             target = out / condition.key / label
             if first is None:
                 first = target
-                if not (target.is_file() and filecmp.cmp(folder.root / label, target, shallow=False)):
-                    write_whole(target, (folder.root / label).read_bytes(), sync=False)
+                text = folder.texts.get(label)
+                content = (folder.root / label).read_bytes() if text is None else text.encode()
+                if not (target.is_file() and target.read_bytes() == content):
+                    write_whole(target, content, sync=False)
             elif not (target.is_file() and (target.samefile(first) or filecmp.cmp(first, target, shallow=False))):
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.unlink(missing_ok=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rtx.datasets.image_files import SUFFIXES
@@ -20,6 +20,7 @@ class DataFolder:
         images: image files, relative to the root.
         labels: files with what is known about them, relative to the root.
         notes: what a person must know about the choice.
+        texts: what some of the labels say in a copy of the folder, where that is not what they say here.
     """
 
     root: Path
@@ -27,6 +28,7 @@ class DataFolder:
     images: tuple[Path, ...]
     labels: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
+    texts: Mapping[Path, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from rtx.datasets import ade, coco, voc
+from rtx.datasets import ade, cityscapes, coco, voc, yolo
 from rtx.datasets.image_files import SUFFIXES
 from rtx.datasets.layout import DataFolder, Layout, files_in
 from rtx.errors import DataError, unknown_name
@@ -17,7 +17,9 @@ def _folder(root: Path, split: str | None) -> DataFolder:
 
 
 FOLDER = Layout("folder", "images of any folder", lambda root: True, _folder)
-LAYOUTS: dict[str, Layout] = {row.name: row for row in (coco.LAYOUT, voc.LAYOUT, ade.LAYOUT, FOLDER)}
+LAYOUTS: dict[str, Layout] = {
+    row.name: row for row in (coco.LAYOUT, voc.LAYOUT, cityscapes.LAYOUT, yolo.LAYOUT, ade.LAYOUT, FOLDER)
+}
 """One line for a new layout; the first that recognises a folder reads it."""
 CHOICES = ("auto", *LAYOUTS)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,11 @@ from rtx.datasets.image_archives import Archive
 from rtx.datasets.image_files import read_rgb
 from rtx.datasets.target_reading import list_images, read_archive
 from rtx.errors import DataError, some, unknown_name
-from rtx.files import file_sha256
+from rtx.files import file_sha256, write_atomic
 
 SPLITS = ("train", "test")
 CALTECH_SPLITS = ("first", "random")
+_READERS = 4
 _NAMES = {
     "cifar10": "airplane automobile bird cat deer dog frog horse ship truck",
     "fashion_mnist": "T-shirt/top Trouser Pullover Dress Coat Sandal Shirt Sneaker Bag Ankle_boot",
@@ -73,19 +74,52 @@ class TargetData:
         pixels = self.archive.pixels[index]
         return np.ascontiguousarray(pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2))
 
-    @cached_property
-    def identity(self) -> str:
-        """Hex sha256 over split, classes and labels, and names and sizes of files or the content of archives.
+    def identity(self, memo: Path) -> str:
+        """Hex sha256 over split, classes, labels, and names and content of the files; the place of the root is no part.
 
-        The place of the root changes nothing. It is computed when first asked for: a `stat` for each file.
+        Args:
+            memo: a folder that keeps it. Files are read again when their place, sizes or times are others; else a look
+                at each is enough.
+
+        Raises:
+            DataError: a file has gone since the target was opened, or cannot be read.
+            OutputError: the folder cannot be written.
         """
-        if self.archive is None:
-            held = [(name, self.path(n).stat().st_size) for n, name in enumerate(self.names)]
-        else:
-            held = [(path.name, file_sha256(path)) for path in self.archive.files]  # type: ignore[misc]
-        digest = hashlib.sha256(json.dumps([self.name, self.split, self.classes, held]).encode())
-        digest.update(self.labels.astype("<i8").tobytes())
-        return digest.hexdigest()
+        files = [self.path(n) for n in range(len(self))] if self.archive is None else self.archive.files
+        names = self.names if self.archive is None else tuple(path.name for path in files)
+        about = [self.name, self.split, self.classes, hashlib.sha256(self.labels.astype("<i8").tobytes()).hexdigest()]
+        try:
+            stats = [(name, (s := path.stat()).st_size, s.st_mtime_ns) for name, path in zip(names, files, strict=True)]
+            place = memo / f"data_{_sha256([*about, str(self.root.resolve()), stats])[:32]}.txt"
+            if place.is_file():
+                return place.read_text("ascii").strip()
+            with ThreadPoolExecutor(_READERS) as pool:
+                found = _sha256([*about, list(zip(names, pool.map(file_sha256, files), strict=True))])
+        except OSError as error:
+            raise DataError(f"{error.filename}: {error.strerror}; complete the data folder") from error
+        write_atomic(place, found + "\n")
+        return found
+
+
+def _sha256(values: Any) -> str:
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()
+
+
+def caltech_split_of(text: str) -> tuple[str, int]:
+    """The rule and the seed of a Caltech split: "first", "random" (seed 0) or "random:SEED".
+
+    Raises:
+        UnknownName: it is none of them.
+
+    Example:
+        >>> caltech_split_of("random:7"), caltech_split_of("first")
+        (('random', 7), ('first', 0))
+    """
+    rule, colon, seed = text.partition(":")
+    if rule not in CALTECH_SPLITS or (colon and not (rule == "random" and seed.isdecimal())):
+        choices = (*CALTECH_SPLITS, "random:SEED")
+        raise unknown_name("Caltech split", text, place="rtx/datasets/target_data.py", choices=choices)
+    return rule, int(seed or 0)
 
 
 def open_target(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -30,6 +31,7 @@ from rtx.evaluation.pixels.random_steps import check_not_random
 from rtx.evaluation.pixels.stored import Stored
 from rtx.evaluation.protocol import Protocol
 from rtx.evaluation.scorers.build import build_scorer
+from rtx.evaluation.shifts import Shifts, mine, shift_jobs, with_shifts
 from rtx.evaluation.sweep.batches import device_of, loaders
 from rtx.evaluation.sweep.events import OnEvent
 from rtx.evaluation.sweep.locks import Shard, driving
@@ -40,8 +42,10 @@ from rtx.evaluation.sweep.sweep import Job, OnCell, run
 from rtx.results.cell import Cell
 from rtx.results.evaluation import Evaluation
 from rtx.results.folder import CellFolder
-from rtx.results.summary import build_summary
+from rtx.results.summary import build_summary, with_interval
 from rtx.types import Condition
+
+log = logging.getLogger(__name__)
 
 
 def evaluate(
@@ -55,6 +59,7 @@ def evaluate(
     classes: Sequence[str] | None = None,
     checkpoint: Path | None = None,
     labels: Mapping[str, Any] | None = None,
+    shifts: Shifts | None = None,
     overwrite: bool | None = False,
     share: Share | None = None,
     shard: Shard | None = None,
@@ -68,17 +73,19 @@ def evaluate(
     Args:
         model: a `Detector`, `Segmenter` or `Classifier` of `rtx.evaluation.models.adapters`; or an OpenMMLab model
             built from `data`, weights loaded. On its device.
-        data: for an adapter, a folder in the layout of COCO or VOC (detectors), of ADE20K (segmenters), or of class
-            folders (classifiers); with `annotations`, the folder of the images. For an OpenMMLab model, its expanded
-            config, of which `test_dataloader` and `test_evaluator` are used.
+        data: for an adapter, a folder in the layout of COCO, VOC, YOLO or Cityscapes (detectors), of ADE20K or
+            Cityscapes (segmenters), or of class folders (classifiers); with `annotations`, the folder of the images.
+            For an OpenMMLab model, its expanded config, of which `test_dataloader` and `test_evaluator` are used.
         out: the output folder; cells that it already holds under the same protocol are not evaluated again.
         protocol: how it is evaluated.
         pixels: where corrupted images come from; they are made here when None.
         annotations: for an adapter, a COCO annotation file, where the data have no layout that is known.
-        classes: for an adapter, names of the classes that count, for COCO and VOC; all of the data's when None.
+        classes: for an adapter, names of the classes that count, where there are boxes; all of the data's when None.
         checkpoint: the file the weights came from, for the protocol card.
         labels: names shown in tables (run, config, method, data, schedule), beside those of the config and the name
             of the data's folder; no part of the protocol's key.
+        shifts: other test sets, name -> folder, scored on their clean images into `out/shifts/<name>/` and shown beside
+            the corruptions; they must have the classes of `data`, and are part of no mean.
         overwrite: evaluate everything again, even in a folder of another run; None to do so in such a folder alone.
         share: how ranks share the cells; the running torch.distributed job when None.
         shard: (i, n): evaluate part i of n, counted from 1, and leave the others to other processes.
@@ -97,11 +104,41 @@ def evaluate(
         RtxError: options, data or predictions that do not fit; the message names value, place and remedy.
     """
     protocol, pixels = (protocol or Protocol()).with_options(options), pixels or Made()
-    given: dict[str, Any] = dict(annotations=annotations, classes=classes, checkpoint=checkpoint, labels=labels)
-    job = prepare(model, data, out, protocol, pixels=pixels, **given)
-    share = share or default_share()
-    summary: dict[str, Any] = {}
+    given: dict[str, Any] = dict(classes=classes, checkpoint=checkpoint, labels=labels)
+    job = prepare(model, data, out, protocol, pixels=pixels, annotations=annotations, **given)
+    others: dict[str, Job] = {}
+    if shifts:
+        if not isinstance(pixels, Made):
+            raise BadValue(
+                "shifts go with corruptions that are made here, not with stored images or attacks; leave them out"
+            )
+        one = partial(prepare, model, **given)
+        others = shift_jobs(shifts, job, data, protocol, one, overwrite=overwrite is not False)
+    how: dict[str, Any] = dict(share=share or default_share(), run_on=run_on)
+    seen: dict[str, Any] = dict(shard=shard, on_cell=on_cell, on_event=on_event)
+    summary = _run(job, pixels, protocol, overwrite=overwrite, **how, **seen)
+    for name, other in mine(others, shard).items():
+        found = _run(other, Made(), protocol, overwrite=None if overwrite is None else False, **how)
+        log.info("shift %s: %s P %s", name, found["metric"], with_interval(found, "P"))
+    if others and how["share"].rank == 0:
+        summary |= with_shifts(job, job.scorer, resamples=protocol.resamples) or {}
+    return summary
 
+
+def _run(
+    job: Job,
+    pixels: Made | Stored | Attacked,
+    protocol: Protocol,
+    *,
+    overwrite: bool | None,
+    share: Share,
+    run_on: Engine | str,
+    shard: Shard | None = None,
+    on_cell: OnCell | None = None,
+    on_event: OnEvent | None = None,
+) -> dict[str, Any]:
+    """Evaluate what is missing and return the summary, see `evaluate`."""
+    summary: dict[str, Any] = {}
     engine = Engine.of(run_on)
     with ExitStack() as stack:
         if engine.is_ray and share.size == 1:
@@ -151,7 +188,8 @@ def prepare(
     protocol, pixels = (protocol or Protocol()).with_options(options), pixels or Made()
     conditions = pixels.conditions(protocol)
     if isinstance(model, Adapter):
-        tested = adapter_test(model, data, pixels, protocol, annotations=annotations, classes=classes)
+        chosen: dict[str, Any] = dict(annotations=annotations, classes=classes, checkpoint=checkpoint)
+        tested = adapter_test(model, data, pixels, protocol, **chosen)
     elif isinstance(data, Config):
         data = data if protocol.view is None else with_view(data, protocol.view)
         protocol = replace(protocol, view=view_of(data))

@@ -37,7 +37,7 @@ class CorruptionEvalHook(Hook):
     Args:
         interval: evaluate every so many epochs, or, where the train loop counts iterations, every so many of its
             `val_interval`s; and at the end in any case. 0 for once, after training.
-        labels: see `rtx.evaluation.evaluate.evaluate`.
+        labels, shifts: see `rtx.evaluation.evaluate.evaluate`.
         overwrite: see there; by default the cells of other weights give way, those of an earlier run in this folder.
         options: fields of `rtx.evaluation.protocol.Protocol` (corruptions, severities, limit, batch_size, ...).
 
@@ -53,6 +53,7 @@ class CorruptionEvalHook(Hook):
         interval: int = 0,
         *,
         labels: Mapping[str, Any] | None = None,
+        shifts: Mapping[str, str] | None = None,
         overwrite: bool | None = None,
         **options: Any,
     ) -> None:
@@ -61,7 +62,7 @@ class CorruptionEvalHook(Hook):
         # A wrong name must be found before training, not after it. Single images unless others are asked for: beside a
         # training there is little memory, and no time for a probe at each interval.
         self.protocol = Protocol(batch_size=1).with_options(options)
-        self.interval, self.labels, self.overwrite = interval, labels, overwrite
+        self.interval, self.labels, self.shifts, self.overwrite = interval, labels, shifts, overwrite
         self._last: Path | None = None
 
     def before_train(self, runner: Runner) -> None:
@@ -100,7 +101,8 @@ class CorruptionEvalHook(Hook):
 
     def _evaluate(self, runner: Runner, out: Path) -> None:
         with tested_model(runner) as model:
-            summary = evaluate(model, runner.cfg, out, self.protocol, labels=self.labels, overwrite=self.overwrite)
+            given: dict[str, Any] = dict(labels=self.labels, shifts=self.shifts, overwrite=self.overwrite)
+            summary = evaluate(model, runner.cfg, out, self.protocol, **given)
         self._last = out
         name = summary["metric"]
         line = {f"corrupted/{name}/{key}": summary[key] for key in ("P", "mPC", "rPC") if summary[key] is not None}

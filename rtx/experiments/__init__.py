@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rtx.experiments.commands import evaluate_command, run_folder, train_command
+from rtx.experiments.commands import evaluate_command, own_head_command, run_folder, train_command
 from rtx.experiments.numbers import published
 from rtx.experiments.read import read, read_all
 from rtx.experiments.record import Experiment, PlannedRun
@@ -11,6 +11,7 @@ __all__ = [
     "Experiment",
     "PlannedRun",
     "evaluate_command",
+    "own_head_command",
     "published",
     "read",
     "read_all",

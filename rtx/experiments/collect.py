@@ -8,14 +8,16 @@ import io
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from rtx.errors import MissingDependency
+from rtx.errors import MissingDependency, RtxError
 from rtx.experiments.grid import Grid
-from rtx.experiments.record import Experiment
+from rtx.experiments.record import OWN_HEAD, Experiment
 from rtx.experiments.store import DONE, State, maker_of
 from rtx.files import write_atomic, write_whole
+from rtx.sources.catalog.spec import SUFFIXES, written_out
 
 Row = dict[str, Any]
 
@@ -53,9 +55,21 @@ def columns_of_runs(experiment: Experiment | Grid) -> dict[str, Row]:
     """Run of a paper -> source, transfer, norm and flags, which its commands hold as words; a grid has settings."""
     if isinstance(experiment, Grid):
         return {}
+    untrained = OWN_HEAD if experiment.evaluation == OWN_HEAD else None
     return {
-        run.name: dict(source=run.source, transfer=run.transfer, norm=run.norm, **run.flags) for run in experiment.runs
+        run.name: dict(source=_spelled(run.source), transfer=untrained or run.transfer, norm=run.norm, **run.flags)
+        for run in experiment.runs
     }
+
+
+def _spelled(source: str) -> str:
+    """As training and probes write it down; as it was given where the file has gone."""
+    if source.endswith(SUFFIXES):
+        from rtx.sources.spelling import full_spec  # loads PyTorch, which a table of published sources does not need
+
+        with suppress(RtxError):
+            return full_spec(source)
+    return written_out(source)
 
 
 def _plain(value: Any) -> Any:

@@ -88,6 +88,15 @@ def train_command(
     return words
 
 
+def own_head_command(
+    experiment: Experiment, run: PlannedRun, seed: int, *, data_root: str | None = None, root: str = "work_dirs"
+) -> list[str]:
+    """The words of the command that tests the source's own classifier on `val` of a target in class folders."""
+    data = f"{data_root or 'data'}/{run.flags['target']}/val"
+    folder = run_folder(experiment, run, seed, root=root)
+    return ["python", "tools/imagenet_c.py", "--clean", data, "--source", run.source, "--out", folder]
+
+
 def evaluate_command(experiment: Experiment, run: PlannedRun, seed: int, *, root: str = "work_dirs") -> list[str]:
     """The words of the evaluation command; the run folder holds config and checkpoint, data folder included."""
     words = ["python", "tools/corrupt_eval.py", run_folder(experiment, run, seed, root=root)]

@@ -6,10 +6,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rtx.datasets.classification import find_target
 from rtx.experiments.classification import LEFT_BYTES, gpu_hours, image_passes, validation_metric
-from rtx.experiments.commands import cost_of, evaluate_command, header_of, run_folder, train_command
+from rtx.experiments.commands import (
+    cost_of,
+    evaluate_command,
+    header_of,
+    own_head_command,
+    run_folder,
+    train_command,
+)
 from rtx.experiments.grid import Grid
-from rtx.experiments.record import Experiment, PlannedRun
+from rtx.experiments.record import OWN_HEAD, Experiment, PlannedRun
 from rtx.experiments.store import DONE, State
 from rtx.experiments.units import COMMAND, Unit
 from rtx.results.folder import INSIDE_RUN, LAST_CHECKPOINT, SUMMARY
@@ -58,6 +66,11 @@ def _pair(
     experiment: Experiment, run: PlannedRun, seed: int, gpus: int | None, data_root: str | None, work_dirs: str
 ) -> list[Unit]:
     folder = run_folder(experiment, run, seed, root=work_dirs)
+    if experiment.evaluation == OWN_HEAD:
+        words = own_head_command(experiment, run, seed, data_root=data_root, root=work_dirs)
+        settings = {"words": words, "summary": f"{folder}/{SUMMARY}"}
+        images = find_target(run.flags["target"]).test
+        return [Unit(f"{run.name}/seed{seed}/test", COMMAND, settings, run=run.name, seed=seed, images=images)]
     words = train_command(experiment, run, seed, gpus=gpus, data_root=data_root, root=work_dirs)
     if run.flags and experiment.evaluation == "clean":
         return [_target_unit(experiment, run, seed, words, folder, gpus)]

@@ -13,7 +13,8 @@ from rtx.errors import BadValue, unknown_name
 from rtx.experiments.classification import check_flags
 from rtx.types import NORM_POLICIES, TransferMode
 
-EVALUATIONS = ("corruptions", "clean")
+OWN_HEAD = "own_head"
+EVALUATIONS = ("corruptions", "clean", OWN_HEAD)
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")
 
 
@@ -77,7 +78,8 @@ class Experiment:
         paper: key of the paper in `rtx.reports.published.PAPERS`.
         place: table or figure, and section.
         question: what the runs are compared for.
-        evaluation: "corruptions" (P, mPC, rPC) or "clean".
+        evaluation: "corruptions" (P, mPC, rPC) or "clean"; "own_head" where nothing is trained: the classifier that a
+            source was published with is tested on the class folders of a target.
         runs: in the paper's order.
         published: as a run's, for numbers that belong to no single run, such as the best of several.
         parts: name -> patterns of run names ("l2_*_n3200"), where several tables or figures share runs.
@@ -101,6 +103,12 @@ class Experiment:
         """Reject an unknown evaluation and runs that would share a folder."""
         if self.evaluation not in EVALUATIONS:
             raise unknown_name("evaluation", self.evaluation, place="rtx/experiments/record.py", choices=EVALUATIONS)
+        for run in self.runs if self.evaluation == OWN_HEAD else ():
+            if set(run.flags) != {"target"} or run.transfer or run.norm or run.options:
+                raise BadValue(
+                    f"run {run.name!r} of experiment {self.name!r}: the source's own classifier is tested, so that a "
+                    "run has a source and the flag target, and nothing of a training"
+                )
         names = [run.name for run in self.runs]
         twice = sorted(name for name, count in Counter(names).items() if count > 1)
         if twice or not names:
@@ -112,7 +120,7 @@ class Experiment:
     @property
     def n_models(self) -> int:
         """How many trainings it takes."""
-        return sum(len(run.seeds) for run in self.runs)
+        return 0 if self.evaluation == OWN_HEAD else sum(len(run.seeds) for run in self.runs)
 
     def select(self, names: tuple[str, ...]) -> tuple[PlannedRun, ...]:
         """The runs of these names, patterns or parts, each once, or all where none is given.

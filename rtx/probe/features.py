@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -63,7 +63,7 @@ def cached_features(
         DataError: an image cannot be read; see `rtx.probe.cache.opened` too.
         OutputError: the cache cannot be written.
     """
-    steps = pipelines(preprocessing, data.name, image_size)[1][1:-1]
+    steps = pixel_steps(preprocessing, data.name, image_size)
     card = {
         "weights": source.weights,
         "arch": source.arch,
@@ -71,7 +71,8 @@ def cached_features(
         "mean": list(source.mean),
         "std": list(source.std),
         "bgr": source.bgr,
-        "data": data.identity,
+        "forward": source.forward,
+        "data": data.identity(folder),
         "pixels": steps,
         **({} if view == WHOLE else {"view": str(view)}),
     }
@@ -85,10 +86,16 @@ def _maker(source: FrozenSource) -> str:
     return f"{device} with PyTorch {torch.__version__}, OpenCV {cv2.__version__}, Pillow {PIL.__version__}"
 
 
-def _forward(
-    source: FrozenSource, data: TargetData, steps: list[dict[str, Any]], view: View, batch_size: int, workers: int
-) -> Iterator[Features]:
-    """Features batch by batch; the next batch is decoded while the network works on this one."""
+def decoder(
+    data: TargetData, steps: Sequence[dict[str, Any]], view: View = WHOLE
+) -> Callable[[int], NDArray[np.uint8]]:
+    """What gives the pixels (H, W, 3) that a network sees of an image of a split, by its index.
+
+    Args:
+        data: the split.
+        steps: see `pixel_steps`.
+        view: of each image, before anything else is done to it.
+    """
     with redirect_stdout(sys.stderr):  # mmpretrain prints while it is imported; a table is what belongs there
         from mmcv.transforms import Compose
         from mmpretrain.registry import TRANSFORMS
@@ -97,12 +104,24 @@ def _forward(
         register_all_modules(init_default_scope=False)
     # Whatever scope an evaluation in this process has left as the default one.
     transform = Compose([TRANSFORMS.build({"_scope_": "mmpretrain", **step}) for step in steps])
-    device = next(source.network.parameters()).device
 
     def image(index: int) -> NDArray[np.uint8]:
         pixels: NDArray[np.uint8] = transform({"img": view(data.image(index))})["img"]
         return pixels
 
+    return image
+
+
+def pixel_steps(preprocessing: str, target: str, image_size: int) -> list[dict[str, Any]]:
+    """The steps of a test of `rtx train` between loading an image and packing it."""
+    return pipelines(preprocessing, target, image_size)[1][1:-1]
+
+
+def _forward(
+    source: FrozenSource, data: TargetData, steps: list[dict[str, Any]], view: View, batch_size: int, workers: int
+) -> Iterator[Features]:
+    """Features batch by batch; the next batch is decoded while the network works on this one."""
+    image, device = decoder(data, steps, view), next(source.network.parameters()).device
     started = said = time.monotonic()
     with ThreadPoolExecutor(workers) as pool:
 

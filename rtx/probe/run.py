@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from rtx.datasets.classification import MEAN_PER_CLASS, find_target
 from rtx.datasets.label_subset import choose
-from rtx.datasets.target_data import TargetData, open_splits
+from rtx.datasets.target_data import TargetData, caltech_split_of, open_splits
 from rtx.datasets.views import View
 from rtx.errors import BadValue, unknown_name
 from rtx.probe.design import spread
@@ -25,6 +25,7 @@ from rtx.probe.results import HeadRow, Results, file_name, open_results
 from rtx.probe.score import accuracies, right_by_class
 from rtx.probe.sgd_heads import train_heads
 from rtx.probe.source import check_source, load_frozen
+from rtx.sources.spelling import full_spec
 from rtx.transfer.classify import HEAD_INITS, NORMALISE
 from rtx.transfer.preprocessing import IMAGE_SIZE, upstream_statistics
 from rtx.transfer.recipes import RECIPES, schedule_of
@@ -47,7 +48,8 @@ class ProbeOptions:
         images: sizes of training subsets; None is all images.
         seeds: 0 ... seeds - 1; all images have one.
         subset_rule: see `rtx.datasets.label_subset.choose`.
-        subset, caltech_split: see `rtx.datasets.target_data.open_target`.
+        subset: see `rtx.datasets.target_data.open_target`.
+        caltech_split: see `rtx.datasets.target_data.caltech_split_of`.
         preprocessing: see `rtx.transfer.preprocessing.pipelines`; the recipe's when None, and "salman" for `logistic`.
         image_size: side of what the network sees.
         normalise: see `rtx.transfer.classify.TargetOptions`.
@@ -105,6 +107,7 @@ def run_probe(options: ProbeOptions) -> Iterator[Results]:
         RunConflict: `out` holds results with other settings.
     """
     check_options(options)
+    options = spelled(options)
     data = open_data(options)
     labels = data[0].labels
     sizes = list(dict.fromkeys(len(labels) if n is None else n for n in options.images))
@@ -162,13 +165,27 @@ def check_options(options: ProbeOptions) -> None:
         check_source(spec)
 
 
+def spelled(options: ProbeOptions) -> ProbeOptions:
+    """With each source in the one spelling that trainings have too.
+
+    Raises:
+        BadValue: a source twice.
+        WeightsError: a file cannot be read.
+    """
+    sources = tuple(map(full_spec, options.sources))
+    if len(set(sources)) < len(sources):
+        raise BadValue(f"--source {' '.join(options.sources)}: give each source once")
+    return replace(options, sources=sources)
+
+
 def open_data(options: ProbeOptions) -> tuple[TargetData, TargetData]:
     """The training and the test split.
 
     Raises:
         DataError: see `rtx.datasets.target_data.open_splits`.
     """
-    reading = dict(subset=options.subset, caltech_split=options.caltech_split)
+    rule, seed = caltech_split_of(options.caltech_split)
+    reading = dict(subset=options.subset, caltech_split=rule, split_seed=seed)
     return open_splits(options.target, options.data_root, **reading)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from dataclasses import dataclass
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,13 @@ from rtx.sources.keys.guess import guess_arch
 from rtx.sources.keys.layouts import recognise
 from rtx.sources.load import NO_BACKBONE, locate, stated_statistics
 from rtx.sources.reading.read import read_checkpoint
+from rtx.sources.spelling import full_spec
 from rtx.transfer.guard import fingerprint
 
 log = logging.getLogger(__name__)
+
+FORWARD = "1"
+"""Counts up whenever the same weights and pixels give other features: caches made before are made again then."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,7 @@ class FrozenSource:
         std: see `mean`.
         bgr: the network takes the channels in the other order.
         config: what its backbone was built from.
+        forward: what else its features depend on: `FORWARD`, and versions of the libraries whose layers it has.
     """
 
     spec: str
@@ -50,6 +56,7 @@ class FrozenSource:
     std: tuple[float, ...]
     bgr: bool
     config: dict[str, Any]
+    forward: dict[str, str]
 
     @property
     def name(self) -> str:
@@ -82,6 +89,7 @@ def load_frozen(spec: str, device: str = "cpu", *, seed: int = 0) -> FrozenSourc
     """
     parsed = parse_spec(spec)
     arch = parsed.arch or _guessed(spec)
+    spec = full_spec(spec)
     row = backbones.spec_of(arch)
     config = {**row.config, "frozen_stages": 4, "out_indices": (3,)}
     if config["type"] == "SourceSwin":
@@ -112,6 +120,7 @@ def load_frozen(spec: str, device: str = "cpu", *, seed: int = 0) -> FrozenSourc
         tuple(round(255 * s, 6) for s in std),
         bool(trained and trained.channel_order == "bgr"),
         config,
+        _forward(network),
     )
 
 
@@ -121,6 +130,12 @@ def _statistics(spec: str, path: Path | None) -> tuple[tuple[float, ...], tuple[
     if path is not None and stated is None:
         log.warning("source %s: the file does not state the mean and std of its training; ImageNet's are taken", spec)
     return stated or (IMAGENET_MEAN, IMAGENET_STD)
+
+
+def _forward(network: nn.Module) -> dict[str, str]:
+    """Versions of what computes the features. That of PyTorch moves them by rounding; the cache keeps it beside."""
+    packages = {type(module).__module__.partition(".")[0] for module in network.modules()} - {"torch", "rtx"}
+    return {"rtx": FORWARD, **{name: version(name) for name in sorted(packages & set(packages_distributions()))}}
 
 
 def check_source(spec: str) -> None:

@@ -21,7 +21,7 @@ from rtx.files import file_sha256
 from rtx.probe.design import spread
 from rtx.probe.heads import MAX_EVALUATIONS, Column, fit
 from rtx.probe.logistic import Split
-from rtx.probe.run import ProbeOptions, check_options, fit_heads, open_data, prepare
+from rtx.probe.run import ProbeOptions, check_options, fit_heads, open_data, prepare, spelled
 from rtx.probe.score import accuracies, right_by_class
 
 NAMES = ("train_x", "train_y", "test_x", "test_y")
@@ -62,6 +62,7 @@ def probe(settings: Mapping[str, Any], device: str) -> dict[str, Any]:
 @lru_cache(maxsize=4)
 def _prepared(options: ProbeOptions) -> tuple[Split, float]:
     check_options(options)
+    options = spelled(options)
     split, _, _ = prepare(options, options.sources[0], open_data(options))
     return split, spread(split.train)
 

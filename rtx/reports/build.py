@@ -17,7 +17,7 @@ from rtx.errors import BadValue, RunConflict
 from rtx.files import read_json, write_atomic
 from rtx.reports.figures.style import FORMATS, not_drawn, save, settings
 from rtx.reports.page import page
-from rtx.reports.page.charts import EVERY, HEAT, TRANSFER, wants_transfer
+from rtx.reports.page.charts import EVERY, HEAT, charts_of
 from rtx.reports.runs.groups import Group, group_runs
 from rtx.reports.runs.runs import Run
 from rtx.reports.runs.trend import residual
@@ -95,7 +95,10 @@ def build(
     if foreign:
         raise RunConflict(f"report folder {str(out)!r} holds {foreign[0]} of no report; choose another --out")
     examples = {run.folder: found for run in runs if (found := read_examples(run.folder, run.card)) is not None}
-    choices = {group.slug: choose([found for _, found in models_shown(group, examples)[0]]) for group in groups}
+    choices = {
+        group.slug: [] if group.attacked else choose([found for _, found in models_shown(group, examples)[0]])
+        for group in groups
+    }
     out.mkdir(parents=True, exist_ok=True)
     # From here on the folder is a report's, and has no page until the new one is whole.
     unfinished = {"format": REPORT_FORMAT, "unfinished": True, "files": sorted(before or ())}
@@ -162,8 +165,7 @@ def _figures(
 ) -> list[_Figure]:
     found = []
     for group in groups:
-        names = [chart.name for chart in EVERY if chart not in TRANSFER or wants_transfer(group)]
-        found += [_Figure(page.stem_of(out, groups, group, name), group) for name in names]
+        found += [_Figure(page.stem_of(out, groups, group, chart.name), group) for chart in charts_of(group)]
         there = tuple(models_shown(group, examples)[0])
         for number, choice in enumerate(choices[group.slug], 1):
             example = there[0][1].images[choice.image]

@@ -35,11 +35,13 @@ class Command:
         words: what a person types, without `--overwrite`.
         folder: the working directory it was typed in.
         conditions: the cells it wants.
+        shifts: names of the other test sets it wants.
     """
 
     words: tuple[str, ...]
     folder: str
     conditions: tuple[Condition, ...]
+    shifts: tuple[str, ...] = ()
 
     @property
     def line(self) -> str:
@@ -90,7 +92,12 @@ def note_command(root: Path, command: Command) -> None:
     content = {
         "format": COMMAND_FORMAT,
         "commands": [
-            {"words": list(row.words), "folder": row.folder, "conditions": [c.key for c in row.conditions]}
+            {
+                "words": list(row.words),
+                "folder": row.folder,
+                "conditions": [c.key for c in row.conditions],
+                **({"shifts": list(row.shifts)} if row.shifts else {}),
+            }
             for row in [*rows, command]
         ],
     }
@@ -106,6 +113,7 @@ def read_commands(root: Path) -> list[Command]:
                 tuple(str(word) for word in row["words"]),
                 str(row["folder"]),
                 tuple(Condition.from_key(key) for key in row["conditions"]),
+                tuple(str(name) for name in row.get("shifts", ())),
             )
             for row in content["commands"]
         ]

@@ -10,6 +10,7 @@
     by_class.json                scores by class                                   rtx.results.by_class
     imagenet_c.json              errors of a classifier on stored images           rtx.evaluation.pixels.stored
     command.json                 who asked for which cells                         rtx.results.command
+    shifts/<name>/               evaluations on other test sets                    rtx.results.shifts
     .*.lock                      held by the process that evaluates                rtx.evaluation.sweep.locks
 
 A file that is computed from cells states what it was made from, and counts only beside those cells: see
@@ -42,7 +43,7 @@ CONFIDENCE, RESAMPLED = "confidence.json", "resamples.npz"
 BY_CLASS = "by_class.json"
 IMAGENET_C = "imagenet_c.json"
 COMMAND = "command.json"
-CELLS, PREDICTIONS, EXAMPLES = "cells", "predictions", "examples"
+CELLS, PREDICTIONS, EXAMPLES, SHIFTS = "cells", "predictions", "examples", "shifts"
 INDEX = "index.json"
 """Inside `examples/`."""
 INSIDE_RUN = "corruption_eval"
@@ -284,6 +285,11 @@ def remove_results(root: Path, *, spare: Path | None = None) -> None:
     if spare is None or predictions.resolve() not in (spare.resolve(), *spare.resolve().parents):
         _remove(predictions, _of_conditions(predictions, _PREDICTION_ENDINGS))
     _remove(root / CELLS, _of_conditions(root / CELLS, _CELL_ENDINGS))
+    for shift in [path for path in sorted((root / SHIFTS).glob("*")) if (path / PROTOCOL).is_file()]:
+        remove_results(shift)
+        _remove(shift, (shift / PROTOCOL, *shift.glob(".*.lock")))
+    with suppress(OSError):
+        (root / SHIFTS).rmdir()
 
 
 def remove_halves(root: Path) -> None:

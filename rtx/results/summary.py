@@ -16,6 +16,7 @@ from rtx.results.cell import Cell, mixed_makers, mixed_text
 from rtx.results.conditions import family_of
 from rtx.results.evaluation import Evaluation
 from rtx.results.folder import CELLS_CSV, SUMMARY, TABLE
+from rtx.results.shifts import read_shifts
 from rtx.types import CLEAN, SEVERITIES, Condition
 
 if TYPE_CHECKING:
@@ -41,13 +42,15 @@ def build_summary(
         mPC and rPC, which are null. `complete` says whether all 15 corruptions at all 5 severities and the
         clean images are there; where it is false, `mPC` is the mean over what is there, and `label` says over what.
         `intervals` holds the ends of those of `metric` ([low, high]), of every other metric that has some under
-        `others`, and is null where none were computed. `mixed` is there where cells were made by different versions of
-        a library or on different devices.
+        `others`, and is null where none were computed. `shifts` (see `rtx.results.shifts.read_shifts`) and `mixed` are
+        there where they hold anything: `mixed` where cells were made by different versions of a library or on
+        different devices.
     """
     cells, card = evaluation.cells, evaluation.card
     names = [headline, *(name for name in _metrics(cells) if name != headline)]
     every = {name: _aggregate({c: cell.metrics.get(name, math.nan) for c, cell in cells.items()}) for name in names}
     preview = card.get("limit") is not None
+    shifts = read_shifts(evaluation.root, card, headline, every[headline]["P"])
     summary: dict[str, Any] = json_ready(
         {
             "format": SUMMARY_FORMAT,
@@ -62,6 +65,7 @@ def build_summary(
                 c.key: {"metrics": cell.metrics, "n_images": cell.n_images, "flags": list(cell.flags)}
                 for c, cell in cells.items()
             },
+            **({"shifts": shifts} if shifts else {}),
             **({"mixed": mixed} if (mixed := mixed_makers(cells.values())) else {}),
             "key": evaluation.key,
             "protocol": dict(card),
@@ -210,13 +214,20 @@ def markdown(summary: Mapping[str, Any]) -> str:
             sure = shown.get("cells", {})
             row = [_with_ends(value, sure.get(key)) for key, value in zip(keys, values, strict=True)]
             lines.append(_row(corruption, *row, _with_ends(mean, shown.get("means", {}).get(corruption))))
+    if shifts := summary.get("shifts"):
+        lines += ["", f"{note}`{summary['metric']}` on natural shifts, which are part of no mean:", ""]
+        lines += [_row("test set", "images", f"{note}score", "of P"), "|---|---:|---:|---:|"]
+        for name, shift in shifts.items():
+            score = _with_ends(shift["value"], shift["interval"])
+            lines.append(_row(name, str(shift["n_images"]), score, percent(shift["relative"])))
     return "\n".join([*lines, *_remarks(summary)])
 
 
 def _remarks(summary: Mapping[str, Any]) -> list[str]:
     """What is said below every table: flags, mixtures, the protocol."""
     lines = []
-    flagged = {key: cell["flags"] for key, cell in summary["cells"].items() if cell["flags"]}
+    rows = {**summary["cells"], **(summary.get("shifts") or {})}
+    flagged = {key: row["flags"] for key, row in rows.items() if row["flags"]}
     if flagged:
         lines += ["", "Flags: " + "; ".join(f"{key}: {', '.join(flags)}" for key, flags in flagged.items())]
     if summary.get("mixed"):
@@ -361,6 +372,13 @@ def long_csv(evaluation: Evaluation, summary: Mapping[str, Any]) -> str:
             writer.writerow(
                 [*labels.values(), *place, _number(value), *fixed, *map(_number, mine or (math.nan, math.nan))]
             )
+    for name, shift in (summary.get("shifts") or {}).items():
+        fixed = [shift["n_images"], ";".join(shift["flags"]), shift["key"][:16], label]
+        for metric, value in shift["metrics"].items():
+            ends = shift["interval"] if metric == summary["metric"] and shift["interval"] else (math.nan, math.nan)
+            number = math.nan if value is None else value
+            row = [metric, name, "shift", "", _number(number), *fixed, *map(_number, ends)]
+            writer.writerow([*labels.values(), *row])
     return stream.getvalue()
 
 

@@ -17,7 +17,7 @@ from rtx.datasets.classification import MEAN_PER_CLASS, Target, find_target
 from rtx.datasets.label_subset import choose
 from rtx.datasets.openmmlab.nodes import add_import
 from rtx.datasets.openmmlab.target import classes_hash
-from rtx.datasets.target_data import TargetData, open_splits
+from rtx.datasets.target_data import TargetData, caltech_split_of, open_splits
 from rtx.errors import BadValue, unknown_name
 from rtx.transfer.preprocessing import IMAGE_SIZE, pipelines, upstream_statistics
 from rtx.transfer.recipes import Recipe, Schedule, find_recipe, schedule_of
@@ -41,10 +41,10 @@ class TargetOptions:
         data_root: its folder; `data/<target>` when None.
         recipe: a row of `rtx.transfer.recipes`.
         images: size of the training subset; None for all.
-        seed: of the subset, and of a random Caltech split.
+        seed: of the subset.
         subset_rule: see `rtx.datasets.label_subset.choose`.
         subset: the folder holds a part of the published set.
-        caltech_split: see `rtx.datasets.target_data.open_target`.
+        caltech_split: see `rtx.datasets.target_data.caltech_split_of`.
         head_init: a key of `HEAD_INITS`.
         normalise: "imagenet", by the statistics that the source was trained with; or "upstream", see
             `rtx.transfer.preprocessing.upstream_statistics`.
@@ -104,12 +104,13 @@ def with_target(cfg: Config, options: TargetOptions) -> Config:
         raise BadValue(f"--hidden-layers {options.hidden_layers}: must be 0 or more")
     if not (math.isfinite(lr) and lr > 0):
         raise BadValue(f"--lr {lr}: must be more than 0")
+    split_rule, split_seed = caltech_split_of(options.caltech_split)
     reading = {
         "target": row.name,
         "data_root": options.data_root or f"data/{row.name}",
         "subset": options.subset,
-        "caltech_split": options.caltech_split,
-        "split_seed": options.seed,
+        "caltech_split": split_rule,
+        "split_seed": split_seed,
     }
     train = _opened(reading)
     n_images, n_classes = len(train) if options.images is None else options.images, len(train.classes)

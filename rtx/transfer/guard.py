@@ -125,8 +125,14 @@ def bare(model: nn.Module) -> nn.Module:
 
 
 def find_backbone(model: nn.Module) -> tuple[str, nn.Module]:
-    """Name and module of the backbone; the model itself, under the name "", when it has none."""
+    """Name and module of the backbone; the model itself, under the name "", when it has none.
+
+    A backbone of rtx is found wherever it is, inside detectron2's FPN or an adapter.
+    """
     inner = bare(model)
+    own = next(((name, part) for name, part in inner.named_modules() if isinstance(part, SourceBackbone)), None)
+    if own is not None:
+        return own
     backbone = getattr(inner, "backbone", None)
     return ("backbone", backbone) if isinstance(backbone, nn.Module) else ("", inner)
 

@@ -34,8 +34,12 @@ FRAMEWORK_DEFAULTS: Mapping[str, FrameworkDefault] = {
     "mmdet": FrameworkDefault(1, "eval", "mmdet's default: stem and stage 1 frozen, batch-norm statistics kept"),
     "mmseg": FrameworkDefault(-1, "train", "mmseg's default: nothing frozen, batch statistics"),
     "mmpretrain": FrameworkDefault(-1, "train", "mmpretrain's default: nothing frozen, batch statistics"),
+    "detectron2": FrameworkDefault(1, "frozen_affine", "detectron2's default: stem and stage 1 frozen, FrozenBN"),
 }
-_LATE = {"mmdet": FrameworkDefault(-1, "eval", "mmdet's default for transformers and ConvNeXt: nothing frozen")}
+_LATE = {
+    "mmdet": FrameworkDefault(-1, "eval", "mmdet's default for transformers and ConvNeXt: nothing frozen"),
+    "detectron2": FrameworkDefault(-1, "eval", "transformers and ConvNeXt train whole, as in mmdet"),
+}
 
 
 def default_of(framework: str, backbone: Mapping[str, Any]) -> FrameworkDefault:

@@ -17,10 +17,13 @@ import pytest
 
 from rtx.cli.main import main
 from rtx.corruptions import corrupt
+from rtx.datasets.annotated import read_annotated
+from rtx.datasets.cityscapes import label_maps
 from rtx.datasets.image_files import read_rgb
 from rtx.rng import image_rng
 from rtx.types import Condition
 from tests.corruptions.conftest import made_photo
+from tests.datasets.layout_worlds import make_cityscapes, to_yolo
 
 ENGINE = ["--engine", "rtx"]
 
@@ -247,3 +250,23 @@ def test_bad_arguments_are_one_line(
     assert main(["corrupt", *arguments, *ENGINE]) == 2
     err = capsys.readouterr().err.strip()
     assert said in err and "\n" not in err
+
+
+def test_yolo_and_cityscapes_go_along_whole(made_coco: Path, tmp_path: Path) -> None:
+    """A corrupted copy is read by the same reader: the same objects on other pixels."""
+    to_yolo(made_coco, tmp_path / "set")
+    text = (tmp_path / "set/data.yaml").read_text()
+    (tmp_path / "set/data.yaml").write_text(text.replace("path: .", f"path: {tmp_path / 'set'}"))
+    make_cityscapes(tmp_path / "city")
+    for layout, home in (("yolo", tmp_path / "set"), ("cityscapes", tmp_path / "city")):
+        out = tmp_path / f"{layout}_c"
+        words = ["--corruptions", "fog", "gaussian_noise", "--severities", "3", "--lossless"]
+        assert main(["corrupt", str(home), "--out", str(out), *words]) == 0
+        for key in ("fog_3", "gaussian_noise_3"):
+            copy = read_annotated(out / key, layout, "val")
+            assert copy.tables == read_annotated(home, layout, "val").tables and not copy.notes
+            for row in copy.tables["images"]:
+                assert (read_rgb(out / key / row["file_name"]) != read_rgb(home / row["file_name"])).any()
+        assert main(["corrupt", str(home), "--out", str(out), *words]) == 0
+    assert "path" not in (tmp_path / "yolo_c/fog_3/data.yaml").read_text()
+    assert label_maps(tmp_path / "cityscapes_c/fog_3", "val")[0].endswith("labelTrainIds.png")

@@ -127,6 +127,37 @@ def test_frozen_parts_stay_and_upstreams_statistics_drift(root: Path, finished: 
     assert any((drift[name] != 0).any() for name in names if name.endswith("running_mean"))
 
 
+@pytest.mark.slow
+@pytest.mark.ci
+def test_memory_does_not_grow_with_epochs(root: Path, tmp_path: Path) -> None:
+    from mmengine.hooks import Hook
+
+    from rtx import training
+
+    held: list[float] = []
+
+    class Watch(Hook):
+        def after_train_epoch(self, runner: Any) -> None:
+            held.append(int(Path("/proc/self/status").read_text().split("RssAnon:")[1].split()[0]) / 1024)
+
+    # A batch is 2.6 MiB of floats: one that were kept in each epoch would show.
+    words = [
+        "--target",
+        "pets",
+        "--data-root",
+        str(root),
+        "--source",
+        "random",
+        "--transfer",
+        "fixed",
+        "--epochs",
+        "14",
+    ]
+    words += ["--image-size", "168", "--work-dir", str(tmp_path), *SMALL]
+    training.train(train.prepare(parse(train, LEAF, *words)), hooks=[Watch()], clean_score=True)
+    assert len(held) == 14 and max(held[7:]) - max(held[:7]) < 8, held
+
+
 def test_flags_without_a_target_are_refused() -> None:
     with pytest.raises(BadValue, match=r"--images, --head-init: only with --target NAME"):
         train.prepare(parse(train, LEAF, "--images", "5", "--head-init", "utrera"))
@@ -134,7 +165,7 @@ def test_flags_without_a_target_are_refused() -> None:
 
 def test_every_option_has_its_flag(root: Path) -> None:
     flags = {
-        "recipe": "yamada", "images": 4, "subset_rule": "utrera_code", "subset": True, "caltech_split": "random",
+        "recipe": "yamada", "images": 4, "subset_rule": "utrera_code", "subset": True, "caltech_split": "random:5",
         "head_init": "utrera", "normalise": "upstream", "lr_drops": "code", "image_size": 48, "epochs": 9, "lr": 0.3,
         "hidden_layers": 2,
     }  # fmt: skip
@@ -142,6 +173,11 @@ def test_every_option_has_its_flag(root: Path) -> None:
     words.remove("True")
     cfg = train.prepare(parse(train, LEAF, "--target", "pets", "--data-root", str(root), "--seed", "7", *words))
     assert dict(cfg.rtx_target).items() >= flags.items() and cfg.rtx_target.seed == 7
+    assert cfg.train_dataloader.dataset.split_seed == 5, "a split of its own, the same for all seeds"
+    assert cfg.work_dir == (
+        "work_dirs/classify_r50_pets_yamada_n4_subset-rule-utrera_code_subset_caltech-split-random5_head-init-utrera_"
+        "normalise-upstream_lr-drops-code_image-size-48_epochs-9_lr-0.3_hidden-layers-2_seed7"
+    )
     assert set(TargetOptions.__dataclass_fields__) == {*flags, "target", "data_root", "seed"}
     assert cfg.data_preprocessor.mean == [0.0] * 3
     changed = parse(train, LEAF, "--target", "pets", "--data-root", str(root), *SMALL, "optim_wrapper.optimizer.lr=0.7")

@@ -73,6 +73,17 @@ def test_contrast_in_whole_numbers_is_its_table(monkeypatch: pytest.MonkeyPatch)
         np.testing.assert_array_equal(line, table)
 
 
+@pytest.mark.parametrize("size", [(32, 33), (61, 150), (70, 2101)])
+def test_zoom_is_the_same_from_three_rows_at_a_time(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = KERNELS["zoom_blur"]
+    image = noise_and_plain_patches(*size)
+    levels = (*kernel.levels, *(kernel.cifar10c or ()))
+    whole = [kernel.apply(image, level, None) for level in levels]
+    monkeypatch.setattr(zoom, "_SMALL", 0)
+    for level, expected in zip(levels, whole, strict=True):
+        np.testing.assert_array_equal(kernel.apply(image, level, None), expected, err_msg=str(level))
+
+
 def test_a_table_that_is_no_line_is_looked_up() -> None:
     table = np.tile(np.arange(256, dtype=np.uint8) // 2, (3, 1))
     assert colour._as_lines(table, 0.5) is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import pickle
 import struct
 from dataclasses import replace
@@ -13,9 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rtx.datasets import classification
+from rtx.datasets import classification, target_data
 from rtx.datasets.classification import find_target
-from rtx.datasets.target_data import check_target, open_target
+from rtx.datasets.target_data import caltech_split_of, check_target, open_target
 from rtx.errors import DataError, UnknownName
 from tests.datasets.target_worlds import PUBLISHED, caltech, cifar, folders, mnist, picture, svhn
 from tests.sources.watch import watched
@@ -190,6 +191,13 @@ def test_caltech_takes_the_first_thirty_of_a_class(tmp_path: Path, monkeypatch: 
         open_target("caltech101", tmp_path, "train", caltech_split="last")
 
 
+@pytest.mark.parametrize("text", ["last", "first:3", "random:", "random:x", "random:-1"])
+def test_a_caltech_split_is_named_with_its_own_seed(text: str) -> None:
+    assert caltech_split_of("random:7") == ("random", 7) and caltech_split_of("random") == ("random", 0)
+    with pytest.raises(UnknownName, match=f"Caltech split '{text}'.*random:SEED"):
+        caltech_split_of(text)
+
+
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
 def test_every_image_is_rgb(tmp_path: Path, mode: str) -> None:
     for split in ("train", "test"):
@@ -221,16 +229,34 @@ def test_the_identity_is_that_of_the_data(tmp_path: Path) -> None:
         for split in ("train", "test"):
             for name in "ab":
                 picture(tmp_path / place / split / name / "1.png")
+    memo = tmp_path / "memo"
     first, second = (open_target("folder", tmp_path / place, "train") for place in ("one", "two"))
-    assert first.identity == second.identity != open_target("folder", tmp_path / "one", "test").identity
-    picture(tmp_path / "two/train/b/1.png", size=(48, 40))
-    assert open_target("folder", tmp_path / "two", "train").identity != first.identity
+    known = first.identity(memo)
+    assert known == second.identity(memo) != open_target("folder", tmp_path / "one", "test").identity(memo)
+    path = tmp_path / "two/train/b/1.png"
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    assert open_target("folder", tmp_path / "two", "train").identity(memo) != known, "another file of the same size"
+    path.unlink()
+    with pytest.raises(DataError, match=r"b/1\.png"):
+        second.identity(memo)
     labels = list(range(10))
     a, b = (
         open_target("mnist", mnist(tmp_path / n, held), "train", subset=True)
         for n, held in zip("xy", (labels, labels[::-1]), strict=True)
     )
-    assert a.identity != b.identity
+    assert a.identity(memo) != b.identity(memo)
+
+
+def test_files_are_hashed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for split in ("train", "test"):
+        picture(tmp_path / "d" / split / "a" / "1.png")
+    read: list[Path] = []
+    original = target_data.file_sha256
+    monkeypatch.setattr(target_data, "file_sha256", lambda path: (read.append(path), original(path))[1])
+    data = open_target("folder", tmp_path / "d", "train")
+    assert data.identity(tmp_path / "m") == data.identity(tmp_path / "m") and len(read) == 1
+    os.utime(data.path(0), ns=(1, 1))
+    assert data.identity(tmp_path / "m") == data.identity(tmp_path / "other") and len(read) == 3
 
 
 def test_an_archive_is_read_once_and_again_where_a_file_changed(tmp_path: Path) -> None:
@@ -254,7 +280,7 @@ def test_other_labels_of_the_same_files_are_other_data(tmp_path: Path, monkeypat
     swapped = [f"{lines[n].split(' ', 1)[0]} {lines[other].split(' ', 1)[1]}" for n, other in enumerate((1, 0, 2, 3))]
     path.write_text("\n".join(swapped) + "\n")
     after = open_target("aircraft", tmp_path, "train")
-    assert after.names == before.names and after.identity != before.identity
+    assert after.names == before.names and after.identity(tmp_path / "m") != before.identity(tmp_path / "m")
 
 
 def test_a_truncated_image_is_named(tmp_path: Path) -> None:

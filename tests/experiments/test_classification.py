@@ -6,12 +6,15 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from rtx.experiments.classification import image_passes, remove_weights, scores_by_epoch, training_images
+from rtx.experiments.collect import columns_of_runs
 from rtx.experiments.command import work
 from rtx.experiments.plan import cost, units_of
 from rtx.experiments.read import read, read_file
 from rtx.experiments.store import State
+from rtx.sources.catalog.archs import build_reference
 
 MINE = """
 experiment = dict(title="t", paper="utrera2021", place="Table 7", question="?", evaluation="{evaluation}", {more})
@@ -40,6 +43,15 @@ def test_a_clean_training_on_a_target_is_one_unit(tmp_path: Path) -> None:
     assert first.gpu_hours == pytest.approx(400 * 100 / (150 * 3030) * 20 / 60)
     kept = units_of(read_file(mine(tmp_path, more="keep_weights=False")))[0]
     assert kept.disk_bytes is not None and first.disk_bytes is not None and kept.disk_bytes * 100 < first.disk_bytes
+
+
+def test_a_source_is_collected_under_the_name_that_probes_give_it(tmp_path: Path) -> None:
+    own = tmp_path / "own.pth"
+    torch.save(build_reference("resnet18", num_classes=5).state_dict(), own)
+    for given, listed in ((f"{own}", f"resnet18:{own}"), ("gone.pth", "gone.pth"), ("r18_eps3", "resnet18_l2_eps3")):
+        path = mine(tmp_path)
+        path.write_text(path.read_text("utf-8").replace('"random"', f'"{given}"'), "utf-8")
+        assert columns_of_runs(read_file(path))["a"]["source"] == listed
 
 
 def test_a_corrupted_evaluation_is_a_unit_of_its_own(tmp_path: Path) -> None:

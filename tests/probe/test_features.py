@@ -30,7 +30,7 @@ def test_as_torchvision_prepares_them(tmp_path: Path, preprocessing: str, edge: 
     images = [center_crop(resize(to_pil_image(data.image(n)), edge), 32) for n in range(len(data))]
     wanted = source(torch.from_numpy(np.stack([np.asarray(image) for image in images])))
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
-    assert cached.card["weights"] == source.weights and cached.card["data"] == data.identity
+    assert cached.card["weights"] == source.weights and cached.card["data"] == data.identity(tmp_path)
 
 
 def test_an_evaluation_of_a_detector_before_it_changes_nothing(tmp_path: Path) -> None:
@@ -54,14 +54,19 @@ def test_the_second_time_takes_no_pass_and_other_pixels_do(tmp_path: Path) -> No
     again, _ = cached_features(broken, data, tmp_path / "f", image_size=32)
     assert np.array_equal(first, again)
     keys = {cached.key}
-    for other in (replace(source, weights="x"), replace(source, mean=(0.0, 0.0, 0.0)), replace(source, bgr=True)):
+    for other in (
+        replace(source, weights="x"),
+        replace(source, mean=(0.0, 0.0, 0.0)),
+        replace(source, bgr=True),
+        replace(source, forward={"rtx": "0"}),
+    ):
         keys.add(cached_features(other, data, tmp_path / "f", image_size=32)[1].key)
     keys.add(cached_features(source, data, tmp_path / "f", image_size=40)[1].key)
     keys.add(cached_features(source, data, tmp_path / "f", image_size=32, preprocessing="utrera")[1].key)
     keys.add(
         cached_features(source, open_target("folder", tmp_path / "data", "train"), tmp_path / "f", image_size=32)[1].key
     )
-    assert len(keys) == 7
+    assert len(keys) == 8
     small = View.parse("downscale:8")
     seen, key = cached_features(source, data, tmp_path / "f", image_size=32, view=small)
     assert key.key not in keys and key.card["view"] == "downscale:8" and "view" not in cached.card

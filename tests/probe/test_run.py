@@ -9,12 +9,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from rtx.datasets.classification import TARGETS
 from rtx.datasets.label_subset import choose
+from rtx.datasets.target_data import open_target
 from rtx.errors import BadValue, DataError, RunConflict, UnknownName, WeightsError
 from rtx.probe import run
 from rtx.probe.results import write_csv
-from rtx.probe.run import run_probe
+from rtx.probe.run import open_data, run_probe
+from rtx.sources.catalog.archs import build_reference
+from tests.datasets.target_worlds import caltech
 from tests.probe.worlds import colours, options
 
 
@@ -94,6 +99,28 @@ def test_bad_input_begins_nothing(tmp_path: Path, data: Path, change: dict, erro
     with pytest.raises(error, match=said):
         list(run_probe(options(tmp_path, data, **change)))
     assert not list(tmp_path.glob("features/*.npy")) and not list(tmp_path.glob("out/*"))
+
+
+def test_a_file_has_one_name_with_and_without_its_architecture(tmp_path: Path, data: Path) -> None:
+    path = tmp_path / "mine.pth"
+    torch.save(build_reference("resnet18", num_classes=5).state_dict(), path)
+    (alone,) = run_probe(options(tmp_path, data, images=(6,), seeds=1, sources=(str(path),)))
+    assert alone.source == f"resnet18:{path}"
+    (named,) = run_probe(options(tmp_path, data, images=(6,), seeds=1, sources=(alone.source,)))
+    assert named == alone
+    with pytest.raises(BadValue, match="each source once"):
+        list(run_probe(options(tmp_path, data, sources=(str(path), alone.source))))
+
+
+def test_a_random_caltech_split_is_that_of_a_training_with_the_same_seed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = replace(TARGETS["caltech101"], classes=3, train=None, test=None)
+    monkeypatch.setitem(TARGETS, "caltech101", row)
+    root = caltech(tmp_path, [31, 40, 50])
+    train, _ = open_data(options(tmp_path, root, target="caltech101", caltech_split="random:5"))
+    assert train.names == open_target("caltech101", root, "train", caltech_split="random", split_seed=5).names
+    assert train.names != open_target("caltech101", root, "train", caltech_split="random").names
 
 
 def test_classes_that_differ_between_splits(tmp_path: Path) -> None:

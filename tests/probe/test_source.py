@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from rtx.errors import BadValue, UnknownName, WeightsError
-from rtx.probe.source import check_source, load_frozen
+from rtx.probe.source import FORWARD, check_source, load_frozen
 from rtx.sources.catalog import rows
 from rtx.sources.catalog.archs import build_reference
 from rtx.sources.catalog.record import Source
@@ -76,6 +76,17 @@ def test_random_weights_are_the_same_ones() -> None:
         load_frozen("random")
 
 
+def test_other_features_of_the_same_weights_are_another_forward() -> None:
+    """When this fails on purpose, count `rtx.probe.source.FORWARD` up: caches made before are not used then."""
+    frozen = load_frozen("resnet18:random")
+    found = frozen(IMAGES)
+    assert frozen.forward["rtx"] == FORWARD == "1" and "torch" not in frozen.forward
+    wanted = torch.tensor(
+        [[0.238746, 0.698021, 1.307121], [0.350959, 0.970489, 1.409699], [0.193143, 0.563171, 1.253730]]
+    )
+    torch.testing.assert_close(found[:, :3], wanted, rtol=1e-3, atol=1e-4)
+
+
 def test_what_is_no_source(tmp_path: Path) -> None:
     with pytest.raises(UnknownName, match="did you mean"):
         check_source("resnet50_l2_ep3")
@@ -89,7 +100,7 @@ def test_what_is_no_source(tmp_path: Path) -> None:
 def test_what_a_classifier_of_timm_reads() -> None:
     pytest.importorskip("timm")
     frozen = load_frozen("timm:tf_efficientnet_lite0@random")
-    assert frozen.width == 1280 and frozen.mean == pytest.approx((127.5,) * 3)
+    assert frozen.forward["timm"] and frozen.width == 1280 and frozen.mean == pytest.approx((127.5,) * 3)
     with torch.inference_mode():
         shown = ((IMAGES - 127.5) / 127.5).permute(0, 3, 1, 2)
         wanted = frozen.network.net.forward_head(frozen.network.net.forward_features(shown), pre_logits=True)

@@ -4,10 +4,13 @@
     python tools/benchmarks/bench_probe.py --target kmnist --data-root DIR [--source resnet18:random] [--json FILE]
     python tools/benchmarks/bench_probe.py --memory N K        # N images of 2048 simulated features, K classes
 
-One source, one target of 2,500 images, 9 sizes, 20 seeds: the pass and all heads of the probe are timed. Of the SGD
-heads one is trained for a few epochs, each image forwarded in each epoch from pixels that are decoded already; its time
-for an image and epoch is taken before and after the probe, and multiplied by images, epochs and heads: that total is a
-product, not a measurement. The accuracy of SGD heads is that of heads on cached features, where nothing else differs.
+One source, one target of 2,500 images, 9 sizes, 20 seeds: the pass and all heads of the probe are timed. Beside them:
+
+- SGD heads by the recipe of Utrera et al. that forward every image in every epoch, from pixels that are decoded
+  already; --forwarded SIZE:SEEDS says how many of them are trained to their end. Their time for an image and epoch,
+  times images, epochs and heads, is what all of them would take: that total is a product.
+- the same SGD heads on cached features (--sgd-seeds of each size), which end where the forwarded ones do.
+
 Times are CPU seconds of this process, so that others on the machine count little.
 """
 
@@ -23,17 +26,18 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from rtx.datasets.label_subset import choose
 from rtx.datasets.target_data import TargetData, open_target
 from rtx.probe.cache import Cached, Features, opened
 from rtx.probe.design import spread
-from rtx.probe.features import cached_features
-from rtx.probe.heads import Column, fit
+from rtx.probe.features import cached_features, decoder, pixel_steps
+from rtx.probe.heads import BUDGET, Column, fit
 from rtx.probe.logistic import DECAYS, Split, probe
 from rtx.probe.run import seeds_of
 from rtx.probe.score import accuracies, right_by_class
@@ -50,20 +54,50 @@ def epochs_of(n: int) -> int:
     return schedule_of(RECIPES["utrera"], n).epochs
 
 
-def one_sgd_head(source: FrozenSource, size: int, images: int, epochs: int) -> float:
-    """Seconds for an image and epoch of a head by SGD that forwards every image: forward, loss, step."""
-    pixels = torch.randint(0, 256, (images, size, size, 3), dtype=torch.uint8)
-    labels = torch.randint(0, 10, (images,))
-    head = torch.nn.Linear(source.width, 10)
-    solver = torch.optim.SGD(head.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
+class Forwarded:
+    """Stands for an array of features: what is asked for goes through the network first, each time."""
+
+    def __init__(self, source: FrozenSource, pixels: NDArray[np.uint8]) -> None:
+        self.source, self.pixels, self.shape = source, pixels, (len(pixels), source.width)
+        self.count = 0
+
+    def __len__(self) -> int:
+        """How many images there are."""
+        return len(self.pixels)
+
+    def __getitem__(self, places: NDArray[np.int64]) -> Features:
+        """Features (S, b, D) of the images at `places` (S, b)."""
+        images = torch.from_numpy(self.pixels[places.ravel()])
+        self.count += len(images)
+        found: Features = self.source(images).numpy().reshape(*places.shape, -1)
+        return found
+
+
+def decoded(data: TargetData, size: int) -> NDArray[np.uint8]:
+    """The pixels that the network sees, (n, size, size, 3)."""
+    image = decoder(data, pixel_steps("salman", data.name, size))
+    return np.stack([image(n) for n in range(len(data))])
+
+
+def forwarded(
+    source: FrozenSource, split: Split, pixels: NDArray[np.uint8], n: int, seeds: int, epochs: int | None
+) -> dict[str, Any]:
+    """SGD heads that forward every image in every epoch, trained to their end, beside the same on cached features."""
+    network = Forwarded(source, pixels)
     started = time.process_time()
-    for _ in range(epochs):
-        for start in range(0, images, 128):
-            part = slice(start, start + 128)
-            solver.zero_grad()
-            torch.nn.functional.cross_entropy(head(source(pixels[part]).clone()), labels[part]).backward()  # type: ignore[no-untyped-call]
-            solver.step()
-    return (time.process_time() - started) / (images * epochs)
+    slow = by_sgd(replace(split, train=cast("Features", network)), n, seeds, epochs, budget=0)
+    middle = time.process_time()
+    quick = by_sgd(split, n, seeds, epochs)
+    return {
+        "images": n,
+        "heads": seeds,
+        "forward_passes": network.count,
+        "forwarded_s": middle - started,
+        "cached_s": time.process_time() - middle,
+        "forwarded_accuracy": slow,
+        "cached_accuracy": quick,
+        "ms_an_image_and_epoch": 1000 * (middle - started) / network.count,
+    }
 
 
 def first(data: TargetData, n: int) -> TargetData:
@@ -86,13 +120,13 @@ def subsets(split: Split, n: int, seeds: int) -> Any:
     return np.stack([choose(split.train_labels, n, seed) for seed in chosen])
 
 
-def by_sgd(split: Split, n: int, seeds: int) -> list[float]:
+def by_sgd(split: Split, n: int, seeds: int, epochs: int | None = None, budget: int = BUDGET) -> list[float]:
     """Accuracies of the recipe's heads."""
     rows = subsets(split, n, seeds)
     recipe = RECIPES["utrera"]
     heads = train_heads(
         split.train, split.train_labels, rows, list(range(len(rows))), classes=split.classes, recipe=recipe,
-        schedule=schedule_of(recipe, n),
+        schedule=schedule_of(recipe, n, epochs=epochs), budget=budget,
     )  # fmt: skip
     right = right_by_class(split.test, split.test_labels, *(part.double() for part in heads))
     return [float(value) for value in accuracies(right, split.test_labels)[0]]
@@ -103,46 +137,53 @@ def against_sgd(args: argparse.Namespace) -> tuple[dict[str, Any], Split]:
     source = load_frozen(args.source)
     train, test = (open_target(args.target, args.data_root, split, subset=True) for split in ("train", "test"))
     train = first(train, IMAGES)
-    before = one_sgd_head(source, args.image_size, 256, args.epochs)
     with tempfile.TemporaryDirectory() as made:
         started = time.process_time()
         passes = [cached_features(source, part, Path(made), image_size=args.image_size)[0] for part in (train, test)]
         found: dict[str, Any] = {"images": len(train), "tests": len(test), "pass_s": time.process_time() - started}
+        print(json.dumps(found), flush=True)
         features, test_features = (np.array(part) for part in passes)
     split = Split(features, train.labels, test_features, test.labels, len(train.classes))
+    pixels, trained = decoded(train, args.image_size), []
+    for words in args.forwarded:
+        n, seeds = map(int, words.split(":"))
+        trained.append(forwarded(source, split, pixels, n, seeds, args.epochs))
+        print(json.dumps(trained[-1]), flush=True)
     rows, image_epochs = [], 0
     for n in SIZES:
-        seconds, ours = timed(split, n, args.seeds)
-        theirs = by_sgd(split, n, args.seeds) if not args.no_sgd else [math.nan]
-        image_epochs += len(ours) * (n * epochs_of(n) + len(test))
+        seconds, ours = timed(split, n, args.seeds, tuple(args.decays))
+        theirs = by_sgd(split, n, args.sgd_seeds, args.epochs) if args.sgd_seeds else [math.nan]
+        image_epochs += len(ours) * (n * (args.epochs or epochs_of(n)) + len(test))
         rows.append({"images": n, "heads": len(ours), "heads_s": seconds, "accuracy": statistics.mean(ours)})
         rows[-1]["sgd_accuracy"] = statistics.mean(theirs)
         print(json.dumps(rows[-1]), flush=True)
-    after = one_sgd_head(source, args.image_size, 256, args.epochs)
     whole = found["pass_s"] + sum(row["heads_s"] for row in rows)
-    sgd = [image_epochs * pace for pace in (before, after)]
+    passes_s, count = (sum(row[name] for row in trained) for name in ("forwarded_s", "forward_passes"))
+    sgd = image_epochs * passes_s / count
     found |= {
         "sizes": rows,
         "probe_s": whole,
-        "sgd_ms_an_image_and_epoch": [1000 * before, 1000 * after],
+        "forwarded": trained,
         "sgd_image_epochs": image_epochs,
         "sgd_s_by_product": sgd,
-        "times_cheaper": [seconds / whole for seconds in sgd],
+        "times_cheaper": sgd / whole,
     }
     return found, split
 
 
-def growth(split: Split) -> dict[str, Any]:
+def growth(split: Split, decays: tuple[float, ...]) -> dict[str, Any]:
     """Seconds of the heads of 400 images over seeds, of made features over classes."""
     found: dict[str, Any] = {"seeds": {}, "classes": {}}
     for seeds in (1, 2, 4, 8):
-        found["seeds"][seeds] = timed(split, 400, seeds)[0]
+        found["seeds"][seeds] = timed(split, 400, seeds, decays)[0]
+        print(f"growth: {seeds} seeds, {found['seeds'][seeds]:.2f} s", flush=True)
     for classes in (10, 20, 40):
         rng = np.random.default_rng(0)
         labels = np.arange(800) % classes
         x = (rng.normal(size=(classes, 512))[labels] + 2 * rng.normal(size=(800, 512))).astype(np.float32)
         made = Split(x[:600], labels[:600], x[600:], labels[600:], classes)
-        found["classes"][classes] = timed(made, 400, 2)[0]
+        found["classes"][classes] = timed(made, 400, 2, decays)[0]
+        print(f"growth: {classes} classes, {found['classes'][classes]:.2f} s", flush=True)
     return found
 
 
@@ -205,8 +246,12 @@ def main() -> None:
     parser.add_argument("--data-root", type=Path)
     parser.add_argument("--image-size", type=int, default=224)
     parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--epochs", type=int, default=2, help="of the one SGD head that is timed")
-    parser.add_argument("--no-sgd", action="store_true", help="leave the accuracy of SGD heads out")
+    parser.add_argument("--decays", nargs="+", type=float, default=DECAYS, help="the grid of the probe")
+    parser.add_argument("--epochs", type=int, help="of SGD heads, instead of the recipe's 100 or 150")
+    parser.add_argument("--sgd-seeds", type=int, default=4, help="SGD heads on cached features of each size")
+    parser.add_argument(
+        "--forwarded", nargs="+", default=["100:2", "400:1"], metavar="N:SEEDS", help="SGD heads that forward images"
+    )
     parser.add_argument("--memory", nargs=2, type=int, metavar=("N", "K"))
     parser.add_argument("--evaluations", type=int, default=3, help="of the loss, with --memory")
     parser.add_argument("--columns", type=int, default=2, help="weight decays, with --memory")
@@ -220,7 +265,7 @@ def main() -> None:
         if args.data_root is None:
             parser.error("--data-root is needed")
         found, split = against_sgd(args)
-        found["growth"] = growth(split)
+        found["growth"] = growth(split, tuple(args.decays))
     text = json.dumps(found, indent=1)
     print(text)
     if args.json:

@@ -87,6 +87,20 @@ def turn_block(typing_context: Any, buffer: Any, lane: Any) -> Any:
 
 
 @intrinsic  # type: ignore[untyped-decorator,unused-ignore]
+def put_turned(typing_context: Any, source: Any, at: Any, stride: Any, out: Any, into: Any, stride_out: Any) -> Any:
+    """Eight rows of eight float32 of `source`, `stride` apart from `at` on, become eight columns of `out`."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        rows = _pointers(context, builder, signature.args[0], arguments[:3], _ROW)
+        target = _pointers(context, builder, signature.args[3], arguments[3:], _ROW)
+        for value, row in zip(_turned(builder, [load(builder, row) for row in rows]), target, strict=True):
+            store(builder, value, row)
+        return context.get_dummy_value()
+
+    return types.none(source, at, stride, out, into, stride_out), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator,unused-ignore]
 def read_block(typing_context: Any, plane: Any, index: Any, stride: Any, buffer: Any, lane: Any) -> Any:
     """Eight rows of eight bytes of `plane`, `stride` apart from `index` on, less 128, turned, into `buffer`."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -10,13 +10,18 @@ from numpy.typing import NDArray
 
 from rtx.compiled import compiled
 from rtx.corruptions.arithmetic.bits import uniforms
+from rtx.corruptions.arithmetic.blocks import put_turned
 from rtx.corruptions.arithmetic.pairs import LANES, pair_sums_by_two, put_block
-from rtx.corruptions.arithmetic.vector import put_bilinear
+from rtx.corruptions.arithmetic.waves import LANES as WAVE_LANES
+from rtx.corruptions.arithmetic.waves import LEAST_RADIUS, STATE, as_waves, slide
+from rtx.corruptions.kernels.elastic_look import look_at_rows, mirror
 from rtx.corruptions.kernels.gauss import gaussian_weights
-from rtx.corruptions.kernels.zoom import narrow, widened
 from rtx.corruptions.registry import Image, corruption
 
 Vector = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+# Where the radii of both ways add up to this, sliding waves are quicker than sums of weighted rows.
+_FAR = 90
 
 
 class ElasticLevel(NamedTuple):
@@ -75,20 +80,26 @@ def _spread_out(numbers: Vector) -> None:
     draw=_draw_moves,
 )
 def elastic_transform(image: Image, level: ElasticLevel, field: ElasticField) -> Image:
-    """Look through moving water; the displacement along x is in proportion to the height, too, as in the reference."""
+    """Look through moving water; the displacement along x is in proportion to the height, too, as in the reference.
+
+    On large images (from about 2 megapixels on) the smoothing of the displacements is another sum of the same weights,
+    closer to the reference's doubles than that in float32; which one is taken depends on the size alone.
+    """
     height, width = image.shape[:2]
     if level.affine:
         image = _affine(image, level.affine * height * field.anchors)
     reach = np.float32(level.reach * height * level.alpha)
     out = np.empty_like(image)
-    _move(
-        image,
-        np.ascontiguousarray(field.moves, np.float32).reshape(height, 2 * width),
-        gaussian_weights(level.sigma * height, 3.0).astype(np.float32),
-        gaussian_weights(level.sigma * width, 3.0).astype(np.float32),
-        reach,
-        out,
-    )
+    moves = np.ascontiguousarray(field.moves, np.float32).reshape(height, 2 * width)
+    sigma_y, sigma_x = level.sigma * height, level.sigma * width
+    weights_y, weights_x = gaussian_weights(sigma_y, 3.0), gaussian_weights(sigma_x, 3.0)
+    radius_y, radius_x = weights_y.size - 1, weights_x.size - 1
+    far = radius_y + radius_x >= _FAR and min(radius_y, radius_x) >= LEAST_RADIUS and width >= WAVE_LANES
+    if far:
+        waves = as_waves(weights_y, sigma_y), as_waves(weights_x, sigma_x, float(reach))
+        _move_far(image, moves, radius_y, radius_x, *waves, out)
+    else:
+        _move(image, moves, weights_y.astype(np.float32), weights_x.astype(np.float32), reach, out)
     return out
 
 
@@ -103,13 +114,6 @@ def _affine(image: Image, moved: NDArray[np.float64]) -> Image:
     return warped
 
 
-@compiled
-def _mirror(index: Any, size: int) -> Any:
-    """Index of the pixel that a position beyond the edge shows: d c b a | a b c d | d c b a."""
-    index = index % (2 * size)
-    return index if index < size else 2 * size - 1 - index
-
-
 # Rows that are smoothed together down the columns, `LANES` columns at a time: what they need stays in the cache.
 _ROWS = 64
 
@@ -117,22 +121,77 @@ _ROWS = 64
 @compiled
 def _move(image: Image, moves: Vector, weights_y: Vector, weights_x: Vector, reach: np.float32, out: Image) -> None:
     height, width = image.shape[:2]
-    source = widened(image).reshape(-1)
     band = np.empty((_ROWS, 2 * width), np.float32)
     tower = np.empty((_ROWS + 2 * (weights_y.size - 1)) * LANES, np.float32)
     down, along = _places(weights_y.size - 1, LANES), _places(weights_x.size - 1, 1)
     # A row to smooth, with room for its mirrored ends.
     line = np.empty(width + 2 * (weights_x.size - 1), np.float32)
-    dx, dy, row = np.empty(width, np.float32), np.empty(width, np.float32), np.empty(4 * width, np.float32)
-    corners, inside, words = np.empty(width, np.int64), np.empty(width, np.bool_), np.empty(width, np.uint32)
+    moved = np.empty((2, _ROWS, width), np.float32)
+    source: Vector = np.empty((0, 4 * width), np.float32)
     for top in range(0, height, _ROWS):
         rows = min(_ROWS, height - top)
         _smooth_columns(moves, weights_y, down, top, rows, tower, band)
         for k in range(rows):
-            _smooth_line(band[k, :width], line, weights_x, along, reach, dx)
-            _smooth_line(band[k, width:], line, weights_x, along, reach, dy)
-            _look(source, top + k, height, dx, dy, corners, inside, row)
-            narrow(row, words, out[top + k])
+            _smooth_line(band[k, :width], line, weights_x, along, reach, moved[0, k])
+            _smooth_line(band[k, width:], line, weights_x, along, reach, moved[1, k])
+        source = look_at_rows(image, top, rows, moved, source, out)
+
+
+@compiled
+def _move_far(
+    image: Image, moves: Vector, radius_y: int, radius_x: int, waves_y: Doubles, waves_x: Doubles, out: Image
+) -> None:
+    """`_move` for weights that reach far; as many rows at once as the signals of `slide`."""
+    height, width = image.shape[:2]
+    numbers = moves.reshape(-1)
+    pieces = -(-width // WAVE_LANES)
+    states, state = np.empty((2, pieces, STATE)), np.empty(STATE)
+    tower = np.zeros((WAVE_LANES + 2 * radius_y + 3) * WAVE_LANES, np.float32)
+    # A few columns more than there are, as blocks of eight are turned at once.
+    wide = -(-width // 8) * 8
+    beside = np.zeros((wide + 2 * radius_x + 6) * WAVE_LANES, np.float32)
+    smooth = np.zeros((wide + 2) * WAVE_LANES, np.float32)
+    moved = np.zeros((2, WAVE_LANES, wide), np.float32)
+    source: Vector = np.empty((0, 4 * width), np.float32)
+    for top in range(0, height, WAVE_LANES):
+        rows = min(WAVE_LANES, height - top)
+        even = rows + rows % 2
+        for field in range(2):
+            flat = moved[field].reshape(-1)
+            for piece in range(pieces):
+                left = min(piece * WAVE_LANES, width - WAVE_LANES)  # the last ones overlap
+                for j in range(even + 2 * radius_y + 2):
+                    # Nothing lies before the mirrored rows.
+                    within = top - 2 + j >= 0
+                    first = (mirror(top - radius_y - 2 + j, height) * 2 + field) * width + left if within else 0
+                    for i in range(0, WAVE_LANES, LANES):
+                        put_block(tower, (j + 1) * WAVE_LANES + i, numbers if within else tower, np.int64(first + i))
+                slide(tower, radius_y, even, top == 0, states[field, piece], waves_y, flat, left, wide)
+            _smooth_lanes(flat, width, wide, radius_x, beside, state, waves_x, smooth)
+        source = look_at_rows(image, top, rows, moved, source, out)
+
+
+@compiled
+def _smooth_lanes(
+    rows: Vector, width: int, wide: int, radius: int, beside: Vector, state: Doubles, waves: Doubles, smooth: Vector
+) -> None:
+    """Smooth `WAVE_LANES` rows, each of them `wide` numbers of which `width` count, in place."""
+    origin = radius + 3
+    for x in range(0, wide, 8):
+        for k in range(0, WAVE_LANES, 8):
+            put_turned(rows, k * wide + x, wide, beside, (origin + x) * WAVE_LANES + k, WAVE_LANES)
+    for i in range(radius + 2):
+        mirrored = origin + mirror(width + i, width)
+        for k in range(0, WAVE_LANES, LANES):
+            put_block(beside, (origin + width + i) * WAVE_LANES + k, beside, mirrored * WAVE_LANES + k)
+    for i in range(1, radius + 1):
+        mirrored = origin + mirror(-i, width)
+        for k in range(0, WAVE_LANES, LANES):
+            put_block(beside, (origin - i) * WAVE_LANES + k, beside, mirrored * WAVE_LANES + k)
+    slide(beside, radius, width + width % 2, True, state, waves, smooth, 0, WAVE_LANES)
+    for x in range(0, wide, 8):
+        for k in range(0, WAVE_LANES, 8):
+            put_turned(smooth, x * WAVE_LANES + k, WAVE_LANES, rows, k * wide + x, wide)
 
 
 @compiled
@@ -155,7 +214,7 @@ def _smooth_columns(
     numbers, flat = moves.reshape(-1), band.reshape(-1)
     origins = np.empty(rows + 2 * radius, np.int64)
     for k in range(origins.size):
-        origins[k] = _mirror(top - radius + k, height)
+        origins[k] = mirror(top - radius + k, height)
     for first in range(0, many, LANES):
         left = min(first, many - LANES)  # the last ones overlap
         for k in range(rows + 2 * radius):
@@ -174,39 +233,10 @@ def _smooth_line(
         left = min(first, n - LANES)  # the last ones overlap
         put_block(line, radius + left, numbers, left)
     for i in range(radius):
-        line[i] = numbers[_mirror(i - radius, n)]
-        line[radius + n + i] = numbers[_mirror(n + i, n)]
+        line[i] = numbers[mirror(i - radius, n)]
+        line[radius + n + i] = numbers[mirror(n + i, n)]
     for first in range(0, n, LANES):
         left = min(first, n - LANES)
         pair_sums_by_two(out, left, line, left, places, weights)
     for i in range(n):
         out[i] *= reach
-
-
-@compiled
-def _look(
-    source: Vector,
-    y: int,
-    height: int,
-    dx: Vector,
-    dy: Vector,
-    corners: NDArray[np.int64],
-    inside: NDArray[np.bool_],
-    row: Vector,
-) -> None:
-    """One row of the result, from the image as `widened` gives it."""
-    width = dx.size
-    for x in range(width):
-        left, top = x + np.int64(np.floor(dx[x])), y + np.int64(np.floor(dy[x]))
-        inside[x] = (left >= 0) & (left < width - 1) & (top >= 0) & (top < height - 1)
-        corners[x] = 4 * (top * width + left)
-    for x in range(width):
-        weight_x, weight_y = dx[x] - np.floor(dx[x]), dy[x] - np.floor(dy[x])
-        a = corners[x]
-        b, c, d = a + 4, a + 4 * width, a + 4 * width + 4
-        if not inside[x]:
-            left, top = x + np.int64(np.floor(dx[x])), y + np.int64(np.floor(dy[x]))
-            above, below = _mirror(top, height) * width, _mirror(top + 1, height) * width
-            left, right = _mirror(left, width), _mirror(left + 1, width)
-            a, b, c, d = 4 * (above + left), 4 * (above + right), 4 * (below + left), 4 * (below + right)
-        put_bilinear(row, np.int64(4 * x), source, a, b, c, d, weight_x, weight_y)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from rtx.compiled import compiled
 from rtx.corruptions.arithmetic.bits import fill_words, new_key
-from rtx.corruptions.arithmetic.pixels import to_bytes, to_words
+from rtx.corruptions.arithmetic.pixels import Words, to_bytes, to_words
 from rtx.corruptions.kernels.gauss import smooth
 from rtx.corruptions.registry import Image, corruption
 
@@ -43,7 +43,7 @@ def glass_blur(image: Image, level: GlassLevel, offsets: Offsets) -> Image:
     """
     sigma, reach, _ = level
     shuffled = smooth(image, sigma)
-    _shuffle(shuffled, reach, offsets)
+    _shuffle(shuffled, reach, offsets, np.empty(image.shape[0] * image.shape[1], np.uint32))
     return smooth(shuffled, sigma)
 
 
@@ -64,11 +64,10 @@ def _fill(key: np.uint64, reach: int, offsets: Offsets) -> None:
 
 
 @compiled
-def _shuffle(image: Image, reach: int, offsets: Offsets) -> None:
+def _shuffle(image: Image, reach: int, offsets: Offsets, pixels: Words) -> None:
+    """`pixels` has room for one word a pixel, so that a pixel moves in one load and one store."""
     height, width = image.shape[:2]
     corner = width * (height - reach) + width - reach
-    # One word a pixel, so that a pixel moves in one load and one store.
-    pixels = np.empty(height * width, np.uint32)
     to_words(image.reshape(-1), pixels)
     for iteration in range(offsets.shape[0]):
         for i in range(offsets.shape[1]):

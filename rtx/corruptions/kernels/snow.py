@@ -98,16 +98,16 @@ def _enlarge(
 
 @compiled
 def _cover(image: Image, flakes: Field, kept: np.float32, out: Image) -> None:
+    """`flakes` is overwritten."""
     height, width = flakes.shape
     # The layer goes through eight bits; halves go to even, as NumPy rounds.
-    whole = np.empty((height, width), np.float32)
     for y in range(height):
         for x in range(width):
-            whole[y, x] = np.rint(flakes[y, x] * np.float32(255))
+            flakes[y, x] = np.rint(flakes[y, x] * np.float32(255))
     veil = np.float32(1) - kept
     words, added = np.empty(width, np.uint32), np.empty(width, np.float32)
     for y in range(height):
-        _add_turned(whole[y], whole[height - 1 - y], added)
+        _add_turned(flakes[y], flakes[height - 1 - y], added)
         to_words(image[y].reshape(-1), words)
         _cover_row(words, added, kept, veil)
         to_bytes(words, out[y].reshape(-1))

@@ -65,7 +65,10 @@ def zoom_blur(image: Image, level: ZoomLevel, rng: np.random.Generator) -> Image
     height, width = image.shape[:2]
     rows, columns, tiles = _layers(height, width, level)
     out = np.empty_like(image)
-    _blur(image, rows, columns, tiles, out)
+    held = height if height * width <= _SMALL else 3
+    _blur(
+        image, rows, columns, tiles, np.empty(height * width, np.uint32), np.empty((held, 4 * width), np.float32), out
+    )
     return out
 
 
@@ -100,8 +103,10 @@ class Tiles(NamedTuple):
     single_ends: Index
 
 
-# Rows of so many pixels of all enlargements stay in the cache until the next row needs them again.
-_TILE = 1024
+# The sums of so many rows and columns stay in the cache from one enlargement to the next.
+_ROWS, _TILE = 4, 1024
+# An image of so many pixels is widened once, as it stays in the cache; a larger one row by row for each enlargement.
+_SMALL = 1 << 20
 
 
 @lru_cache(maxsize=8)
@@ -171,20 +176,19 @@ _REST = np.float32(1 / 255 - float(_MOST))
 
 
 @compiled
-def widened(image: Image) -> Floats:
-    """Four floats a pixel, (H, 4 W): the channels as fractions of 255, and a 0, to fill a vector register."""
-    wide = np.empty((image.shape[0], 4 * image.shape[1]), np.float32)
-    words = np.empty(image.shape[1], np.uint32)
-    levels = words.view(np.uint8)
+def widen(image: Image, words: Words, wide: Floats) -> None:
+    """Four floats a pixel, (H, 4 W): the channels as fractions of 255, and a 0, to fill a vector register.
+
+    `words` has room for a word a pixel of a row.
+    """
     for y in range(image.shape[0]):
         to_words(image[y].reshape(-1), words)
-        _fractions(levels, wide[y])
-    return wide
+        _fractions(words.view(np.uint8), wide[y])
 
 
 @compiled
 def narrow(wide: Floats, words: Words, out: Image) -> None:
-    """A row of `widened`, back to whole grey levels; `words` has room for a word a pixel."""
+    """A row of `widen`, back to whole grey levels; `words` has room for a word a pixel."""
     _cut(wide, words.view(np.uint8))
     to_bytes(words, out.reshape(-1))
 
@@ -205,42 +209,72 @@ def _cut(wide: Floats, levels: Bytes) -> None:
 
 
 @compiled
-def _blur(image: Image, rows: ZoomTables, columns: ZoomTables, tiles: Tiles, out: Image) -> None:
+def _blur(
+    image: Image, rows: ZoomTables, columns: ZoomTables, tiles: Tiles, words: Words, wide: Floats, out: Image
+) -> None:
+    """`words` has room for a word a pixel, `wide` for all rows as `widen` makes them, or for three."""
     height, width = image.shape[:2]
+    to_words(image.reshape(-1), words)
     layers = rows.first.shape[0]
-    wide = widened(image)
+    widest = (tiles.edges[1:] - tiles.edges[:-1]).max()
     between = np.empty(4 * width, np.float32)
-    total = np.empty(4 * width, np.float32)
-    words = np.empty(width, np.uint32)
+    total = np.empty((_ROWS, 4 * width), np.float32)
+    narrow_words = np.empty(widest, np.uint32)
+    whole = wide.shape[0] == height
+    if whole:
+        _widen_words(words, 0, wide.reshape(-1))
     for tile in range(tiles.edges.size - 1):
         left, right = tiles.edges[tile], tiles.edges[tile + 1]
-        for y in range(height):
+        for top in range(0, height, _ROWS):
+            count = min(_ROWS, height - top)
             # Sums in the reference's order: the enlargement by 1 first, the image itself last.
-            here = wide[y, 4 * left : 4 * right]
-            _copy(here, total[4 * left : 4 * right])
+            for j in range(count):
+                _copy(_row_of(words, wide, whole, top + j, 2, left, right), total[j, 4 * left : 4 * right])
             for k in range(layers):
-                if rows.inside[k, y] == np.float32(0):
-                    continue
-                low, high = 4 * columns.first[k, left], 4 * columns.second[k, right - 1] + 4
-                one, other = wide[rows.first[k, y], low:high], wide[rows.second[k, y], low:high]
-                _mix_rows(one, other, rows.weight[k, y], between[low:high])
-                _add_pairs(
-                    between,
-                    columns.first[k],
-                    columns.weight[k],
-                    tiles.pairs[tiles.pair_ends[k, tile] : tiles.pair_ends[k, tile + 1]],
-                    total,
-                )
-                _add_singles(
-                    between,
-                    columns.first[k],
-                    columns.second[k],
-                    columns.weight[k],
-                    tiles.singles[tiles.single_ends[k, tile] : tiles.single_ends[k, tile + 1]],
-                    total,
-                )
-            _divide(here, layers + 2, total[4 * left : 4 * right])
-            narrow(total[4 * left : 4 * right], words[: right - left], out[y, left:right])
+                low, high = columns.first[k, left], columns.second[k, right - 1] + 1
+                pairs = tiles.pairs[tiles.pair_ends[k, tile] : tiles.pair_ends[k, tile + 1]]
+                singles = tiles.singles[tiles.single_ends[k, tile] : tiles.single_ends[k, tile + 1]]
+                latest = np.int64(-1)
+                for j in range(count):
+                    y = top + j
+                    if rows.inside[k, y] == np.float32(0):
+                        continue
+                    one, other = np.int64(rows.first[k, y]), np.int64(rows.second[k, y])
+                    if not whole:
+                        # The first two of three rows are those that the enlargement looked at last, row y at y % 2.
+                        for row in range(max(one, latest + 1), other + 1):
+                            _row_of(words, wide, whole, row, row % 2, low, high)
+                        latest = max(latest, other)
+                        one, other = one % 2, other % 2
+                    _mix_rows(
+                        wide[one, 4 * low : 4 * high],
+                        wide[other, 4 * low : 4 * high],
+                        rows.weight[k, y],
+                        between[4 * low : 4 * high],
+                    )
+                    _add_pairs(between, columns.first[k], columns.weight[k], pairs, total[j])
+                    _add_singles(between, columns.first[k], columns.second[k], columns.weight[k], singles, total[j])
+            for j in range(count):
+                here = _row_of(words, wide, whole, top + j, 2, left, right)
+                _divide(here, layers + 2, total[j, 4 * left : 4 * right])
+                narrow(total[j, 4 * left : 4 * right], narrow_words[: right - left], out[top + j, left:right])
+
+
+@compiled
+def _row_of(words: Words, wide: Floats, whole: bool, y: int, slot: int, left: int, right: int) -> Floats:
+    """Row y as `widen` makes it: from `wide`, or, where that is not the whole image, made in row `slot` of it."""
+    if whole:
+        return wide[y, 4 * left : 4 * right]
+    into = wide[slot, 4 * left : 4 * right]
+    _widen_words(words, y * (wide.shape[1] // 4) + left, into)
+    return into
+
+
+@compiled
+def _widen_words(words: Words, first: int, wide: Floats) -> None:
+    """Pixels from number `first` on, as `widen` makes them."""
+    levels = words.view(np.uint8)
+    _fractions(levels[4 * first : 4 * first + wide.size], wide)
 
 
 @inlined

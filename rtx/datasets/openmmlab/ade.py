@@ -17,6 +17,7 @@ from rtx.datasets.ade import (
     image_suffix,
     label_rule,
     labels_in,
+    map_name,
     read_table,
     settle,
     split_folder,
@@ -76,10 +77,15 @@ def adapt_ade(cfg: Config, root: Path) -> list[str]:
         )
         if suffix != ".jpg":
             notes.append(f"{split} images end with {suffix}")
-    for node in walk(cfg._cfg_dict):  # mmseg demands that label loaders say what the data set says
-        if str(node.get("type", "")).endswith("LoadAnnotations") and "reduce_zero_label" in node:
-            node["reduce_zero_label"] = changes["reduce_zero_label"]
+    set_reduce_zero_label(cfg, value=changes["reduce_zero_label"])
     return notes + fit_heads(cfg, n_classes)
+
+
+def set_reduce_zero_label(cfg: Config, *, value: bool) -> None:
+    """Have the label loaders of a config say what its data set says, which mmseg demands."""
+    for node in walk(cfg._cfg_dict):
+        if str(node.get("type", "")).endswith("LoadAnnotations") and "reduce_zero_label" in node:
+            node["reduce_zero_label"] = value
 
 
 def _class_changes(table: LabelTable) -> tuple[dict[str, Any], list[str]]:
@@ -111,7 +117,7 @@ def check_ade(node: Any, split: str, found: Findings) -> None:
     found.images = sorted(images.rglob(f"*{suffix}"))
     if not found.images:
         raise DataError(f"{images} has no *{suffix} image; give another --data-root")
-    maps = [labels / path.relative_to(images).with_suffix(label_suffix) for path in found.images]
+    maps = [labels / map_name(path.relative_to(images), suffix, label_suffix) for path in found.images]
     lost = [path for path in maps if not path.is_file()]
     if lost:
         raise DataError(f"{len(lost)} of {len(maps)} label maps are missing: {some(lost)}")
@@ -142,6 +148,7 @@ def check_ade(node: Any, split: str, found: Findings) -> None:
 ROW = ConfigLayout(
     LAYOUT,
     types=("ADE20KDataset", "BaseSegDataset", "MappedSegDataset"),
+    task="segmentation",
     adapt=adapt_ade,
     check=check_ade,
     wanted="ADEChallengeData2016 (http://sceneparsing.csail.mit.edu)",

@@ -15,7 +15,7 @@ from rtx.datasets.ade import spread
 from rtx.datasets.image_files import JPEG_END, PNG_END, damage, image_sizes
 from rtx.datasets.openmmlab.image_loader import MIN_SIDE
 from rtx.datasets.openmmlab.nodes import SPLIT_LOADERS, Findings, root_of, split_data_sets, type_name
-from rtx.datasets.openmmlab.with_data import FAMILIES, LAYOUTS
+from rtx.datasets.openmmlab.with_data import row_of
 from rtx.errors import BadValue, DataError, some
 
 log = logging.getLogger(__name__)
@@ -59,20 +59,23 @@ def check_sets(sets: Iterable[tuple[str, Any]], *, max_train_images: int = MAX_T
     classes: dict[tuple[str, ...], str] = {}
     for split, node in sets:
         name = type_name(node)
-        key = repr([split, name, node.get("data_root"), node.get("ann_file"), node.get("data_prefix")])
+        key = repr(
+            [split, name, node.get("data_root"), node.get("ann_file"), node.get("data_prefix"), node.get("split")]
+        )
         if key in done:
             continue
         done.add(key)
         stated = (node.get("metainfo") or {}).get("classes") or ()
-        if name not in FAMILIES:
+        row = row_of(node)
+        if row is None:
             log.info("%s data: a %s, whose files are not looked at before work", split, name)
             if stated:
                 classes.setdefault(tuple(map(str, stated)), split)
             continue
-        family, root = FAMILIES[name], root_of(node)
+        root = root_of(node)
         found = Findings()
         try:
-            LAYOUTS[family].check(node, split, found)
+            row.check(node, split, found)
         except DataError as error:
             found.problems.append(str(error))
         if found.classes or stated:
@@ -82,23 +85,23 @@ def check_sets(sets: Iterable[tuple[str, Any]], *, max_train_images: int = MAX_T
             log.warning("%s data: %s", split, warning)
         problems += [f"{split} data: {problem}" for problem in found.problems]
         if found.absent:
-            absent.setdefault((root, family), []).extend(found.absent)
+            absent.setdefault((root, row.wanted), []).extend(found.absent)
         elif not found.problems:
             log.info("%s data: %d images in %s", split, len(found.images), root)
-    problems = [_missing(root, family, names) for (root, family), names in absent.items()] + problems
+    problems = [_missing(root, wanted, names) for (root, wanted), names in absent.items()] + problems
     if len(classes) > 1:
         problems.append(_unlike(classes))
     if problems:
         raise DataError("; ".join(problems))
 
 
-def _missing(root: Path, family: str, names: Sequence[str]) -> str:
+def _missing(root: Path, wanted: str, names: Sequence[str]) -> str:
     """Say in one sentence what is not there, where it was looked for and what to do."""
     if root.is_dir():
         what = f"data folder {str(root)!r} lacks {', '.join(names)} (looked in {root.absolute()})"
     else:
         what = f"data folder {str(root)!r} does not exist (looked for {root.absolute()} with {', '.join(names)} in it)"
-    return f"{what}; put {LAYOUTS[family].wanted} there, or give --data-root FOLDER"
+    return f"{what}; put {wanted} there, or give --data-root FOLDER"
 
 
 def _unlike(classes: Mapping[tuple[str, ...], str]) -> str:

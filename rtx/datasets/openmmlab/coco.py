@@ -16,10 +16,14 @@ from rtx.datasets.openmmlab.nodes import (
     palette,
     put_data_sets,
     root_of,
+    type_name,
 )
 from rtx.errors import DataError, some
-from rtx.metrics.coco_file import MMDET, check_names, read_tables, repeated, unmatched
+from rtx.metrics.coco_file import MMDET, Tables, check_names, read_tables, repeated, unmatched
 from rtx.metrics.coco_truth import label_ids
+
+METRICS = ("CocoMetric", "FolderCocoMetric")
+"""Evaluators of annotation files, and of folders without one: see `rtx.datasets.openmmlab.annotated`."""
 
 
 def adapt_coco(cfg: Config, root: Path) -> list[str]:
@@ -45,11 +49,10 @@ def adapt_coco(cfg: Config, root: Path) -> list[str]:
             folder = image_folder(root, listed, name) or name
             if folder != name:
                 notes.append(f"{split} images from {folder}")
-        put_data_sets(cfg, split, [dict(data_root=str(root), ann_file=file, data_prefix=dict(img=f"{folder}/"))])
+        where = dict(data_root=str(root), ann_file=file, data_prefix=dict(img=f"{folder}/"))
+        put_data_sets(cfg, split, [dict(where, type="CocoDataset", split=None)])
         if split == "val":
-            for node in evaluators(cfg):
-                if "ann_file" in node:
-                    node["ann_file"] = str(root / file)
+            set_truth(cfg, ann_file=str(root / file))
     if not names:
         looked = [f"annotations/instances_{name}.json" for pair in SPLIT_NAMES.values() for name in pair]
         raise DataError(
@@ -62,10 +65,24 @@ def adapt_coco(cfg: Config, root: Path) -> list[str]:
             f"{root}: the train and val annotation files list different categories ({', '.join(differ[:5])}); "
             "labels would not mean the same in both"
         )
-    return notes + _fit_classes(cfg, next(iter(names.values())))
+    return notes + fit_classes(cfg, next(iter(names.values())), "the annotation file")
 
 
-def _fit_classes(cfg: Config, classes: tuple[str, ...]) -> list[str]:
+def set_truth(cfg: Config, **where: Any) -> None:
+    """Have the COCO evaluators of a config read their ground truth there: an `ann_file`, or a folder of a layout."""
+    for node in evaluators(cfg):
+        if type_name(node) == METRICS[1]:
+            for key in ("layout", "data_root", "split"):
+                node.pop(key, None)
+            node.update(type=METRICS[0], ann_file="")
+        if "ann_file" in where:
+            node.update(where if "ann_file" in node else {})
+        elif type_name(node) == METRICS[0]:
+            node.pop("ann_file", None)
+            node.update(type=METRICS[1], **where)
+
+
+def fit_classes(cfg: Config, classes: tuple[str, ...], place: str) -> list[str]:
     """Give the data sets and heads of a detection config these classes; return what changed."""
     # What the data set class has by itself needs no metainfo.
     meta = None if classes == _coco_names() else dict(classes=classes, palette=palette(len(classes)))
@@ -74,7 +91,7 @@ def _fit_classes(cfg: Config, classes: tuple[str, ...]) -> list[str]:
     notes = []
     if meta is not None:
         shown = ", ".join(classes[:10]) + (", ..." if len(classes) > 10 else "")
-        notes.append(f"{len(classes)} classes from the annotation file: {shown}")
+        notes.append(f"{len(classes)} classes from {place}: {shown}")
     return notes + fit_heads(cfg, len(classes))
 
 
@@ -95,17 +112,26 @@ def check_coco(node: Any, split: str, found: Findings) -> None:
     found.absent = [str(p.relative_to(root)) for p in (path, folder) if not p.exists()]
     if not path.exists():
         return
-    masks = any(isinstance(step, dict) and step.get("with_mask") for step in node.get("pipeline") or ())
-    tables = node.get("tables") or read_tables(path, need=(*MMDET, "segmentation") if masks else MMDET)
+    tables = node.get("tables") or read_tables(path, need=(*MMDET, "segmentation") if loads_masks(node) else MMDET)
+    check_rows(tables, str(path), folder, node, split, found)
+
+
+def loads_masks(node: Any) -> bool:
+    """Whether the pipeline of a data set asks for masks."""
+    return any(isinstance(step, dict) and step.get("with_mask") for step in node.get("pipeline") or ())
+
+
+def check_rows(tables: Tables, path: str, folder: Path, node: Any, split: str, found: Findings) -> None:
+    """The same for what was read: `path` is what messages call it, `folder` is where the file names start."""
     files = {row["id"]: row["file_name"] for row in tables["images"]}
     if not files:
         raise DataError(f"{path} lists no image; copy the file again or choose another --data-root")
     if folder.is_dir():
         found.images = [folder / name for name in files.values()]
         found.sizes = {folder / row["file_name"]: (row["height"], row["width"]) for row in tables["images"]}
-    check_names(tables["images"], str(path))
+    check_names(tables["images"], path)
     if not tables["annotations"]:
-        found.nothing_labelled(str(path), split)
+        found.nothing_labelled(path, split)
         return
     categories = {row["id"]: row["name"] for row in tables["categories"]}
     stated = (node.get("metainfo") or {}).get("classes")
@@ -120,7 +146,7 @@ def check_coco(node: Any, split: str, found: Findings) -> None:
     empty = [row for row in tables["annotations"] if min(row["bbox"][2:]) <= 0 or row["area"] <= 0]
     found.no_area([files.get(row["image_id"], "?") for row in empty], split, "they are left out")
     for field in ("image_id", "category_id"):
-        if lost := unmatched(tables, field, str(path)):
+        if lost := unmatched(tables, field, path):
             ids = some(f"id {row['id']} ({row[field]!r})" for row in lost)
             found.warnings.append(
                 f"{path}: the {field} of {len(lost)} annotations is not in the file, such as {ids}; they do not count"
@@ -130,12 +156,13 @@ def check_coco(node: Any, split: str, found: Findings) -> None:
     if twice := repeated(tables):
         found.warnings.append(twice)
     # mmdet numbers the labels through the classes that it finds: all after a missing one would be wrong.
-    label_ids(categories, classes, str(path))
+    label_ids(categories, classes, path)
 
 
 ROW = ConfigLayout(
     LAYOUT,
     types=("CocoDataset",),
+    task="detection",
     adapt=adapt_coco,
     check=check_coco,
     wanted="COCO 2017 (https://cocodataset.org/#download)",

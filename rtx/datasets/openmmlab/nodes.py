@@ -67,6 +67,7 @@ class ConfigLayout:
     Attributes:
         layout: how it lies on disk.
         types: data set classes that read it.
+        task: a config of one layout can be pointed at a folder of another one of the same task.
         adapt: point a config at a folder, in place; returns one note for each adaptation.
         check: look at the files of a data set config of a split ("train" or "val") and add to the findings; a
             `DataError` that it raises is one of them, and the last.
@@ -75,6 +76,7 @@ class ConfigLayout:
 
     layout: Layout
     types: tuple[str, ...]
+    task: str
     adapt: Callable[[Config, Path], list[str]]
     check: Callable[[Any, str, Findings], None]
     wanted: str

@@ -155,6 +155,7 @@ def _check(node: Any, split: str, found: Findings) -> None:
 ROW = ConfigLayout(
     Layout("target", "a classification target", lambda root: False, lambda root, split: None),
     types=(TargetDataset.__name__,),
+    task="classification",
     adapt=_adapt,
     check=_check,
     wanted="the target's published folder (rtx targets list)",

@@ -149,6 +149,7 @@ def check_voc(node: Any, split: str, found: Findings) -> None:
 ROW = ConfigLayout(
     LAYOUT,
     types=("VOCDataset", "XMLDataset", "ListedXMLDataset"),
+    task="voc",
     adapt=adapt_voc,
     check=check_voc,
     wanted="VOC 2007 and 2012 (http://host.robots.ox.ac.uk/pascal/VOC)",

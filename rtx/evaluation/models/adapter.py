@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -10,11 +11,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from mmengine.dist import is_main_process
 from torch import nn
 
 from rtx.errors import BadValue, unknown_name
+from rtx.evaluation.models.class_names import mapping_text, match_names
 from rtx.evaluation.models.folders import Held
 from rtx.evaluation.scorers.base import Scorer
+
+log = logging.getLogger(__name__)
 
 INPUTS = ("arrays", "tensor")
 Function = Callable[[Any], Any]
@@ -35,6 +40,9 @@ class Adapter(nn.Module, ABC):
             usual one, which takes the module's scores for logits.
         inputs: `arrays`: a list of RGB uint8 arrays (H, W, 3); `tensor`: one float tensor (N, 3, H, W), RGB in [0, 1],
             on the module's device.
+        class_map: how the model's classes are found among those of the data. None: by equal names, and the model must
+            have each class of the data. A mapping: this model's class is that one of the data; the others by name, see
+            `match_names`; classes of the data that are left over are never predicted.
 
     Raises:
         BadValue: no class, a class twice, or a function without a name.
@@ -44,6 +52,8 @@ class Adapter(nn.Module, ABC):
     scope: ClassVar[str]
     layouts: ClassVar[tuple[str, ...]]
     returns: ClassVar[str]
+    again: Callable[[Mapping[str, Any]], tuple[Callable[..., Adapter], tuple[Any, ...]]] | None = None
+    """From its weights to what makes it again, with arguments, where its code cannot be sent to another process."""
 
     def __init__(
         self,
@@ -53,6 +63,7 @@ class Adapter(nn.Module, ABC):
         name: str | None = None,
         version: str | None = None,
         inputs: str | None = None,
+        class_map: Mapping[str, str] | None = None,
         loss: Loss | None = None,
     ) -> None:
         super().__init__()
@@ -74,6 +85,7 @@ class Adapter(nn.Module, ABC):
                 "whenever its answers change, since finished cells are kept under them"
             )
         self.fn, self.name, self.version, self.inputs = fn, name or type(fn).__qualname__, version, inputs
+        self.class_map, self.own_classes = class_map, self.classes
         self.loss = loss
         self._labels: Any = np.arange(len(self.classes))
         if not any(True for _ in self.parameters()):
@@ -91,6 +103,12 @@ class Adapter(nn.Module, ABC):
             source = None
         return {"type": f"rtx.{type(self).__name__}", "inputs": self.inputs, "classes": self.classes, "code": source}
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """How another process gets it: as it is, or opened there again with these weights and the data's classes."""
+        if self.again is None:
+            return super().__reduce_ex__(protocol)
+        return *self.again(self.state_dict()), {"classes": self.classes, "_labels": self._labels}
+
     @abstractmethod
     def scorer(self, held: Held) -> Scorer:
         """What scores its answers on a data folder."""
@@ -99,13 +117,26 @@ class Adapter(nn.Module, ABC):
         """Pipeline steps between loading an image and handing it over."""
         return []
 
+    def match(self, names: Sequence[str]) -> None:
+        """Call the model's classes as the data do, and log which is which; nothing without a `class_map`.
+
+        Raises:
+            UnknownName, BadValue: see `match_names`.
+        """
+        if self.class_map is None:
+            return
+        matched = match_names(self.own_classes, names, self.class_map)
+        self.classes = tuple(matched.get(name, name) for name in self.own_classes)
+        if is_main_process():
+            log.info("%s", mapping_text(self.own_classes, names, matched))
+
     def bind(self, names: Sequence[str]) -> None:
         """Say which classes the data set has, in its own order; other classes of the function are then left out.
 
         Raises:
-            BadValue: the function does not know one of them.
+            BadValue: the function does not know one of them, and there is no `class_map`.
         """
-        absent = [name for name in names if name not in self.classes]
+        absent = [name for name in names if name not in self.classes] if self.class_map is None else []
         if absent:
             raise BadValue(
                 f"{len(absent)} of the {len(names)} classes of the data are none of the model's, the first is "

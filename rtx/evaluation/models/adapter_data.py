@@ -14,6 +14,7 @@ import torch
 from mmengine.dataset import Compose
 from mmengine.structures import BaseDataElement, InstanceData, PixelData
 
+from rtx.datasets.class_folders import class_folders
 from rtx.datasets.decoded import DecodedImages
 from rtx.datasets.image_files import decode_rgb, read_whole
 from rtx.datasets.layout import data_name
@@ -21,7 +22,7 @@ from rtx.datasets.layouts import layout_of
 from rtx.errors import BadValue, DataError
 from rtx.evaluation.card import model_card
 from rtx.evaluation.models.adapter import Adapter
-from rtx.evaluation.models.folders import CLASS_FOLDERS, READERS, Held
+from rtx.evaluation.models.folders import CLASS_FOLDERS, MAPS, READERS, Held
 from rtx.evaluation.pixels.attacked import Attacked
 from rtx.evaluation.pixels.made import Made
 from rtx.evaluation.pixels.stored import Stored
@@ -117,6 +118,23 @@ class AdapterImages:
         return {"inputs": image.permute(2, 0, 1), "data_samples": sample}
 
 
+def data_folder(data: str | Path) -> Path:
+    """The folder of that name.
+
+    Raises:
+        BadValue: there is none.
+    """
+    root = Path(data).expanduser()
+    if not root.is_dir():
+        raise BadValue(f"data folder {str(data)!r} does not exist (looked for {root.absolute()})")
+    return root
+
+
+def layout_for_adapters(root: Path, annotations: str | Path | None) -> str:
+    """A key of `READERS`: class folders are what shows no sign of any other layout."""
+    return "coco" if annotations else layout_of(root) or CLASS_FOLDERS
+
+
 def _instances(rows: Sequence[Mapping[str, Any]]) -> InstanceData:
     """Boxes and labels of an image, which an attack on a detector raises the loss of; masks stay in the file."""
     mine = [row for row in rows if not row.get("ignore_flag")]
@@ -132,6 +150,7 @@ def adapter_test(
     *,
     annotations: str | Path | None = None,
     classes: Sequence[str] | None = None,
+    checkpoint: Path | None = None,
 ) -> Tested:
     """What an adapter is evaluated on; the adapter is told the classes of the data.
 
@@ -140,18 +159,22 @@ def adapter_test(
             its classes.
         DataError: the data cannot be used as they are.
     """
-    root = Path(data).expanduser()
-    if not root.is_dir():
-        raise BadValue(f"data folder {str(data)!r} does not exist (looked for {root.absolute()})")
-    layout = "coco" if annotations else layout_of(root) or CLASS_FOLDERS
+    root = data_folder(data)
+    layout = layout_for_adapters(root, annotations)
+    layout = layout if layout in adapter.layouts else f"{MAPS}{layout}"
     if layout not in adapter.layouts:
+        layout = layout.removeprefix(MAPS)
         raise BadValue(
             f"data folder {str(data)!r} has the layout of {layout}; a {type(adapter).__name__} is scored on "
             f"{' or '.join(adapter.layouts)}" + (", or give annotations=FILE" if layout == CLASS_FOLDERS else "")
         )
-    if classes is not None and layout not in ("coco", "voc"):
-        raise BadValue(f"classes={list(classes)}: the classes that count can be chosen for COCO and VOC only")
+    if classes is not None and layout not in ("coco", "yolo", "cityscapes", "voc"):
+        raise BadValue(f"classes={list(classes)}: the classes that count can be chosen where there are boxes only")
+    if layout == CLASS_FOLDERS:
+        adapter.match(class_folders(root))
     held = READERS[layout](root, annotations=annotations, wanted=classes, known=adapter.classes)
+    if layout != CLASS_FOLDERS:
+        adapter.match(held.classes)
     adapter.bind(held.classes)
     steps = pixels.pipeline(LoadRgb(), adapter.preparation(), adapter.scope, protocol)
     dataset = AdapterImages(held, steps)
@@ -162,8 +185,8 @@ def adapter_test(
         adapter.scorer(held),
         card={
             **pixels.card(adapter.scope, protocol),
+            **model_card(adapter, hashlib.sha256(text.encode()).hexdigest(), checkpoint, scope=adapter.scope),
             **adapter.card(),
-            **model_card(adapter, hashlib.sha256(text.encode()).hexdigest(), scope=adapter.scope),
         },
         labels={**({} if name is None else {"data": name}), "run": adapter.name, "method": adapter.name},
     )

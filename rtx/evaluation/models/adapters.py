@@ -25,8 +25,10 @@ import torch
 from mmcv.transforms import CenterCrop
 from mmengine.structures import InstanceData, PixelData
 
+from rtx.errors import BadValue, some
 from rtx.evaluation.models.adapter import Adapter, Function
-from rtx.evaluation.models.folders import CLASS_FOLDERS, Held
+from rtx.evaluation.models.class_names import near
+from rtx.evaluation.models.folders import CLASS_FOLDERS, MAPS, Held
 from rtx.evaluation.scorers.base import Scorer, array
 from rtx.evaluation.scorers.classification import AccuracyScorer
 from rtx.evaluation.scorers.detection import CocoScorer, VocScorer
@@ -49,15 +51,15 @@ class Detector(Adapter):
     """
 
     scope = "mmdet"
-    layouts = ("coco", "voc")
+    layouts = ("coco", "yolo", "cityscapes", "voc")
     returns = "dict(boxes, scores, labels)"
 
     def __init__(self, fn: Function, classes: Sequence[str], *, masks: bool = False, **options: Any) -> None:
         super().__init__(fn, classes, **options)
-        self.masks = masks
+        self.masks, self.warned = masks, False
 
     def scorer(self, held: Held) -> Scorer:
-        """COCO AP on COCO, the AP of 2007 on VOC."""
+        """The AP of 2007 on VOC, COCO AP elsewhere."""
         if not isinstance(held.truth, CocoTruth):
             return VocScorer(held.truth or [], held.classes)
         kinds = ("bbox", "segm") if self.masks else ("bbox",)
@@ -80,6 +82,14 @@ class Detector(Adapter):
             raise self._fault(sample, f"the box {wrong}; boxes are left, top, right, bottom, not width and height")
         if n and 0 < boxes[np.isfinite(boxes)].max(initial=0) <= 1:
             log.warning("image %r: every box lies within one pixel; boxes are pixels, not fractions", sample.img_path)
+        outside = (boxes[:, 2:] <= 0).any(axis=1) | (boxes[:, 0] >= size[1]) | (boxes[:, 1] >= size[0])
+        if n and not self.warned and outside.mean() > 0.5:
+            self.warned = True
+            log.warning(
+                "image %r: %d of %d boxes lie outside of its %d x %d pixels; boxes are in pixels of the image that %s "
+                "was given, not of the network's input (said once)",
+                sample.img_path, outside.sum(), n, size[1], size[0], self.name,
+            )  # fmt: skip
         known = self._known(sample, labels) if n else labels.astype(np.int64)
         keep = known >= 0
         pred = InstanceData(
@@ -113,7 +123,7 @@ class Segmenter(Adapter):
     """A segmenter: returns for each image a label map (H, W) of class indices, or class scores (classes, H, W)."""
 
     scope = "mmseg"
-    layouts = ("ade",)
+    layouts = ("ade", f"{MAPS}cityscapes")
     returns = "a label map (H, W)"
 
     def scorer(self, held: Held) -> Scorer:
@@ -165,6 +175,8 @@ class Classifier(Adapter):
     Args, beside those of `Adapter`, whose classes are the names of the class folders:
         resize: the shorter side that images are brought to, None for as they are.
         crop: side of the square that is cut from the middle, None for the whole image.
+        prepare: pipeline steps instead of these two, from `results["img"]`, RGB uint8 (H, W, 3), to the pixels that are
+            corrupted and handed over, in the same form.
     """
 
     scope = "mmpretrain"
@@ -172,10 +184,33 @@ class Classifier(Adapter):
     returns = "one score for each class"
 
     def __init__(
-        self, fn: Function, classes: Sequence[str], *, resize: int | None = 256, crop: int | None = 224, **options: Any
+        self,
+        fn: Function,
+        classes: Sequence[str],
+        *,
+        resize: int | None = 256,
+        crop: int | None = 224,
+        prepare: Sequence[Any] | None = None,
+        **options: Any,
     ) -> None:
         super().__init__(fn, classes, **options)
-        self.resize, self.crop = resize, crop
+        self.resize, self.crop, self.prepare = resize, crop, prepare
+
+    def match(self, names: Sequence[str]) -> None:
+        """As for any adapter; each class folder must be one class of the model.
+
+        Raises:
+            UnknownName, BadValue: see `match_names`; a folder is no class of the model, or two classes are one.
+        """
+        super().match(names)
+        absent = [name + near(name, self.classes) for name in names if name not in self.classes]
+        if self.class_map is not None and absent:
+            raise BadValue(
+                f"{len(absent)} of {len(names)} class folders are none of the model's {len(self.classes)} classes: "
+                f"{some(absent, 6)}; say which they are: --class-map MODEL=DATA ..."
+            )
+        if len(set(self.classes)) < len(self.classes):
+            raise BadValue("--class-map: two classes of a classifier cannot be one folder; leave one of them away")
 
     def scorer(self, held: Held) -> Scorer:
         """Top-1 and top-5 accuracy."""
@@ -183,6 +218,8 @@ class Classifier(Adapter):
 
     def preparation(self) -> list[Any]:
         """Resize, then crop, as it was asked for."""
+        if self.prepare is not None:
+            return list(self.prepare)
         resize = [ResizeEdge(self.resize)] if self.resize else []
         return [*resize, *([CenterCrop(self.crop)] if self.crop else [])]
 

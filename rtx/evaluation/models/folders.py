@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rtx.datasets import ade, coco, voc
+from rtx.datasets import ade, cityscapes, coco, voc
+from rtx.datasets.annotated import read_annotated
 from rtx.datasets.class_folders import check_stems, labelled_images
+from rtx.datasets.openmmlab import annotated
 from rtx.datasets.openmmlab.checks import check_sets
+from rtx.datasets.openmmlab.cityscapes import map_set
 from rtx.errors import BadValue
-from rtx.metrics.coco_file import MMDET, read_tables
+from rtx.metrics.coco_file import MMDET, Tables, read_tables
 from rtx.metrics.coco_truth import CocoTruth, category_ids, read_truth
 from rtx.metrics.voc import VocTruth
 
@@ -54,7 +57,26 @@ def read_coco(root: Path, *, annotations: str | Path | None, wanted: Sequence[st
         place = dict(data_root="", ann_file=str(path), data_prefix=dict(img=str(images)))
     check_sets([("val", dict(place, type="CocoDataset", metainfo=dict(classes=classes), tables=tables))])
     assert tables is not None
-    truth = read_truth(tables, place=str(path))
+    return _held(tables, str(path), classes, images)
+
+
+def read_folder(layout: str) -> Callable[..., Held]:
+    """What reads the boxes and masks of a folder of that layout, see `rtx.datasets.annotated`."""
+
+    def read(root: Path, *, annotations: object, wanted: Sequence[str] | None, known: object) -> Held:
+        root = root.absolute()
+        found = read_annotated(root, layout, "val")
+        classes = _wanted(found.classes, wanted)
+        place = dict(data_root=str(root), split="val", metainfo=dict(classes=classes))
+        check_sets([("val", dict(place, type=annotated.DATASETS[layout]))])
+        return _held(found.tables, found.place, classes, root)
+
+    return read
+
+
+def _held(tables: Tables, place: str, classes: Sequence[str], images: Path) -> Held:
+    """What tables in COCO's form hold; the names of images start at `images`."""
+    truth = read_truth(tables, place=place)
     label = {category: n for n, category in enumerate(category_ids(truth, classes))}
     rows = {
         key: dict(img_id=key, img_path=str(images / row["file_name"]), width=row["width"], height=row["height"])
@@ -68,7 +90,7 @@ def read_coco(root: Path, *, annotations: str | Path | None, wanted: Sequence[st
             found = dict(bbox=[left, top, left + width, top + height], bbox_label=label[item["category_id"]])
             found |= dict(ignore_flag=int(bool(item["iscrowd"])), mask=item.get("segmentation") or None)
             rows[item["image_id"]]["instances"].append(found)
-    return Held(list(rows.values()), classes, images, truth=truth)
+    return Held(list(rows.values()), tuple(classes), images, truth=truth)
 
 
 def _trained_on(item: Mapping[str, Any], image: Mapping[str, Any]) -> bool:
@@ -116,19 +138,30 @@ def read_ade(root: Path, *, annotations: object, wanted: object, known: object) 
         classes, rule = tuple(ADE20KDataset.METAINFO["classes"]), ade.LabelRule(reduce=True)
     where = dict(data_root=str(home), data_prefix=dict(img_path=images, seg_map_path=maps), img_suffix=suffix)
     named = dict(metainfo=dict(classes=classes), label_map=list(rule.pairs), reduce_zero_label=rule.reduce)
-    check_sets([("val", dict(where, **named, type="BaseSegDataset"))])
-    files = (path for path in (home / images).rglob(f"*{suffix}"))
+    return _mapped({**where, **named}, rule)
+
+
+def read_cityscapes_maps(root: Path, *, annotations: object, wanted: object, known: object) -> Held:
+    """The label maps of Cityscapes' validation split."""
+    return _mapped(map_set(root, "val"), cityscapes.label_maps(root, "val")[1])
+
+
+def _mapped(node: Mapping[str, Any], rule: ade.LabelRule) -> Held:
+    """The images and label maps that a data set config of mmseg's names, checked."""
+    check_sets([("val", dict(node, type="BaseSegDataset"))])
+    root, prefix, suffix = Path(node["data_root"]), node["data_prefix"], node["img_suffix"]
+    images, maps = root / prefix["img_path"], root / prefix["seg_map_path"]
     meaning = dict(label_map=dict(rule.pairs), reduce_zero_label=rule.reduce)
     rows = [
         dict(
             meaning,
             img_path=str(path),
-            seg_map_path=str((home / maps / path.relative_to(home / images)).with_suffix(".png")),
+            seg_map_path=str(maps / ade.map_name(path.relative_to(images), suffix, node.get("seg_map_suffix", ".png"))),
         )
-        for path in sorted(files, key=str)  # as mmseg sorts them
-        if not any(part.startswith(".") for part in path.relative_to(home / images).parts)
+        for path in sorted(images.rglob(f"*{suffix}"), key=str)  # as mmseg sorts them
+        if not any(part.startswith(".") for part in path.relative_to(images).parts)
     ]
-    return Held(rows, classes, home / images, rule=rule)
+    return Held(rows, tuple(node["metainfo"]["classes"]), images, rule=rule)
 
 
 def read_class_folders(root: Path, *, annotations: object, wanted: object, known: Sequence[str]) -> Held:
@@ -138,13 +171,19 @@ def read_class_folders(root: Path, *, annotations: object, wanted: object, known
     return Held([dict(img_path=str(path), gt_label=label) for path, label in found], tuple(known), root)
 
 
+MAPS = "maps of "
 READERS: dict[str, Callable[..., Held]] = {
     "coco": read_coco,
     "voc": read_voc,
+    "yolo": read_folder("yolo"),
+    "cityscapes": read_folder("cityscapes"),
     "ade": read_ade,
+    f"{MAPS}cityscapes": read_cityscapes_maps,
     CLASS_FOLDERS: read_class_folders,
 }
-"""Layout -> what reads it. `wanted`: names of the classes that count, all when None; `known`: the model's classes.
+"""Layout -> what reads it; a layout with boxes and label maps has two.
+
+`wanted`: names of the classes that count, all when None; `known`: the model's classes.
 
 Raises:
     BadValue: `wanted` names a class that the data do not have.

@@ -14,6 +14,7 @@ from rtx.sources.catalog.archs import build_reference, find_arch, full_shapes
 from rtx.sources.catalog.record import Pixels
 from rtx.sources.catalog.spec import parse_spec, statistics_of
 from rtx.sources.load import load_source
+from rtx.sources.spelling import full_spec
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ def source_classifier(spec: str, classes: Sequence[str], device: str = "cpu") ->
     """The whole published classifier of a source.
 
     Args:
-        spec: a source's name, or ARCH:FILE.
+        spec: a source's name, FILE or ARCH:FILE.
         classes: the folder names of its outputs, in order; as many as it has outputs.
         device: where it goes.
 
@@ -52,6 +53,7 @@ def source_classifier(spec: str, classes: Sequence[str], device: str = "cpu") ->
             is no classifier either.
         BadValue: an architecture that torchvision does not have.
     """
+    spec = full_spec(spec)
     parsed = parse_spec(spec)
     arch = parsed.arch
     if arch is None:

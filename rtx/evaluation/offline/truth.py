@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from rtx.datasets.ade import MAPS_READ, label_maps, labels_in, void_for_class
+from rtx.datasets import cityscapes
+from rtx.datasets.ade import MAPS_READ, LabelRule, label_maps, labels_in, void_for_class
+from rtx.datasets.annotated import Annotated
 from rtx.errors import BadValue, DataError, some
 from rtx.metrics import coco, miou, voc
 from rtx.metrics.coco_truth import ImageId, category_ids, read_truth
@@ -139,10 +141,10 @@ class DetectionTruth(Truth):
 
 
 class CocoFile(DetectionTruth):
-    """A COCO annotation file.
+    """A COCO annotation file, or what a folder of another layout holds in its form.
 
     Args:
-        path: the file.
+        source: the file, or what was read of the folder.
         kinds: `bbox`, `segm` or both; what the predictions of the first condition hold when None.
         classes: names of the classes that count; all when None.
         max_detections: how many detections of a class in an image count.
@@ -153,18 +155,23 @@ class CocoFile(DetectionTruth):
 
     def __init__(
         self,
-        path: Path,
+        source: Path | Annotated,
         *,
         kinds: Sequence[str] | None = None,
         classes: Sequence[str] | None = None,
         max_detections: int = coco.MAX_DETECTIONS,
     ) -> None:
-        self.truth = read_truth(path)
+        if isinstance(source, Path):
+            self.truth = read_truth(source)
+        else:
+            self.truth = read_truth(source.tables, place=source.place)
         self.classes = category_ids(self.truth, classes or list(self.truth.categories.values()))
         self.place, self.images = self.truth.place, self.truth.images
         used = {row["category_id"] for row in self.truth.annotations}
         if absent := [self.truth.categories[one] for one in self.classes if one not in used]:
-            log.warning("%s: %d of %d classes have no object: %s", path, len(absent), len(self.classes), some(absent))
+            log.warning(
+                "%s: %d of %d classes have no object: %s", self.place, len(absent), len(self.classes), some(absent)
+            )
         self._kinds, self._max_detections = kinds, max_detections
         self.metric = self._metric(kinds or ("bbox",))
 
@@ -208,6 +215,9 @@ class LabelFolder(Truth):
 
     Args:
         path: the folder; predictions are matched by file name without suffix.
+        files: name of each image -> its label map, where the names of the maps are others; all maps of `path` when
+            None.
+        rule: what the numbers in the maps mean, where they are not the numbers of classes.
         n_classes: how many classes there are.
         ignore_index: the label of pixels that do not count.
         reduce_zero_label: ADE20K's convention, see `rtx.metrics.miou.reduced`.
@@ -217,9 +227,17 @@ class LabelFolder(Truth):
     metric: miou.MeanIoU
 
     def __init__(
-        self, path: Path, n_classes: int, *, ignore_index: int = miou.IGNORE_INDEX, reduce_zero_label: bool = False
+        self,
+        path: Path,
+        n_classes: int,
+        *,
+        ignore_index: int = miou.IGNORE_INDEX,
+        reduce_zero_label: bool = False,
+        files: Mapping[str, Path] | None = None,
+        rule: LabelRule | None = None,
     ) -> None:
-        self.images = self.files = label_maps(path)
+        self.images = self.files = label_maps(path) if files is None else dict(files)
+        self.rule = rule
         if n_classes < 1:
             raise BadValue(f"{n_classes} classes: must be 1 or more")
         if reduce_zero_label and (n_classes > 254 or 0 <= ignore_index < n_classes):
@@ -228,6 +246,8 @@ class LabelFolder(Truth):
                 "label maps of at most 254 classes, and what it ignores must be no class; leave it at 255"
             )
         used = labels_in(list(self.files.values()))
+        if rule is not None:
+            used = {int(rule.table[value]): where for value, where in used.items()}
         if warning := void_for_class(used, n_classes, [0] if reduce_zero_label else [], void=ignore_index):
             log.warning("%s", warning)
         elif len(self.files) <= MAPS_READ and (
@@ -252,6 +272,7 @@ class LabelFolder(Truth):
                 )
             label = read_map(self.files[name], str(self.files[name]))
             label = miou.reduced(label, self.metric.ignore_index) if self.metric.reduce_zero_label else label
+            label = label if self.rule is None else self.rule.apply(label)
             yield name, prediction, label
             seen.add(name)
         self.check_complete(entry, seen)
@@ -269,3 +290,15 @@ def entry_files(entry: Path, suffixes: Sequence[str]) -> list[Path]:
     if not files:
         raise BadValue(f"{entry}: holds no predictions ({', '.join(suffixes)})")
     return files
+
+
+def cityscapes_maps(root: Path, split: str) -> LabelFolder:
+    """The label maps of a split of Cityscapes; predictions hold train ids, and have the names of the images.
+
+    Raises:
+        DataError: the folder has no such split, or images have no label map.
+    """
+    end, rule = cityscapes.label_maps(root, split)
+    kind = end.removeprefix(f"_{cityscapes.TRUTH}_")
+    files = {frame.image.stem: frame.file(kind) for frame in cityscapes.frames(root, split)}
+    return LabelFolder(root, len(cityscapes.CLASSES), files=files, rule=rule if rule.pairs else None)

@@ -27,7 +27,7 @@ FILES = "files.json"
 
 @dataclass(frozen=True)
 class StoredSet:
-    """Corrupted images on disk.
+    """Images on disk, as a rule corrupted ones.
 
     Attributes:
         folders: condition -> folder of its class folders, in canonical order; clean first where it is there.
@@ -46,6 +46,8 @@ class StoredSet:
             UnknownName, BadValue: no such corruption or severity.
             DataError: none of them is there.
         """
+        if [*self.folders] == [CLEAN]:
+            return (CLEAN,)
         asked = {*grid(corruptions, severities)}
         found = tuple(c for c in self.folders if c in asked)
         if not found or (found == (CLEAN,) and len(asked) > 1):
@@ -53,17 +55,30 @@ class StoredSet:
         return found
 
 
-def find_stored(root: Path, clean: Path | None = None, classes: Sequence[str] | None = None) -> StoredSet:
+def find_stored(root: Path | None, clean: Path | None = None, classes: Sequence[str] | None = None) -> StoredSet:
     """Look which conditions a folder holds.
 
     Args:
-        root: holds `<corruption>/<severity>`, or folders that do (ImageNet-C's `noise`, `blur` ...).
+        root: holds `<corruption>/<severity>`, or folders that do (ImageNet-C's `noise`, `blur` ...); None where the
+            clean images are all that is wanted.
         clean: class folders of the clean images.
         classes: folder names in the model's order, words behind them do not count; sorted when None, as for ImageNet's.
 
     Raises:
         DataError: there is no such folder or condition.
     """
+    if clean is not None and not clean.is_dir():
+        raise DataError(f"{clean}: no such folder; give the class folders of the clean images")
+    found = {} if root is None else _corrupted(root)
+    folders = {CLEAN: clean, **found} if clean is not None else found
+    if not folders:
+        raise DataError("no folder of images was given; name one of corrupted images, of clean ones, or both")
+    base = next(iter(found.values()), None) or folders[CLEAN]
+    return StoredSet(folders, base, _in_order(classes, base) if classes else class_folders(base))
+
+
+def _corrupted(root: Path) -> dict[Condition, Path]:
+    """The folders of corrupted images."""
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; it must hold <corruption>/<severity>/<class>/<image>")
     found: dict[Condition, Path] = {}
@@ -78,11 +93,7 @@ def find_stored(root: Path, clean: Path | None = None, classes: Sequence[str] | 
         raise DataError(
             f"{root}: holds no <corruption>/<severity> folder; corruptions are named {', '.join(CORRUPTIONS)}"
         )
-    base = next(iter(found.values()))
-    folders = {CLEAN: clean, **found} if clean is not None else found
-    if clean is not None and not clean.is_dir():
-        raise DataError(f"{clean}: no such folder; give the class folders of the clean images")
-    return StoredSet(folders, base, _in_order(classes, base) if classes else class_folders(base))
+    return found
 
 
 def _in_order(lines: Sequence[str], base: Path) -> tuple[str, ...]:

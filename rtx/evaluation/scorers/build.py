@@ -18,6 +18,7 @@ from rtx.evaluation.scorers.segmentation import IouScorer
 
 SCORERS: dict[str, type[Scorer]] = {
     "CocoMetric": CocoScorer,
+    "FolderCocoMetric": CocoScorer,
     "VOCMetric": VocScorer,
     "IoUMetric": IouScorer,
     "Accuracy": AccuracyScorer,

@@ -34,10 +34,13 @@ class CocoScorer(CocoAP, Scorer):
         if wrong or not kinds:
             raise unknown_name("CocoMetric metric", wrong[0] if wrong else "", place="rtx", choices=KINDS)
         refuse(evaluator, "iou_thrs", "AP is defined over IoU .50:.05:.95")
-        path = evaluator.get("ann_file") or getattr(dataset, "ann_file", None)
-        if not path:
-            raise BadValue("neither test_evaluator nor the test set names an ann_file: there is no ground truth")
-        truth = read_truth(Path(path))
+        if annotated := getattr(dataset, "annotated", None):  # of a folder that has no COCO file
+            path, truth = annotated.place, read_truth(annotated.tables, place=annotated.place)
+        else:
+            path = evaluator.get("ann_file") or getattr(dataset, "ann_file", None)
+            if not path:
+                raise BadValue("neither test_evaluator nor the test set names an ann_file: there is no ground truth")
+            truth = read_truth(Path(path))
         categories = category_ids(truth, dataset.metainfo["classes"])
         ascending = tuple(sorted(categories))
         order = None

@@ -15,7 +15,8 @@ from rtx.results.cell import Cell
 from rtx.results.command import Command, read_commands
 from rtx.results.conditions import grid
 from rtx.results.folder import CELLS, SUMMARY, CellFolder, evidence_path
-from rtx.types import Condition
+from rtx.results.shifts import shift_folder, shift_folders
+from rtx.types import CLEAN, Condition
 
 RECENT = 20
 """Cells that the pace is measured on."""
@@ -38,6 +39,7 @@ class RunProgress:
         without_evidence: finished cells that intervals cannot be computed for.
         commands: how the evaluation was started, the latest last.
         newest: seconds since the last cell was written, None without any.
+        shifts: name of each other test set that was asked for -> whether its score is there.
     """
 
     folder: Path
@@ -50,6 +52,7 @@ class RunProgress:
     without_evidence: tuple[Condition, ...]
     commands: list[Command] = field(default_factory=list)
     newest: float | None = None
+    shifts: dict[str, bool] = field(default_factory=dict)
 
     @property
     def missing(self) -> tuple[Condition, ...]:
@@ -58,8 +61,8 @@ class RunProgress:
 
     @property
     def complete(self) -> bool:
-        """Whether every wanted cell is there and none is damaged."""
-        return not self.missing and not self.damaged
+        """Whether every wanted cell is there and none is damaged, and every shift too."""
+        return not self.missing and not self.damaged and all(self.shifts.values())
 
     @property
     def whole_grid(self) -> bool:
@@ -88,7 +91,8 @@ class RunProgress:
     def finishing(self) -> list[Command]:
         """The commands that still have something to do, the latest first."""
         missing = set(self.missing) | set(self.damaged)
-        return [command for command in reversed(self.commands) if missing & set(command.conditions)]
+        shifts = {name for name, done in self.shifts.items() if not done}
+        return [c for c in reversed(self.commands) if missing & set(c.conditions) or shifts & set(c.shifts)]
 
 
 def read_progress(folder: Path) -> RunProgress:
@@ -117,7 +121,16 @@ def read_progress(folder: Path) -> RunProgress:
     wanted, guessed = _wanted(folder, commands, done)
     bare = tuple(c for c in done if not evidence_path(folder, c).is_file())
     newest = max(0.0, time.time() - max(stamp for stamp, _ in files)) if files else None
-    return RunProgress(folder, stored.card, stored.key, wanted, guessed, done, damaged, bare, commands, newest)
+    names = dict.fromkeys([*(name for command in commands for name in command.shifts), *shift_folders(folder)])
+    shifts = {name: _is_there(shift_folder(folder, name)) for name in names}
+    return RunProgress(folder, stored.card, stored.key, wanted, guessed, done, damaged, bare, commands, newest, shifts)
+
+
+def _is_there(shift: Path) -> bool:
+    try:
+        return CellFolder.there(shift).cell(CLEAN) is not None
+    except RtxError:
+        return False
 
 
 def _wanted(

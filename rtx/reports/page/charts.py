@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
-from rtx.reports.figures import breakdown, curve, families, heat, multiples, scatter, transfer
+from rtx.reports.figures import attacks, breakdown, curve, families, heat, multiples, scatter, transfer
 from rtx.reports.runs.groups import Group
 from rtx.reports.runs.runs import BENCHMARK_CELLS, Run
 from rtx.reports.text.wording import metric_name
@@ -135,10 +135,26 @@ SOURCE_AXIS = Chart(
         "(in1k_v1, ant, ant3x3, augmix, deepaug, prime, speckle, ...)."
     ),
 )
+ATTACKS = Chart(
+    "attacks",
+    "Score under attack",
+    "Score against the size of the perturbation (eps), 0 for the clean images; bars are 95 % intervals over images. "
+    "An attack gives an upper bound of what a model withstands.",
+    attacks.draw,
+    attacks.point,
+    required=(),
+)
 BEFORE_STRIPS = (CURVE,)
 AFTER_STRIPS = (HEAT, MULTIPLES, FAMILY_DROPS, SCATTER, SIZES, CLASSES)
 TRANSFER = (EPS, SOURCE_AXIS)
-EVERY = (*BEFORE_STRIPS, *AFTER_STRIPS, *TRANSFER)
+EVERY = (*BEFORE_STRIPS, *AFTER_STRIPS, *TRANSFER, ATTACKS)
+
+
+def charts_of(group: Group) -> tuple[Chart, ...]:
+    """The charts that a group of runs is drawn in."""
+    if group.attacked:
+        return (ATTACKS,)
+    return (*BEFORE_STRIPS, *AFTER_STRIPS, *(TRANSFER if wants_transfer(group) else ()))
 
 
 def wants_transfer(group: Group) -> bool:

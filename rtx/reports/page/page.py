@@ -17,7 +17,7 @@ import jinja2
 from markupsafe import Markup
 
 from rtx.reports.figures.style import inline_svg
-from rtx.reports.page.charts import AFTER_STRIPS, BEFORE_STRIPS, HEAT, TRANSFER, Chart, wants_transfer
+from rtx.reports.page.charts import BEFORE_STRIPS, HEAT, Chart, charts_of
 from rtx.reports.page.grids import completeness_grid, completeness_point, heat_grid
 from rtx.reports.runs.groups import Group
 from rtx.reports.runs.naming import readable
@@ -139,16 +139,17 @@ def template() -> jinja2.Template:
 
 def _chapter(content: PageContent, group: Group, index: int) -> Chapter:
     name = f"g{index}"
-    before, after = (
-        [_section(content, group, chart, name) for chart in charts]
-        for charts in (BEFORE_STRIPS, (*AFTER_STRIPS, *(TRANSFER if wants_transfer(group) else ())))
-    )
+    drawn = [_section(content, group, chart, name) for chart in charts_of(group)]
+    verdicts = tuple(verdict(group, run) for run in group.runs)
+    if group.attacked:
+        title = f"{dataset_name(group.dataset)}, {metric_name(group.metric)} under attack"
+        return Chapter(name, title, group, verdicts, tuple(drawn), tuple(content.tables[group.slug]))
+    before, after = drawn[: len(BEFORE_STRIPS)], drawn[len(BEFORE_STRIPS) :]
     about = "Cells that were evaluated, of one clean and five severities for each corruption."
     point, grid = completeness_point(group), completeness_grid(group)
     last = Section(f"{name}-completeness", "matrix", "Completeness", about, point, data=grid)
     sections = (*before, _strips(content, group, name), *after, last)
     title = f"{dataset_name(group.dataset)}, {metric_name(group.metric)}"
-    verdicts = tuple(verdict(group, run) for run in group.runs)
     tables = tuple(table for table in content.tables[group.slug] if table.name not in SHOWN_ABOVE)
     return Chapter(name, title, group, verdicts, sections, tables)
 

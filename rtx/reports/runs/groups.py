@@ -14,6 +14,7 @@ from rtx.reports.runs.runs import Run
 from rtx.reports.text.wording import shortened
 from rtx.results import protocol
 from rtx.results.protocol import stated, words
+from rtx.types import CLEAN
 
 
 @dataclass(frozen=True)
@@ -24,18 +25,20 @@ class Group:
         dataset: name of the test set.
         metric: the headline metric.
         runs: in the order they were given.
+        attacked: whether the runs are evaluations under attack, which have eps in the place of corruptions.
         hashed: whether its file names need a hash, as another group's name has the same letters.
     """
 
     dataset: str
     metric: str
     runs: tuple[Run, ...]
+    attacked: bool = False
     hashed: bool = False
 
     @property
     def slug(self) -> str:
         """For file names; no other group of the report has the same."""
-        plain = slug(f"{self.dataset}_{self.metric}")
+        plain = slug(f"{self.dataset}_{self.metric}{'_attacks' if self.attacked else ''}")
         if not self.hashed:
             return plain
         return f"{plain}_{hashlib.sha256(repr((self.dataset, self.metric)).encode()).hexdigest()[:8]}"
@@ -61,7 +64,7 @@ class Group:
     @property
     def complete(self) -> tuple[Run, ...]:
         """Runs whose grid is whole."""
-        return tuple(run for run in self.runs if run.summary.complete)
+        return tuple(run for run in self.runs if run.summary.complete or (run.attacks and CLEAN in run.cells))
 
     @cached_property
     def comparable(self) -> tuple[Run, ...]:
@@ -90,6 +93,8 @@ class Group:
     @cached_property
     def roles(self) -> dict[str, str]:
         """Run name -> its role: the baseline, and the runs with the highest and the lowest mPC."""
+        if self.attacked:
+            return {self.baseline.name: "baseline"}
         ranked = sorted(self.claimed, key=lambda run: run.summary.mPC)
         found: dict[str, list[str]] = {self.baseline.name: ["baseline"]}
         for run, word in ((ranked[-1], "highest mPC"), (ranked[0], "lowest mPC")) if len(ranked) > 1 else ():
@@ -102,16 +107,16 @@ def group_runs(runs: Sequence[Run]) -> list[Group]:
 
     A name that ends with the test set only because another group holds the same name loses that ending.
     """
-    found: dict[tuple[str, str], list[Run]] = {}
+    found: dict[tuple[str, str, bool], list[Run]] = {}
     for run in runs:
-        found.setdefault((run.dataset, run.metric), []).append(run)
+        found.setdefault((run.dataset, run.metric, bool(run.attacks)), []).append(run)
     held = {key: {_without_set(run) for run in members} for key, members in found.items()}
     for key, members in found.items():
         elsewhere = set().union(*(names for other, names in held.items() if other != key))
         short = [name if (name := _without_set(run)) in elsewhere else run.name for run in members]
         if len(set(short)) == len(short):
             members[:] = [replace(run, name=name) for run, name in zip(members, short, strict=True)]
-    groups = [Group(dataset, metric, tuple(members)) for (dataset, metric), members in found.items()]
+    groups = [Group(dataset, metric, tuple(rows), attacked) for (dataset, metric, attacked), rows in found.items()]
     often = Counter(group.slug for group in groups)
     return [replace(group, hashed=often[group.slug] > 1) for group in groups]
 

@@ -22,6 +22,7 @@ from rtx.results.command import read_commands, remedy
 from rtx.results.conditions import grid
 from rtx.results.evaluation import Evaluation
 from rtx.results.folder import INSIDE_RUN, SUMMARY, find_evaluations
+from rtx.results.shifts import read_shifts
 from rtx.types import CLEAN, SEVERITIES, Condition
 
 log = logging.getLogger(__name__)
@@ -98,6 +99,11 @@ class Run:
         return (self.metric, *sorted(names - {self.metric}))
 
     @cached_property
+    def shifts(self) -> dict[str, dict[str, Any]]:
+        """Its scores on other test sets, see `rtx.results.shifts.read_shifts`."""
+        return read_shifts(self.folder, self.card, self.metric, self.grid().get(CLEAN))
+
+    @cached_property
     def _kept(self) -> dict[tuple[str, str], Any]:
         """What was computed of a metric: a figure and a table ask for that of every class."""
         return {}
@@ -148,6 +154,11 @@ class Run:
         """Whether nothing but the clean images was asked for, and these are there: then P is the whole of it."""
         asked = {condition for command in read_commands(self.folder) for condition in command.conditions}
         return set(self.cells) == {CLEAN} and asked <= {CLEAN}
+
+    @cached_property
+    def attacks(self) -> tuple[Condition, ...]:
+        """The cells of an evaluation under attack, by eps; empty for one under corruption."""
+        return tuple(sorted(condition for condition in self.cells if condition.is_attack))
 
     @cached_property
     def undefined(self) -> tuple[Condition, ...]:

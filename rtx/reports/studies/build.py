@@ -14,14 +14,17 @@ from rtx.errors import BadValue
 from rtx.files import write_atomic
 from rtx.reports.figures.style import FORMATS, save, settings
 from rtx.reports.runs.naming import SourceName
-from rtx.reports.studies import figures, salman, utrera
+from rtx.reports.studies import figures, salman, utrera, yamada
 from rtx.reports.studies.order import references_of, transfers_of
 from rtx.reports.studies.rows import Study
 from rtx.reports.tables.table import Table, latex, markdown
 from rtx.results.over_seeds import spread
 
 SCORES = "scores.csv"
-LAYOUTS = ("salman_table1", "best_eps", "source_accuracy", "width", "utrera_table7", "differences", "blocks", "epochs")
+LAYOUTS = (
+    "salman_table1", "best_eps", "source_accuracy", "width", "utrera_table7", "differences", "blocks", "epochs",
+    "selection", "degree",
+)  # fmt: skip
 ON_TEST = "Weight decays of some probes were chosen on the test set."
 
 
@@ -47,7 +50,10 @@ def tables_of(
         *utrera.table_7(study),
         utrera.differences(study, against),
         utrera.blocks(study),
+        utrera.blocks(study, best=True),
         utrera.epochs_table(study, against),
+        utrera.selection(study),
+        yamada.degree(study),
     )
     return [table for table in found if table is not None]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from rtx.datasets.classification import TARGETS
 from rtx.errors import unknown_name
 from rtx.reports.runs.naming import SourceName
-from rtx.reports.studies.rows import Setting, Study
+from rtx.reports.studies.rows import OWN_HEAD, Setting, Study
 
 _TARGETS = {
     "aircraft": "Aircraft",
@@ -78,8 +78,10 @@ def size_name(images: int | None) -> str:
 
 
 def transfer_rank(transfer: str) -> tuple[int, int]:
-    """Fixed features first, then more and more blocks, then the whole network."""
+    """What was not trained first, then fixed features, more and more blocks, and the whole network."""
     kind, _, blocks = transfer.partition(":")
+    if kind == OWN_HEAD:
+        return -1, 0
     return (1, int(blocks)) if blocks else (0 if kind == "fixed" else 2, 0)
 
 

@@ -22,6 +22,8 @@ _TRAINING = (
 )  # fmt: skip
 PART = "part of the data"
 """In the words of a training: it is never compared with one on all of them."""
+OWN_HEAD = "own_head"
+"""In the place of a transfer mode: nothing was trained, the source's own classifier was tested."""
 # Of a probe, with what goes without saying.
 _PROBING = {
     "normalise": "imagenet", "image_size": "224", "subset_rule": "stratified", "head_init": "default",
@@ -36,7 +38,7 @@ class Setting:
 
     Attributes:
         source: of the weights.
-        transfer: `fixed`, `full` or `blocks:k`.
+        transfer: `fixed`, `full` or `blocks:k`; `own_head` where nothing was trained.
         target: the data set.
         images: size of the training subset; None for all.
         view: of the images, see `rtx.datasets.views`; "" for none.
@@ -66,11 +68,14 @@ class Study:
         scores: setting -> seed -> score on the test set, a fraction.
         epochs: setting -> seed -> epoch -> score, where they are known.
         selected_on_test: probes whose weight decay was chosen on the test set.
+        rates: setting without its learning rate -> learning rate -> seed -> (P, mPC), of trainings that were tested
+            under corruption and whose learning rate is written down.
     """
 
     scores: Mapping[Setting, Scores]
     epochs: Mapping[Setting, Mapping[int, Mapping[int, float]]] = field(default_factory=dict)
     selected_on_test: bool = False
+    rates: Mapping[Setting, Mapping[float, Mapping[int, tuple[float, float]]]] = field(default_factory=dict)
 
     def part(self, **wanted: object) -> dict[Setting, Scores]:
         """The settings with these values.
@@ -102,6 +107,7 @@ def read_study(paths: Sequence[Path]) -> Study:
     """
     scores: dict[Setting, dict[int, float]] = {}
     epochs: dict[Setting, dict[int, Mapping[int, float]]] = {}
+    rates: dict[Setting, dict[float, dict[int, tuple[float, float]]]] = {}
     on_test = False
     for path in paths:
         for line, row in _lines(path):
@@ -117,12 +123,15 @@ def read_study(paths: Sequence[Path]) -> Study:
                     f"{path}, line {line}: {setting.source.text} on {setting.target} with seed {seed} is there twice, "
                     f"{known[seed]} and {score}; give one file of each experiment"
                 )
+            if row.get("lr") and row.get("score.mPC"):
+                plain = replace(setting, training=_training({**row, "lr": ""}))
+                rates.setdefault(plain, {}).setdefault(_number(row["lr"]), {})[seed] = score, _number(row["score.mPC"])
             if curve:
                 epochs.setdefault(setting, {})[seed] = curve
             on_test |= "test" in (row.get("selected_on"), row.get("score.selected_on"))
     if not scores:
         raise BadValue(f"{', '.join(map(str, paths)) or 'no file'}: no finished training or probe of a target")
-    return Study(scores, epochs, on_test)
+    return Study(scores, epochs, on_test, rates)
 
 
 def _lines(path: Path) -> Iterable[tuple[int, Mapping[str, str]]]:
@@ -159,16 +168,22 @@ def _trained(row: Mapping[str, str]) -> Found | None:
     if row.get("state") != "done" or not row.get("score.P") or row.get("target") not in TARGETS:
         return None
     images = row.get("images") or ""
-    how = [f"{name.replace('_', ' ')} {row[name]}" for name in _TRAINING if row.get(name)]
     partial = row.get("subset") == "True"
-    training = ", ".join([row.get("recipe") or "salman", *how, *([PART] if partial else [])])
     curve = {
         int(name.removeprefix(EPOCH)): float(value) for name, value in row.items() if name.startswith(EPOCH) and value
     }
     source = _source(row["source"])
     size = int(images) if images else None
-    setting = Setting(source, row["transfer"], row["target"], size, row.get("view") or "", training, partial)
+    setting = Setting(source, row["transfer"], row["target"], size, row.get("view") or "", _training(row), partial)
     return setting, int(row["seed"]), _number(row["score.P"]), curve
+
+
+def _training(row: Mapping[str, str]) -> str:
+    if row["transfer"] == OWN_HEAD:
+        return "ImageNet's own head"
+    how = [f"{name.replace('_', ' ')} {row[name]}" for name in _TRAINING if row.get(name)]
+    part = [PART] if row.get("subset") == "True" else []
+    return ", ".join([row.get("recipe") or "salman", *how, *part])
 
 
 def _probed(row: Mapping[str, str]) -> Found | None:

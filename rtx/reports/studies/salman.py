@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rtx.reports.published import Record, all_records
 from rtx.reports.runs.naming import SourceName
-from rtx.reports.studies.order import is_standard, target_name, targets_of, transfers_of
+from rtx.reports.studies.order import is_random, is_standard, target_name, targets_of, transfers_of
 from rtx.reports.studies.rows import Setting, Study
 from rtx.reports.tables.table import Entry, Table, best_of, row
 from rtx.reports.text.wording import DASH, percent
@@ -25,13 +25,13 @@ ON_TEST = (
 def whole(study: Study) -> Study:
     """The part of a study that Salman et al. have: all training images, no view."""
     kept = {s: scores for s, scores in study.scores.items() if s.images is None and not s.view}
-    return Study(kept, study.epochs, study.selected_on_test)
+    return replace(study, scores=kept)
 
 
 def table_1(study: Study) -> Table | None:
-    """Best standard and best robust source of each target, in each mode; below, the authors' best released run.
+    """Best robust, standard and random source of each target, in each mode; below, the authors' best released run.
 
-    None where no mode has a standard and a robust source of one target.
+    None where no mode has two of the three.
     """
     study = whole(study)
     targets = targets_of(study.scores)
@@ -41,10 +41,11 @@ def table_1(study: Study) -> Table | None:
         kinds = {
             "robust": {s: scores for s, scores in part.items() if s.source.eps},
             "standard": {s: scores for s, scores in part.items() if is_standard(s.source)},
+            "random": {s: scores for s, scores in part.items() if is_random(s.source)},
         }
-        if not all(kinds.values()):
+        means = {name: {t: _best_of(kind, t) for t in targets} for name, kind in kinds.items() if kind}
+        if len(means) < 2:
             continue
-        means = {name: {t: _best_of(kind, t) for t in targets} for name, kind in kinds.items()}
         for name, found in means.items():
             cells = []
             for target in targets:

@@ -23,7 +23,7 @@ from rtx.reports.studies.rows import Setting, Study
 from rtx.reports.tables.table import Entry, Table, best_of, row
 from rtx.reports.text.wording import DASH, interval_text, percent, signed
 from rtx.results.over_seeds import Scores, paired, spread
-from rtx.results.studies import Curves, curve_difference, learning_curve
+from rtx.results.studies import Curves, at_epoch, curve_difference, learning_curve
 
 SHOWN_EPOCHS = (1, 11, 21, 41, 81, 150)
 """Epochs of Figure 3, and the first."""
@@ -156,8 +156,47 @@ def _at(part: Mapping[Setting, Scores], source: SourceName, target: str, images:
     return next((scores for s, scores in part.items() if (s.source, s.target, s.images) == wanted), {})
 
 
-def blocks(study: Study) -> Table | None:
-    """Scores by how much trains, and the difference of three and one block (Figure 4); None for one mode."""
+BEST = "after the best epoch of each run, selected on the test set, as Utrera et al. do here: higher than can be known"
+"""Of tables of best epochs."""
+
+
+def at_best(study: Study) -> Study:
+    """The settings whose runs were tested after several epochs, each run with its best score on the test set."""
+    several = {s: curves for s, curves in study.epochs.items() if all(len(curve) > 1 for curve in curves.values())}
+    return replace(study, scores={s: at_epoch(curves, "best") for s, curves in several.items()})
+
+
+def selection(study: Study) -> Table | None:
+    """Scores after the last and after the best epoch of each run, and what the choice on the test set adds.
+
+    None where no run was tested after two epochs.
+    """
+    rows = []
+    best = at_best(study).scores
+    for setting, curves in sorted(study.epochs.items(), key=lambda pair: _key(pair[0])):
+        if setting not in best:
+            continue
+        means = [spread(scores, resamples=0).mean for scores in (at_epoch(curves, "last"), best[setting])]
+        words = (*_words(setting), ", ".join(filter(None, (setting.training, setting.view))), str(len(curves)))
+        epochs = str(len(set().union(*curves.values())))
+        rows.append(row(*words, epochs, *(percent(m, 2) for m in means), signed(means[1] - means[0], 2)))
+    if not rows:
+        return None
+    head = (
+        "source", "target", "images", "transfer", "training", "seeds", "epochs tested", "last", "best", "best - last",
+    )  # fmt: skip
+    note = f"In percent, means over seeds. Last: after the last epoch, as in the other tables. Best: {BEST}."
+    return Table("selection", "Last and best epoch (Utrera et al., sections 4 and A.4)", head, tuple(rows), 5, (note,))
+
+
+def blocks(study: Study, *, best: bool = False) -> Table | None:
+    """Scores by how much trains, and the difference of three and one block (Figure 4); None for one mode.
+
+    Args:
+        study: the rows.
+        best: after the best epoch of each run on the test set, as in the paper, instead of the last one.
+    """
+    study = at_best(study) if best else study
     transfers = transfers_of(study.scores)
     if len(transfers) < 2:
         return None
@@ -178,8 +217,14 @@ def blocks(study: Study) -> Table | None:
     if not rows:
         return None
     head = ("source", "target", "images", "training", *transfers, "3 − 1 blocks", "95 % (t)")  # noqa: RUF001
-    note = "In percent, means over seeds, after the last epoch (Utrera et al. take the best one on the test set here)."
-    return Table("blocks", "How much to train (Utrera et al., Figure 4)", head, tuple(rows), 4, (note,))
+    title = "How much to train (Utrera et al., Figure 4)"
+    if best:
+        note = f"In percent, means over seeds, {BEST}."
+        return Table("blocks_best", f"{title}, best epoch on the test set", head, tuple(rows), 4, (note,))
+    note = (
+        "In percent, means over seeds, after the last epoch; blocks_best has the best one, as Utrera et al. take here."
+    )
+    return Table("blocks", title, head, tuple(rows), 4, (note,))
 
 
 def _three_minus_one(here: Mapping[str, Scores]) -> tuple[Entry | str, str]:

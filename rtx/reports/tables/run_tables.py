@@ -19,6 +19,8 @@ from rtx.reports.tables.table import Entry, Table, best_of, row
 from rtx.reports.text.wording import DASH, corruption_name, dataset_name, interval_text, metric_name, percent, signed
 from rtx.results.intervals import Ends
 from rtx.results.over_seeds import spread
+from rtx.results.summary import attack_text, eps_text
+from rtx.types import CLEAN
 
 PERCENT = "All numbers in percent."
 _QUANTITIES = ("P", "mPC", "rPC")
@@ -26,13 +28,35 @@ _QUANTITIES = ("P", "mPC", "rPC")
 
 def of_group(group: Group) -> list[Table]:
     """Every table that the runs have numbers for."""
+    if group.attacked:
+        return [under_attack(group)]
     tables = [overall(group), by_corruption(group), by_family(group), completeness(group)]
     if any(len(run.metrics) > 1 for run in group.runs):
         tables.append(every_metric(group))
+    if any(run.shifts for run in group.runs):
+        tables.append(by_shift(group))
     for name, word, rows in (("sizes", "object size", size_rows(group)), ("classes", "class", class_rows(group))):
         if rows:
             tables.append(_breakdown(group, name, word, rows))
     return [*tables, *([] if (table := over_seeds(group)) is None else [table])]
+
+
+def under_attack(group: Group) -> Table:
+    """Every metric by eps, with intervals; models whose attacks differ are never ranked."""
+    conditions = [CLEAN, *sorted({condition for run in group.runs for condition in run.attacks})]
+    rows = []
+    for run in group.runs:
+        for metric in (name for name in run.metrics if "/" not in name and run.grid(name)):
+            known = run.intervals.metrics.get(metric)
+            cells = {} if known is None else known.cells
+            spans = {c: (found.low, found.high) for c, found in cells.items() if not math.isnan(found.low)}
+            entries = [Entry(percent(run.grid(metric).get(c)), _given(spans.get(c))) for c in conditions]
+            rows.append(row(run.name, metric_name(metric), *entries))
+    head = ("model", "metric", "clean", *(eps_text(condition.key) for condition in conditions[1:]))
+    attacks = dict.fromkeys(attack_text(run.card.get("attack") or {}) for run in group.runs)
+    notes = (PERCENT, "Brackets: 95 % interval over images.", f"Attack: {'; or '.join(attacks)}.")
+    title = f"{metric_name(group.metric)} on {dataset_name(group.dataset)} under attack"
+    return Table("attacks", title, head, tuple(rows), 2, notes)
 
 
 def over_seeds(group: Group) -> Table | None:
@@ -165,6 +189,21 @@ def every_metric(group: Group) -> Table:
             rows.append(row(run.name, metric_name(metric), *map(Entry, texts, spans)))
     notes = [PERCENT, *(["Brackets: 95 % interval over images."] if any(e.below for r in rows for e in r) else [])]
     return Table("metrics", "Every metric", ("model", "metric", "P", "mPC", "rPC"), tuple(rows), 2, tuple(notes))
+
+
+def by_shift(group: Group) -> Table:
+    """Scores on natural shifts, and the share of P that remains."""
+    rows = []
+    for run in group.runs:
+        for name, shift in run.shifts.items():
+            score = Entry(percent(shift["value"]), _given(shift["interval"]))
+            rows.append(row(run.name, name, str(shift["n_images"]), score, percent(shift["relative"])))
+    notes = [PERCENT, "Other test sets with the same classes, not corrupted; they are part of no mean."]
+    notes += ["Brackets: 95 % interval over images."] if any(entries[3].below for entries in rows) else []
+    if any(shift["preview"] for run in group.runs for shift in run.shifts.values()):
+        notes.append("PREVIEW: some of their images only.")
+    head = ("model", "test set", "images", metric_name(group.metric), "of P")
+    return Table("shifts", f"{metric_name(group.metric)} on natural shifts", head, tuple(rows), 2, tuple(notes))
 
 
 def counts(run: Run) -> list[tuple[str, int, int]]:

@@ -91,7 +91,7 @@ def _of_run(run: Run) -> list[Banner]:
     if run.clean_only:
         text = "Nothing but the clean images was asked for, so there is P and no mPC; corruptions are evaluated by"
         add("note", "Clean images only", f"{text} the command.", run.remedy())
-    elif run.missing:
+    elif run.missing and not run.attacks:
         total, label = len(BENCHMARK_CELLS), run.summary.label
         text = f"{total - len(run.missing)} of {total} cells. {label} is a mean over what is there, not mPC; "
         add("stop", "Incomplete", f"{text}missing: {missing_text(run)}.", run.remedy())
@@ -111,7 +111,7 @@ def _of_run(run: Run) -> list[Banner]:
         origin = str(run.card.get("origin", "imported"))
         text = f"{origin[:1].upper()}{origin[1:]}; not stated there: {', '.join(map(str, unknown))}."
         add("note", "Imported", text)
-    sure = run.intervals.of("mPC") is not None
+    sure = run.intervals.of("P" if run.attacks else "mPC") is not None
     if sure and run.tiny:
         text = f"{run.n_images} images: too few to trust the intervals, which are likely too narrow."
         add("warn", "Tiny test set", text)

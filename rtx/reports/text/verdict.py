@@ -12,6 +12,7 @@ from rtx.reports.runs.runs import Run
 from rtx.reports.text.banners import missing_text
 from rtx.reports.text.wording import corruption_name, dataset_name, interval_text, metric_name, percent, signed
 from rtx.results.intervals import Ends
+from rtx.results.summary import eps_text
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,16 @@ def verdict(group: Group, run: Run) -> Verdict:
         ends_of_p = interval_text(run.intervals.of("P"))
         text = f"clean {name} {percent(summary.P)} {ends_of_p} {where}; no corruption was asked for."
         return Verdict(run.name, text, percent(summary.P), "P, no mPC", run is group.baseline, True)
+    if run.attacks:
+        largest = run.attacks[-1]
+        scores = [
+            f"{percent(run.score(cell))} {interval_text(run.intervals.cell(cell))} at {eps_text(cell.key)}"
+            for cell in run.attacks
+        ]
+        lead = "PREVIEW, " if run.preview else ""
+        text = f"{lead}{name} under attack {where}: {', '.join(scores)}; clean {percent(summary.P)}."
+        label = f"{'PREVIEW ' if run.preview else ''}at {eps_text(largest.key)}"
+        return Verdict(run.name, text, percent(run.score(largest)), label, run is group.baseline, run.preview)
     if not summary.complete:
         mean = f"{summary.label} {percent(summary.mPC)}" if summary.cells else "no corrupted cell"
         text = f"INCOMPLETE {where}: {mean}, clean {name} {percent(summary.P)}; missing: {missing_text(run)}."

@@ -11,7 +11,7 @@ from rtx.sources.catalog.archs import ARCHS, find_arch
 from rtx.sources.catalog.record import PixelStatistics, Source
 from rtx.sources.catalog.rows import CATALOG, SHORT_NAMES, find
 
-_SUFFIXES = (".pth", ".pt", ".ckpt", ".tar", ".safetensors", ".pkl", ".bin", ".model")
+SUFFIXES = (".pth", ".pt", ".ckpt", ".tar", ".safetensors", ".pkl", ".bin", ".model")
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,16 @@ class SourceSpec:
     path: Path | None
     arch: str | None
     random: bool = False
+
+
+def written_out(text: str) -> str:
+    """A short name of the catalogue in full; all else as it is.
+
+    Example:
+        >>> written_out("r18_eps3"), written_out("mine.pth")
+        ('resnet18_l2_eps3', 'mine.pth')
+    """
+    return SHORT_NAMES.get(text, text)
 
 
 def statistics_of(parsed: SourceSpec, arch: str | None) -> PixelStatistics | None:
@@ -79,7 +89,7 @@ def parse_spec(text: str) -> SourceSpec:
             "architecture", arch, place="rtx/sources/catalog/archs.py", choices=ARCHS,
             remedy=f"known: {', '.join(ARCHS)}; a network of timm is timm:NAME@FILE, e.g. {near}@{rest}",
         )  # fmt: skip
-    if path.is_file() or "/" in text or "\\" in text or text.lower().endswith(_SUFFIXES):
+    if path.is_file() or "/" in text or "\\" in text or text.lower().endswith(SUFFIXES):
         return SourceSpec(None, path, None)
     source = find(text)  # raises with the nearest names
     return SourceSpec(source, None, source.arch)

@@ -132,7 +132,7 @@ def test_faults_of_the_whole_answer_and_of_the_set_up(made_coco: Path, made_ade:
             evaluate(Detector(lambda images, a=answer: a, CLASSES, name="a"), made_coco, tmp_path, **FEW)
     with pytest.raises(BadValue, match="1 of the 3 classes of the data are none of the model's, the first is 'stripe'"):
         evaluate(Detector(by_colour, CLASSES[:2], name="a"), made_coco, tmp_path, **FEW)
-    with pytest.raises(BadValue, match="has the layout of ade; a Detector is scored on coco or voc"):
+    with pytest.raises(BadValue, match="layout of ade; a Detector is scored on coco or yolo or cityscapes or voc"):
         prepare(Detector(by_colour, CLASSES, name="a"), made_ade, tmp_path)
     with pytest.raises(BadValue, match="does not exist"):
         prepare(Detector(by_colour, CLASSES, name="a"), made_ade / "absent", tmp_path)

@@ -179,6 +179,24 @@ def test_a_source_by_its_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert main(common) == 2 and "name the classifier" in capsys.readouterr().err
 
 
+def test_a_sources_own_head_on_clean_class_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_folders(tmp_path / "val", per_class=2)
+    net = build_reference("resnet18", num_classes=len(NAMES)).eval()
+    with torch.no_grad():
+        net.fc.weight.zero_()
+        net.fc.bias.copy_(torch.arange(len(NAMES)) == 2)  # says the third class, whatever it sees
+    torch.save(net.state_dict(), tmp_path / "net.pth")
+    rest = ["--source", str(tmp_path / "net.pth"), "--workers", "0", "--out", str(tmp_path / "out")]
+    assert main(["imagenet_c", "--clean", str(tmp_path / "val"), *rest]) == 0
+    printed = capsys.readouterr().out
+    summary = json.loads((tmp_path / "out/summary.json").read_text())
+    assert [*summary["cells"]] == ["clean"] and summary["P"] == pytest.approx(1 / len(NAMES))
+    assert f"top-1 accuracy P {100 / len(NAMES):.2f}" in printed and "mCE" not in printed
+    assert main(["imagenet_c", *rest]) == 2 and "give ROOT" in capsys.readouterr().err
+    assert main(["imagenet_c", "--clean", str(tmp_path / "no"), *rest]) == 2
+    assert "no such folder" in capsys.readouterr().err
+
+
 def test_lines_of_a_list_of_classes_may_have_words_behind_the_name_and_blanks_in_it(tmp_path: Path) -> None:
     from rtx.cli.imagenet_c import _lines
 

@@ -52,6 +52,16 @@ def test_table_1_is_the_maximum_over_architectures_and_eps_of_means(tmp_path: Pa
     assert any(note.startswith("Released best run") for note in table.notes)
 
 
+def test_table_1_has_a_random_source_and_no_row_without_one(tmp_path: Path) -> None:
+    names = (("resnet18:random", 0.3), ("resnet18_l2_eps0", 0.5))
+    rows = [trained(name, "full", "cifar10", 0, score, recipe="salman", subset=True) for name, score in names]
+    table = table_1(read_study([write_table(tmp_path / "a.csv", rows)]))
+    assert [(row["source"], row["CIFAR-10"]) for row in texts(table)] == [
+        ("standard", "50.00 (resnet18)"),
+        ("random", "30.00 (resnet18)"),
+    ]
+
+
 def test_no_published_run_stands_beside_a_part_of_the_data(tmp_path: Path) -> None:
     table = table_1(study(tmp_path, subset=True))
     assert [row["source"] for row in texts(table)] == ["robust", "standard"]

@@ -9,7 +9,7 @@ import pytest
 from rtx.errors import UnknownName
 from rtx.reports.studies.order import references_of
 from rtx.reports.studies.rows import Study, read_study
-from rtx.reports.studies.utrera import blocks, differences, epochs_table, table_7
+from rtx.reports.studies.utrera import blocks, differences, epochs_table, selection, table_7
 from rtx.reports.tables.table import Table
 from rtx.reports.text.wording import DASH, MINUS
 from tests.reports.studies.made_tables import NATURAL, ROBUST, subsets, trained, write_table
@@ -38,6 +38,13 @@ def test_table_7_has_the_printed_numbers_beside_yours(study: Study) -> None:
 def test_other_data_have_no_printed_numbers(tmp_path: Path, more: dict[str, object]) -> None:
     (table,) = table_7(read_study([write_table(tmp_path / "a.csv", [{**row, **more} for row in subsets()])]))
     assert not any(entry.below for row in table.rows for entry in row)
+
+
+def test_a_tested_head_stands_in_a_table_of_its_own(tmp_path: Path) -> None:
+    table = [trained(s, "own_head", "stylized_imagenet", 0, score) for s, score in ((NATURAL, 0.1), (ROBUST, 0.2))]
+    (found,) = table_7(read_study([write_table(tmp_path / "a.csv", table)]))
+    assert rows(found) == [["Stylized-ImageNet", "all", "1", "10.00", "20.00"]]
+    assert "own_head" in found.title and "ImageNet's own head" in found.notes[0]
 
 
 def test_differences_are_paired_by_seed(study: Study) -> None:
@@ -79,6 +86,30 @@ def test_blocks_lay_transfer_modes_side_by_side(tmp_path: Path) -> None:
     ]
     found = blocks(read_study([write_table(tmp_path / "a.csv", table)]))
     assert rows(found)[0] == [ROBUST, "SVHN", "200", "utrera", "50.00", "60.00", "40.00", "+10.00", "[+10.00, +10.00]"]
+
+
+def test_the_best_epoch_is_another_table_that_says_so(tmp_path: Path) -> None:
+    table = [
+        trained(ROBUST, f"blocks:{k}", "svhn", 0, last, images=200, epochs_scored={5: first, 10: last})
+        for k, first, last in ((1, 0.6, 0.4), (3, 0.2, 0.5))
+    ]
+    study = read_study([write_table(tmp_path / "a.csv", table)])
+    assert rows(blocks(study))[0][4:6] == ["40.00", "50.00"]
+    best = blocks(study, best=True)
+    assert rows(best)[0][4:6] == ["60.00", "50.00"]
+    assert best is not None and "test set" in best.title and "selected on the test set" in best.notes[0]
+    found = selection(study)
+    assert [row[5:] for row in rows(found)] == [
+        ["1", "2", "40.00", "60.00", "+20.00"],
+        ["1", "2", "50.00", "50.00", "0.00"],
+    ]
+    assert found is not None and "selected on the test set" in found.notes[0]
+
+
+def test_one_tested_epoch_is_no_choice(tmp_path: Path) -> None:
+    table = [trained(ROBUST, f"blocks:{k}", "svhn", 0, 0.5, images=200, epochs_scored={5: 0.5}) for k in (1, 3)]
+    study = read_study([write_table(tmp_path / "a.csv", table)])
+    assert selection(study) is None and blocks(study, best=True) is None and blocks(study) is not None
 
 
 def test_epochs_show_who_is_faster(study: Study) -> None:

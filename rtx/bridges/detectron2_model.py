@@ -1,0 +1,105 @@
+"""`detectron2:CONFIG.yaml` with `--weights FILE`: detectors of detectron2, resized as their config says for testing."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import detectron2
+import numpy as np
+import torch
+from detectron2 import model_zoo
+from detectron2.config import CfgNode, get_cfg
+from detectron2.data import MetadataCatalog
+from detectron2.data.transforms import ResizeShortestEdge
+from detectron2.modeling import build_model
+from torch import nn
+
+from rtx.errors import BadValue
+from rtx.evaluation.models.adapter import Adapter
+from rtx.evaluation.models.adapters import Detector
+from rtx.evaluation.models.load import load_strictly
+from rtx.evaluation.models.presets import Asked, read_state, wrong_task
+
+_OLD_KEYS = ("anchor_generator.cell_anchors", "pixel_mean", "pixel_std")
+"""Buffers that older files hold; today they follow from the config."""
+
+
+def open_preset(asked: Asked) -> Adapter:
+    """See `rtx.evaluation.models.presets.open_model`; CONFIG.yaml is a file, or a name of detectron2's model zoo."""
+    if asked.kind is not Detector:
+        raise wrong_task(asked, "detectors are what is evaluated of detectron2")
+    cfg = _config(asked)
+    path = asked.file("detectron2's model zoo lists those of its configs")
+    try:
+        network = build_model(cfg)
+    except (KeyError, ValueError, AssertionError, RuntimeError) as error:
+        raise BadValue(f"--model {asked.spec}: detectron2 cannot build it ({error})") from error
+    own = network.state_dict()
+    state = {key: value for key, value in read_state(path).items() if key in own or not _is_old(key)}
+    load_strictly(network, state, str(path))
+    names = asked.classes or _names(asked, cfg)
+    text = hashlib.sha256(f"{cfg.MODEL.dump()}{cfg.INPUT.dump()}{cfg.TEST.DETECTIONS_PER_IMAGE}".encode()).hexdigest()
+    version = f"detectron2 {detectron2.__version__}, settings {text[:12]}"
+    return asked.adapter(Detectron2Model(network, cfg), names, version, masks=bool(cfg.MODEL.MASK_ON))
+
+
+def _config(asked: Asked) -> CfgNode:
+    """The config, with the model on the device that is asked for."""
+    cfg, path = get_cfg(), Path(asked.what).expanduser()
+    try:
+        cfg.merge_from_file(str(path) if path.is_file() else model_zoo.get_config_file(asked.what))
+    except RuntimeError as error:
+        raise BadValue(f"--model {asked.spec}: no such file, and no such config of the model zoo ({error})") from error
+    except (KeyError, ValueError, AssertionError) as error:
+        raise BadValue(f"--model {asked.spec}: detectron2 cannot read the config ({error})") from error
+    cfg.MODEL.DEVICE = asked.device
+    cfg.MODEL.WEIGHTS = ""
+    return cfg
+
+
+def _is_old(key: str) -> bool:
+    return any(name in key for name in _OLD_KEYS)
+
+
+def _names(asked: Asked, cfg: CfgNode) -> tuple[str, ...]:
+    """The class names of the config's test set, as detectron2 has them."""
+    facts = MetadataCatalog.get(cfg.DATASETS.TEST[0]) if cfg.DATASETS.TEST else None
+    names = tuple(getattr(facts, "thing_classes", ()))
+    head = cfg.MODEL.RETINANET if cfg.MODEL.META_ARCHITECTURE == "RetinaNet" else cfg.MODEL.ROI_HEADS
+    if len(names) != head.NUM_CLASSES:
+        raise BadValue(
+            f"--model {asked.spec}: its config says {len(names)} class names and {head.NUM_CLASSES} classes; name "
+            "them: --model-classes NAME ..., in the order of its labels"
+        )
+    return names
+
+
+class Detectron2Model(nn.Module):
+    """A detectron2 model as a function of RGB images, resized and ordered as its own test loader does.
+
+    Args:
+        network: built from `cfg`.
+        cfg: says sizes and the order of channels.
+    """
+
+    def __init__(self, network: nn.Module, cfg: CfgNode) -> None:
+        super().__init__()
+        self.network, self.order = network, cfg.INPUT.FORMAT
+        self.resize = ResizeShortestEdge([cfg.INPUT.MIN_SIZE_TEST] * 2, cfg.INPUT.MAX_SIZE_TEST)
+
+    def forward(self, images: list[Any]) -> list[dict[str, Any]]:
+        """Boxes in pixels of each image, RGB uint8 (H, W, 3), scores, labels, and masks where there are any."""
+        found = [row["instances"] for row in self.network([self._input(image) for image in images])]
+        rows = [dict(boxes=row.pred_boxes.tensor, scores=row.scores, labels=row.pred_classes) for row in found]
+        return [
+            {**row, "masks": one.pred_masks} if one.has("pred_masks") else row
+            for row, one in zip(rows, found, strict=True)
+        ]
+
+    def _input(self, image: Any) -> dict[str, Any]:
+        pixels = np.ascontiguousarray(image[..., ::-1]) if self.order == "BGR" else image
+        pixels = self.resize.get_transform(pixels).apply_image(pixels)
+        tensor = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+        return dict(image=tensor, height=image.shape[0], width=image.shape[1])

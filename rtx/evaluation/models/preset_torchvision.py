@@ -1,0 +1,163 @@
+"""`torchvision:NAME`: detectors, segmenters and classifiers of torchvision, with the preprocessing of their weights."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+import torchvision
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+from torchvision import models
+from torchvision.models import WeightsEnum
+from torchvision.transforms import functional as pixels
+
+from rtx.errors import WeightsMismatch, unknown_name
+from rtx.evaluation.models.adapter import Adapter
+from rtx.evaluation.models.adapters import Classifier, Detector, Segmenter
+from rtx.evaluation.models.presets import Asked, read_state, wrong_task
+
+log = logging.getLogger(__name__)
+
+_MODULES = {Detector: models.detection, Segmenter: models.segmentation, Classifier: models}
+
+
+def open_preset(asked: Asked) -> Adapter:
+    """See `rtx.evaluation.models.presets.open_model`; `NAME@ENTRY` is preprocessed as that entry of weights."""
+    name, _, entry = asked.what.partition("@")
+    module = _MODULES[asked.kind]
+    choices = models.list_models(module=module)
+    if name not in choices and any(name in models.list_models(module=other) for other in _MODULES.values()):
+        raise wrong_task(asked, "does another task")
+    if name not in choices:
+        raise unknown_name("model", name, place=f"{module.__name__} of this torchvision", choices=choices)
+    entries = {row.name: row for row in models.get_model_weights(name)}
+    urls = " or ".join(row.url for row in entries.values())
+    path = asked.file(f"torchvision's own are {urls}")
+    if entry and entry not in entries:
+        raise unknown_name("entry of weights", entry, place=f"torchvision's for {name}", choices=entries)
+    by_file = next((row for row in entries.values() if path.name == row.url.rpartition("/")[2]), None)
+    chosen = entries[entry] if entry else by_file or models.get_model_weights(name).DEFAULT
+    log.info("%s: preprocessing of torchvision's %s", name, chosen.name)
+
+    background = () if asked.kind is Classifier else ("__background__",)
+    names = (*background, *asked.classes) if asked.classes else tuple(chosen.meta["categories"])
+    version = f"torchvision {torchvision.__version__}, {chosen.name}"
+    try:
+        network = _built(name, asked.kind, chosen, read_state(path), names)
+    except RuntimeError as error:
+        if "state_dict" not in str(error):
+            raise
+        raise WeightsMismatch(
+            f"weights {str(path)!r} do not fit torchvision's {name} with {len(names)} classes"
+            f"{' (background included)' if background else ''}: {str(error)[:600]}; a model with classes of its own "
+            "needs --model-classes NAME ..., in the order of its labels"
+        ) from error
+    if asked.kind is Detector:
+        return asked.adapter(TorchvisionDetector(network), names, version, masks="maskrcnn" in name)
+    transforms = chosen.transforms()
+    if asked.kind is Segmenter:
+        return asked.adapter(TorchvisionSegmenter(network, transforms), names, version)
+    prepare = [ResizeThenCrop(transforms)]
+    return asked.adapter(TorchvisionClassifier(network, transforms), names, version, prepare=prepare)
+
+
+def _built(
+    name: str, kind: type[Adapter], chosen: WeightsEnum, state: dict[str, Tensor], names: tuple[str, ...]
+) -> Any:
+    """The network with its weights.
+
+    With published weights a builder makes another network than without: other batch norms and epsilons, transposed
+    inputs, auxiliary heads. So it is given a published entry that stands for the file. Built plainly are detectors that
+    were trained from scratch, which their counters of batches tell, and segmenters, whose auxiliary head may be absent.
+    """
+    if kind is Segmenter:
+        aux = {"aux_loss": any(key.startswith("aux_classifier.") for key in state)} if "lraspp" not in name else {}
+        network = models.get_model(name, weights=None, weights_backbone=None, num_classes=len(names), **aux)
+    elif kind is Detector and any(key.endswith("num_batches_tracked") for key in state):
+        network = models.get_model(name, weights=None, weights_backbone=None, num_classes=len(names))
+    else:
+        with _standing_for(chosen, state, names):
+            return models.get_model(name, weights=chosen)
+    network.load_state_dict(state, strict=True)
+    return network
+
+
+@contextmanager
+def _standing_for(chosen: WeightsEnum, state: dict[str, Tensor], names: tuple[str, ...]) -> Iterator[None]:
+    """While it lasts, a published entry of weights is those of a file, with those classes."""
+    get, categories = WeightsEnum.get_state_dict, chosen.meta["categories"]
+    WeightsEnum.get_state_dict = lambda self, *args, **options: state
+    chosen.meta["categories"] = list(names)
+    try:
+        yield
+    finally:
+        WeightsEnum.get_state_dict, chosen.meta["categories"] = get, categories
+
+
+class TorchvisionDetector(nn.Module):
+    """Boxes, and masks where it has them, as torchvision's reference evaluation takes them."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: list[Any]) -> list[dict[str, Tensor]]:
+        """Boxes in pixels of each image, RGB uint8 (H, W, 3)."""
+        device = next(self.network.parameters()).device
+        inputs = [torch.from_numpy(image).to(device).permute(2, 0, 1).float() / 255 for image in images]
+        found: list[dict[str, Tensor]] = self.network(inputs)
+        return [{**row, "masks": row["masks"][:, 0] > 0.5} if "masks" in row else row for row in found]
+
+
+class TorchvisionSegmenter(nn.Module):
+    """Label maps: the class scores at the size that the weights ask for, enlarged to the image."""
+
+    def __init__(self, network: nn.Module, transforms: Any) -> None:
+        super().__init__()
+        self.network, self.transforms = network, transforms
+
+    def forward(self, images: list[Any]) -> list[Tensor]:
+        """A label map (H, W) for each image, RGB uint8 (H, W, 3), all of one size."""
+        device = next(self.network.parameters()).device
+        inputs = torch.stack([self.transforms(Image.fromarray(image)) for image in images])
+        scores = self.network(inputs.to(device))["out"]
+        return list(interpolate(scores, images[0].shape[:2], mode="bilinear", align_corners=False).argmax(1))
+
+
+class ResizeThenCrop:
+    """The part of a classifier's preprocessing that is done on uint8 pixels, so that what it gives can be corrupted."""
+
+    def __init__(self, transforms: Any) -> None:
+        self.transforms = transforms
+
+    def __repr__(self) -> str:
+        return repr(self.transforms)
+
+    def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Resize and crop `results["img"]`, RGB uint8 (H, W, 3)."""
+        how = self.transforms
+        options = dict(interpolation=how.interpolation, antialias=how.antialias)
+        image = pixels.resize(Image.fromarray(results["img"]), how.resize_size, **options)
+        image = np.array(pixels.center_crop(image, how.crop_size))
+        return {**results, "img": image, "img_shape": image.shape[:2]}
+
+
+class TorchvisionClassifier(nn.Module):
+    """Logits of images that are resized and cropped."""
+
+    def __init__(self, network: nn.Module, transforms: Any) -> None:
+        super().__init__()
+        self.network, self.mean, self.std = network, transforms.mean, transforms.std
+
+    def forward(self, images: list[Any]) -> Tensor:
+        """Logits (N, classes) of images, RGB uint8 (H, W, 3)."""
+        device = next(self.network.parameters()).device
+        inputs = torch.from_numpy(np.stack(images)).to(device).permute(0, 3, 1, 2).float() / 255
+        logits: Tensor = self.network(pixels.normalize(inputs, self.mean, self.std))
+        return logits
