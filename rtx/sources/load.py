@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -142,7 +143,7 @@ def load_source(spec: str, arch: str, shapes: Shapes | None = None) -> LoadedWei
     trained = statistics_of(parsed, arch)
     if trained:  # of other files the statistics are what the file states or its user, see `stated_statistics`
         _check_normaliser(found, trained.mean, trained.std, str(path))
-    elif found.normaliser and all(map(math.isclose, found.normaliser[0], IMAGENET_MEAN[::-1], [1e-4] * 3)):
+    elif found.normaliser and np.allclose(found.normaliser[0], IMAGENET_MEAN[::-1], rtol=0, atol=1e-4):
         raise WeightsMismatch(f"{path}: normalises blue by the mean of red ({found.normaliser[0]}): rtx feeds R, G, B")
     ignored = parsed.source.ignored_keys if parsed.source else ()
     state, dropped, filled = fit(found, arch, shapes or reference_shapes(arch), ignored, str(path))
