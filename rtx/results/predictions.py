@@ -87,6 +87,9 @@ def read_detections(path: Path) -> tuple[list[Detections], list[int | str]]:
         if masks is not None and len(masks) != ends[-1]:
             raise ValueError(f"{len(masks)} masks for {ends[-1]} boxes")
         _check_numbers(arrays["labels"], head["classes"])
+        for name in ("boxes", "scores", "mask_scores"):
+            if name in arrays and arrays[name].dtype.kind not in "fiu":
+                raise ValueError(f"{name} of type {arrays[name].dtype}")
         broken = set(head.get("not_finite", []))
         found = []
         for image_id, start, end in zip(head["image_ids"], ends[:-1], ends[1:], strict=True):

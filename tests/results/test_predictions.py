@@ -200,11 +200,13 @@ def test_results_nested_or_numbered_without_end_are_refused(tmp_path: Path, text
         ("labels", [0, 1, 2]),
         ("labels", [-1, 0, 0]),
         ("labels", [0.0, 1.0, 1.0]),
+        ("scores", [0.5, 0.5j, 0.5]),
+        ("scores", [True, False, True]),
         ("mask_lengths", [1, 1, 1]),
         ("mask_codes", [0]),
     ],
 )
-def test_kept_detections_that_do_not_belong_together_are_refused(tmp_path: Path, name: str, value: list[int]) -> None:
+def test_kept_detections_that_do_not_belong_together_are_refused(tmp_path: Path, name: str, value: Any) -> None:
     boxes, masks = np.array([[0, 0, 5, 5.5]] * 3, np.float32), [encode_mask(np.eye(6))] * 3
     ranks, labels = np.full(3, 0.5, np.float32), np.array([0, 1, 1])
     found = [
@@ -215,7 +217,7 @@ def test_kept_detections_that_do_not_belong_together_are_refused(tmp_path: Path,
     path.write_bytes(detections_to_bytes(found, ["cat", "dog"]))
     assert read_detections(path)[0]
     with np.load(path) as there:
-        arrays = {**there, name: np.array(value, there[name].dtype if name != "labels" else None)}
+        arrays = {**there, name: np.array(value, there[name].dtype if name not in ("labels", "scores") else None)}
     np.savez(path, **arrays)
     with pytest.raises(BadValue, match="not an rtx file of detections"):
         read_detections(path)
