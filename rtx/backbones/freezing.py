@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -143,3 +144,20 @@ def set_modes(backbone: nn.Module, plan: FreezePlan, policy: str) -> None:
         # Salman et al. call .train() on the whole network, so frozen layers normalise by batch and their buffers drift.
         for layer in norm_layers(backbone):
             layer.train()
+
+
+def apply_norm_cfg(net: nn.Module, norm_cfg: Mapping[str, Any] | None) -> None:
+    """Turn the batch norms below `net` into what a config asks for.
+
+    Raises:
+        BadValue: anything but batch norm.
+    """
+    norm = dict(norm_cfg or {"type": "BN"})
+    if norm.get("type") not in ("BN", "BN2d", "SyncBN"):
+        raise BadValue(f"norm_cfg type {norm.get('type')!r}: this network has batch norm only; use BN or SyncBN")
+    if norm["type"] == "SyncBN":
+        for name, child in net.named_children():
+            net.add_module(name, nn.SyncBatchNorm.convert_sync_batchnorm(child))
+    if norm.get("requires_grad") is False:
+        for module in norm_layers(net):
+            module.requires_grad_(False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from rtx.backbones.base import SourceBackbone
-from rtx.backbones.freezing import N_STAGES, norm_layers
+from rtx.backbones.freezing import N_STAGES, apply_norm_cfg, norm_layers
 from rtx.backbones.spec import BACKBONES, Backbone, add_row
 from rtx.backbones.traced import Cut, Stages, cut
 from rtx.errors import BadValue, some, unknown_name
@@ -302,20 +302,3 @@ _RESERVED = {
     "_cut",
     "_divisor",
 }
-
-
-def apply_norm_cfg(net: nn.Module, norm_cfg: Mapping[str, Any] | None) -> None:
-    """Turn the batch norms below `net` into what a config asks for.
-
-    Raises:
-        BadValue: anything but batch norm.
-    """
-    norm = dict(norm_cfg or {"type": "BN"})
-    if norm.get("type") not in ("BN", "BN2d", "SyncBN"):
-        raise BadValue(f"norm_cfg type {norm.get('type')!r}: this network has batch norm only; use BN or SyncBN")
-    if norm["type"] == "SyncBN":
-        for name, child in net.named_children():
-            net.add_module(name, nn.SyncBatchNorm.convert_sync_batchnorm(child))
-    if norm.get("requires_grad") is False:
-        for module in norm_layers(net):
-            module.requires_grad_(False)

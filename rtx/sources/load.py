@@ -11,13 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from rtx.errors import WeightsError, WeightsMismatch, some
 from rtx.files import file_sha256, read_json
 from rtx.sources.catalog.archs import ARCHS, find_arch, reference_shapes
-from rtx.sources.catalog.record import Source
+from rtx.sources.catalog.record import IMAGENET_MEAN, Source
 from rtx.sources.catalog.spec import parse_spec, statistics_of
 from rtx.sources.catalog.timm_models import PREFIX, cached_file, from_published
 from rtx.sources.keys.guess import guess_arch
@@ -142,6 +143,8 @@ def load_source(spec: str, arch: str, shapes: Shapes | None = None) -> LoadedWei
     trained = statistics_of(parsed, arch)
     if trained:  # of other files the statistics are what the file states or its user, see `stated_statistics`
         _check_normaliser(found, trained.mean, trained.std, str(path))
+    elif found.normaliser and np.allclose(found.normaliser[0], IMAGENET_MEAN[::-1], rtol=0, atol=1e-4):
+        raise WeightsMismatch(f"{path}: normalises blue by the mean of red ({found.normaliser[0]}): rtx feeds R, G, B")
     ignored = parsed.source.ignored_keys if parsed.source else ()
     state, dropped, filled = fit(found, arch, shapes or reference_shapes(arch), ignored, str(path))
     dropped = (*dropped, *found.dropped)

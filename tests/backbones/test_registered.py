@@ -24,6 +24,7 @@ from rtx.errors import BadValue, WeightsMismatch
 from rtx.sources import Source, add_source
 from rtx.sources.catalog.archs import ARCHS
 from rtx.sources.catalog.rows import CATALOG
+from rtx.sources.reading.read import read_checkpoint
 from rtx.transfer.guard import FrozenGuardHook, freeze_map
 from rtx.transfer.modes import transfer_name
 
@@ -360,7 +361,7 @@ def test_a_users_file_trains_through_the_command(
     finally:
         sys.modules.pop("pocket", None)
         forget("pocket")
-    saved = torch.load(next((tmp_path / "run").glob("epoch_1.pth")), weights_only=False)["state_dict"]
+    saved = read_checkpoint(tmp_path / "run" / "epoch_1.pth")["state_dict"]
     start = torch.load(tmp_path / "w.pth", weights_only=True)
     moved = set()
     for key, value in start.items():

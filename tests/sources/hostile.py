@@ -577,6 +577,5 @@ def _normaliser_writer(name, mean, std, other_mean=None):
 
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-_normaliser_writer("cifar_normaliser", (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
 _normaliser_writer("bgr_normaliser", IMAGENET[0][::-1], IMAGENET[1][::-1])
 _normaliser_writer("two_normalisers", *IMAGENET, other_mean=(0.5, 0.5, 0.5))

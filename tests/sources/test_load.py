@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ import torch
 from rtx.errors import UnknownName, WeightsError, WeightsMismatch
 from rtx.files import file_sha256
 from rtx.sources.catalog.archs import ARCHS, reference_shapes
-from rtx.sources.catalog.rows import find
+from rtx.sources.catalog.rows import CATALOG, find
 from rtx.sources.catalog.spec import parse_spec
 from rtx.sources.keys.guess import guess_arch
 from rtx.sources.keys.layouts import LAYOUTS, recognise
@@ -95,6 +96,18 @@ def test_every_layout_has_a_writer_and_the_other_way_round():
 def test_an_architecture_is_told_by_its_keys_and_shapes(arch):
     state = {key: torch.empty(shape, device="meta") for key, shape in reference_shapes(arch).items()}
     assert guess_arch(state) == arch
+
+
+def test_a_named_source_that_stores_other_statistics_than_its_record_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("RTX_WEIGHTS", str(tmp_path))
+    bare = replace(CATALOG["resnet18_l2_eps3"], sha256=None, sha256_prefix=None)
+    monkeypatch.setitem(CATALOG, "resnet18_l2_eps3", bare)
+    model = {f"module.model.{key}": value for key, value in good_state().items()}
+    for name, values in (("mean", (0.4914, 0.4822, 0.4465)), ("std", (0.2023, 0.1994, 0.2010))):
+        model[f"module.normalizer.new_{name}"] = torch.tensor(values).view(3, 1, 1)
+    torch.save({"model": model}, tmp_path / bare.filename)
+    with pytest.raises(WeightsMismatch, match=r"0\.4914"):
+        load_source("resnet18_l2_eps3", "resnet18", SHAPES)
 
 
 # -- where files are looked for ----------------------------------------------------------------------------------------
@@ -181,14 +194,14 @@ def test_a_second_set_of_weights_in_the_file_is_said(caplog):
         ("conv1.weight", lambda v: v.to(torch.int64), "conv1.weight is int64"),
         ("conv1.weight", lambda v: v > 0, "conv1.weight is bool"),
         ("conv1.weight", lambda v: v.to(torch.complex64), "no plain tensors"),
-        ("bn1.running_var", lambda v: -torch.ones_like(v), "bn1.running_var is a variance and below 0"),
+        ("bn1.running_var", lambda v: -torch.ones(4), "bn1.running_var is a variance and below 0"),
     ],
 )
 def test_values_that_no_network_can_hold_are_refused(tmp_path, key, make, words):
     state = with_classifier()
-    torch.save({**state, key: make(state[key])}, tmp_path / "f.pth")
+    torch.save({**state, key: make(state.get(key))}, tmp_path / "f.pth")
     with pytest.raises(WeightsError, match=words):
-        load_source(str(tmp_path / "f.pth"), "resnet18", SHAPES)
+        load_source(str(tmp_path / "f.pth"), "resnet18", {**SHAPES, key: SHAPES.get(key, (4,))})
     half = {name: value.double() if value.is_floating_point() else value for name, value in state.items()}
     torch.save(half, tmp_path / "g.pth")  # another precision is none of that
     assert load_source(str(tmp_path / "g.pth"), "resnet18", SHAPES)

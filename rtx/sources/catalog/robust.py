@@ -3,7 +3,7 @@
 Facts are those of the publishers' repositories (thu-ml/ares 306e35f, thu-ml/oddefense f147296, nmndeep/revisiting-at
 d7166c0) and of RobustBench's model zoo (78fcc9e), which keeps copies of others' files. Pixel statistics are those that
 its code puts before each network: none for some, which then see [0, 1] pixels. Networks with a MeanSparse operator,
-MIMIR's Swins, RobArch and mixtures are left out: timm has no such networks.
+MIMIR's Swins, RobArch, XCiT-M12 and -L12 and mixtures are left out: timm has no such networks.
 """
 
 from __future__ import annotations
@@ -107,14 +107,13 @@ def _robustbench() -> Iterable[Source]:
             unverified=("layout", "filename", *(("mean", "std") if pixels else ())),
             note="RobustBench's copy; the accuracy is RobustBench's", **pixels,
         )  # fmt: skip
-    release = "https://github.com/RobustBench/robustbench/releases/download/v1.1/"
-    for size, letter, top1 in (("small", "s", 72.34), ("medium", "m", 74.04), ("large", "l", 73.76)):
-        arch, filename = f"xcit_{size}_12_p16_224", f"debenedetti2022light-xcit-{letter}-imagenet-linf.pth.tar"
-        yield _linf(
-            f"{arch}_debenedetti2022_linf_eps4", f"timm:{arch}", filename, release + filename, top1=top1,
-            paper="Debenedetti et al., arXiv:2209.07399", unverified=("layout", "mean", "std"),
-            note="RobustBench's copy and accuracy; its code puts no pixel statistics before it", **_RAW,
-        )  # fmt: skip
+    filename = "debenedetti2022light-xcit-s-imagenet-linf.pth.tar"  # timm has no M12 and L12 of this patch size
+    yield _linf(
+        "xcit_small_12_p16_224_debenedetti2022_linf_eps4", "timm:xcit_small_12_p16_224", filename,
+        f"https://github.com/RobustBench/robustbench/releases/download/v1.1/{filename}", top1=72.34,
+        paper="Debenedetti et al., arXiv:2209.07399", unverified=("layout", "mean", "std"),
+        note="RobustBench's copy and accuracy; its code puts no pixel statistics before it", **_RAW,
+    )  # fmt: skip
 
 
 _DINOV3 = "DINOv3 License (Meta): who passes on these weights, or what was trained from them, passes on this licence"
