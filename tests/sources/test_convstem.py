@@ -41,7 +41,16 @@ def small(name: str) -> bool:
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=() if small(n) else pytest.mark.slow) for n in ROWS])
-@pytest.mark.parametrize("wrapping", ["", "module.", "module.base_model.", "base_model.model."])
+@pytest.mark.parametrize(
+    "wrapping",
+    [
+        "",
+        *(
+            pytest.param(front, marks=pytest.mark.slow)
+            for front in ("module.", "module.base_model.", "base_model.model.")
+        ),
+    ],
+)
 def test_a_published_file_loads_strictly(
     name: str, wrapping: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
