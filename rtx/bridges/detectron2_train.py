@@ -32,6 +32,7 @@ from rtx.bridges.detectron2 import load_config
 from rtx.errors import DataError
 from rtx.evaluation.evaluate import evaluate
 from rtx.evaluation.models.adapters import Detector
+from rtx.evaluation.sweep.share import buffers_of_rank_0
 from rtx.results.folder import INSIDE_RUN
 from rtx.results.summary import with_interval
 from rtx.transfer.guard import FrozenGuardHook, bare, find_backbone
@@ -167,21 +168,22 @@ class CorruptionEval(HookBase):
         training = model.training
         model.eval()
         try:
-            summary = evaluate(
-                detector_of(model, self.cfg, self.classes),
-                self.data["data"],
-                out,
-                annotations=self.data.get("annotations"),
-                classes=self.classes,
-                labels=dict(run=Path(self.cfg.OUTPUT_DIR).name, method=self.cfg.MODEL.META_ARCHITECTURE),
-                shifts=self.shifts,
-                overwrite=None,
-                corruptions=options.CORRUPTIONS,
-                severities=options.SEVERITIES,
-                limit=options.LIMIT or None,
-                resamples=options.RESAMPLES,
-                batch_size=1,
-            )
+            with buffers_of_rank_0(model):
+                summary = evaluate(
+                    detector_of(model, self.cfg, self.classes),
+                    self.data["data"],
+                    out,
+                    annotations=self.data.get("annotations"),
+                    classes=self.classes,
+                    labels=dict(run=Path(self.cfg.OUTPUT_DIR).name, method=self.cfg.MODEL.META_ARCHITECTURE),
+                    shifts=self.shifts,
+                    overwrite=None,
+                    corruptions=options.CORRUPTIONS,
+                    severities=options.SEVERITIES,
+                    limit=options.LIMIT or None,
+                    resamples=options.RESAMPLES,
+                    batch_size=1,
+                )
         finally:
             model.train(training)
         for key in ("P", "mPC", "rPC"):

@@ -20,6 +20,7 @@ from rtx.evaluation.models.load import check_classes
 from rtx.evaluation.pixels.made import Made
 from rtx.evaluation.protocol import Protocol
 from rtx.evaluation.scorers.build import build_scorer
+from rtx.evaluation.sweep.share import buffers_of_rank_0
 from rtx.results.folder import INSIDE_RUN
 from rtx.results.summary import with_interval
 from rtx.transfer.guard import bare
@@ -131,12 +132,13 @@ def check_trained_on(runner: Runner, dataset: Any) -> None:
 
 @contextmanager
 def tested_model(runner: Runner) -> Iterator[nn.Module]:
-    """The model as a test sees it: with the averaged weights, where the run averages them."""
+    """The model as a test sees it: with the averaged weights, where the run averages them, and alike on all ranks."""
     averaged = [hook for hook in runner.hooks if isinstance(hook, EMAHook)]
     for hook in averaged:
         hook.before_test_epoch(runner)
     try:
-        yield bare(runner.model)
+        with buffers_of_rank_0(bare(runner.model)):
+            yield bare(runner.model)
     finally:
         for hook in averaged:
             hook.after_test_epoch(runner)

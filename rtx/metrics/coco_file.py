@@ -156,7 +156,8 @@ def check_rows(rows: Any, kind: str, place: str, *, need: Collection[str] = ()) 
             name += f" of image {_SHORT.repr(row.get('image_id'))}" if kind == "annotations" else ""
             what = "box" if field == "bbox" else field
             if absent and field in needed:
-                raise DataError(f"{name} has no {what}, which must be {wanted}; add it, or take the {one} out")
+                other = "choose a config without masks" if field == "segmentation" else f"take the {one} out"
+                raise DataError(f"{name} has no {what}, which must be {wanted}; add it, or {other}")
             raise DataError(f"{name} has the {what} {_SHORT.repr(value)}; it must be {wanted}")
     ids = [row["id"] for row in rows] if "id" in needed else []  # scoring numbers the annotations anew
     if kind != "annotations" and len({isinstance(i, str) for i in ids}) > 1:

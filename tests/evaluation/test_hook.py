@@ -16,6 +16,7 @@ from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
 from rtx.errors import BadValue, UnknownName
+from rtx.evaluation import hook as hooks
 from rtx.evaluation.hook import CorruptionEvalHook
 from tests.evaluation.stand_in import PixelDetector, coco_config
 
@@ -167,3 +168,16 @@ def test_a_test_set_with_other_classes_than_the_training_set_is_refused_before_t
     loader = SimpleNamespace(dataset=SimpleNamespace(metainfo=dict(classes=("block", "disc", "stripe"))))
     with pytest.raises(BadValue, match=r"the model was trained with label 0 as 'block', but in the .* 'disc'"):
         hook.before_train(SimpleNamespace(cfg=part, train_dataloader=loader))
+
+
+def test_a_test_sees_the_statistics_of_rank_0_and_training_goes_on_with_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("mmengine.dist.get_world_size", lambda: 2)
+    monkeypatch.setattr("mmengine.dist.broadcast", lambda data, source: data.fill_(7))
+    norm = torch.nn.BatchNorm1d(2)
+    own = {name: tensor.clone() for name, tensor in norm.state_dict().items()}
+    with hooks.tested_model(SimpleNamespace(hooks=[], model=norm)) as model:  # type: ignore[arg-type]
+        assert model.running_mean.tolist() == [7, 7] and model.num_batches_tracked.item() == 7
+        assert torch.equal(model.weight, own["weight"]), "parameters are alike already"
+    assert all(torch.equal(tensor, own[name]) for name, tensor in norm.state_dict().items())

@@ -9,12 +9,16 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rtx.errors import BadValue, RunConflict
 from rtx.types import Condition
+
+if TYPE_CHECKING:
+    from torch import nn
 
 T = TypeVar("T")
 
@@ -76,6 +80,28 @@ def default_share() -> Share:
     from mmengine.dist import get_rank, get_world_size
 
     return Share(get_rank(), get_world_size())
+
+
+@contextmanager
+def buffers_of_rank_0(model: nn.Module) -> Iterator[None]:
+    """Give the model of every rank the buffers of rank 0 for the time being; all ranks must call it.
+
+    Training keeps the parameters of all ranks equal, not the statistics of plain batch norm: each rank has those of its
+    own images. Rank 0's are what the checkpoint holds.
+    """
+    import torch
+    from mmengine.dist import broadcast, get_world_size
+
+    buffers = list(model.buffers()) if get_world_size() > 1 else []
+    own = [buffer.data for buffer in buffers]
+    try:
+        for buffer in buffers:
+            buffer.data = buffer.detach().clone(memory_format=torch.contiguous_format)
+            broadcast(buffer.data, 0)
+        yield
+    finally:
+        for buffer, data in zip(buffers, own, strict=True):
+            buffer.data = data
 
 
 def default_device(local_rank: int = 0, *, environ: Mapping[str, str] | None = None) -> str:

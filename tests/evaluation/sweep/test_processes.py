@@ -12,6 +12,7 @@ from tests.evaluation.worlds import table
 PROGRAM = """
 import sys
 from pathlib import Path
+import torch
 from rtx.evaluation.sweep import share
 from rtx.evaluation.evaluate import evaluate
 from tests.evaluation.stand_in import PixelDetector, coco_config
@@ -19,8 +20,13 @@ from tests.evaluation.stand_in import PixelDetector, coco_config
 share.start(sys.argv[1])
 root, out = map(Path, sys.argv[2:])
 options = dict(corruptions=["frost", "fog"], severities=[1, 2, 3], workers=1, overwrite=None)
-summary = evaluate(PixelDetector(), coco_config(root), out, **options)
-print("DONE", share.default_share().rank, len(summary["cells"]))
+model, rank = PixelDetector(), share.default_share().rank
+model.norm = torch.nn.BatchNorm1d(1)
+model.norm.running_mean += rank  # as after training, where each rank has the statistics of its own images
+with share.buffers_of_rank_0(model):
+    summary = evaluate(model, coco_config(root), out, **options)
+assert model.norm.running_mean.item() == rank
+print("DONE", rank, len(summary["cells"]))
 """
 PROJECT = Path(__file__).resolve().parents[3]
 
