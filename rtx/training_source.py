@@ -17,8 +17,8 @@ from rtx.evaluation.evaluate import evaluate
 from rtx.evaluation.models.load import load_model
 from rtx.evaluation.pixels.attacked import Attacked
 from rtx.evaluation.sweep.share import default_device
+from rtx.results.attack_text import attack_text, eps_text
 from rtx.results.folder import ATTACKS_INSIDE_RUN, last_checkpoint
-from rtx.results.summary import attack_text, eps_text
 
 PROBES = {"linf": (4.0,), "l2": (0.5,)}
 """What a source is attacked with that was trained under no threat, so that its number stands beside robust ones'."""

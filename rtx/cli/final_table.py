@@ -14,18 +14,9 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from rtx.corruptions import BENCHMARK, CORRUPTIONS, FAMILIES
+from rtx.results.attack_text import attack_text, eps_text
 from rtx.results.cell import mixed_text
-from rtx.results.summary import (
-    MIXED,
-    attack_text,
-    clean_only,
-    drop_ends,
-    ends_for,
-    eps_text,
-    interval_text,
-    percent,
-    without_interval,
-)
+from rtx.results.summary import MIXED, clean_only, drop_ends, ends_for, interval_text, percent, without_interval
 from rtx.types import SEVERITIES, Condition
 
 UNICODE_STEPS = "▁▂▃▄▅▆▇█"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rtx.corruptions import BENCHMARK, HELD_OUT
 from rtx.files import json_ready, write_atomic
 from rtx.metrics import robustness as agg
+from rtx.results.attack_text import attack_text, eps_text
 from rtx.results.cell import Cell, mixed_makers, mixed_text
 from rtx.results.conditions import family_of
 from rtx.results.evaluation import Evaluation
@@ -256,19 +257,6 @@ def attack_lines(summary: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def eps_text(key: str) -> str:
-    """The eps of an attacked condition, by its key, as papers write it.
-
-    Example:
-        >>> eps_text("linf_4"), eps_text("l2_0.5")
-        ('Linf 4/255', 'L2 0.5')
-    """
-    condition = Condition.from_key(key)
-    return (
-        f"{condition.corruption.capitalize()} {condition.severity:g}{'/255' if condition.corruption == 'linf' else ''}"
-    )
-
-
 def clean_only(summary: Mapping[str, Any]) -> bool:
     """Whether the cells of a summary are the clean one alone, so that there is no mean that could pass for mPC."""
     return set(summary["cells"]) == {CLEAN.key}
@@ -327,32 +315,6 @@ def protocol_line(card: Mapping[str, Any], key: str) -> str:
         f"precision {card.get('precision')}, weights sha256 `{str(card.get('weights_sha256'))[:16]}`, "
         f"protocol `{key[:16]}`."
     )
-
-
-def attack_text(attack: Mapping[str, Any]) -> str:
-    """An attack as its card states it, in one line.
-
-    Example:
-        >>> attack_text({"method": "pgd", "steps": 20, "step": 2.5, "restarts": 1, "losses": ["ce"], "momentum": 0.0})
-        'PGD-20 on ce, step 2.5 eps/20'
-    """
-    steps = attack["steps"]
-    parts = [f"{attack['method'].upper()}-{steps} on {', '.join(attack['losses'])}"]
-    if attack.get("step"):
-        parts.append(f"step {attack['step']:g} eps/{steps}")
-    if attack.get("momentum"):
-        parts.append(f"momentum {attack['momentum']:g}")
-    if attack.get("restarts", 1) > 1:
-        parts.append(f"{attack['restarts']} restarts")
-    if attack.get("random_start") is False:
-        parts.append("no random start")
-    if attack.get("keep") == "last":
-        parts.append("last perturbation")
-    if attack.get("target") is not None:
-        parts.append(f"target {attack['target']}")
-    if attack.get("surrogate_sha256"):
-        parts.append(f"made against another model (weights sha256 {attack['surrogate_sha256'][:16]})")
-    return ", ".join(parts)
 
 
 def long_csv(evaluation: Evaluation, summary: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from rtx.reports.figures.style import RC, looks, new_figure, title
 from rtx.reports.runs.groups import Group
 from rtx.reports.runs.runs import Run
 from rtx.reports.text.wording import metric_name, percent, shortened
-from rtx.results.summary import eps_text
+from rtx.results.attack_text import eps_text
 from rtx.types import CLEAN, THREATS, Condition
 
 

@@ -17,9 +17,9 @@ from rtx.reports.runs.runs import BENCHMARK_CELLS, Run
 from rtx.reports.runs.trend import none_of, residual, trend_of
 from rtx.reports.tables.table import Entry, Table, best_of, row
 from rtx.reports.text.wording import DASH, corruption_name, dataset_name, interval_text, metric_name, percent, signed
+from rtx.results.attack_text import attack_text, eps_text
 from rtx.results.intervals import Ends
 from rtx.results.over_seeds import spread
-from rtx.results.summary import attack_text, eps_text
 from rtx.types import CLEAN
 
 PERCENT = "All numbers in percent."

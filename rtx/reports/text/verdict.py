@@ -11,8 +11,8 @@ from rtx.reports.runs.intervals import Quantity, Resamples, difference
 from rtx.reports.runs.runs import Run
 from rtx.reports.text.banners import missing_text
 from rtx.reports.text.wording import corruption_name, dataset_name, interval_text, metric_name, percent, signed
+from rtx.results.attack_text import eps_text
 from rtx.results.intervals import Ends
-from rtx.results.summary import eps_text
 
 
 @dataclass(frozen=True)
