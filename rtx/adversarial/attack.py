@@ -36,7 +36,7 @@ _FIRST, _SHRINK, _LEAST = 0.22, 0.03, 0.06
 
 
 @dataclass(frozen=True)
-class Found:
+class Perturbed:
     """What an attack has found.
 
     Attributes:
@@ -49,11 +49,11 @@ class Found:
     harm: Tensor
     flat: Tensor
 
-    def or_worse(self, other: Found) -> Found:
+    def or_worse(self, other: Perturbed) -> Perturbed:
         """For each image the perturbation that does more harm; flat are those that are flat for both."""
         worse = other.harm > self.harm
         images = torch.where(_each(worse), other.images, self.images)
-        return Found(images, torch.maximum(self.harm, other.harm), self.flat & other.flat)
+        return Perturbed(images, torch.maximum(self.harm, other.harm), self.flat & other.flat)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +107,7 @@ class Attack:
         """The step size, in units of the pixel range."""
         return self.step * self.threat.eps / self.steps
 
-    def __call__(self, objective: Objective, images: Tensor, seeds: Sequence[int], names: Sequence[str] = ()) -> Found:
+    def __call__(self, objective: Objective, images: Tensor, seeds: Sequence[int], names: Sequence[str] = ()) -> Perturbed:
         """Perturb a batch.
 
         Args:
@@ -132,7 +132,7 @@ class Attack:
         search = _Search(self, objective, images.detach(), names)
         for restart in range(self.restarts):
             (_pgd if self.method == "pgd" else _apgd)(search, self._start(images, seeds, restart))
-        return Found((search.images + search.delta).clamp(0, 1), search.harm, search.flat)
+        return Perturbed((search.images + search.delta).clamp(0, 1), search.harm, search.flat)
 
     def _start(self, images: Tensor, seeds: Sequence[int], restart: int) -> Tensor:
         if not self.random_start:

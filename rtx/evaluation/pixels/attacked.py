@@ -20,7 +20,7 @@ from mmengine.registry import TRANSFORMS
 from torch import nn
 
 import rtx
-from rtx.adversarial.attack import KEEP, METHODS, Attack, Found, frozen
+from rtx.adversarial.attack import KEEP, METHODS, Attack, Perturbed, frozen
 from rtx.adversarial.threat import threat_of
 from rtx.errors import BadValue, unknown_name
 from rtx.evaluation.card import weights_sha256
@@ -193,7 +193,7 @@ class Attacked:
         with frozen(model):
             for group in groups(model, images):
                 pixels = torch.stack([images[n] for n in group]).to(device_of(model)).float() / 255
-                found: Found | None = None
+                found: Perturbed | None = None
                 for loss in losses_for(model, self.losses):
                     chosen = [samples[n] for n in group]
                     aim = objective(model, chosen, loss, seed=seeds[group[0]], target=self.target)
