@@ -107,7 +107,9 @@ class Attack:
         """The step size, in units of the pixel range."""
         return self.step * self.threat.eps / self.steps
 
-    def __call__(self, objective: Objective, images: Tensor, seeds: Sequence[int], names: Sequence[str] = ()) -> Perturbed:
+    def __call__(
+        self, objective: Objective, images: Tensor, seeds: Sequence[int], names: Sequence[str] = ()
+    ) -> Perturbed:
         """Perturb a batch.
 
         Args:
