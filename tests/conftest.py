@@ -13,6 +13,13 @@ from tests.makers import make_ade, make_coco, make_voc
 PROJECT = Path(__file__).resolve().parents[1]
 
 
+@pytest.fixture(autouse=True)
+def own_loading(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command holds `torch.load` to weights in its process; tests that read what they wrote share that process."""
+    monkeypatch.setenv("TORCH_FORCE_WEIGHTS_ONLY_LOAD", "")
+    monkeypatch.delenv("TORCH_FORCE_WEIGHTS_ONLY_LOAD")
+
+
 @pytest.fixture(scope="session")
 def made_coco(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Root of a made COCO data set (3 classes, 6 train and 4 val images); read-only, copy it before changing it."""

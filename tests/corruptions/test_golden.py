@@ -54,7 +54,7 @@ HARD = {
     "pixelate": "9ddab23e11b72974",
     "jpeg_compression": "c8bb8602ac44aae3",
     "speckle_noise": "0f9a7d31bad62f32",
-    "gaussian_blur": "0731f5560c248962",
+    "gaussian_blur": "019e92ca1ec2f163",
     "spatter": "c94f1b67e92825ef",
     "saturate": "cb2f8fdf460d9fdf",
 }

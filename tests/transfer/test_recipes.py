@@ -13,6 +13,7 @@ def test_the_rows_are_the_papers() -> None:
         "salman": (0.01, 64, 150, "salman"),
         "utrera": (0.1, 128, None, "utrera"),
         "yamada": (0.01, 64, 150, "salman"),
+        "source": (0.1, 128, 90, "salman"),
     }
     assert all(row.momentum == 0.9 and row.weight_decay == 5e-4 for row in RECIPES.values())
     assert RECIPES["salman"].lr_grid == (0.01, 0.001)
