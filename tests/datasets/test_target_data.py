@@ -70,9 +70,14 @@ def test_a_truncated_file_is_named(tmp_path: Path, name: str) -> None:
 
 def test_a_batch_runs_no_code(tmp_path: Path) -> None:
     root = cifar(tmp_path, list(range(10)))
-    (root / "cifar-10-batches-py/data_batch_1").write_bytes(b"cposix\nsystem\n(S'touch owned'\ntR.")
-    with pytest.raises(DataError, match=r"posix\.system"):
-        check_target(find_target("cifar10"), root, subset=True)
+    path, trace = root / "cifar-10-batches-py/data_batch_1", tmp_path / "owned"
+    text = f"touch {trace}".encode()
+    binary = b"\x80\x02cposix\nsystem\nX%b%btR." % (len(text).to_bytes(4, "little"), text)
+    for code, said in ((binary, ""), (b"cposix\nsystem\n(S'touch owned'\ntR.", "plain text")):
+        path.write_bytes(code)
+        with pytest.raises(DataError, match=f"data_batch_1.*{said}"):
+            check_target(find_target("cifar10"), root, subset=True)
+        assert not trace.exists()
 
 
 @pytest.mark.parametrize("labels", [5, [[n] for n in range(10)], list(range(9))])

@@ -109,13 +109,13 @@ def test_each_result_is_read_once(grid: list[str], tmp_path: Path, monkeypatch: 
     (tmp_path / "repaired").touch()
     assert main(["experiments", "run", *grid]) == 0
     read: list[str] = []
-    real = Path.read_text
+    real = Path.open
 
-    def noted(path: Path, *args: Any, **more: Any) -> str:
+    def noted(path: Path, *args: Any, **more: Any) -> Any:
         read.append(path.name)
         return real(path, *args, **more)
 
-    monkeypatch.setattr(Path, "read_text", noted)
+    monkeypatch.setattr(Path, "open", noted)
     for words in (["run"], ["collect"]):
         read.clear()
         assert main(["experiments", *words, *grid]) == 0

@@ -285,8 +285,10 @@ def _array(
     return Array(flat.reshape(tuple(reversed(shape))).permute(*reversed(range(len(shape)))))
 
 
-def _encode(reader: RestrictedUnpickler, text: object = "", *_: object) -> bytes:
+def _encode(reader: RestrictedUnpickler, text: object = "", codec: object = "latin1", *_: object) -> bytes:
     # How protocols 0 to 2 write bytes.
+    if codec not in ("latin1", "latin-1"):
+        raise pickle.UnpicklingError(f"bytes in an encoding of the name {str(codec)[:20]!r}")
     if not isinstance(text, str):
         return b""
     reader.take(len(text))
