@@ -360,7 +360,7 @@ def test_classes_that_were_not_asked_for_may_be_without_object(
     with caplog.at_level(logging.WARNING):
         check_data(cfg)
         assert not caplog.text, "17 of VOC's own twenty do not occur"
-        cfg.train_dataloader.dataset.dataset.metainfo = dict(classes=("person", "car", "dog", "cat"))
+        cfg.train_dataloader.dataset.dataset.datasets[0].metainfo = dict(classes=("person", "car", "dog", "cat"))
         check_data(cfg, ["train"])
     assert "train data: 1 of 4 classes are in no label and are never learnt: cat" in caplog.text
 
