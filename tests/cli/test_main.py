@@ -196,7 +196,7 @@ def build(cfg: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("cfg", "said"),
     [
-        (dict(type="NoSuchNet"), "type 'NoSuchNet' is not in mmengine's registry of model"),
+        (dict(type="NoSuchNet"), "registry of model; correct it in the config"),
         (dict(type="StackedLinearClsHead"), "StackedLinearClsHead"),
         (dict(type="Conv2d", in_chanels=3), "unexpected keyword argument 'in_chanels'"),
     ],

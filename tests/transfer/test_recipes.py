@@ -15,7 +15,9 @@ def test_the_rows_are_the_papers() -> None:
         "yamada": (0.01, 64, 150, "salman"),
         "source": (0.1, 128, 90, "salman"),
     }
-    assert all(row.momentum == 0.9 and row.weight_decay == 5e-4 for row in RECIPES.values())
+    decays = {name: row.weight_decay for name, row in RECIPES.items()}
+    assert decays == {"salman": 5e-4, "utrera": 5e-4, "yamada": 5e-4, "source": 1e-4}
+    assert all(row.momentum == 0.9 for row in RECIPES.values())
     assert RECIPES["salman"].lr_grid == (0.01, 0.001)
     with pytest.raises(UnknownName, match="did you mean 'salman'"):
         find_recipe("salmon")

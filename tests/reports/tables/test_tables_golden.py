@@ -73,7 +73,8 @@ def test_every_table_of_the_package_is_here(made: dict[str, Table], odd: dict[st
     files = Path(tables.__file__).parents[1].rglob("*.py")
     # Tables of studies are made of other rows and have tests of their own.
     source = "".join(path.read_text(encoding="utf-8") for path in files if path.parent.name != "studies")
-    assert set(re.findall(r'\bTable\(\s*"(\w+)"', source)) | {"sizes", "classes"} == {*NAMES, "seeds"}
+    names = set(re.findall(r'\bTable\(\s*"(\w+)"', source))
+    assert names | {"sizes", "classes"} == {*NAMES, "seeds", "shifts", "attacks"}
 
 
 @pytest.mark.parametrize("name", [*NAMES, *ODD, "seeds"])
