@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from rtx.errors import WeightsError, printable, some
 from rtx.files import file_sha256
 from rtx.sources.catalog.archs import ARCHS, reference_shapes
 from rtx.sources.catalog.rows import CATALOG
+from rtx.sources.catalog.timm_models import PREFIX, from_published
 from rtx.sources.keys.guess import guess_arch
 from rtx.sources.keys.layouts import recognise
 from rtx.sources.load import fit
@@ -56,6 +58,8 @@ def describe(path: Path) -> dict[str, Any]:
         facts["problems"].append(f"{arch or 'no architecture rtx knows'}: rtx has no backbone for it")
         return facts
     try:
+        if arch.startswith(PREFIX):
+            found = replace(found, state=from_published(found.state, arch.removeprefix(PREFIX), str(path)))
         _, dropped, filled = fit(found, arch, reference_shapes(arch), (), str(path))
         facts["dropped"] = [*dropped, *found.dropped]
         facts["filled"] = list(filled)
