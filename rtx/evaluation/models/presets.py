@@ -5,62 +5,19 @@ One row and one file for each library. Its file is imported, and with it the lib
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
-
-import torch
 
 from rtx.errors import BadValue, MissingDependency, WeightsError, unknown_name
 from rtx.evaluation.models.adapter import Adapter
 from rtx.evaluation.models.adapter_data import data_folder, layout_for_adapters
 from rtx.evaluation.models.adapters import Classifier, Detector, Segmenter
-from rtx.evaluation.models.class_names import distinct
-from rtx.sources.reading.read import read_checkpoint
+from rtx.evaluation.models.library import Asked
 
 KINDS: tuple[type[Adapter], ...] = (Detector, Segmenter, Classifier)
-
-
-@dataclass(frozen=True)
-class Asked:
-    """The model that is asked for.
-
-    Attributes:
-        spec: all of it, e.g. `torchvision:resnet50`.
-        what: what stands behind the colon.
-        kind: what the data can score: `Detector`, `Segmenter` or `Classifier`.
-        weights: the file of `--weights`.
-        classes: names of the model's classes that were given, in the order of its labels; empty for the library's.
-        device: where the model goes.
-        class_map: see `Adapter`.
-    """
-
-    spec: str
-    what: str
-    kind: type[Adapter]
-    weights: Path | None = None
-    classes: tuple[str, ...] = ()
-    device: str = "cpu"
-    class_map: Mapping[str, str] = field(default_factory=dict)
-
-    def file(self, where: str) -> Path:
-        """The file of `--weights`.
-
-        Raises:
-            BadValue: there is none; `where` says which it could be.
-        """
-        if self.weights is None:
-            raise BadValue(f"--model {self.spec}: give --weights FILE; {where}")
-        return self.weights
-
-    def adapter(self, network: torch.nn.Module, classes: Sequence[str], version: str, **options: Any) -> Adapter:
-        """The adapter around a module that takes a list of RGB uint8 arrays (H, W, 3)."""
-        shared: dict[str, Any] = dict(name=self.spec, version=version, inputs="arrays", class_map=self.class_map)
-        return self.kind(network.to(self.device).eval(), distinct(classes), **shared, **options)
 
 
 @dataclass(frozen=True)
@@ -152,26 +109,3 @@ def open_model(
         ) from error
     found: Adapter = module.open_preset(asked)
     return found
-
-
-def read_state(path: Path) -> dict[str, torch.Tensor]:
-    """The weights of a file: a bare state dict, or one under `model`, `state_dict` or `model_state_dict`.
-
-    Raises:
-        WeightsError: it cannot be read without running code from it, or holds no weights.
-    """
-    content = read_checkpoint(path)
-    for key in ("model", "state_dict", "model_state_dict"):
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-            break
-    tensors = {key: value for key, value in content.items() if isinstance(value, torch.Tensor)} if content else {}
-    if not tensors:
-        raise WeightsError(f"weights {str(path)!r} hold no state dict; save model.state_dict()")
-    return {re.sub(r"^module\.", "", key): value for key, value in tensors.items()}
-
-
-def wrong_task(asked: Asked, does: str) -> BadValue:
-    """The error of a model that does another task than the data score."""
-    wanted = {Detector: "boxes", Segmenter: "label maps", Classifier: "classes of images"}[asked.kind]
-    return BadValue(f"--model {asked.spec}: {does}, but the data of --data-root score {wanted}; give data of its task")
