@@ -44,7 +44,7 @@ def open_preset(asked: Asked) -> Adapter:
         raise BadValue(f"--model {asked.spec}: detectron2 cannot build it ({error})") from error
     own = network.state_dict()
     state = {key: value for key, value in read_state(path).items() if key in own or not _is_old(key)}
-    load_strictly(network, state, str(path))
+    load_strictly(network, state, str(path), (f"detectron2's {asked.what}", "give the config it was trained with"))
     head = cfg.MODEL.RETINANET if cfg.MODEL.META_ARCHITECTURE == "RetinaNet" else cfg.MODEL.ROI_HEADS
     facts = MetadataCatalog.get(cfg.DATASETS.TEST[0]) if cfg.DATASETS.TEST else None
     names = asked.names(getattr(facts, "thing_classes", ()), head.NUM_CLASSES)

@@ -51,6 +51,7 @@ PRESETS = {
         "detectron2",
         "pip install --no-build-isolation git+https://github.com/facebookresearch/detectron2",
     ),
+    "pirat": Preset(f"{_HERE}.preset_pirat", "NAME|FILE", "timm", "pip install 'rtx-robustness[timm]'"),
     "python": Preset(f"{_HERE}.preset_python", "FILE.py:NAME"),
 }
 """One line for a new library."""
