@@ -99,10 +99,14 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
     return {re.sub(r"^module\.", "", key): value for key, value in tensors.items()}
 
 
-def wrong_task(asked: Asked, does: str) -> BadValue:
+class WrongTask(BadValue):
+    """A model that does another task than the data are asked to score."""
+
+
+def wrong_task(asked: Asked, does: str) -> WrongTask:
     """The error of a model that does another task than the data score."""
     wanted = {Detector: "boxes", Segmenter: "label maps", Classifier: "classes of images"}[asked.kind]
-    return BadValue(f"--model {asked.spec}: {does}, but the data of --data-root score {wanted}; give data of its task")
+    return WrongTask(f"--model {asked.spec}: {does}, but the data of --data-root score {wanted}; give data of its task")
 
 
 def one_line(error: Exception) -> str:

@@ -6,7 +6,8 @@ One row and one file for each library. Its file is imported, and with it the lib
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,9 +16,11 @@ from rtx.errors import BadValue, MissingDependency, WeightsError, unknown_name
 from rtx.evaluation.models.adapter import Adapter
 from rtx.evaluation.models.adapter_data import data_folder, layout_for_adapters
 from rtx.evaluation.models.adapters import Classifier, Detector, Segmenter
-from rtx.evaluation.models.library import Asked
+from rtx.evaluation.models.folders import MAPS
+from rtx.evaluation.models.library import Asked, WrongTask
 
-KINDS: tuple[type[Adapter], ...] = (Detector, Segmenter, Classifier)
+TASKS: Mapping[str, type[Adapter]] = {"boxes": Detector, "maps": Segmenter, "classes": Classifier}
+"""What can be scored; where data and model can do several, the first."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,7 @@ def open_model(
     classes: Sequence[str] = (),
     class_map: Mapping[str, str] | None = None,
     device: str = "cpu",
+    task: str | None = None,
 ) -> Adapter:
     """The adapter of a model that a library names.
 
@@ -77,6 +81,7 @@ def open_model(
         classes: names of the model's classes in the order of its labels, where the library does not say them.
         class_map: model's class -> class of the data, where names differ.
         device: where the model goes.
+        task: a key of `TASKS`, where data or model leave several; the first that both can do when None.
 
     Raises:
         UnknownName: no such library or model; the nearest ones are shown.
@@ -91,13 +96,11 @@ def open_model(
     if prefix not in PRESETS:
         raise unknown_name("model library", prefix, place="rtx.evaluation.models.presets.PRESETS", choices=PRESETS)
     preset = PRESETS[prefix]
-    root = data_folder(data)
-    layout = layout_for_adapters(root, annotations)
-    kind = next(kind for kind in KINDS if layout in kind.layouts)
+    kinds = _kinds(data_folder(data), annotations, task)
     file = None if weights is None else Path(weights).expanduser()
     if file is not None and not file.is_file():
         raise WeightsError(f"--weights {str(weights)!r} does not exist, or is no file")
-    asked = Asked(spec, what, kind, file, tuple(classes), device, dict(class_map or {}))
+    asked = Asked(spec, what, kinds[0], file, tuple(classes), device, dict(class_map or {}))
     if preset.library and find_spec(preset.library) is None:
         raise MissingDependency(f"--model {spec}: {preset.library} is not installed; {preset.install}")
     try:
@@ -108,5 +111,20 @@ def open_model(
         raise MissingDependency(
             f"--model {spec}: {preset.library} cannot be imported ({error}); {preset.install}"
         ) from error
-    found: Adapter = module.open_preset(asked)
+    for kind in kinds[:-1]:
+        with suppress(WrongTask):
+            first: Adapter = module.open_preset(replace(asked, kind=kind))
+            return first
+    found: Adapter = module.open_preset(replace(asked, kind=kinds[-1]))
     return found
+
+
+def _kinds(root: Path, annotations: str | Path | None, task: str | None) -> list[type[Adapter]]:
+    """What the data can score: a Cityscapes folder boxes as well as label maps."""
+    if task is not None and task not in TASKS:
+        raise unknown_name("task", task, place="rtx.evaluation.models.presets.TASKS", choices=TASKS)
+    layout = layout_for_adapters(root, annotations)
+    scored = {name: kind for name, kind in TASKS.items() if {layout, f"{MAPS}{layout}"} & set(kind.layouts)}
+    if task is not None and task not in scored:
+        raise BadValue(f"--task {task}: {root} has the layout of {layout}, which scores {' or '.join(scored)}")
+    return list(scored.values()) if task is None else [TASKS[task]]
