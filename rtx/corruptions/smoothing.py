@@ -5,6 +5,8 @@ Apart from the kernel, since protocol cards say it, and numba is not imported fo
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 SIGMA = 0.01
 """Standard deviation of the smoothing, as a fraction of each side; ImageNet-C's."""
 TRUNCATE = 3.0
@@ -23,3 +25,21 @@ def slides(height: int, width: int, sigma: float = SIGMA) -> bool:
     """
     radii = [int(TRUNCATE * (sigma * side) + 0.5) for side in (height, width)]
     return sum(radii) >= _FAR and min(radii) >= LEAST_RADIUS and width >= _LEAST_WIDTH
+
+
+def elastic_slides(engine: str, sizes: Iterable[tuple[int, int]]) -> bool:
+    """Whether an engine's elastic transform smooths any image of these (width, height) by sliding waves.
+
+    Example:
+        >>> elastic_slides("rtx", [(640, 480), (4000, 3000)]), elastic_slides("imagecorruptions", [(4000, 3000)])
+        (True, False)
+    """
+    if engine == "rtx":
+        sigmas = {SIGMA}
+    elif engine == "rtx-cifar10c":
+        from rtx.corruptions.kernels import KERNELS
+
+        sigmas = {level.sigma for level in KERNELS["elastic_transform"].cifar10c or ()}
+    else:
+        return False
+    return any(slides(height, width, sigma) for width, height in sizes for sigma in sigmas)
