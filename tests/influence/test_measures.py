@@ -17,8 +17,8 @@ def test_matches_of_a_matrix_by_hand() -> None:
     assert found.by_rank.tolist() == [0.5, 0.5, 0.5, 0.5, 1.0, 0.0]
     assert found.top1.value == 0.5 and found.three_of_five is not None and found.three_of_five.value == 1.0
     assert found.chance == 0.5 and found.hits["top1"].tolist() == [True, False]
-    # A large harm is not a large influence: the code ranks with the sign.
-    assert matches(-np.abs(values) * [[1], [1]], test, train).hits["top1"].tolist() == [False, False]
+    # A large harm ranks last: the sign counts, not the size.
+    assert matches(-np.abs(values), test, train).hits["top1"].tolist() == [False, True]
 
 
 def test_no_signal_is_at_chance() -> None:
