@@ -7,9 +7,9 @@
 One source, one target of 2,500 images, 9 sizes, 20 seeds: the pass and all heads of the probe are run and timed whole.
 As many SGD heads by the recipe of Utrera et al. that forward every image in every epoch would take days, so that:
 
-- at each size one of them is trained for --epochs epochs and for twice as many, from pixels that are decoded already;
-  what the second half takes, times epochs and heads, is what all would take: a product. Twice the epochs must take twice
-  the time (`linear`, 2 where it is so).
+- at each size one of them is trained for --epochs epochs, twice and four times as many, from pixels that are decoded
+  already; what an epoch more takes, times epochs and heads, is what all would take: a product. `linear` says whether
+  the later epochs take as long as the earlier ones (1).
 - its scores must be those of the same SGD head on cached features (`same_heads`); so all SGD heads are trained to their
   end on cached features, and their accuracies, with those of the recipe of Salman et al., stand beside the probe's.
 
@@ -83,16 +83,17 @@ def decoded(data: TargetData, size: int) -> NDArray[np.uint8]:
 
 
 def forwarded(source: FrozenSource, split: Split, pixels: NDArray[np.uint8], n: int, epochs: int) -> dict[str, Any]:
-    """Seconds for an epoch of one SGD head that forwards its images, from `epochs` of them and twice as many."""
+    """Seconds for an epoch of one SGD head that forwards its images, from `epochs` of them, twice and four times."""
     took, same = [], True
-    for some in (epochs, 2 * epochs):
+    for some in (epochs, 2 * epochs, 4 * epochs):
         network = Forwarded(source, pixels)
         started = time.process_time()
         slow = by_sgd(replace(split, train=cast("Features", network)), n, 1, RECIPES["utrera"], some, budget=0)
         took.append(time.process_time() - started)
         assert network.count == some * n
         same &= slow == by_sgd(split, n, 1, RECIPES["utrera"], some)
-    return {"epoch_s": (took[1] - took[0]) / epochs, "linear": took[1] / took[0], "same_heads": same}
+    one, two, four = took
+    return {"epoch_s": (four - one) / (3 * epochs), "linear": (four - two) / (2 * (two - one)), "same_heads": same}
 
 
 def first(data: TargetData, n: int) -> TargetData:
@@ -239,7 +240,9 @@ def main() -> None:
     parser.add_argument("--image-size", type=int, default=224)
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--decays", nargs="+", type=float, default=DECAYS, help="the grid of the probe")
-    parser.add_argument("--epochs", type=int, default=2, help="of an SGD head that forwards images; also twice that")
+    parser.add_argument(
+        "--epochs", type=int, default=2, help="of an SGD head that forwards images; also 2 and 4 times that"
+    )
     parser.add_argument("--memory", nargs=2, type=int, metavar=("N", "K"))
     parser.add_argument("--evaluations", type=int, default=3, help="of the loss, with --memory")
     parser.add_argument("--columns", type=int, default=2, help="weight decays, with --memory")
