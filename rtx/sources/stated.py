@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from rtx.errors import WeightsError
 from rtx.sources.keys.layouts import recognise
@@ -31,9 +30,10 @@ def _from_meta(content: Any) -> tuple[tuple[float, ...], tuple[float, ...]] | No
     meta = content.get("meta") if isinstance(content, Mapping) else None
     if not isinstance(meta, Mapping) or "rtx_source" not in meta:
         return None
-    rows = [meta.get("mean"), meta.get("std")]
-    if not all(isinstance(row, list) and len(row) == 3 and all(isinstance(v, float) for v in row) for row in rows):
-        return None
-    mean, std = (tuple(row) for row in rows)
-    fine = np.isfinite([mean, std]).all() and min(std) > 0
-    return (mean, std) if fine else None
+    mean, std = (_three(meta.get(name)) for name in ("mean", "std"))
+    return None if mean is None or std is None or min(std) <= 0 else (mean, std)
+
+
+def _three(row: Any) -> tuple[float, ...] | None:
+    fine = isinstance(row, list) and len(row) == 3 and all(isinstance(v, float) and math.isfinite(v) for v in row)
+    return tuple(row) if fine else None

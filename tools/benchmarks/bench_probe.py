@@ -150,7 +150,7 @@ def against_sgd(args: argparse.Namespace) -> tuple[dict[str, Any], Split]:
     pixels, rows = decoded(train, args.image_size), []
     for n in SIZES:
         seconds, ours = timed(split, n, args.seeds, tuple(args.decays))
-        row = {"images": n, "heads": len(ours), "heads_s": seconds, "accuracy": statistics.mean(ours)}
+        row: dict[str, Any] = {"images": n, "heads": len(ours), "heads_s": seconds, "accuracy": statistics.mean(ours)}
         for name in SGD:
             row[name] = against(ours, by_sgd(split, n, args.seeds, RECIPES[name]))
         row |= forwarded(source, split, pixels, n, args.epochs)
