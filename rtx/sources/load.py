@@ -23,7 +23,7 @@ from rtx.sources.catalog.spec import parse_spec, statistics_of
 from rtx.sources.catalog.timm_models import PREFIX, cached_file, from_published
 from rtx.sources.keys.guess import guess_arch
 from rtx.sources.keys.layouts import Recognised, recognise
-from rtx.sources.reading.read import read_checkpoint
+from rtx.sources.reading.read import check_is_file, read_checkpoint
 
 log = logging.getLogger(__name__)
 
@@ -69,8 +69,7 @@ def locate(spec: str) -> Path:
     """
     parsed = parse_spec(spec)
     if parsed.path is not None:
-        if not parsed.path.is_file():
-            raise WeightsError(f"weights file {str(parsed.path)!r} not found (current folder: {Path.cwd()})")
+        check_is_file(parsed.path)
         return parsed.path
     if parsed.source is None:
         raise WeightsError(f"source {spec!r} has no file")

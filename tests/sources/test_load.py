@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from dataclasses import replace
 
@@ -145,6 +146,16 @@ def test_a_missing_source_says_what_where_and_what_to_do(tmp_path, monkeypatch):
         "rtx weights fetch resnet50_l2_eps3",
     ):
         assert text in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"), [(os.mkfifo, "is a pipe"), (os.mkdir, "is a folder")], ids=["pipe", "folder"]
+)
+def test_what_is_there_and_no_file_is_named(make, said, tmp_path):
+    make(tmp_path / "w.pth")
+    for read in (locate, read_checkpoint):
+        with pytest.raises(WeightsError, match=said):
+            read(str(tmp_path / "w.pth"))
 
 
 def test_the_environment_folder_comes_first(tmp_path, monkeypatch):
