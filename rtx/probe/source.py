@@ -20,9 +20,10 @@ from rtx.sources.catalog.record import IMAGENET_MEAN, IMAGENET_STD
 from rtx.sources.catalog.spec import parse_spec, statistics_of
 from rtx.sources.keys.guess import guess_arch
 from rtx.sources.keys.layouts import recognise
-from rtx.sources.load import NO_BACKBONE, locate, stated_statistics
+from rtx.sources.load import NO_BACKBONE, locate
 from rtx.sources.reading.read import read_checkpoint
 from rtx.sources.spelling import full_spec
+from rtx.sources.stated import stated_statistics
 from rtx.transfer.guard import fingerprint
 
 log = logging.getLogger(__name__)

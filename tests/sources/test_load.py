@@ -19,6 +19,7 @@ from rtx.sources.keys.guess import guess_arch
 from rtx.sources.keys.layouts import LAYOUTS, recognise
 from rtx.sources.load import check_published, fit, load_source, locate
 from rtx.sources.reading.read import read_checkpoint
+from rtx.sources.stated import stated_statistics
 from tests.sources.hostile import SHAPES, good_state
 from tests.sources.made_up import WRITERS, make_weights, random_state, write_weights
 
@@ -55,6 +56,24 @@ def test_a_real_resnet_loads_into_the_backbone_from_the_published_layout(tmp_pat
         load_source(str(tmp_path / "r18.ckpt"), "resnet34")
     # 96 entries more than ResNet-18 has, 16 of them counters that may be absent.
     assert "80 missing" in str(caught.value) and "unexpected" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("meta", "stated"),
+    [
+        ({"rtx_source": {}, "mean": [0.5, 0.4, 0.3], "std": [0.2, 0.2, 0.1]}, ((0.5, 0.4, 0.3), (0.2, 0.2, 0.1))),
+        ({"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.2, 0.1]}, None),  # of another writer, in another unit perhaps
+        ({"rtx_source": {}, "mean": [0.5, 0.4, 0.3], "std": [0.2, 0.0, 0.1]}, None),
+        ({"rtx_source": {}, "mean": [0.5, 0.4, 0.3], "std": [0.2, float("nan"), 0.1]}, None),
+        ({"rtx_source": {}, "mean": [0.5, 0.4], "std": [0.2, 0.2]}, None),
+        ({"rtx_source": {}}, None),
+        ("text", None),
+    ],
+)
+def test_a_source_trained_here_states_its_pixel_statistics(tmp_path, meta, stated):
+    state = {f"backbone.{key}": value for key, value in good_state().items()}
+    torch.save({"meta": meta, "state_dict": state}, tmp_path / "source.pth")
+    assert stated_statistics(tmp_path / "source.pth") == stated
 
 
 def test_every_differing_key_is_counted_and_named():
