@@ -78,6 +78,7 @@ def analyse(subject: Subject, options: InfluenceOptions, out: Path) -> Shown:
         "curvature": options.curvature,
         "train_images": len(head.train),
         "test_images": len(head.test),
+        "seed": options.seed,
         "unknowns": found.unknowns,
         "eigenvalues_kept": found.kept,
         "condition": found.condition,

@@ -131,5 +131,5 @@ def gallery(rows: Sequence[tuple[Tile, Sequence[Tile], Sequence[Tile]]], name: s
                 text = shorten(tile.label, 13)
                 axes.text(left, box[2] - 0.015, text, fontsize=4.4, color=colour, va="top")
     axes.set(xlim=(0, width), ylim=(0, height))
-    put_title(axes, f"{name}: what helps and what harms (blue: of the same class; orange: of another)", width=100)
+    put_title(axes, f"{name}: what helps and what harms (blue: of the same class; orange: of another)", width=80)
     return figure
