@@ -44,7 +44,12 @@ def add_attack_arguments(parser: argparse.ArgumentParser) -> None:
     units = "; ".join(f"{name}: {unit}" for name, unit in THREATS.items())
     parser.add_argument("--threat", choices=tuple(THREATS), default="linf", help="norm that bounds perturbations")
     parser.add_argument("--eps", nargs="+", default=["2", "4", "8"], metavar="E", help=f"sizes, or N/255; in {units}")
-    parser.add_argument("--method", choices=("pgd", "apgd"), default="pgd", help="apgd chooses its own step sizes")
+    parser.add_argument(
+        "--method",
+        choices=("pgd", "apgd", "autoattack"),
+        default="pgd",
+        help="apgd chooses its own step sizes; autoattack (classifiers) is the standard version of pyautoattack",
+    )
     parser.add_argument("--steps", type=int, default=20, help="gradient steps")
     parser.add_argument("--step", type=float, default=2.5, metavar="C", help="step size C * eps / steps (pgd)")
     parser.add_argument("--restarts", type=int, default=1, help="random starts; the worst result of each image counts")
@@ -63,6 +68,14 @@ def add_attack_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--target", type=int, metavar="CLASS", help="classifiers: the class to be taken for")
     parser.add_argument(
+        "--queries",
+        type=int,
+        metavar="N",
+        default=0,
+        help="then N random perturbations without gradients; where they do more harm they count, and the cell is "
+        "flagged: gradients are masked. Default: none",
+    )
+    parser.add_argument(
         "--surrogate", metavar="RUN", help="run folder of the model that is attacked instead (a transfer attack)"
     )
 
@@ -74,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
     protocol = protocol_of(args)
     attack = dict(threat=args.threat, eps=[eps_of(text, args.threat) for text in args.eps], losses=args.loss)
     attack |= {
-        name: getattr(args, name) for name in ("method", "steps", "step", "restarts", "momentum", "keep", "target")
+        name: getattr(args, name) for name in ("method", "steps", "step", "restarts", "momentum", "keep", "target", "queries")
     }
     pixels = Attacked(**attack, random_start=not args.no_random_start)  # a wrong number fails before anything is loaded
     sweep = Sweep(args, pixels.conditions(protocol))

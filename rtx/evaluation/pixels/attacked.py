@@ -9,8 +9,10 @@ from __future__ import annotations
 import copy
 import hashlib
 import inspect
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +22,14 @@ from mmengine.registry import TRANSFORMS
 from torch import nn
 
 import rtx
+from rtx.adversarial import autoattack
 from rtx.adversarial.attack import KEEP, METHODS, Attack, Perturbed, frozen
+from rtx.adversarial.random_search import random_search
 from rtx.adversarial.threat import threat_of
 from rtx.errors import BadValue, unknown_name
 from rtx.evaluation.card import weights_sha256
 from rtx.evaluation.models.adapter import Adapter
-from rtx.evaluation.models.objectives import groups, losses_for, objective
+from rtx.evaluation.models.objectives import groups, logits_of, losses_for, objective
 from rtx.evaluation.pixels.corrupt import Corrupt, insert_corrupt
 from rtx.evaluation.pixels.made import view_steps
 from rtx.evaluation.pixels.random_steps import step_name
@@ -59,11 +63,15 @@ class Attacked:
         target: the class that a classifier is to take every image for; None for any wrong one.
         surrogate: a model that the attack is made against instead of the evaluated one (a transfer attack); it must
             take the same pictures.
-        method, steps, step, random_start, restarts, momentum, keep: see `rtx.adversarial.attack.Attack`.
+        queries: of a random search without gradients that follows, see `rtx.adversarial.random_search`; where it does
+            more harm, its result counts, and the cell is flagged.
+        method: of `rtx.adversarial.attack.METHODS`, or `autoattack`, which has no settings.
+        steps, step, random_start, restarts, momentum, keep: see `rtx.adversarial.attack.Attack`.
 
     Raises:
-        BadValue: a number out of range, or no eps.
+        BadValue: a number out of range, no eps, or settings that the method does not have.
         UnknownName: no such threat, method or rule.
+        MissingDependency: `autoattack` without its package.
     """
 
     threat: str = "linf"
@@ -77,6 +85,7 @@ class Attacked:
     keep: str = KEEP[0]
     losses: Sequence[str] = ()
     target: int | None = None
+    queries: int = 0
     surrogate: nn.Module | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
@@ -87,16 +96,29 @@ class Attacked:
             raise unknown_name("threat", self.threat, place="rtx.types.THREATS", choices=tuple(THREATS))
         if not self.eps:
             raise BadValue("an attack without eps: give at least one, e.g. 4 (255ths, for linf)")
+        if isinstance(self.queries, bool) or not isinstance(self.queries, int) or self.queries < 0:
+            raise BadValue(f"queries {self.queries!r} of a random search: must be a whole number, 0 (none) or more")
         for condition in self._conditions():
             self.attack(condition)
+        if self.method == autoattack.NAME:
+            self._check_autoattack()
         if self.keep == "last" and len(self.losses) > 1:
             raise BadValue("keep='last' with several losses: the worst result of each image is what counts")
 
+    def _check_autoattack(self) -> None:
+        usual = {field.name: field.default for field in fields(Attacked)}
+        names = [name for name in (*_SETTINGS, "losses", "target") if getattr(self, name) != usual[name]]
+        if names:
+            raise BadValue(
+                f"method {autoattack.NAME} with {', '.join(names)}: its standard version has its own; leave them away"
+            )
+        autoattack.package()
+
     def attack(self, condition: Condition) -> Attack:
-        """The attack of a condition."""
+        """The attack of a condition; of `autoattack` only its threat is used."""
         return Attack(
             threat=threat_of(condition),
-            method=self.method,
+            method=METHODS[0] if self.method == autoattack.NAME else self.method,
             steps=self.steps,
             step=self.step,
             random_start=self.random_start,
@@ -142,6 +164,8 @@ class Attacked:
         """
         attacked = self.surrogate or model
         names = losses_for(attacked, self.losses)
+        if self.method == autoattack.NAME:
+            logits_of(attacked)
         if self.keep == "last" and len(names) > 1:
             raise BadValue(f"keep='last' with several losses ({', '.join(names)}): name one loss")
         if self.target is not None and not set(names) <= {"ce", "dlr"}:
@@ -149,6 +173,10 @@ class Attacked:
         out: dict[str, Any] = {name: getattr(self, name) for name in _STATED} | {"losses": list(names)}
         if self.method == "apgd":
             out |= {"step": None, "momentum": None}
+        if self.method == autoattack.NAME:
+            out = {"threat": self.threat, "method": self.method, "package": autoattack.package(), "losses": []}
+        if self.queries:
+            out["queries"] = self.queries
         if self.target is not None:
             out["target"] = self.target
         if self.surrogate is not None:
@@ -165,8 +193,8 @@ class Attacked:
         """Nothing to write beside the summary."""
         return {}
 
-    def perturbed(self, model: nn.Module, batch: Any, condition: Condition, seed: int) -> tuple[Any, int]:
-        """A batch with its images perturbed, and how many of them the attack had no gradient for.
+    def perturbed(self, model: nn.Module, batch: Any, condition: Condition, seed: int) -> tuple[Any, Mapping[str, int]]:
+        """A batch with its images perturbed, and what must be said of the result.
 
         Args:
             model: what is evaluated, on its device.
@@ -174,11 +202,15 @@ class Attacked:
             condition: which eps.
             seed: of the random starts.
 
+        Returns:
+            The batch, and remarks with the number of images: that the attack had no gradient, or that gradients are
+            masked.
+
         Raises:
             BadValue: images are no 8-bit pictures, or the loss cannot be raised, see `Attack.__call__`.
         """
         if condition == CLEAN:
-            return batch, 0
+            return batch, {}
         model = model if self.surrogate is None else self.surrogate.to(device_of(model))
         images, samples = list(batch["inputs"]), list(batch["data_samples"])
         for image, sample in zip(images, samples, strict=True):
@@ -187,26 +219,46 @@ class Attacked:
                     f"image {str(sample.img_path)!r} reaches the model as {image.dtype}: the attack cannot be put "
                     "behind this test pipeline, which normalises; leave that to the model's data_preprocessor"
                 )
-        names = [str(sample.img_path) for sample in samples]
-        seeds = [int(image_rng(seed, Path(name).stem, condition).integers(2**31)) for name in names]
-        attack, flat = self.attack(condition), 0
+        seeds = [int(image_rng(seed, Path(str(s.img_path)).stem, condition).integers(2**31)) for s in samples]
+        remarks: Counter[str] = Counter()
         with frozen(model):
             for group in groups(model, images):
                 pixels = torch.stack([images[n] for n in group]).to(device_of(model)).float() / 255
-                found: Perturbed | None = None
-                for loss in losses_for(model, self.losses):
-                    chosen = [samples[n] for n in group]
-                    aim = objective(model, chosen, loss, seed=seeds[group[0]], target=self.target)
-                    now = attack(aim, pixels, [seeds[n] for n in group], [repr(names[n]) for n in group])
-                    found = now if found is None else found.or_worse(now)
-                assert found is not None
-                flat += int(found.flat.sum())
-                for n, image in zip(group, found.images * 255, strict=True):
+                chosen, mine = [samples[n] for n in group], [seeds[n] for n in group]
+                found, said = self._worst(model, pixels, chosen, mine, condition)
+                remarks.update(said)
+                for n, image in zip(group, found * 255, strict=True):
                     images[n] = image
-        return {**batch, "inputs": images}, flat
+        return {**batch, "inputs": images}, remarks
+
+    def _worst(
+        self, model: nn.Module, pixels: torch.Tensor, samples: list[Any], seeds: list[int], condition: Condition
+    ) -> tuple[torch.Tensor, dict[str, int]]:
+        """Images of one shape, perturbed by the method, every loss and the random search; and remarks."""
+        attack, threat = self.attack(condition), threat_of(condition)
+        aims = [
+            objective(model, samples, loss, seed=seeds[0], target=self.target)
+            for loss in losses_for(model, self.losses)
+        ]
+        if self.method == autoattack.NAME:
+            scores, labels = logits_of(model)(samples)
+            found = autoattack.autoattack(scores, pixels, labels, seeds, threat=threat)
+        else:
+            names = [repr(str(sample.img_path)) for sample in samples]
+            found = reduce(Perturbed.or_worse, (attack(aim, pixels, seeds, names) for aim in aims))
+        remarks = {NO_GRADIENT: int(found.flat.sum())}
+        if self.queries:
+            other = random_search(aims[0], pixels, seeds, threat=threat, queries=self.queries)
+            # A classifier's harm is above 0 where it is wrong: of images that it gets right anyway nothing is said.
+            remarks[MASKED] = int((other.harm > found.harm.clamp_min(0)).sum())
+            found = found.or_worse(other)
+        return found.images, remarks
 
 
-_STATED = ("threat", "method", "steps", "step", "random_start", "restarts", "momentum", "keep")
+NO_GRADIENT = "no gradient"
+MASKED = "gradients masked (a search without gradients did more harm)"
+_SETTINGS = ("step", "random_start", "restarts", "momentum", "keep")
+_STATED = ("threat", "method", "steps", *_SETTINGS)
 
 
 def _code_sha256(function: Any) -> str:
