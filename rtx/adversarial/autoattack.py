@@ -18,6 +18,7 @@ from rtx.errors import BadValue, MissingDependency
 
 NAME = "autoattack"
 _PACKAGE = "pyautoattack"
+_LEAST_SIDE = 25
 
 
 def package() -> str:
@@ -50,7 +51,8 @@ def autoattack(
         threat: the ball.
 
     Raises:
-        BadValue: fewer than four classes, for which the targeted loss has no definition, or scores that are no numbers.
+        BadValue: fewer than four classes, for which the targeted loss has no definition; scores that are no numbers; or,
+            in L2, images that the package's Square cannot tile.
         MissingDependency: see `package`.
     """
     package()
@@ -62,6 +64,12 @@ def autoattack(
         raise BadValue(f"--method {NAME}: its targeted loss compares four classes, the network has {classes}; use apgd")
     if not first.isfinite().all():
         raise BadValue(f"--method {NAME}: the network's scores are no finite numbers")
+    height, width = images.shape[-2:]
+    if isinstance(threat, L2) and (height != width or height < _LEAST_SIDE):
+        raise BadValue(
+            f"--method {NAME} in L2 on images of {width}x{height}: the package's Square wants square ones of "
+            f"{_LEAST_SIDE} pixels or more; take apgd"
+        )
     norm, log = "L2" if isinstance(threat, L2) else "Linf", logging.getLogger("auto-attack")
     devices, level = [images.device] if images.is_cuda else [], log.level
     log.setLevel(logging.ERROR)  # it repeats its warnings for each image

@@ -64,6 +64,15 @@ def groups(model: nn.Module, images: Sequence[Tensor]) -> list[list[int]]:
     return by_shape(images) if isinstance(model, Adapter) else objectives.groups(model, images)
 
 
+def attacked_kind(model: nn.Module) -> str:
+    """`classifier`, `detector` or `segmenter`, of adapters too.
+
+    Raises:
+        BadValue: see `rtx.transfer.objectives.kind_of`.
+    """
+    return KINDS[model.scope] if isinstance(model, Adapter) else kind_of(model)
+
+
 Logits = Callable[[Tensor], Tensor]
 
 
@@ -73,8 +82,7 @@ def logits_of(model: nn.Module) -> Callable[[Sequence[Any]], tuple[Logits, Tenso
     Raises:
         BadValue: the model is no classifier, or an adapter with a loss of its own, so that its outputs may be no logits.
     """
-    kind = KINDS[model.scope] if isinstance(model, Adapter) else kind_of(model)
-    if kind != "classifier" or (isinstance(model, Adapter) and model.loss is not None):
+    if attacked_kind(model) != "classifier" or (isinstance(model, Adapter) and model.loss is not None):
         raise BadValue("autoattack is on the logits of classifiers; take pgd or apgd")
 
     def of(samples: Sequence[Any]) -> tuple[Logits, Tensor]:

@@ -64,7 +64,9 @@ def open_preset(asked: Asked) -> Adapter:
     if asked.kind is Segmenter:
         return asked.adapter(TorchvisionSegmenter(network, transforms), names, version)
     prepare = [ResizeThenCrop(transforms)]
-    return asked.adapter(TorchvisionClassifier(network, transforms), names, version, prepare=prepare)
+    # Tensors, so that an attack's gradient reaches the pixels.
+    options: dict[str, Any] = dict(prepare=prepare, inputs="tensor")
+    return asked.adapter(TorchvisionClassifier(network, transforms), names, version, **options)
 
 
 def _built(
@@ -155,9 +157,7 @@ class TorchvisionClassifier(nn.Module):
         super().__init__()
         self.network, self.mean, self.std = network, transforms.mean, transforms.std
 
-    def forward(self, images: list[Any]) -> Tensor:
-        """Logits (N, classes) of images, RGB uint8 (H, W, 3)."""
-        device = next(self.network.parameters()).device
-        inputs = torch.from_numpy(np.stack(images)).to(device).permute(0, 3, 1, 2).float() / 255
-        logits: Tensor = self.network(pixels.normalize(inputs, self.mean, self.std))
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (N, classes) of images (N, 3, H, W), RGB in [0, 1]."""
+        logits: Tensor = self.network(pixels.normalize(images, self.mean, self.std))
         return logits

@@ -58,9 +58,9 @@ class Asked:
         return self.weights
 
     def adapter(self, network: torch.nn.Module, classes: Sequence[str], version: str, **options: Any) -> Adapter:
-        """The adapter around a module that takes a list of RGB uint8 arrays (H, W, 3)."""
+        """The adapter around a module that takes a list of RGB uint8 arrays (H, W, 3), or what `inputs` says."""
         shared: dict[str, Any] = dict(name=self.spec, version=version, inputs="arrays", class_map=self.class_map)
-        return self.kind(network.to(self.device).eval(), distinct(classes), **shared, **options)
+        return self.kind(network.to(self.device).eval(), distinct(classes), **{**shared, **options})
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,14 @@ import hashlib
 import inspect
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import reduce
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
 from mmengine.registry import TRANSFORMS
 from torch import nn
 
@@ -29,7 +30,7 @@ from rtx.adversarial.threat import threat_of
 from rtx.errors import BadValue, unknown_name
 from rtx.evaluation.card import weights_sha256
 from rtx.evaluation.models.adapter import Adapter
-from rtx.evaluation.models.objectives import groups, logits_of, losses_for, objective
+from rtx.evaluation.models.objectives import attacked_kind, groups, logits_of, losses_for, objective
 from rtx.evaluation.pixels.corrupt import Corrupt, insert_corrupt
 from rtx.evaluation.pixels.made import view_steps
 from rtx.evaluation.pixels.random_steps import step_name
@@ -186,7 +187,15 @@ class Attacked:
         return {"attack": out}
 
     def check(self, job: Job, *, overwrite: bool) -> Job:
-        """Nothing to check beside what every evaluation checks."""
+        """Attack the first image by one step, so that what cannot be attacked ends before the clean images are scored.
+
+        Raises:
+            BadValue: see `perturbed`.
+        """
+        batch = pseudo_collate([job.dataset[job.indices[0]]])
+        method = METHODS[0] if self.method == autoattack.NAME else self.method
+        quick = replace(self, method=method, steps=1, restarts=1, queries=0)
+        quick.perturbed(job.model, batch, self._conditions()[0], 0)
         return job
 
     def finish(self, summary: Mapping[str, Any], out: Path) -> dict[str, Any]:
@@ -249,8 +258,10 @@ class Attacked:
         remarks = {NO_GRADIENT: int(found.flat.sum())}
         if self.queries:
             other = random_search(aims[0], pixels, seeds, threat=threat, queries=self.queries)
-            # A classifier's harm is above 0 where it is wrong: of images that it gets right anyway nothing is said.
-            remarks[MASKED] = int((other.harm > found.harm.clamp_min(0)).sum())
+            beaten = other.harm > found.harm
+            if attacked_kind(model) == "classifier":  # whose harm is above 0 where it is wrong, which ends the matter
+                beaten &= (found.harm <= 0) & (other.harm > 0)
+            remarks[MASKED] = int(beaten.sum())
             found = found.or_worse(other)
         return found.images, remarks
 
