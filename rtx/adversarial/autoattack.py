@@ -51,8 +51,8 @@ def autoattack(
         threat: the ball.
 
     Raises:
-        BadValue: fewer than four classes, for which the targeted loss has no definition; scores that are no numbers; or,
-            in L2, images that the package's Square cannot tile.
+        BadValue: fewer than four classes, for which the targeted loss has no definition; scores that are no numbers;
+            or, in L2, images that the package's Square cannot tile.
         MissingDependency: see `package`.
     """
     package()

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from rtx.cli.corrupt_eval import of_config, of_library, resolve, show_result
 from rtx.cli.model_options import add_model_arguments, check_model_arguments, model_label
-from rtx.cli.options import add_config_arguments, add_protocol_arguments, apply_config_arguments, protocol_of
+from rtx.cli.options import add_config_arguments, add_protocol_arguments, protocol_of
 from rtx.cli.sweeping import Sweep, add_sweep_arguments
 from rtx.errors import BadValue
 from rtx.evaluation.protocol import Protocol

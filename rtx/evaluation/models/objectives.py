@@ -80,7 +80,7 @@ def logits_of(model: nn.Module) -> Callable[[Sequence[Any]], tuple[Logits, Tenso
     """From the samples of some images to their logits as a function of their pixels, and to their labels.
 
     Raises:
-        BadValue: the model is no classifier, or an adapter with a loss of its own, so that its outputs may be no logits.
+        BadValue: the model is no classifier, or an adapter with a loss of its own, whose outputs may be no logits.
     """
     if attacked_kind(model) != "classifier" or (isinstance(model, Adapter) and model.loss is not None):
         raise BadValue("autoattack is on the logits of classifiers; take pgd or apgd")

@@ -6,7 +6,6 @@ The attack stands in front of the model's preprocessing, on the picture that the
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import inspect
 from collections import Counter
@@ -33,14 +32,12 @@ from rtx.evaluation.models.adapter import Adapter
 from rtx.evaluation.models.objectives import attacked_kind, groups, logits_of, losses_for, objective
 from rtx.evaluation.pixels.corrupt import Corrupt, insert_corrupt
 from rtx.evaluation.pixels.made import view_steps
-from rtx.evaluation.pixels.random_steps import step_name
+from rtx.evaluation.pixels.with_truth import with_truth
 from rtx.evaluation.protocol import Protocol
 from rtx.evaluation.sweep.batches import device_of
 from rtx.evaluation.sweep.forward import Job
 from rtx.rng import image_rng
 from rtx.types import CLEAN, THREATS, Condition
-
-_ANNOTATIONS = "LoadAnnotations"
 
 
 @TRANSFORMS.register_module()
@@ -142,7 +139,7 @@ class Attacked:
     def dataset(self, cfg: Config, protocol: Protocol) -> Any:
         """The test set of that config with its ground truth, which losses need, at the scale of the network's image."""
         dataset = insert_corrupt(cfg.test_dataloader.dataset, dict(type=Unchanged.__name__))
-        return _with_truth(dataset, masks=_has_masks(cfg.model)) if cfg.get("default_scope") == "mmdet" else dataset
+        return with_truth(dataset, cfg.model) if cfg.get("default_scope") == "mmdet" else dataset
 
     def pipeline(self, load: Any, preparation: Sequence[Any], scope: str, protocol: Protocol) -> list[Any]:
         """The steps of an adapter, see `rtx.evaluation.pixels.made.Made.pipeline`."""
@@ -278,35 +275,3 @@ def _code_sha256(function: Any) -> str:
     except (OSError, TypeError):
         text = repr(type(function))
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _has_masks(node: Any) -> bool:
-    if isinstance(node, Mapping):
-        return any(key == "mask_head" and value is not None for key, value in node.items()) or any(
-            map(_has_masks, node.values())
-        )
-    return isinstance(node, list | tuple) and any(map(_has_masks, node))
-
-
-def _with_truth(node: Any, *, masks: bool) -> Any:
-    """A copy of a data set config that loads boxes and masks right behind the image, so that they are resized with it.
-
-    Test pipelines of mmdet load them behind `Resize`, at the scale of the file, since they are only scored there.
-    """
-    if isinstance(node, Mapping):
-        return {
-            key: _truth_first(value, masks=masks)
-            if key == "pipeline" and isinstance(value, list | tuple)
-            else _with_truth(value, masks=masks)
-            for key, value in node.items()
-        }
-    return copy.deepcopy(node)
-
-
-def _truth_first(steps: Sequence[Any], *, masks: bool) -> list[Any]:
-    load = next((n for n, step in enumerate(steps) if step_name(step).startswith("LoadImage")), None)
-    if load is None:
-        return list(steps)
-    loader = dict(type=_ANNOTATIONS, with_bbox=True, with_mask=masks)
-    rest = [step for step in steps[load + 1 :] if step_name(step) != _ANNOTATIONS]
-    return [*steps[: load + 1], loader, *rest]
