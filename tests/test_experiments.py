@@ -112,7 +112,8 @@ def test_the_command_of_a_run_makes_the_config_it_describes(
     if run.flags:
         hardening = {"recipe": run.flags.get("adversarial")}
         hardening |= {n.removeprefix("attack_"): run.flags[n] for n in HARDENING[1:] if n in run.flags}
-        assert (cfg.get("rtx_hardening") or {"recipe": None}).items() >= hardening.items()
+        made = dict(cfg.get("rtx_hardening") or {"recipe": None})
+        assert {name: made[name] for name in hardening} == hardening
         rest = {name: value for name, value in run.flags.items() if name not in ("view", *HARDENING)}
         assert {name: cfg.rtx_target.get(name) for name in rest} == rest
         assert view_of(cfg) == run.flags.get("view") and cfg.rtx_target.seed == seed

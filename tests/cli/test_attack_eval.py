@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +19,8 @@ from rtx.cli import main as cli
 from rtx.cli.attack_eval import eps_of
 from rtx.errors import BadValue
 from tests.evaluation.class_folders import NAMES, class_config, make_folders, train
+
+PROJECT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +50,35 @@ def test_a_run_folder_is_attacked_resumed_and_reported(run: Path, capsys: pytest
     assert cli.main(["status", str(run)]) == 0
     told = capsys.readouterr().out
     assert "complete" in told and "3/3" in told and "mPC" not in told
+
+
+@pytest.mark.slow
+def test_two_processes_find_what_one_finds(run: Path, tmp_path: Path) -> None:
+    found = []
+    for count, launcher in ((1, "none"), (2, "pytorch")):
+        out = tmp_path / str(count)
+        start = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
+        words = [
+            "tools/attack_eval.py",
+            str(run),
+            "--eps",
+            "2",
+            "6",
+            "--steps",
+            "4",
+            "--restarts",
+            "2",
+            "--workers",
+            "0",
+        ]
+        words += ["--resamples", "0", "--out", str(out), "--batch-size", str(7 - 3 * count), "--launcher", launcher]
+        environment = {**os.environ, "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+        command = [sys.executable, *(["-m", *start] if count > 1 else []), *words]
+        done = subprocess.run(command, env=environment, cwd=PROJECT, capture_output=True, text=True, timeout=400)
+        assert done.returncode == 0, done.stderr[-3000:]
+        cells = json.loads((out / "summary.json").read_text())["cells"]
+        found.append({key: cell["metrics"] for key, cell in cells.items()})
+    assert set(found[0]) == {"clean", "linf_2", "linf_6"} and found[0] == found[1]
 
 
 def test_another_attack_does_not_mix_with_the_first(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
