@@ -12,7 +12,10 @@ Importing this package imports no framework and registers nothing; each name bel
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from importlib.util import find_spec
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -34,6 +37,29 @@ _HOMES = {
     "load_source": "rtx.sources.load",
     "register_backbone": "rtx.backbones.registered",
 }
+
+
+_IMAGE_TEXT = "mmpretrain.models.multimodal"
+
+
+def _spare_image_text_models() -> None:
+    """Let OpenMMLab be imported beside transformers 5, which no longer has what mmpretrain's image-text models need.
+
+    mmdet, mmseg and mmpretrain all import these models where transformers is installed, and end with a TypeError. An
+    empty module stands in their place then; with transformers 4, or without it, nothing is done.
+    """
+    if _IMAGE_TEXT not in sys.modules and find_spec("transformers") is not None:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            major = version("transformers").partition(".")[0]
+        except PackageNotFoundError:
+            return
+        if major.isdigit() and int(major) >= 5:
+            sys.modules[_IMAGE_TEXT] = ModuleType(_IMAGE_TEXT, "Left out by rtx, see rtx/__init__.py.")
+
+
+_spare_image_text_models()
 
 
 def __getattr__(name: str) -> Any:

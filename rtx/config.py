@@ -256,7 +256,7 @@ def _set_statistics_of_file(cfg: Config, spec: str, path: Path, given: Statistic
 
 
 def _stated(path: Path) -> Statistics | None:
-    from rtx.sources.load import stated_statistics
+    from rtx.sources.stated import stated_statistics
 
     found = stated_statistics(path) if path.is_file() else None
     return None if found is None else tuple([round(255 * v, 6) for v in row] for row in found)  # type: ignore[return-value]

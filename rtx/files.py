@@ -8,8 +8,10 @@ import json
 import math
 import os
 import stat
+import sys
 import tempfile
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -164,3 +166,29 @@ def file_sha256(path: Path) -> str:
         while piece := file.read(1 << 22):
             digest.update(piece)
     return digest.hexdigest()
+
+
+_FRAMEWORKS = frozenset(
+    "rtx mmcv mmengine mmdet mmseg mmpretrain mmpose mmdet3d mmrotate mmyolo mmocr mmaction mmagic mmdeploy mmrazor "
+    "mmselfsup torch torchvision timm transformers".split()
+)
+
+
+def code_sha256(module: str) -> str | None:
+    """Hex sha256 of a module's source file, of a package of all its source files; None for frameworks and no source."""
+    file = None if module.partition(".")[0] in _FRAMEWORKS else _source(module)
+    if file is None:
+        return None
+    digest = hashlib.sha256()
+    for path in sorted(file.parent.rglob("*.py") if file.name == "__init__.py" else [file]):
+        digest.update(f"{path.relative_to(file.parent).as_posix()}|".encode())
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _source(name: str) -> Path | None:
+    try:
+        place = getattr(sys.modules.get(name), "__file__", None) or getattr(find_spec(name), "origin", None)
+    except (ImportError, ValueError):
+        return None
+    return Path(place) if place and place.endswith(".py") and Path(place).is_file() else None

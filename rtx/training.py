@@ -77,9 +77,9 @@ def train(cfg: Config, *, hooks: Sequence[Hook] = (), clean_score: bool = False)
         FrozenChanged: a frozen parameter or buffer moved.
     """
     from mmengine.dist import is_main_process
-    from mmengine.runner import Runner
 
     from rtx.datasets.openmmlab.reading import read_safely
+    from rtx.evaluation.sweep.room import RoomyRunner
 
     read_safely()
     work_dir = Path(cfg.work_dir)
@@ -92,7 +92,7 @@ def train(cfg: Config, *, hooks: Sequence[Hook] = (), clean_score: bool = False)
 
         hook = clean_score_hook(cfg)
         hooks = [*hooks, hook] if hook else hooks
-    runner = Runner.from_cfg(cfg)
+    runner = RoomyRunner.from_cfg(cfg)
     if is_main_process():
         write_atomic(work_dir / "environment.json", json.dumps(environment(), indent=1) + "\n")
         write_atomic(work_dir / "run.json", json.dumps(identity(cfg), indent=1) + "\n")

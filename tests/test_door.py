@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import inspect
 import subprocess
 import sys
@@ -41,3 +42,29 @@ def test_editors_and_mypy_are_told_the_homes_that_are_used() -> None:
 def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
     with pytest.raises(AttributeError, match=r"'evaluat'; it offers .*evaluate"):
         rtx.evaluat  # noqa: B018
+
+
+@pytest.mark.parametrize(("version", "spared"), [("5.23.0", True), ("4.57.1", False), ("", False)])
+def test_openmmlab_is_spared_what_transformers_5_breaks(version: str, spared: bool, tmp_path: Path) -> None:
+    if version:
+        (tmp_path / "transformers").mkdir()
+        (tmp_path / "transformers/__init__.py").write_text("raise RuntimeError('was imported')")
+        (tmp_path / f"transformers-{version}.dist-info").mkdir()
+        text = f"Metadata-Version: 2.1\nName: transformers\nVersion: {version}\n"
+        (tmp_path / f"transformers-{version}.dist-info/METADATA").write_text(text)
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r}) if {version!r} else None; import rtx; "
+        "print('mmpretrain.models.multimodal' in sys.modules)"
+    )
+    project = Path(rtx.__file__).parents[1]
+    done = subprocess.run([sys.executable, "-c", code], check=True, cwd=project, capture_output=True, text=True)
+    if version or importlib.util.find_spec("transformers") is None:
+        assert done.stdout.strip() == str(spared)
+
+
+@pytest.mark.slow
+def test_openmmlab_is_importable_beside_transformers() -> None:
+    pytest.importorskip("transformers", reason="needs the extra transformers")
+    pytest.importorskip("mmpretrain")
+    code = "import rtx, mmdet.models, mmseg.models, mmpretrain.models"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(rtx.__file__).parents[1])

@@ -8,90 +8,28 @@ A trainer of one's own takes the hooks `FrozenGuard` and `CorruptionEval`.
 
 from __future__ import annotations
 
-import hashlib
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.data import transforms as T
 from detectron2.engine import DefaultTrainer, HookBase, default_argument_parser, default_setup, hooks, launch
 from detectron2.evaluation import COCOEvaluator, PascalVOCDetectionEvaluator
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
-from torch import nn
 
-from rtx.backbones.base import SourceBackbone
-from rtx.backbones.spec import spec_of
 from rtx.bridges.detectron2 import load_config
+from rtx.bridges.detectron2_model import detector_of
 from rtx.errors import DataError
 from rtx.evaluation.evaluate import evaluate
-from rtx.evaluation.models.adapters import Detector
 from rtx.evaluation.sweep.share import buffers_of_rank_0
 from rtx.results.folder import INSIDE_RUN
 from rtx.results.summary import with_interval
-from rtx.transfer.guard import FrozenGuardHook, bare, find_backbone
-from rtx.transfer.modes import transfer_name
+from rtx.transfer.guard import FrozenGuardHook
 
 log = logging.getLogger("rtx.bridges.detectron2_train")  # also where this is run as a command
-
-
-class Predictor(nn.Module):
-    """A detectron2 model as a function of RGB images, resized as its config says for testing.
-
-    Args:
-        model: built from `cfg`.
-        cfg: says sizes and the order of channels.
-    """
-
-    def __init__(self, model: nn.Module, cfg: CfgNode) -> None:
-        super().__init__()
-        self.model, self.order = model, cfg.INPUT.FORMAT
-        size = cfg.INPUT.MIN_SIZE_TEST
-        self.resize = T.ResizeShortestEdge([size, size], cfg.INPUT.MAX_SIZE_TEST)
-
-    def forward(self, images: Sequence[Any]) -> list[dict[str, Any]]:
-        """Boxes in pixels of the images (H, W, 3), scores, labels, and masks of their size where there are any."""
-        batch = []
-        for image in images:
-            pixels = image[:, :, ::-1] if self.order == "BGR" else image
-            pixels = self.resize.get_transform(pixels).apply_image(np.ascontiguousarray(pixels))
-            tensor = torch.as_tensor(np.ascontiguousarray(pixels.transpose(2, 0, 1)).astype("float32"))
-            batch.append(dict(image=tensor, height=image.shape[0], width=image.shape[1]))
-        with torch.no_grad():
-            found = [row["instances"].to("cpu") for row in self.model(batch)]
-        rows = []
-        for row in found:
-            rows.append(dict(boxes=row.pred_boxes.tensor, scores=row.scores, labels=row.pred_classes))
-            if row.has("pred_masks"):
-                rows[-1]["masks"] = row.pred_masks
-        return rows
-
-
-class Detectron2Detector(Detector):
-    """A detectron2 model in an evaluation; the card says source and transfer mode where the backbone is rtx's."""
-
-    def card(self) -> dict[str, str | None]:
-        """See `Adapter.card`."""
-        net = find_backbone(self)[1]
-        if not isinstance(net, SourceBackbone):
-            return super().card()
-        frozen = dict(frozen_stages=net.frozen_stages, trainable_blocks=net.trainable_blocks)
-        transfer = transfer_name({**spec_of(net.arch).config, **frozen}, "detectron2")
-        return {**super().card(), "source": net.source, "transfer": transfer}
-
-
-def detector_of(model: nn.Module, cfg: CfgNode, classes: Sequence[str]) -> Detector:
-    """A detectron2 model for `rtx.evaluate`; `classes` in the order of its labels."""
-    text = cfg.MODEL.dump() + cfg.INPUT.dump() + str(cfg.TEST.DETECTIONS_PER_IMAGE)
-    version, name = hashlib.sha256(text.encode()).hexdigest()[:16], f"detectron2 {cfg.MODEL.META_ARCHITECTURE}"
-    how: dict[str, Any] = dict(masks=bool(cfg.MODEL.MASK_ON), inputs="arrays", name=name, version=version)
-    return Detectron2Detector(Predictor(bare(model), cfg), classes, **how)
 
 
 def test_set(name: str) -> tuple[dict[str, Any], list[str]]:

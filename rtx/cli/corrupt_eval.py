@@ -93,7 +93,7 @@ def of_library(args: argparse.Namespace, sweep: Sweep, inside: str = INSIDE_RUN)
     device = sweep.start(args)
     name = model_label(args.model, args.weights)
     sweep.out = Path(args.out) if args.out else Path("work_dirs", name, inside)
-    options = dict(annotations=args.annotations, weights=args.weights, device=device)
+    options = dict(annotations=args.annotations, weights=args.weights, device=device, task=args.task)
     names = class_names(args.model_classes)
     model = open_model(args.model, args.data_root, classes=names, class_map=class_map(args.class_map), **options)
     checkpoint = Path(args.weights) if args.weights else None

@@ -10,7 +10,7 @@ from pathlib import Path
 from rtx.errors import BadValue
 
 _OF_CONFIGS = ("source", "transfer", "norm", "cfg_options")
-_OF_MODELS = ("weights", "annotations", "classes", "model_classes", "class_map")
+_OF_MODELS = ("weights", "annotations", "classes", "model_classes", "class_map", "task")
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,6 +32,9 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--class-map", nargs="+", metavar="MODEL=DATA", help="classes that model and data call differently"
+    )
+    group.add_argument(
+        "--task", metavar="WHAT", help="boxes, maps or classes, where data and model can do several; default: the first"
     )
 
 

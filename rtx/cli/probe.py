@@ -24,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments; `rtx.probe.run.ProbeOptions` has the defaults."""
     add = parser.add_argument
     add("--source", nargs="+", required=True, metavar="NAME", help="NAME, FILE, ARCH:FILE, ARCH:random, timm:NAME ...")
+    add("--import", nargs="+", dest="imports", metavar="MODULE", help="modules that register networks of your own")
     add("--target", required=True, metavar="NAME", help="a target of `rtx targets list`")
     add("--data-root", required=True, type=Path, metavar="DIR", help="its folder")
     add("--images", nargs="+", default=["all"], metavar="N", help="training images: numbers, or all (default)")
@@ -76,8 +77,9 @@ def options_of(args: argparse.Namespace) -> ProbeOptions:
         "image_size", "normalise", "view", "batch_size", "workers", "cache", "out",
     )  # fmt: skip
     given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
-    if args.decays is not None:
-        given["decays"] = tuple(args.decays)
+    for name in ("decays", "imports"):
+        if getattr(args, name) is not None:
+            given[name] = tuple(getattr(args, name))
     if args.memory is not None:
         if not args.memory > 0:
             raise BadValue(f"--memory {args.memory}: must be more than 0 GB")

@@ -16,6 +16,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context, parent_process
 from pathlib import Path
@@ -110,11 +111,32 @@ def _work(tasks: Sequence[_ImageTask], processes: int) -> Iterator[_Written]:
         yield from map(_export_image, tasks)
         return
     # Fresh processes: a fork would copy OpenCV's thread pool in whatever state it is.
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_begin_worker) as pool:
-        yield from pool.map(_export_image, tasks)
+    context = get_context("spawn")
+    here = os.getcwd()
+    with _away_from_other_peoples_modules():
+        pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_begin_worker, initargs=(here,))
+    with pool:
+        with _away_from_other_peoples_modules():
+            done = pool.map(_export_image, tasks)
+        yield from done
 
 
-def _begin_worker() -> None:
+@contextmanager
+def _away_from_other_peoples_modules() -> Iterator[None]:
+    """Be in the folder of Python's own modules, the first place that a fresh process imports from.
+
+    A `pickle.py` beside the user's images would be run otherwise: `PYTHONSAFEPATH` means nothing to Python 3.10.
+    """
+    here = os.getcwd()
+    os.chdir(os.path.dirname(os.__file__))
+    try:
+        yield
+    finally:
+        os.chdir(here)
+
+
+def _begin_worker(folder: str) -> None:
+    os.chdir(folder)  # which the paths of the tasks may start from
     cv2.setNumThreads(1)
     parent = parent_process()
     assert parent is not None

@@ -16,9 +16,10 @@ import torch
 from mmengine.config import Config
 
 import rtx
+from rtx.corruptions.smoothing import elastic_slides
 from rtx.evaluation.identity import images_sha256, own_code
 from rtx.evaluation.scorers.base import Scorer
-from rtx.evaluation.sweep.batches import image_path
+from rtx.evaluation.sweep.batches import image_path, original_size
 from rtx.files import file_sha256
 from rtx.results.subset import RULE, stratified
 from rtx.transfer.guard import freeze_map, mode_of
@@ -133,6 +134,22 @@ def data_card(dataset: Any, indices: Sequence[int], scorer: Scorer) -> dict[str,
         "data_sha256": scorer.data_sha256(dataset.get_data_info(index) for index in indices),
         "images_sha256": images_sha256(dataset, indices),
     }
+
+
+def size_card(card: Mapping[str, Any], dataset: Any, indices: Sequence[int]) -> dict[str, Any]:
+    """What the card says where images are so large that elastic transform smooths its displacements another way.
+
+    Nothing where no image is, so that the keys of usual data sets stay what they were before there was that way.
+
+    Args:
+        card: fields about the pixels.
+        dataset: the built test set.
+        indices: the images that are evaluated.
+    """
+    if card.get("corruption_at") != "original_resolution":
+        return {}
+    sizes = (original_size(dataset.get_data_info(index)) for index in indices)
+    return {"elastic_smoothing": "sliding_waves"} if elastic_slides(card["corruption_engine"], sizes) else {}
 
 
 def computing_card(model: torch.nn.Module, *, amp: bool, channels_last: bool) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from rtx.datasets.openmmlab.checks import check_data
 from rtx.datasets.openmmlab.view_step import view_of, with_view
 from rtx.engines import Engine
 from rtx.errors import BadValue, RunConflict
-from rtx.evaluation.card import choose, computing_card, config_sha256, data_card, model_card, plain
+from rtx.evaluation.card import choose, computing_card, config_sha256, data_card, model_card, plain, size_card
 from rtx.evaluation.inputs import Inputs
 from rtx.evaluation.models.adapter import Adapter
 from rtx.evaluation.models.adapter_data import Tested, adapter_test
@@ -203,6 +203,7 @@ def prepare(
         **tested.card,
         **(pixels.attack_card(model) if isinstance(pixels, Attacked) else {}),
         **data_card(tested.dataset, indices, tested.scorer),
+        **size_card(tested.card, tested.dataset, indices),
         "metric": tested.scorer.card(),
         **({"view": protocol.view} if protocol.view not in (None, "none") else {}),
         **computing_card(model, amp=protocol.amp, channels_last=protocol.channels_last),

@@ -5,10 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,7 @@ import numpy as np
 
 from rtx.errors import DataError
 from rtx.evaluation.sweep.batches import path_in
-from rtx.files import file_sha256
+from rtx.files import code_sha256, file_sha256
 
 _READERS, _AT_ONCE, _A_TASK = 4, 1024, 32
 
@@ -59,12 +57,6 @@ def _image_digest(path: str, info: Mapping[str, Any]) -> bytes:
     return hashlib.sha256(json.dumps([name, content]).encode()).digest()
 
 
-_FRAMEWORKS = frozenset(
-    "rtx mmcv mmengine mmdet mmseg mmpretrain mmpose mmdet3d mmrotate mmyolo mmocr mmaction mmagic mmdeploy mmrazor "
-    "mmselfsup torch torchvision timm transformers".split()
-)
-
-
 def own_code(cfg: Any) -> dict[str, str]:
     """Module -> sha256 of its source file, of a package of all its source files.
 
@@ -74,22 +66,5 @@ def own_code(cfg: Any) -> dict[str, str]:
         cfg: the expanded config.
     """
     names = (cfg.get("custom_imports") or {}).get("imports") or ()
-    found = {}
-    for name in sorted({names} if isinstance(names, str) else set(names)):
-        file = None if name.partition(".")[0] in _FRAMEWORKS else _source(name)
-        if file is not None:
-            inside = file.parent.rglob("*.py") if file.name == "__init__.py" else [file]
-            digest = hashlib.sha256()
-            for path in sorted(inside):
-                digest.update(f"{path.relative_to(file.parent).as_posix()}|".encode())
-                digest.update(hashlib.sha256(path.read_bytes()).digest())
-            found[name] = digest.hexdigest()
-    return found
-
-
-def _source(name: str) -> Path | None:
-    try:
-        place = getattr(sys.modules.get(name), "__file__", None) or getattr(find_spec(name), "origin", None)
-    except (ImportError, ValueError):
-        return None
-    return Path(place) if place and place.endswith(".py") and Path(place).is_file() else None
+    hashes = {name: code_sha256(name) for name in sorted({names} if isinstance(names, str) else set(names))}
+    return {name: digest for name, digest in hashes.items() if digest is not None}

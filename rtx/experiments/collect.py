@@ -52,12 +52,21 @@ def rows_of(name: str, states: Sequence[State], runs: Mapping[str, Row] | None =
 
 
 def columns_of_runs(experiment: Experiment | Grid) -> dict[str, Row]:
-    """Run of a paper -> source, transfer, norm and flags, which its commands hold as words; a grid has settings."""
+    """Run of a paper -> source, transfer, norm, options and flags, which its commands hold as words.
+
+    A grid has settings.
+    """
     if isinstance(experiment, Grid):
         return {}
     untrained = OWN_HEAD if experiment.evaluation == OWN_HEAD else None
     return {
-        run.name: dict(source=_spelled(run.source), transfer=untrained or run.transfer, norm=run.norm, **run.flags)
+        run.name: dict(
+            source=_spelled(run.source),
+            transfer=untrained or run.transfer,
+            norm=run.norm,
+            options=" ".join(f"{key}={value}" for key, value in run.options.items()) or None,
+            **run.flags,
+        )
         for run in experiment.runs
     }
 

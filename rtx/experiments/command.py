@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,17 +30,26 @@ def work(settings: Mapping[str, Any], device: str) -> dict[str, Any]:
         device: the command takes the GPUs that its worker sees.
 
     Raises:
-        CommandFailed: exit status other than 0; the message has the last line of its output, which names the error, and
-            below it the lines before.
+        CommandFailed: exit status other than 0; the first line has the last one of its output, which names the error;
+            below it the command and the lines before.
     """
     words = list(settings["words"])
     if settings.get("resume") and Path(settings["resume"]).is_file():
         words.append("--resume")
-    done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+    # The interpreter that runs this, whatever is called python here: an environment need not be active.
+    begin = [sys.executable] if words[0] == "python" else words[:1]
+    done = subprocess.run(
+        [*begin, *words[1:]],
+        env={**os.environ, "PYTHON": sys.executable},  # which dist_train.sh takes
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
     if done.returncode:
         tail = done.stdout.splitlines()[-_TAIL:]
         last = next((f": {line.strip()}" for line in reversed(tail) if line.strip()), "")
-        raise CommandFailed("\n".join([f"{' '.join(words)}: exit status {done.returncode}{last}", *tail]))
+        raise CommandFailed("\n".join([f"exit status {done.returncode}{last}", " ".join(words), *tail]))
     if "summary" not in settings:
         return {}
     summary = read_json(Path(settings["summary"]))

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from rtx.datasets.classification import MEAN_PER_CLASS, find_target
 from rtx.datasets.label_subset import choose
 from rtx.datasets.target_data import TargetData, caltech_split_of, open_splits
 from rtx.datasets.views import View
-from rtx.errors import BadValue, unknown_name
+from rtx.errors import BadValue, printable, unknown_name
 from rtx.probe.design import spread
 from rtx.probe.features import BATCH_SIZE, cached_features
 from rtx.probe.heads import BUDGET
@@ -62,6 +63,7 @@ class ProbeOptions:
         memory: bytes that heads may take.
         cache: folder of features.
         out: folder of results.
+        imports: modules that are imported first: those that register networks of your own.
     """
 
     sources: tuple[str, ...]
@@ -86,6 +88,7 @@ class ProbeOptions:
     memory: int = BUDGET
     cache: Path = Path("work_dirs/features")
     out: Path = Path("work_dirs/probe")
+    imports: tuple[str, ...] = ()
 
     @property
     def pixels(self) -> str:
@@ -141,6 +144,7 @@ def check_options(options: ProbeOptions) -> None:
     Raises:
         UnknownName, BadValue, WeightsError: see `run_probe`.
     """
+    import_modules(options.imports)
     if options.head not in HEADS:
         raise unknown_name("head", options.head, place="rtx/probe/run.py", choices=HEADS)
     for what, value, choices in (
@@ -163,6 +167,22 @@ def check_options(options: ProbeOptions) -> None:
         raise BadValue(f"--decays {' '.join(map(str, options.decays))}: give one or more numbers above 0")
     for spec in options.sources:
         check_source(spec)
+
+
+def import_modules(names: Sequence[str]) -> None:
+    """Import modules by name, as Python finds them.
+
+    Raises:
+        BadValue: one is not found, or fails.
+    """
+    for name in names:
+        try:
+            import_module(name)
+        except Exception as error:
+            raise BadValue(
+                f"--import {name}: {type(error).__name__}: {printable(error)[:300]}; name a module that Python finds, "
+                "e.g. my_backbone for my_backbone.py with its folder in PYTHONPATH"
+            ) from error
 
 
 def spelled(options: ProbeOptions) -> ProbeOptions:

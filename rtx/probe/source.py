@@ -15,13 +15,15 @@ from torch import Tensor, nn
 
 from rtx.backbones import spec as backbones
 from rtx.errors import BadValue
+from rtx.files import code_sha256
 from rtx.sources.catalog.record import IMAGENET_MEAN, IMAGENET_STD
 from rtx.sources.catalog.spec import parse_spec, statistics_of
 from rtx.sources.keys.guess import guess_arch
 from rtx.sources.keys.layouts import recognise
-from rtx.sources.load import NO_BACKBONE, locate, stated_statistics
+from rtx.sources.load import NO_BACKBONE, locate
 from rtx.sources.reading.read import read_checkpoint
 from rtx.sources.spelling import full_spec
+from rtx.sources.stated import stated_statistics
 from rtx.transfer.guard import fingerprint
 
 log = logging.getLogger(__name__)
@@ -133,9 +135,15 @@ def _statistics(spec: str, path: Path | None) -> tuple[tuple[float, ...], tuple[
 
 
 def _forward(network: nn.Module) -> dict[str, str]:
-    """Versions of what computes the features. That of PyTorch moves them by rounding; the cache keeps it beside."""
-    packages = {type(module).__module__.partition(".")[0] for module in network.modules()} - {"torch", "rtx"}
-    return {"rtx": FORWARD, **{name: version(name) for name in sorted(packages & set(packages_distributions()))}}
+    """Versions of what computes the features, and the code of a network of one's own.
+
+    That of PyTorch moves them by rounding; the cache keeps it beside.
+    """
+    modules = {type(module).__module__ for module in network.modules()}
+    packages, installed = {name.partition(".")[0] for name in modules} - {"torch", "rtx"}, set(packages_distributions())
+    own = sorted(name for name in modules if name.partition(".")[0] in packages - installed)
+    code = {name: code_sha256(name) or "?" for name in own}
+    return {"rtx": FORWARD, **{name: version(name) for name in sorted(packages & installed)}, **code}
 
 
 def check_source(spec: str) -> None:

@@ -46,8 +46,8 @@ def probe(settings: Mapping[str, Any], device: str) -> dict[str, Any]:
     for name in ("data_root", "cache", "out"):
         if name in given:
             given[name] = Path(given[name])
-    if "decays" in given:
-        given["decays"] = tuple(given["decays"])
+    for name in {"decays", "imports"} & set(given):
+        given[name] = tuple(given[name])
     try:
         options = ProbeOptions((settings["source"],), device="cuda" if device == "cuda" else "cpu", **given)
         images, seed = settings["images"], int(settings["seed"])

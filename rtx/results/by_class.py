@@ -14,13 +14,13 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from rtx.errors import BadValue, RtxError
+from rtx.errors import RtxError
 from rtx.files import read_json, write_atomic
 from rtx.metrics.metric import ratio
 from rtx.metrics.per_image import DetectionEvidence, Evidence, PixelEvidence, Ranking
 from rtx.results.cell import Cell
 from rtx.results.evaluation import Evaluation
-from rtx.results.folder import BY_CLASS
+from rtx.results.folder import BY_CLASS, WRITTEN_AGAIN
 from rtx.results.resample import scores
 from rtx.types import Condition
 
@@ -95,11 +95,7 @@ def evidence_scores(evaluation: Evaluation, metric: str) -> Rows:
 
 
 def read_classes(evaluation: Evaluation, metric: str) -> tuple[list[str], Rows]:
-    """Names of the classes and their scores from `by_class.json`; empty where it does not count for metric and cells.
-
-    Raises:
-        BadValue: the file is damaged.
-    """
+    """Class names and their scores from `by_class.json`; empty where it does not count for metric and cells."""
     path = evaluation.root / BY_CLASS
     if not path.is_file():
         return [], {}
@@ -113,9 +109,10 @@ def read_classes(evaluation: Evaluation, metric: str) -> tuple[list[str], Rows]:
             raise ValueError("rows of another length than the classes")
         of_metric = table["metric"] == metric
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BadValue(f"{path}: not readable as scores by class ({error}); delete it") from error
+        log.warning("%s: left out, not readable (%s); %s", path, error, WRITTEN_AGAIN)
+        return [], {}
     if not evaluation.is_origin_of(table, rows):
-        log.warning("%s: left out, it belongs to other scores; the evaluation's command writes it again", path)
+        log.warning("%s: left out, it belongs to other scores; %s", path, WRITTEN_AGAIN)
         return [], {}
     return (names, rows) if of_metric else ([], {})
 
@@ -124,9 +121,6 @@ def with_classes(evaluation: Evaluation, metric: str) -> dict[Condition, Cell]:
     """The cells with a metric `<metric>/<class>` for every class, where these are known.
 
     Names that come twice get their number: nothing may stand for two classes.
-
-    Raises:
-        BadValue: the file of scores by class is damaged.
     """
     classes, rows = read_classes(evaluation, metric)
     names = [f"{name} ({n})" if classes.count(name) > 1 else name for n, name in enumerate(classes)]

@@ -13,14 +13,15 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from rtx.errors import BadValue
-from rtx.files import read_json, write_atomic, write_whole
+from rtx.files import read_bounded, read_json, write_atomic, write_whole
+from rtx.results.arrays import MOST
 from rtx.results.evaluation import Evaluation
-from rtx.results.folder import CONFIDENCE, RESAMPLED, evidence_path
+from rtx.results.folder import CONFIDENCE, RESAMPLED, WRITTEN_AGAIN, evidence_path
 from rtx.results.intervals import Confidence, intervals
 from rtx.results.resample import RESAMPLES, Table, resampled_tables
 from rtx.results.summary import defined_metrics, write_summary
@@ -55,10 +56,7 @@ def read_confidences(evaluation: Evaluation) -> Known | str:
     """The intervals in a folder, or why they do not count.
 
     Returns:
-        "" where there is no file; a reason where it was made from other cells, or edited.
-
-    Raises:
-        BadValue: the file is damaged.
+        "" where there is no file; a reason where it is damaged, was made from other cells, or edited.
     """
     path = evaluation.root / CONFIDENCE
     if not path.is_file():
@@ -70,9 +68,9 @@ def read_confidences(evaluation: Evaluation) -> Known | str:
         known = Known(found, dict(content["without"]), str(content["resamples_sha256"]))
         conditions = known.headline.conditions
     except (OSError, ValueError, AttributeError, TypeError, KeyError) as error:
-        raise BadValue(f"{path}: not readable as intervals ({error}); delete it or make it again") from error
+        return f"not readable as intervals ({error}); {WRITTEN_AGAIN}"
     if not evaluation.is_origin_of(content, conditions):
-        return f"{CONFIDENCE} belongs to other scores; the evaluation's command writes it again"
+        return f"{CONFIDENCE} belongs to other scores; {WRITTEN_AGAIN}"
     return known
 
 
@@ -172,11 +170,9 @@ def write_results(evaluation: Evaluation, headline: str, *, resamples: int = RES
 
 
 def _kept(evaluation: Evaluation) -> Known | None:
-    try:
-        known = read_confidences(evaluation)
-    except BadValue as error:
-        log.warning("%s", error)
-        return None
+    known = read_confidences(evaluation)
+    if isinstance(known, str) and known:
+        log.warning("%s: left out, %s", evaluation.root / CONFIDENCE, known)
     return known if isinstance(known, Known) else None
 
 
@@ -188,5 +184,12 @@ def _fits(known: Known, evaluation: Evaluation, metrics: Sequence[str], resample
         and set(metrics) == {*known.metrics, *known.without}
         and set(found.conditions) == set(evaluation.cells)
         and all((c in found.cells) == evidence_path(evaluation.root, c).is_file() for c in evaluation.cells)
-        and (evaluation.root / RESAMPLED).is_file()
+        and _sha256(evaluation.root / RESAMPLED) == known.resamples_sha256
     )
+
+
+def _sha256(path: Path) -> str | None:
+    try:
+        return hashlib.sha256(read_bounded(path, MOST)).hexdigest()
+    except (OSError, ValueError):
+        return None

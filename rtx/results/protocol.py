@@ -46,6 +46,7 @@ FIELDS = {
         Field("channel_order", PIXELS, "channel order"),
         Field("corruption_seed", PIXELS, "corruption seed"),
         Field("corruption_at", PIXELS, "where the corruption acts"),
+        Field("elastic_smoothing", PIXELS, "smoothing of elastic transform on large images"),
         Field("view", PIXELS, "view of the images"),
         Field("attack", PIXELS, "attack"),
         Field("image_key", PIXELS, "what seeds an image"),

@@ -98,11 +98,13 @@ def checkpoint_filter_fn(state: Mapping[str, Tensor], model: nn.Module) -> Mappi
         stored = [round(value, 4) for value in kept.pop(key, torch.tensor(expected)).flatten().tolist()]
         if stored != list(expected):
             raise ValueError(f"{key} is {stored}, the source was published with {list(expected)}")
-    if not any("pos_embed" in key for key in kept):
-        return kept
-    from timm.models import vision_transformer
+    from timm.models import convnext, vision_transformer
 
-    converted: Mapping[str, Tensor] = vision_transformer.checkpoint_filter_fn(kept, model)
+    converted: Mapping[str, Tensor] = kept
+    if any("pos_embed" in key for key in kept):
+        converted = vision_transformer.checkpoint_filter_fn(kept, model)
+    elif any(key.startswith("downsample_layers.") for key in kept):  # segmenters, in the form of the original ConvNeXt
+        converted = convnext.checkpoint_filter_fn(kept, model)
     return converted
 
 

@@ -23,7 +23,7 @@ from rtx.sources.catalog.spec import parse_spec, statistics_of
 from rtx.sources.catalog.timm_models import PREFIX, cached_file, from_published
 from rtx.sources.keys.guess import guess_arch
 from rtx.sources.keys.layouts import Recognised, recognise
-from rtx.sources.reading.read import read_checkpoint
+from rtx.sources.reading.read import check_is_file, read_checkpoint
 
 log = logging.getLogger(__name__)
 
@@ -69,8 +69,7 @@ def locate(spec: str) -> Path:
     """
     parsed = parse_spec(spec)
     if parsed.path is not None:
-        if not parsed.path.is_file():
-            raise WeightsError(f"weights file {str(parsed.path)!r} not found (current folder: {Path.cwd()})")
+        check_is_file(parsed.path)
         return parsed.path
     if parsed.source is None:
         raise WeightsError(f"source {spec!r} has no file")
@@ -141,7 +140,7 @@ def load_source(spec: str, arch: str, shapes: Shapes | None = None) -> LoadedWei
     if arch.startswith(PREFIX):
         found = replace(found, state=from_published(found.state, arch.removeprefix(PREFIX), str(path)))
     trained = statistics_of(parsed, arch)
-    if trained:  # of other files the statistics are what the file states or its user, see `stated_statistics`
+    if trained:  # of other files the statistics are what the file states or its user, see `rtx.sources.stated`
         _check_normaliser(found, trained.mean, trained.std, str(path))
     elif found.normaliser and np.allclose(found.normaliser[0], IMAGENET_MEAN[::-1], rtol=0, atol=1e-4):
         raise WeightsMismatch(f"{path}: normalises blue by the mean of red ({found.normaliser[0]}): rtx feeds R, G, B")
@@ -157,19 +156,6 @@ def load_source(spec: str, arch: str, shapes: Shapes | None = None) -> LoadedWei
     if parsed.source is not None and parsed.source.layout != found.layout.name:
         log.warning("source %s: layout %s found, %s expected", spec, found.layout.name, parsed.source.layout)
     return LoadedWeights(state, sha256, found, dropped, filled)
-
-
-def stated_statistics(path: Path) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
-    """Mean and standard deviation of R, G, B as fractions, where a weights file holds them; None where it does not.
-
-    Files of the library robustness do, since the network begins with its normaliser. A file that cannot be read states
-    nothing; whoever loads it says why.
-    """
-    try:
-        found = recognise(read_checkpoint(path), str(path)).normaliser
-    except WeightsError:
-        return None
-    return None if found is None else (tuple(found[0]), tuple(found[1]))
 
 
 def fit(

@@ -130,7 +130,7 @@ def test_buffers_of_older_files_are_left_out_and_nothing_else(
 
 def test_what_cannot_be(made: tuple[Path, Any, Any], made_coco: Path, made_ade: Path, tmp_path: Path) -> None:
     file = made[0]
-    with pytest.raises(BadValue, match=r"its config says 80 class names and 3 classes; name them: --model-classes"):
+    with pytest.raises(BadValue, match=r"80 class names for a model of 3 classes; name them: --model-classes"):
         opened(file, made_coco, classes=())
     with pytest.raises(BadValue, match="no such file, and no such config of the model zoo"):
         opened(tmp_path / "none.yaml", made_coco, weights=file)

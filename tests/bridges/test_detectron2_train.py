@@ -21,10 +21,12 @@ from detectron2.structures import Boxes, Instances
 from PIL import Image
 from torch import nn
 
-from rtx.bridges.detectron2_train import CorruptionEval, FrozenGuard, Trainer, detector_of, run, test_set
+from rtx.bridges.detectron2_model import detector_of
+from rtx.bridges.detectron2_train import CorruptionEval, FrozenGuard, Trainer, run, test_set
 from rtx.datasets.voc import NAMES
 from rtx.errors import DataError, FrozenChanged
 from rtx.evaluation.evaluate import evaluate
+from rtx.evaluation.models.presets import open_model
 from tests.evaluation.models.plain_functions import by_colour
 from tests.makers import COCO_NAMES
 
@@ -144,6 +146,21 @@ def test_the_command(small: Any, tmp_path: Path) -> None:
     assert (Path(cfg.OUTPUT_DIR) / "corruption_eval/summary.json").is_file()
     args.eval_only, args.opts = True, ["MODEL.WEIGHTS", str(Path(cfg.OUTPUT_DIR) / "model_final.pth")]
     assert "AP" in run(args)["bbox"]
+
+
+def test_what_was_trained_is_evaluated_again_by_its_folder(small: Any, made_coco: Path, tmp_path: Path) -> None:
+    cfg = small("fasterrcnn_r50_1x_coco", "RTX.TRANSFER", "blocks:1")
+    (tmp_path / "small.yaml").write_text(cfg.dump())
+    run(SimpleNamespace(config_file=str(tmp_path / "small.yaml"), opts=[], eval_only=False, resume=False))
+    folder = Path(cfg.OUTPUT_DIR)
+    first = json.loads((folder / "corruption_eval/summary.json").read_text())
+    model = open_model(f"detectron2:{folder / 'config.yaml'}", made_coco, weights=folder / "model_final.pth")
+    again = evaluate(model, made_coco, tmp_path / "again", corruptions=["fog"], severities=[3], resamples=0)
+    for key in ("source", "transfer", "model_version", "freeze_map"):
+        assert again["protocol"][key] == first["protocol"][key]
+    assert again["protocol"]["transfer"] == "blocks:1"
+    for cell in ("clean", "fog_3"):
+        assert again["cells"][cell]["metrics"] == first["cells"][cell]["metrics"]
 
 
 def test_the_guard_with_no_period_compares_at_the_end(small: Any) -> None:

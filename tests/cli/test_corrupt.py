@@ -137,6 +137,17 @@ def test_processes_write_the_same_files(photos: Path, tmp_path: Path) -> None:
     assert hashes[0] == hashes[1] and len(hashes[0]) == 3 * 4 * 5
 
 
+def test_processes_import_nothing_from_the_current_folder(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without `PYTHONSAFEPATH`, which Python 3.10 does not know: the processes are started elsewhere and come back."""
+    for module in ("pickle", "random", "threading", "numpy", "cv2", "rtx"):
+        (photos.parent / f"{module}.py").write_text(f"open({str(photos.parent / 'ran')!r}, 'a').write('{module} ')")
+    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
+    monkeypatch.chdir(photos.parent)
+    assert main(["corrupt", "photos", "--out", "out", "--corruptions", "fog", "--processes", "2", *ENGINE]) == 0
+    assert len(manifest(photos.parent / "out")) == 1 + 3 * 5
+    assert not (photos.parent / "ran").exists(), (photos.parent / "ran").read_text()
+
+
 def children_of(pid: int) -> list[int]:
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import csv
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from rtx.cli.main import main
 from rtx.cli.probe import table
 from rtx.probe.results import HeadRow, Results
+from tests.backbones.test_registered import USERS_FILE, forget
 from tests.probe.worlds import colours
 
 
@@ -74,3 +77,31 @@ def test_pairs_edges_and_fits_that_did_not_end() -> None:
     assert ["a", "10", "2", "55.00", "7.07", "50.00", "60.00", "-8.53", "to", "118.53"] in lines
     assert ["b", "10", "2", "+10.00", "0.00", "10.00", "to", "10.00"] in lines
     assert "1 heads chose an end of the grid" in text and "2 heads did not reach the tolerance" in text
+
+
+def test_a_network_of_ones_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its module is imported as named, its features are those of its layers, and its code counts for the cache."""
+    data = colours(tmp_path / "data")
+    (tmp_path / "pocket.py").write_text(USERS_FILE)
+    words = command(tmp_path, data, "--images", "9", "--seeds", "2", "--device", "cpu", "--source", "pocket:random")
+    assert main(words) == 2 and "pocket" in capsys.readouterr().err
+    assert main([*words, "--import", "poket"]) == 2
+    said = capsys.readouterr().err
+    assert "--import poket: ModuleNotFoundError" in said and "PYTHONPATH" in said
+    monkeypatch.syspath_prepend(str(tmp_path))
+    words += ["--import", "pocket"]
+    try:
+        assert main(words) == 0 and "pocket:random" in capsys.readouterr().out
+        first = sorted((tmp_path / "f").rglob("*.npy"))
+        assert sorted(np.load(path).shape for path in first) == [(12, 64), (24, 64)]
+        assert main([*words, "--select", "test", "--out", str(tmp_path / "o2")]) == 0
+        assert sorted((tmp_path / "f").rglob("*.npy")) == first, "from the cache"
+        with (tmp_path / "pocket.py").open("a") as file:
+            file.write("# changed\n")
+        assert main([*words, "--out", str(tmp_path / "o3")]) == 0
+        assert len(list((tmp_path / "f").rglob("*.npy"))) == 4
+    finally:
+        sys.modules.pop("pocket", None)
+        forget("pocket")

@@ -63,6 +63,17 @@ def test_large_images_of_all_kinds_at_all_severities(name: str, size: str) -> No
                 expect_parity(image, name, severity, seed=seed, what=f"{kind} {size}")
 
 
+@pytest.mark.parametrize("size", [(1100, 1990), pytest.param((3000, 4000), marks=pytest.mark.slow)])
+def test_elastic_of_many_pixels_whose_smoothing_is_another(size: tuple[int, int]) -> None:
+    """Above about two megapixels the weights are a sum of cosines; the reference adds up all of them in doubles."""
+    for kind in ("made", "noise"):
+        image = pictures(*size)[kind]
+        ours, theirs = both(image, "elastic_transform", 5, 1)
+        apart = np.abs(ours.astype(np.int16) - theirs)
+        assert apart.max() <= 1, kind
+        assert (apart > 0).mean() < 1e-4, f"{kind}: {(apart > 0).mean():.1e}"
+
+
 @pytest.mark.parametrize("name", CORRUPTIONS)
 def test_nearly_every_value_is_the_same(name: str) -> None:
     # Without plain patches, whose blurred values lie a last bit above or below a whole grey level.

@@ -148,7 +148,7 @@ def test_products_of_two_parts_are_the_quotients() -> None:
     levels = np.arange(256)
     doubles = levels * gauss_doubles._MOST + levels * gauss_doubles._REST
     np.testing.assert_array_equal(doubles, levels / 255.0)
-    singles = levels.astype(np.float32) * zoom._MOST + levels.astype(np.float32) * zoom._REST
+    singles = levels.astype(np.float32) * zoom.LEVEL_MOST + levels.astype(np.float32) * zoom.LEVEL_REST
     assert singles.dtype == np.float32
     np.testing.assert_array_equal(singles, (levels / 255.0).astype(np.float32))
 

@@ -9,22 +9,27 @@ import pytest
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
-from rtx.corruptions.arithmetic.waves import LANES, LEAST_RADIUS, STATE, as_waves, slide
+from rtx.compiled import compiled
+from rtx.corruptions.arithmetic.waves import LANES, STATE, as_waves, places_of, slide
 from rtx.corruptions.kernels import KERNELS, elastic, elastic_look
 from rtx.corruptions.kernels.gauss import gaussian_weights
+from rtx.corruptions.smoothing import LEAST_RADIUS
 
 
 def smoothed(numbers: NDArray[np.float32], sigma: float, *, at_once: int) -> NDArray[np.float32]:
     weights = gaussian_weights(sigma, 3.0)
-    radius, n = weights.size - 1, len(numbers)
-    nothing = np.zeros((3, LANES), np.float32)
-    tower = np.vstack([nothing, np.pad(numbers, ((radius, radius + 1), (0, 0)), mode="symmetric")])
-    waves, state, out = as_waves(weights, sigma), np.empty(STATE), np.empty((n, LANES), np.float32)
-    for top in range(0, n, at_once):
-        # A row of zeros first: the numbers that have left the window of the rows before are needed as well.
-        part = np.vstack([nothing[:1], tower[top + 1 :]])
-        slide(part.reshape(-1), radius, at_once, top == 0, state, waves, out.reshape(-1), top * LANES, LANES)
+    state, out = np.zeros(STATE), np.empty((len(numbers), LANES), np.float32)
+    _slide(numbers.reshape(-1), weights.size - 1, at_once, state, as_waves(weights, sigma), out.reshape(-1))
     return out
+
+
+@compiled
+def _slide(numbers: Any, radius: int, at_once: int, state: Any, waves: Any, out: Any) -> None:
+    count = numbers.size // LANES
+    places = places_of(count, radius, LANES)
+    slide(numbers, 0, places, 0, radius, 2 * radius, state, 0, waves, out, 0, 0)
+    for top in range(0, count, at_once):
+        slide(numbers, 0, places, 2 * radius + top, radius, at_once, state, 0, waves, out, top * LANES, LANES)
 
 
 @pytest.mark.parametrize("sigma", [LEAST_RADIUS / 3, 8.2, 13.33, 30.0, 80.0])
@@ -52,22 +57,24 @@ def test_large_images_look_as_with_all_weights(size: tuple[int, int], monkeypatc
     for level in (kernel.levels[0], kernel.levels[4]):
         field = kernel.draw(image, level, np.random.default_rng(2))
         pixels = []
-        for far in (0, 10**9):
-            monkeypatch.setattr(elastic, "_FAR", far)
+        for far in (True, False):
+            monkeypatch.setattr(elastic, "slides", lambda *size, far=far: far)
             pixels.append(kernel.apply(image, level, field).astype(np.int16))
         apart = np.abs(pixels[0] - pixels[1])
         assert apart.max() <= 1
         assert (apart > 0).mean() < 2e-4  # noise, whose neighbours differ most
 
 
-@pytest.mark.parametrize("height", [32, 37])
-def test_the_rows_that_positions_show_are_all_there(height: int) -> None:
-    def mirrored(row: int) -> int:
-        row %= 2 * height
-        return row if row < height else 2 * height - 1 - row
-
-    for first in range(-2 * height, 2 * height, 3):
-        for last in range(first, first + 3 * height, 5):
-            low, high = elastic_look._rows_seen(first, last, height)
-            seen: list[Any] = [mirrored(row) for row in range(first, last + 1)]
-            assert 0 <= low <= min(seen) and max(seen) <= high < height
+@pytest.mark.parametrize("move", [0.0, -0.5, 0.5, 3.0])
+def test_eight_bytes_of_two_rows_are_read_within_the_image(move: float) -> None:
+    height, width = 5, 40
+    squares = []
+    for y in range(height):
+        corners, weights = np.empty(width, np.int64), np.empty((2, width), np.float32)
+        moves = np.full(width, move, np.float32)
+        elastic_look._corners(moves, moves, y, height, corners, weights[0], weights[1])
+        squares.append(corners)
+    first = np.array(squares)
+    assert first.min() == -1 and first.max() + 3 * width + 8 <= 3 * height * width
+    inside = (height - 1 - int(abs(move))) * (width - 1 - int(abs(move)))
+    assert (first >= 0).sum() >= inside - 2 * width

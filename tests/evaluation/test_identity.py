@@ -13,8 +13,10 @@ import pytest
 pytest.importorskip("mmdet")
 
 from rtx.errors import RunConflict
+from rtx.evaluation.card import size_card
 from rtx.evaluation.evaluate import evaluate
 from rtx.evaluation.identity import images_sha256
+from rtx.results.protocol import protocol_key
 from tests.evaluation.stand_in import PixelDetector, coco_config
 from tests.makers import make_coco
 
@@ -62,3 +64,26 @@ def test_cells_of_replaced_pictures_are_not_taken_for_those_of_the_new_ones(tmp_
     path.write_bytes(content)
     with pytest.raises(RunConflict, match="images_sha256"):
         evaluate(PixelDetector(), coco_config(root), tmp_path / "out", **few)
+
+
+@pytest.mark.parametrize(
+    ("engine", "place", "size", "stated"),
+    [
+        ("rtx", "original_resolution", (4000, 3000), True),
+        ("rtx", "original_resolution", (1900, 1000), False),
+        ("rtx", "network_input", (4000, 3000), False),
+        ("rtx-cifar10c", "original_resolution", (640, 480), True),
+        ("rtx-cifar10c", "original_resolution", (32, 32), False),
+        ("imagecorruptions", "original_resolution", (4000, 3000), False),
+        ("stored_files", "stored_files_as_is", (4000, 3000), False),
+    ],
+)
+def test_the_key_is_another_where_an_image_is_smoothed_by_waves_and_nowhere_else(
+    engine: str, place: str, size: tuple[int, int], stated: bool
+) -> None:
+    card = {"corruption_engine": engine, "corruption_at": place}
+    images = Pictures([{"width": width, "height": height} for width, height in ((32, 32), size)])
+    more = size_card(card, images, [0, 1])
+    assert (more == {"elastic_smoothing": "sliding_waves"}) is stated and (more == {}) is not stated
+    assert (protocol_key({**card, **more}) != protocol_key(card)) is stated
+    assert size_card(card, images, [0]) == {}  # only images that are evaluated count

@@ -54,6 +54,14 @@ def test_a_source_is_collected_under_the_name_that_probes_give_it(tmp_path: Path
         assert columns_of_runs(read_file(path))["a"]["source"] == listed
 
 
+def test_options_of_a_run_are_collected(tmp_path: Path) -> None:
+    path = mine(tmp_path)
+    assert columns_of_runs(read_file(path))["a"]["options"] is None
+    text = path.read_text("utf-8").replace("seeds=", 'options={"train_dataloader.batch_size": 32, "b": "c"}, seeds=')
+    path.write_text(text, "utf-8")
+    assert columns_of_runs(read_file(path))["a"]["options"] == "train_dataloader.batch_size=32 b=c"
+
+
 def test_a_corrupted_evaluation_is_a_unit_of_its_own(tmp_path: Path) -> None:
     units = units_of(read_file(mine(tmp_path, evaluation="corruptions", transfer="fixed")))
     assert [u.name for u in units] == [f"a/seed{n}/{step}" for n in (1, 2) for step in ("train", "evaluate")]

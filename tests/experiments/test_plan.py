@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -57,8 +58,16 @@ def test_fewer_gpus_than_a_training_needs(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_command_that_fails_keeps_its_last_words(tmp_path: Path) -> None:
-    with pytest.raises(CommandFailed, match=r"exit status 3: last words\nlast words"):
+    with pytest.raises(CommandFailed, match=r"^exit status 3: last words\nsh -c .*\nlast words"):
         work({"words": ["sh", "-c", "echo last words; exit 3"]}, "cpu")
     (tmp_path / "last_checkpoint").touch()
     settings = {"words": ["sh", "-c", 'test "$0" = --resume'], "resume": str(tmp_path / "last_checkpoint")}
     assert work(settings, "cpu") == {}
+
+
+def test_a_command_runs_in_this_interpreter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")  # no environment is active
+    code = "import json, os, sys; json.dump({'P': float(os.environ['PYTHON'] == sys.executable == sys.argv[1])}, open"
+    summary = tmp_path / "summary.json"
+    words = ["python", "-c", f"{code}({str(summary)!r}, 'w'))", sys.executable]
+    assert work({"words": words, "summary": str(summary)}, "cpu") == {"P": 1.0}

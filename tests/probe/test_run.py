@@ -85,7 +85,7 @@ def test_the_table_says_what_was_set(tmp_path: Path, data: Path) -> None:
         (dict(images=(2,)), BadValue, "2 images for 3 classes"),
         (dict(seeds=0), BadValue, "--seeds 0"),
         (dict(sources=("resnet18:random", "resnet18:random")), BadValue, "each once"),
-        (dict(sources=("resnet18:random", "resnet18:no.pth")), WeightsError, "not found"),
+        (dict(sources=("resnet18:random", "resnet18:no.pth")), WeightsError, "no such file"),
         (dict(sources=("random",)), BadValue, "of which architecture"),
         (dict(head="adam"), UnknownName, "head 'adam'"),
         (dict(select="val"), UnknownName, "selection 'val'"),

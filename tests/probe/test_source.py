@@ -90,7 +90,7 @@ def test_other_features_of_the_same_weights_are_another_forward() -> None:
 def test_what_is_no_source(tmp_path: Path) -> None:
     with pytest.raises(UnknownName, match="did you mean"):
         check_source("resnet50_l2_ep3")
-    with pytest.raises(WeightsError, match="not found"):
+    with pytest.raises(WeightsError, match="no such file"):
         check_source("resnet18:nowhere.pth")
     torch.save({"a.weight": torch.zeros(2)}, tmp_path / "odd.pth")
     with pytest.raises((BadValue, WeightsError), match="odd"):

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rtx.errors import BadValue
 from rtx.metrics.per_image import DetectionEvidence, Measure, PixelEvidence, Ranking
 from rtx.reports.runs.runs import load_run
 from rtx.results.by_class import class_scores, evidence_scores, write_classes
@@ -62,8 +61,7 @@ def test_written_read_and_refused(tmp_path: Path) -> None:
     (out / "by_class.json").write_text(json.dumps(table))
     assert not [metric for metric in load_run(out).metrics if "/" in metric], "edited"
     (out / "by_class.json").write_text("{}")
-    with pytest.raises(BadValue, match=r"by_class\.json"):
-        load_run(out)
+    assert not [metric for metric in load_run(out).metrics if "/" in metric], "damaged"
 
 
 def test_another_number_of_classes_writes_nothing(tmp_path: Path) -> None:

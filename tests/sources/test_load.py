@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from dataclasses import replace
 
@@ -18,6 +19,7 @@ from rtx.sources.keys.guess import guess_arch
 from rtx.sources.keys.layouts import LAYOUTS, recognise
 from rtx.sources.load import check_published, fit, load_source, locate
 from rtx.sources.reading.read import read_checkpoint
+from rtx.sources.stated import stated_statistics
 from tests.sources.hostile import SHAPES, good_state
 from tests.sources.made_up import WRITERS, make_weights, random_state, write_weights
 
@@ -54,6 +56,24 @@ def test_a_real_resnet_loads_into_the_backbone_from_the_published_layout(tmp_pat
         load_source(str(tmp_path / "r18.ckpt"), "resnet34")
     # 96 entries more than ResNet-18 has, 16 of them counters that may be absent.
     assert "80 missing" in str(caught.value) and "unexpected" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("meta", "stated"),
+    [
+        ({"rtx_source": {}, "mean": [0.5, 0.4, 0.3], "std": [0.2, 0.2, 0.1]}, ((0.5, 0.4, 0.3), (0.2, 0.2, 0.1))),
+        ({"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.2, 0.1]}, None),  # of another writer, in another unit perhaps
+        ({"rtx_source": {}, "mean": [0.5, 0.4, 0.3], "std": [0.2, 0.0, 0.1]}, None),
+        ({"rtx_source": {}, "mean": [0.5, 0.4, 0.3], "std": [0.2, float("nan"), 0.1]}, None),
+        ({"rtx_source": {}, "mean": [0.5, 0.4], "std": [0.2, 0.2]}, None),
+        ({"rtx_source": {}}, None),
+        ("text", None),
+    ],
+)
+def test_a_source_trained_here_states_its_pixel_statistics(tmp_path, meta, stated):
+    state = {f"backbone.{key}": value for key, value in good_state().items()}
+    torch.save({"meta": meta, "state_dict": state}, tmp_path / "source.pth")
+    assert stated_statistics(tmp_path / "source.pth") == stated
 
 
 def test_every_differing_key_is_counted_and_named():
@@ -126,6 +146,16 @@ def test_a_missing_source_says_what_where_and_what_to_do(tmp_path, monkeypatch):
         "rtx weights fetch resnet50_l2_eps3",
     ):
         assert text in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"), [(os.mkfifo, "is a pipe"), (os.mkdir, "is a folder")], ids=["pipe", "folder"]
+)
+def test_what_is_there_and_no_file_is_named(make, said, tmp_path):
+    make(tmp_path / "w.pth")
+    for read in (locate, read_checkpoint):
+        with pytest.raises(WeightsError, match=said):
+            read(str(tmp_path / "w.pth"))
 
 
 def test_the_environment_folder_comes_first(tmp_path, monkeypatch):

@@ -1,12 +1,14 @@
 """Time rtx's corruptions against public packages that do the same operation, in one run on one thread.
 
     python tools/benchmarks/bench_peers.py [--sizes WxH ...] [--repeats N] [--corruptions NAME ...] [--json FILE]
+        [--severities S ...] [--most SECONDS] [--without PACKAGE ...]
 
 Peers are optional: a package that is not installed has no row. For every corruption and size, rtx and its peers take
-turns on the same image; given is the median of processor time, the mean of severities 1, 3 and 5 with ImageNet-C's
+turns on the same image; given is the median of processor time, the mean of severities (1, 3 and 5) with ImageNet-C's
 constants. Images go in and come out as uint8 arrays, so that conversions to and from a package's own form count. A peer
 does the same operation, but rarely the same pixels: albumentations draws its parameters from a range, here of one
-value, and its contrast pulls towards one grey instead of the mean colour.
+value, and its contrast pulls towards one grey instead of the mean colour. A peer whose call takes longer than --most
+is stopped, and shown as "> SECONDS s".
 """
 
 from __future__ import annotations
@@ -15,13 +17,16 @@ import argparse
 import importlib.util
 import io
 import json
+import math
 import os
+import signal
 import statistics
 import sys
 import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
@@ -41,7 +46,6 @@ from tools.benchmarks.bench_corruptions import photo_like  # noqa: E402
 
 Image = NDArray[np.uint8]
 Peer = Callable[[Image], Any]
-SEVERITIES = (1, 3, 5)
 
 
 def of_albumentations(name: str, level: Any, height: int) -> Peer | None:
@@ -186,17 +190,34 @@ PEERS: dict[str, Callable[[str, Any, int], Peer | None]] = {
 }
 
 
-def seconds(function: Peer, image: Image) -> float:
-    """Processor time of one call."""
+class _Late(Exception):
+    """A call takes too long."""
+
+
+def seconds(function: Peer, image: Image, most: float) -> float:
+    """Processor time of one call; infinite where it is stopped after `most` seconds."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise _Late
+
+    signal.signal(signal.SIGPROF, stop)
     start = time.thread_time()
-    function(image)
+    try:
+        signal.setitimer(signal.ITIMER_PROF, most)
+        function(image)
+    except _Late:
+        return math.inf
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
     return time.thread_time() - start
 
 
-def measure(name: str, image: Image, repeats: int, installed: list[str]) -> dict[str, float]:
+def measure(
+    name: str, image: Image, repeats: int, installed: list[str], severities: list[int], most: float
+) -> dict[str, float]:
     """Milliseconds of rtx and of each peer that has this operation."""
     found: dict[str, list[float]] = {}
-    for severity in SEVERITIES:
+    for severity in severities:
         condition = Condition(name, severity)
 
         rng = image_rng(0, "bench", condition)
@@ -208,24 +229,30 @@ def measure(name: str, image: Image, repeats: int, installed: list[str]) -> dict
         sides = {"rtx": own} | {p: PEERS[p](name, level, image.shape[0]) for p in installed}
         working = {who: side for who, side in sides.items() if side is not None}
         times: dict[str, list[float]] = {who: [] for who in working}
-        for side in working.values():
-            side(image)
-        for _ in range(repeats):
+        for turn in range(repeats + 1):  # the first compiles and fills caches, and finds out who is too slow
             for who, side in working.items():
-                times[who].append(seconds(side, image))
+                late = math.inf in found.get(who, []) or math.inf in times[who]
+                times[who].append(math.inf if late else seconds(side, image, most if who != "rtx" else 1e6))
+                if turn == 1 and times[who][0] < math.inf:
+                    del times[who][0]
         for who, taken in times.items():
             found.setdefault(who, []).append(1000 * statistics.median(taken))
     return {who: statistics.fmean(taken) for who, taken in found.items()}
 
 
-def row(name: str, size: str, times: dict[str, float]) -> str:
+def row(name: str, size: str, times: dict[str, float], most: float) -> str:
     """One line of the table."""
     peers = sorted((t, who) for who, t in times.items() if who != "rtx")
     if not peers:
         return f"| {name} | {size} | {times['rtx']:.2f} | - | - |"
+
+    def shown(time: float) -> str:
+        return f"{time:.2f}" if time < math.inf else f"> {most:g} s"
+
     best, who = peers[0]
-    others = ", ".join(f"{w} {t:.2f}" for t, w in peers[1:4])
-    return f"| {name} | {size} | {times['rtx']:.2f} | {who} {best:.2f} | {best / times['rtx']:.2f} | {others} |"
+    others = ", ".join(f"{w} {shown(t)}" for t, w in peers[1:4])
+    ratio = f"{best / times['rtx']:.2f}" if best < math.inf else f"> {1000 * most / times['rtx']:.0f}"
+    return f"| {name} | {size} | {times['rtx']:.2f} | {who} {shown(best)} | {ratio} | {others} |"
 
 
 def main() -> int:
@@ -235,6 +262,8 @@ def main() -> int:
     parser.add_argument("--repeats", type=int, default=5, metavar="N")
     parser.add_argument("--corruptions", nargs="+", default=["all"], metavar="NAME")
     parser.add_argument("--without", nargs="+", default=[], metavar="PACKAGE", help="leave peers out")
+    parser.add_argument("--severities", nargs="+", type=int, default=[1, 3, 5], metavar="S")
+    parser.add_argument("--most", type=float, default=60.0, metavar="SECONDS", help="of one call of a peer")
     parser.add_argument("--json", type=Path, metavar="FILE")
     args = parser.parse_args()
     warnings.filterwarnings("ignore")
@@ -248,8 +277,8 @@ def main() -> int:
         width, height = map(int, size.lower().split("x"))
         image = photo_like(width, height)
         for name in names:
-            found[f"{name} {size}"] = measure(name, image, args.repeats, installed)
-            print(row(name, size, found[f"{name} {size}"]), flush=True)
+            found[f"{name} {size}"] = measure(name, image, args.repeats, installed, args.severities, args.most)
+            print(row(name, size, found[f"{name} {size}"], args.most), flush=True)
     if args.json:
         args.json.write_text(json.dumps(found, indent=1) + "\n")
     return 0

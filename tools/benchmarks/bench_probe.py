@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
-"""What a probe costs beside SGD heads that forward every image in every epoch, how it grows, and its memory.
+"""What a probe costs beside SGD heads that forward every image in every epoch, how accurate both are, and its memory.
 
     python tools/benchmarks/bench_probe.py --target kmnist --data-root DIR [--source resnet18:random] [--json FILE]
     python tools/benchmarks/bench_probe.py --memory N K        # N images of 2048 simulated features, K classes
 
-One source, one target of 2,500 images, 9 sizes, 20 seeds: the pass and all heads of the probe are timed. Beside them:
+One source, one target of 2,500 images, 9 sizes, 20 seeds: the pass and all heads of the probe are run and timed whole.
+As many SGD heads by the recipe of Utrera et al. that forward every image in every epoch would take days, so that:
 
-- SGD heads by the recipe of Utrera et al. that forward every image in every epoch, from pixels that are decoded
-  already; --forwarded SIZE:SEEDS says how many of them are trained to their end. Their time for an image and epoch,
-  times images, epochs and heads, is what all of them would take: that total is a product.
-- the same SGD heads on cached features (--sgd-seeds of each size), which end where the forwarded ones do.
+- at each size one of them is trained for --epochs epochs, twice and four times as many, from pixels that are decoded
+  already; what an epoch more takes, times epochs and heads, is what all would take: a product. `linear` says whether
+  the later epochs take as long as the earlier ones (1).
+- its scores must be those of the same SGD head on cached features (`same_heads`); so all SGD heads are trained to their
+  end on cached features, and their accuracies, with those of the recipe of Salman et al., stand beside the probe's.
 
 Times are CPU seconds of this process, so that others on the machine count little.
 """
@@ -18,7 +20,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import statistics
 import tempfile
 import threading
@@ -43,10 +44,12 @@ from rtx.probe.run import seeds_of
 from rtx.probe.score import accuracies, right_by_class
 from rtx.probe.sgd_heads import train_heads
 from rtx.probe.source import FrozenSource, load_frozen
-from rtx.transfer.recipes import RECIPES, schedule_of
+from rtx.results.over_seeds import paired
+from rtx.transfer.recipes import RECIPES, Recipe, schedule_of
 
 IMAGES = 2500
 SIZES = (100, 200, 300, 400, 600, 800, 1200, 1600, IMAGES)
+SGD = ("utrera", "salman")
 
 
 def epochs_of(n: int) -> int:
@@ -79,25 +82,18 @@ def decoded(data: TargetData, size: int) -> NDArray[np.uint8]:
     return np.stack([image(n) for n in range(len(data))])
 
 
-def forwarded(
-    source: FrozenSource, split: Split, pixels: NDArray[np.uint8], n: int, seeds: int, epochs: int | None
-) -> dict[str, Any]:
-    """SGD heads that forward every image in every epoch, trained to their end, beside the same on cached features."""
-    network = Forwarded(source, pixels)
-    started = time.process_time()
-    slow = by_sgd(replace(split, train=cast("Features", network)), n, seeds, epochs, budget=0)
-    middle = time.process_time()
-    quick = by_sgd(split, n, seeds, epochs)
-    return {
-        "images": n,
-        "heads": seeds,
-        "forward_passes": network.count,
-        "forwarded_s": middle - started,
-        "cached_s": time.process_time() - middle,
-        "forwarded_accuracy": slow,
-        "cached_accuracy": quick,
-        "ms_an_image_and_epoch": 1000 * (middle - started) / network.count,
-    }
+def forwarded(source: FrozenSource, split: Split, pixels: NDArray[np.uint8], n: int, epochs: int) -> dict[str, Any]:
+    """Seconds for an epoch of one SGD head that forwards its images, from `epochs` of them, twice and four times."""
+    took, same = [], True
+    for some in (epochs, 2 * epochs, 4 * epochs):
+        network = Forwarded(source, pixels)
+        started = time.process_time()
+        slow = by_sgd(replace(split, train=cast("Features", network)), n, 1, RECIPES["utrera"], some, budget=0)
+        took.append(time.process_time() - started)
+        assert network.count == some * n
+        same &= slow == by_sgd(split, n, 1, RECIPES["utrera"], some)
+    one, two, four = took
+    return {"epoch_s": (four - one) / (3 * epochs), "linear": (four - two) / (2 * (two - one)), "same_heads": same}
 
 
 def first(data: TargetData, n: int) -> TargetData:
@@ -120,16 +116,23 @@ def subsets(split: Split, n: int, seeds: int) -> Any:
     return np.stack([choose(split.train_labels, n, seed) for seed in chosen])
 
 
-def by_sgd(split: Split, n: int, seeds: int, epochs: int | None = None, budget: int = BUDGET) -> list[float]:
-    """Accuracies of the recipe's heads."""
+def by_sgd(
+    split: Split, n: int, seeds: int, recipe: Recipe, epochs: int | None = None, budget: int = BUDGET
+) -> list[float]:
+    """Accuracies of a recipe's heads."""
     rows = subsets(split, n, seeds)
-    recipe = RECIPES["utrera"]
     heads = train_heads(
         split.train, split.train_labels, rows, list(range(len(rows))), classes=split.classes, recipe=recipe,
         schedule=schedule_of(recipe, n, epochs=epochs), budget=budget,
     )  # fmt: skip
     right = right_by_class(split.test, split.test_labels, *(part.double() for part in heads))
     return [float(value) for value in accuracies(right, split.test_labels)[0]]
+
+
+def against(ours: list[float], theirs: list[float]) -> dict[str, Any]:
+    """Mean accuracy of SGD heads, and what the probe's have more, paired by seed, with its 95 % interval by t."""
+    more = paired(dict(enumerate(ours)), dict(enumerate(theirs))).difference
+    return {"accuracy": statistics.mean(theirs), "probe_minus_sgd": more.mean, "interval": more.t}
 
 
 def against_sgd(args: argparse.Namespace) -> tuple[dict[str, Any], Split]:
@@ -144,30 +147,20 @@ def against_sgd(args: argparse.Namespace) -> tuple[dict[str, Any], Split]:
         print(json.dumps(found), flush=True)
         features, test_features = (np.array(part) for part in passes)
     split = Split(features, train.labels, test_features, test.labels, len(train.classes))
-    pixels, trained = decoded(train, args.image_size), []
-    for words in args.forwarded:
-        n, seeds = map(int, words.split(":"))
-        trained.append(forwarded(source, split, pixels, n, seeds, args.epochs))
-        print(json.dumps(trained[-1]), flush=True)
-    rows, image_epochs = [], 0
+    pixels, rows = decoded(train, args.image_size), []
     for n in SIZES:
         seconds, ours = timed(split, n, args.seeds, tuple(args.decays))
-        theirs = by_sgd(split, n, args.sgd_seeds, args.epochs) if args.sgd_seeds else [math.nan]
-        image_epochs += len(ours) * (n * (args.epochs or epochs_of(n)) + len(test))
-        rows.append({"images": n, "heads": len(ours), "heads_s": seconds, "accuracy": statistics.mean(ours)})
-        rows[-1]["sgd_accuracy"] = statistics.mean(theirs)
-        print(json.dumps(rows[-1]), flush=True)
+        row: dict[str, Any] = {"images": n, "heads": len(ours), "heads_s": seconds, "accuracy": statistics.mean(ours)}
+        for name in SGD:
+            row[name] = against(ours, by_sgd(split, n, args.seeds, RECIPES[name]))
+        row |= forwarded(source, split, pixels, n, args.epochs)
+        # The last epoch's head is tested: one pass over the test images.
+        row["sgd_s_by_product"] = len(ours) * row["epoch_s"] * (epochs_of(n) + len(test) / n)
+        rows.append(row)
+        print(json.dumps(row), flush=True)
     whole = found["pass_s"] + sum(row["heads_s"] for row in rows)
-    passes_s, count = (sum(row[name] for row in trained) for name in ("forwarded_s", "forward_passes"))
-    sgd = image_epochs * passes_s / count
-    found |= {
-        "sizes": rows,
-        "probe_s": whole,
-        "forwarded": trained,
-        "sgd_image_epochs": image_epochs,
-        "sgd_s_by_product": sgd,
-        "times_cheaper": sgd / whole,
-    }
+    sgd = sum(row["sgd_s_by_product"] for row in rows)
+    found |= {"sizes": rows, "probe_s": whole, "sgd_s_by_product": sgd, "times_cheaper": sgd / whole}
     return found, split
 
 
@@ -247,10 +240,8 @@ def main() -> None:
     parser.add_argument("--image-size", type=int, default=224)
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--decays", nargs="+", type=float, default=DECAYS, help="the grid of the probe")
-    parser.add_argument("--epochs", type=int, help="of SGD heads, instead of the recipe's 100 or 150")
-    parser.add_argument("--sgd-seeds", type=int, default=4, help="SGD heads on cached features of each size")
     parser.add_argument(
-        "--forwarded", nargs="+", default=["100:2", "400:1"], metavar="N:SEEDS", help="SGD heads that forward images"
+        "--epochs", type=int, default=2, help="of an SGD head that forwards images; also 2 and 4 times that"
     )
     parser.add_argument("--memory", nargs=2, type=int, metavar=("N", "K"))
     parser.add_argument("--evaluations", type=int, default=3, help="of the loss, with --memory")

@@ -20,6 +20,7 @@ from rtx.corruptions.arithmetic.blocks import load, pointer, store
 _FOUR = ir.VectorType(ir.FloatType(), 4)
 _TWO, _EIGHT = ir.VectorType(ir.FloatType(), 2), ir.VectorType(ir.FloatType(), 8)
 _INDEX = ir.IntType(32)
+_PAIR = ir.VectorType(ir.IntType(8), 8)
 
 
 def _spread(builder: Any, number: Any) -> Any:
@@ -77,30 +78,47 @@ def put_bilinear(
     typing_context: Any,
     out: Any,
     into: Any,
-    source: Any,
-    top_left: Any,
-    top_right: Any,
-    bottom_left: Any,
-    bottom_right: Any,
+    image: Any,
+    top: Any,
+    bottom: Any,
     weight_x: Any,
     weight_y: Any,
+    most: Any,
+    rest: Any,
 ) -> Any:
-    """`out[into:into + 4]` = the four pixels of `source` at the given indices, interpolated along x, then along y."""
+    """`out[into:into + 4]` = a pixel between four, of which two begin at `top` and two at `bottom` of `image`.
+
+    Pixels are three bytes; eight are read at either place. A grey level g counts as `g * most + g * rest`; interpolated
+    is along x, then along y. What comes fourth means nothing.
+    """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         kinds = signature.args
-        corners = [
-            load(builder, pointer(context, builder, kinds[2], arguments[2], arguments[k], _FOUR)) for k in (3, 4, 5, 6)
-        ]
-        along_x, along_y = _spread(builder, arguments[7]), _spread(builder, arguments[8])
-        top = _between(builder, corners[0], corners[1], along_x)
-        bottom = _between(builder, corners[2], corners[3], along_x)
+        sixteen = ir.VectorType(ir.FloatType(), 16)
+
+        def spread(number: Any, vector: Any) -> Any:
+            single = builder.insert_element(ir.Constant(vector, ir.Undefined), number, ir.Constant(_INDEX, 0))
+            return pick(single, single, [0] * vector.count)
+
+        def pick(one: Any, other: Any, places: list[int]) -> Any:
+            return builder.shuffle_vector(one, other, ir.Constant(ir.VectorType(_INDEX, len(places)), places))
+
+        upper, lower = (
+            load(builder, pointer(context, builder, kinds[2], arguments[2], arguments[k], _PAIR)) for k in (3, 4)
+        )
+        # Left ones first, and of them the upper one.
+        levels = pick(upper, lower, [0, 1, 2, 3, 8, 9, 10, 11, 3, 4, 5, 6, 11, 12, 13, 14])
+        levels = builder.uitofp(builder.zext(levels, ir.VectorType(_INDEX, 16)), sixteen)
+        most, rest = (builder.fmul(levels, spread(arguments[k], sixteen)) for k in (7, 8))
+        fractions = builder.fadd(most, rest)
+        left, right = pick(fractions, fractions, list(range(8))), pick(fractions, fractions, list(range(8, 16)))
+        mixed = _between(builder, left, right, spread(arguments[5], _EIGHT))
+        above, below = pick(mixed, mixed, [0, 1, 2, 3]), pick(mixed, mixed, [4, 5, 6, 7])
         target = pointer(context, builder, kinds[0], arguments[0], arguments[1], _FOUR)
-        store(builder, _between(builder, top, bottom, along_y), target)
+        store(builder, _between(builder, above, below, _spread(builder, arguments[6])), target)
         return context.get_dummy_value()
 
-    signature = types.none(out, into, source, top_left, top_right, bottom_left, bottom_right, weight_x, weight_y)
-    return signature, generate
+    return types.none(out, into, image, top, bottom, weight_x, weight_y, most, rest), generate
 
 
 @intrinsic  # type: ignore[untyped-decorator,unused-ignore]

@@ -13,15 +13,14 @@ from rtx.corruptions.arithmetic.bits import uniforms
 from rtx.corruptions.arithmetic.blocks import put_turned
 from rtx.corruptions.arithmetic.pairs import LANES, pair_sums_by_two, put_block
 from rtx.corruptions.arithmetic.waves import LANES as WAVE_LANES
-from rtx.corruptions.arithmetic.waves import LEAST_RADIUS, STATE, as_waves, slide
-from rtx.corruptions.kernels.elastic_look import look_at_rows, mirror
+from rtx.corruptions.arithmetic.waves import STATE, as_waves, mirror, places_of, slide
+from rtx.corruptions.kernels.elastic_look import look_at_rows
 from rtx.corruptions.kernels.gauss import gaussian_weights
 from rtx.corruptions.registry import Image, corruption
+from rtx.corruptions.smoothing import SIGMA, TRUNCATE, slides
 
 Vector = NDArray[np.float32]
 Doubles = NDArray[np.float64]
-# Where the radii of both ways add up to this, sliding waves are quicker than sums of weighted rows.
-_FAR = 90
 
 
 class ElasticLevel(NamedTuple):
@@ -35,7 +34,7 @@ class ElasticLevel(NamedTuple):
     """
 
     alpha: float
-    sigma: float = 0.01
+    sigma: float = SIGMA
     reach: float = 0.005
     affine: float = 0.0
 
@@ -92,12 +91,10 @@ def elastic_transform(image: Image, level: ElasticLevel, field: ElasticField) ->
     out = np.empty_like(image)
     moves = np.ascontiguousarray(field.moves, np.float32).reshape(height, 2 * width)
     sigma_y, sigma_x = level.sigma * height, level.sigma * width
-    weights_y, weights_x = gaussian_weights(sigma_y, 3.0), gaussian_weights(sigma_x, 3.0)
-    radius_y, radius_x = weights_y.size - 1, weights_x.size - 1
-    far = radius_y + radius_x >= _FAR and min(radius_y, radius_x) >= LEAST_RADIUS and width >= WAVE_LANES
-    if far:
+    weights_y, weights_x = gaussian_weights(sigma_y, TRUNCATE), gaussian_weights(sigma_x, TRUNCATE)
+    if slides(height, width, level.sigma):
         waves = as_waves(weights_y, sigma_y), as_waves(weights_x, sigma_x, float(reach))
-        _move_far(image, moves, radius_y, radius_x, *waves, out)
+        _move_far(image, moves, weights_y.size - 1, weights_x.size - 1, *waves, out)
     else:
         _move(image, moves, weights_y.astype(np.float32), weights_x.astype(np.float32), reach, out)
     return out
@@ -127,71 +124,56 @@ def _move(image: Image, moves: Vector, weights_y: Vector, weights_x: Vector, rea
     # A row to smooth, with room for its mirrored ends.
     line = np.empty(width + 2 * (weights_x.size - 1), np.float32)
     moved = np.empty((2, _ROWS, width), np.float32)
-    source: Vector = np.empty((0, 4 * width), np.float32)
     for top in range(0, height, _ROWS):
         rows = min(_ROWS, height - top)
         _smooth_columns(moves, weights_y, down, top, rows, tower, band)
         for k in range(rows):
             _smooth_line(band[k, :width], line, weights_x, along, reach, moved[0, k])
             _smooth_line(band[k, width:], line, weights_x, along, reach, moved[1, k])
-        source = look_at_rows(image, top, rows, moved, source, out)
+        look_at_rows(image, top, rows, moved, out)
+
+
+# Rows that are smoothed together where weights reach far: those of both fields are the signals of `slide`.
+_FEW = WAVE_LANES // 2
 
 
 @compiled
 def _move_far(
     image: Image, moves: Vector, radius_y: int, radius_x: int, waves_y: Doubles, waves_x: Doubles, out: Image
 ) -> None:
-    """`_move` for weights that reach far; as many rows at once as the signals of `slide`."""
-    height, width = image.shape[:2]
+    """`_move` for weights that reach far."""
+    height, many = moves.shape
+    width = many // 2
     numbers = moves.reshape(-1)
-    pieces = -(-width // WAVE_LANES)
-    states, state = np.empty((2, pieces, STATE)), np.empty(STATE)
-    tower = np.zeros((WAVE_LANES + 2 * radius_y + 3) * WAVE_LANES, np.float32)
+    down, along = places_of(height, radius_y, many), places_of(width, radius_x, WAVE_LANES)
+    pieces = -(-many // WAVE_LANES)
+    states, state = np.zeros(pieces * STATE), np.empty(STATE)
     # A few columns more than there are, as blocks of eight are turned at once.
     wide = -(-width // 8) * 8
-    beside = np.zeros((wide + 2 * radius_x + 6) * WAVE_LANES, np.float32)
-    smooth = np.zeros((wide + 2) * WAVE_LANES, np.float32)
-    moved = np.zeros((2, WAVE_LANES, wide), np.float32)
-    source: Vector = np.empty((0, 4 * width), np.float32)
-    for top in range(0, height, WAVE_LANES):
-        rows = min(WAVE_LANES, height - top)
+    band = np.empty(_FEW * many + 8, np.float32)
+    beside, smooth = np.empty(wide * WAVE_LANES, np.float32), np.empty((wide + 1) * WAVE_LANES, np.float32)
+    moved = np.empty((2, _FEW, wide), np.float32)
+    flat = moved.reshape(-1)
+    for piece in range(pieces):
+        left = min(piece * WAVE_LANES, many - WAVE_LANES)  # the last ones overlap
+        slide(numbers, left, down, 0, radius_y, 2 * radius_y, states, piece * STATE, waves_y, band, 0, 0)
+    for top in range(0, height, _FEW):
+        rows = min(_FEW, height - top)
         even = rows + rows % 2
-        for field in range(2):
-            flat = moved[field].reshape(-1)
-            for piece in range(pieces):
-                left = min(piece * WAVE_LANES, width - WAVE_LANES)  # the last ones overlap
-                for j in range(even + 2 * radius_y + 2):
-                    # Nothing lies before the mirrored rows.
-                    within = top - 2 + j >= 0
-                    first = (mirror(top - radius_y - 2 + j, height) * 2 + field) * width + left if within else 0
-                    for i in range(0, WAVE_LANES, LANES):
-                        put_block(tower, (j + 1) * WAVE_LANES + i, numbers if within else tower, np.int64(first + i))
-                slide(tower, radius_y, even, top == 0, states[field, piece], waves_y, flat, left, wide)
-            _smooth_lanes(flat, width, wide, radius_x, beside, state, waves_x, smooth)
-        source = look_at_rows(image, top, rows, moved, source, out)
-
-
-@compiled
-def _smooth_lanes(
-    rows: Vector, width: int, wide: int, radius: int, beside: Vector, state: Doubles, waves: Doubles, smooth: Vector
-) -> None:
-    """Smooth `WAVE_LANES` rows, each of them `wide` numbers of which `width` count, in place."""
-    origin = radius + 3
-    for x in range(0, wide, 8):
-        for k in range(0, WAVE_LANES, 8):
-            put_turned(rows, k * wide + x, wide, beside, (origin + x) * WAVE_LANES + k, WAVE_LANES)
-    for i in range(radius + 2):
-        mirrored = origin + mirror(width + i, width)
-        for k in range(0, WAVE_LANES, LANES):
-            put_block(beside, (origin + width + i) * WAVE_LANES + k, beside, mirrored * WAVE_LANES + k)
-    for i in range(1, radius + 1):
-        mirrored = origin + mirror(-i, width)
-        for k in range(0, WAVE_LANES, LANES):
-            put_block(beside, (origin - i) * WAVE_LANES + k, beside, mirrored * WAVE_LANES + k)
-    slide(beside, radius, width + width % 2, True, state, waves, smooth, 0, WAVE_LANES)
-    for x in range(0, wide, 8):
-        for k in range(0, WAVE_LANES, 8):
-            put_turned(smooth, x * WAVE_LANES + k, WAVE_LANES, rows, k * wide + x, wide)
+        for piece in range(pieces):
+            left = min(piece * WAVE_LANES, many - WAVE_LANES)
+            first = 2 * radius_y + top
+            slide(numbers, left, down, first, radius_y, even, states, piece * STATE, waves_y, band, left, many)
+        for x in range(0, wide, 8):
+            for field in range(2):
+                put_turned(band, field * width + x, many, beside, x * WAVE_LANES + field * _FEW, WAVE_LANES)
+        state[:] = 0.0
+        slide(beside, 0, along, 0, radius_x, 2 * radius_x, state, 0, waves_x, smooth, 0, 0)
+        slide(beside, 0, along, 2 * radius_x, radius_x, width + width % 2, state, 0, waves_x, smooth, 0, WAVE_LANES)
+        for x in range(0, wide, 8):
+            for field in range(2):
+                put_turned(smooth, x * WAVE_LANES + field * _FEW, WAVE_LANES, flat, field * _FEW * wide + x, wide)
+        look_at_rows(image, top, rows, moved, out)
 
 
 @compiled

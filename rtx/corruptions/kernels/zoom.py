@@ -171,8 +171,8 @@ def _find_pairs(
 
 # 1 / 255 in two parts: a grey level times the first is exact, so that the sum of both products is rounded once, to what
 # the division in doubles gives; a test holds all 256.
-_MOST = np.float32(np.round(2.0**19 / 255) / 2.0**19)
-_REST = np.float32(1 / 255 - float(_MOST))
+LEVEL_MOST = np.float32(np.round(2.0**19 / 255) / 2.0**19)
+LEVEL_REST = np.float32(1 / 255 - float(LEVEL_MOST))
 
 
 @compiled
@@ -198,7 +198,7 @@ def narrow(wide: Floats, words: Words, out: Image) -> None:
 def _fractions(levels: Bytes, into: Floats) -> None:
     for i in range(levels.size):
         level = np.float32(levels[i])
-        into[i] = level * _MOST + level * _REST
+        into[i] = level * LEVEL_MOST + level * LEVEL_REST
 
 
 @compiled

@@ -87,7 +87,7 @@ def check_sets(sets: Iterable[tuple[str, Any]], *, max_train_images: int = MAX_T
         if found.absent:
             absent.setdefault((root, row.wanted), []).extend(found.absent)
         elif not found.problems:
-            log.info("%s data: %d images in %s", split, len(found.images), root)
+            log.info("%s data: %d images in %s", split, len(found.images) + found.in_archives, root)
     problems = [_missing(root, wanted, names) for (root, wanted), names in absent.items()] + problems
     if len(classes) > 1:
         problems.append(_unlike(classes))

@@ -29,6 +29,7 @@ class Findings:
         warnings: what is logged.
         classes: names in the order of the labels.
         images: the image files, to be looked at next.
+        in_archives: how many images are no files of their own; the archives were read whole.
         sizes: of an image, (height, width) that its annotations state; or the label map that must be as large.
         any_size: small ones are enlarged before anything is done to them.
     """
@@ -38,6 +39,7 @@ class Findings:
     warnings: list[str] = field(default_factory=list)
     classes: Sequence[str] = ()
     images: list[Path] = field(default_factory=list)
+    in_archives: int = 0
     sizes: Mapping[Path, tuple[int, int] | Path] = field(default_factory=dict)
     any_size: bool = False
 

@@ -143,13 +143,15 @@ def _adapt(cfg: Config, root: Path) -> list[str]:
 def _check(node: Any, split: str, found: Findings) -> None:
     """Look for damaged image files among those that are used; archives were read whole."""
     data = opened(node)
-    if data.archive is not None:
-        return
     chosen = range(len(data))
     if node.get("images") is not None:
         rule = node.get("images_rule", "stratified")
         chosen = choose(data.labels, node["images"], node.get("images_seed", 0), rule).tolist()
-    found.images, found.any_size = [data.path(n) for n in chosen], True
+    found.any_size = True
+    if data.archive is None:
+        found.images = [data.path(n) for n in chosen]
+    else:
+        found.in_archives = len(chosen)
 
 
 ROW = ConfigLayout(

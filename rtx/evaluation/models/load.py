@@ -90,8 +90,22 @@ def check_device(device: str | torch.device) -> None:
         raise DeviceError(f"device {str(device)!r} cannot be used; available: {there} ({reason[:200]})") from error
 
 
-def load_strictly(model: nn.Module, state: Mapping[str, torch.Tensor], place: str) -> None:
+OF_CONFIGS = (
+    "this config",
+    "give the config it was trained with (it lies in its run folder), with the same --source and --data-root",
+)
+
+
+def load_strictly(
+    model: nn.Module, state: Mapping[str, torch.Tensor], place: str, what: tuple[str, str] = OF_CONFIGS
+) -> None:
     """Load every tensor or none.
+
+    Args:
+        model: gets them.
+        state: the tensors by name.
+        place: where they come from, for messages.
+        what: what they were to fit, and what to do where they do not.
 
     Raises:
         WeightsMismatch: names missing keys, unexpected keys and shapes that differ.
@@ -102,10 +116,7 @@ def load_strictly(model: nn.Module, state: Mapping[str, torch.Tensor], place: st
     own = model.state_dict()
     faults = differences(shapes_of(own), shapes_of(state))
     if faults:
-        raise WeightsMismatch(
-            f"checkpoint {place!r} does not fit this config: {'; '.join(faults)}; "
-            "give the config it was trained with (it lies in its run folder), with the same --source and --data-root"
-        )
+        raise WeightsMismatch(f"checkpoint {place!r} does not fit {what[0]}: {'; '.join(faults)}; {what[1]}")
     check_values(state, {key: value.dtype for key, value in own.items()}, f"checkpoint {place!r}")
     model.load_state_dict(dict(state), strict=True)
 

@@ -14,12 +14,11 @@ import torch
 from libreyolo.data.cache import ImageCacheMixin
 from libreyolo.utils.serialization import validate_checkpoint_metadata
 from libreyolo.validation import DetectionValidator, SegmentationValidator, ValidationConfig
-from torch import nn
 
-from rtx.errors import BadValue, WeightsError, WeightsMismatch
+from rtx.errors import WeightsError, WeightsMismatch
 from rtx.evaluation.models.adapter import Adapter
 from rtx.evaluation.models.adapters import Detector
-from rtx.evaluation.models.presets import Asked, wrong_task
+from rtx.evaluation.models.library import Asked, LibraryNetwork, one_line, wrong_task
 from rtx.sources.reading.read import read_checkpoint
 from rtx.sources.reading.unpickle import Inert
 
@@ -28,9 +27,7 @@ _TASKS = ("detect", "segment")
 
 def open_preset(asked: Asked) -> Adapter:
     """See `rtx.evaluation.models.presets.open_model`."""
-    path = Path(asked.what).expanduser()
-    if asked.weights is not None:
-        raise BadValue(f"--model {asked.spec}: names its weights itself; leave --weights away")
+    path = asked.place()
     content = read_checkpoint(path)
     if faults := validate_checkpoint_metadata(content):
         raise WeightsError(
@@ -40,9 +37,7 @@ def open_preset(asked: Asked) -> Adapter:
     if content["task"] not in _TASKS or asked.kind is not Detector:
         raise wrong_task(asked, f"is a model of the task {content['task']!r} (evaluated are {' and '.join(_TASKS)})")
     model = _opened(asked, path, content)
-    names = asked.classes or tuple(str(model.names[n]) for n in range(len(model.names)))
-    if len(names) != len(model.names):
-        raise BadValue(f"--model-classes: {len(names)} names for a model of {len(model.names)} classes ({asked.spec})")
+    names = asked.names([str(model.names[n]) for n in range(len(model.names))], len(model.names))
     version = f"libreyolo {libreyolo.__version__}, {content['model_family']} {content['size']} {content['imgsz']}"
     masks = content["task"] == "segment"
     return asked.adapter(LibreYoloDetector(model, masks=masks), names, version, masks=masks)
@@ -69,9 +64,7 @@ def _opened(asked: Asked, path: Path, content: dict[str, Any]) -> Any:
             torch.save(_without_stubs(content), copy)
             model = libreyolo.LibreYOLO(str(copy), device=asked.device)
     except (RuntimeError, ValueError, KeyError, ImportError) as error:
-        raise WeightsMismatch(
-            f"--model {asked.spec}: LibreYOLO cannot open it ({' '.join(str(error).split())[:500]})"
-        ) from error
+        raise WeightsMismatch(f"--model {asked.spec}: LibreYOLO cannot open it ({one_line(error)})") from error
     finally:
         log.removeHandler(handler)
     if missing:
@@ -88,7 +81,7 @@ def _without_stubs(value: Any) -> Any:
     return value
 
 
-class LibreYoloDetector(nn.Module):
+class LibreYoloDetector(LibraryNetwork):
     """A detector as its own `val` runs it: that prepares images otherwise than `predict`, and keeps every box.
 
     Args:
@@ -97,8 +90,8 @@ class LibreYoloDetector(nn.Module):
     """
 
     def __init__(self, model: Any, *, masks: bool) -> None:
-        super().__init__()
-        self.network, self.model, self.masks = model.model, model, masks
+        super().__init__(model.model)
+        self.model, self.masks = model, masks
         size = model._get_input_size()
         self.size: tuple[int, int] = (size[0], size[1]) if isinstance(size, (list, tuple)) else (size, size)
         kind = SegmentationValidator if masks else DetectionValidator
@@ -109,8 +102,7 @@ class LibreYoloDetector(nn.Module):
 
     def forward(self, images: list[Any]) -> list[dict[str, Any]]:
         """Boxes in pixels of each image, RGB uint8 (H, W, 3), and masks."""
-        device = next(self.network.parameters()).device
-        self.validator.device = self.model.device = device
+        self.validator.device = self.model.device = self.device
         inputs = torch.from_numpy(np.stack([self._prepared(image) for image in images]))
         sizes, nothing = [image.shape[:2] for image in images], torch.zeros(len(images), 0, 5)
         batch = self.validator._preprocess_batch((inputs, nothing, sizes, list(range(len(images)))))

@@ -19,7 +19,7 @@ from typing import Any
 
 from rtx.errors import BadValue, printable, unknown_name
 from rtx.evaluation.models.adapter import Adapter
-from rtx.evaluation.models.presets import Asked, wrong_task
+from rtx.evaluation.models.library import Asked, wrong_task
 from rtx.files import file_sha256
 
 

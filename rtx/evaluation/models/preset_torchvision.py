@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 import torchvision
 from PIL import Image
@@ -20,7 +20,8 @@ from torchvision.transforms import functional as pixels
 from rtx.errors import WeightsMismatch, unknown_name
 from rtx.evaluation.models.adapter import Adapter
 from rtx.evaluation.models.adapters import Classifier, Detector, Segmenter
-from rtx.evaluation.models.presets import Asked, read_state, wrong_task
+from rtx.evaluation.models.library import Asked, LibraryNetwork, PixelStep, read_state, wrong_task
+from rtx.evaluation.models.source_classifier import Normalised
 
 log = logging.getLogger(__name__)
 
@@ -58,15 +59,14 @@ def open_preset(asked: Asked) -> Adapter:
             f"{' (background included)' if background else ''}: {str(error)[:600]}; a model with classes of its own "
             "needs --model-classes NAME ..., in the order of its labels"
         ) from error
-    if asked.kind is Detector:
-        return asked.adapter(TorchvisionDetector(network), names, version, masks="maskrcnn" in name)
-    transforms = chosen.transforms()
+    how: Any = chosen.transforms()
     if asked.kind is Segmenter:
-        return asked.adapter(TorchvisionSegmenter(network, transforms), names, version)
-    prepare = [ResizeThenCrop(transforms)]
-    # Tensors, so that an attack's gradient reaches the pixels.
-    options: dict[str, Any] = dict(prepare=prepare, inputs="tensor")
-    return asked.adapter(TorchvisionClassifier(network, transforms), names, version, **options)
+        return asked.adapter(TorchvisionSegmenter(network, how), names, version)
+    if asked.kind is Detector:
+        masks = "maskrcnn" in name
+        return asked.adapter(TorchvisionDetector(network), names, version, inputs="tensor", masks=masks)
+    prepare = [PixelStep(partial(_resized, how), repr(how))]
+    return asked.adapter(Normalised(network, how.mean, how.std), names, version, inputs="tensor", prepare=prepare)
 
 
 def _built(
@@ -102,62 +102,30 @@ def _standing_for(chosen: WeightsEnum, state: dict[str, Tensor], names: tuple[st
         WeightsEnum.get_state_dict, chosen.meta["categories"] = get, categories
 
 
-class TorchvisionDetector(nn.Module):
+class TorchvisionDetector(LibraryNetwork):
     """Boxes, and masks where it has them, as torchvision's reference evaluation takes them."""
 
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, images: list[Any]) -> list[dict[str, Tensor]]:
-        """Boxes in pixels of each image, RGB uint8 (H, W, 3)."""
-        device = next(self.network.parameters()).device
-        inputs = [torch.from_numpy(image).to(device).permute(2, 0, 1).float() / 255 for image in images]
-        found: list[dict[str, Tensor]] = self.network(inputs)
+    def forward(self, images: Tensor) -> list[dict[str, Tensor]]:
+        """Boxes in pixels of each image, RGB (N, 3, H, W) in [0, 1]."""
+        found: list[dict[str, Tensor]] = self.network(list(images))
         return [{**row, "masks": row["masks"][:, 0] > 0.5} if "masks" in row else row for row in found]
 
 
-class TorchvisionSegmenter(nn.Module):
+class TorchvisionSegmenter(LibraryNetwork):
     """Label maps: the class scores at the size that the weights ask for, enlarged to the image."""
 
     def __init__(self, network: nn.Module, transforms: Any) -> None:
-        super().__init__()
-        self.network, self.transforms = network, transforms
+        super().__init__(network)
+        self.transforms = transforms
 
     def forward(self, images: list[Any]) -> list[Tensor]:
         """A label map (H, W) for each image, RGB uint8 (H, W, 3), all of one size."""
-        device = next(self.network.parameters()).device
         inputs = torch.stack([self.transforms(Image.fromarray(image)) for image in images])
-        scores = self.network(inputs.to(device))["out"]
+        scores = self.network(inputs.to(self.device))["out"]
         return list(interpolate(scores, images[0].shape[:2], mode="bilinear", align_corners=False).argmax(1))
 
 
-class ResizeThenCrop:
-    """The part of a classifier's preprocessing that is done on uint8 pixels, so that what it gives can be corrupted."""
-
-    def __init__(self, transforms: Any) -> None:
-        self.transforms = transforms
-
-    def __repr__(self) -> str:
-        return repr(self.transforms)
-
-    def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Resize and crop `results["img"]`, RGB uint8 (H, W, 3)."""
-        how = self.transforms
-        options = dict(interpolation=how.interpolation, antialias=how.antialias)
-        image = pixels.resize(Image.fromarray(results["img"]), how.resize_size, **options)
-        image = np.array(pixels.center_crop(image, how.crop_size))
-        return {**results, "img": image, "img_shape": image.shape[:2]}
-
-
-class TorchvisionClassifier(nn.Module):
-    """Logits of images that are resized and cropped."""
-
-    def __init__(self, network: nn.Module, transforms: Any) -> None:
-        super().__init__()
-        self.network, self.mean, self.std = network, transforms.mean, transforms.std
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits (N, classes) of images (N, 3, H, W), RGB in [0, 1]."""
-        logits: Tensor = self.network(pixels.normalize(images, self.mean, self.std))
-        return logits
+def _resized(how: Any, image: Any) -> Any:
+    """An image, RGB uint8 (H, W, 3), resized and cropped as the classifiers' transforms do it."""
+    options = dict(interpolation=how.interpolation, antialias=how.antialias)
+    return pixels.center_crop(pixels.resize(Image.fromarray(image), how.resize_size, **options), how.crop_size)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 import json
+from functools import partial
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -13,28 +13,56 @@ import torch
 import transformers
 from safetensors import SafetensorError
 from torch import nn
+from torchvision.ops import masks_to_boxes
 
 from rtx.errors import BadValue, WeightsError, WeightsMismatch, some
 from rtx.evaluation.models.adapter import Adapter
 from rtx.evaluation.models.adapters import Classifier, Detector, Segmenter
-from rtx.evaluation.models.presets import Asked, wrong_task
+from rtx.evaluation.models.library import Asked, LibraryNetwork, PixelStep, digits, one_line, wrong_task
 
-_TASKS: dict[str, tuple[type[Adapter], ...]] = {
-    "ForObjectDetection": (Detector,),
-    "ForInstanceSegmentation": (Detector, Segmenter),
-    "ForUniversalSegmentation": (Detector, Segmenter),
-    "ForSemanticSegmentation": (Segmenter,),
-    "ForImageClassification": (Classifier,),
-}
-"""End of the architecture's name -> what it can be evaluated as."""
+Sizes = list[tuple[int, int]]
 _LOCAL: dict[str, Any] = dict(local_files_only=True, trust_remote_code=False)
+
+
+def _boxes(processor: Any, found: Any, sizes: Sizes) -> Any:
+    """Boxes of every query, as examples/pytorch/object-detection scores them: without a threshold."""
+    return processor.post_process_object_detection(found, 0.0, sizes)
+
+
+def _instances(processor: Any, found: Any, sizes: Sizes) -> Any:
+    """Masks of every query, and the boxes around them."""
+    options = dict(threshold=0.0, target_sizes=sizes, return_binary_maps=True)
+    for row in processor.post_process_instance_segmentation(found, **options):
+        segments = row["segments_info"]
+        masks = row["segmentation"].bool() if segments else torch.zeros(0, 1, 1, dtype=torch.bool)
+        boxes = masks_to_boxes(masks)
+        boxes[:, 2:] += 1  # from the last pixel inside to the edge
+        scores, labels = ([segment[key] for segment in segments] for key in ("score", "label_id"))
+        yield dict(boxes=boxes, scores=np.array(scores, np.float32), labels=np.array(labels, np.int64), masks=masks)
+
+
+def _maps(processor: Any, found: Any, sizes: Sizes) -> Any:
+    """Label maps in the size of the image."""
+    return processor.post_process_semantic_segmentation(found, target_sizes=sizes)
+
+
+def _logits(processor: Any, found: Any, sizes: Sizes) -> Any:
+    return found.logits
+
+
+_TASKS: dict[str, dict[type[Adapter], Any]] = {
+    "ForObjectDetection": {Detector: _boxes},
+    "ForInstanceSegmentation": {Detector: _instances, Segmenter: _maps},
+    "ForUniversalSegmentation": {Detector: _instances, Segmenter: _maps},
+    "ForSemanticSegmentation": {Segmenter: _maps},
+    "ForImageClassification": {Classifier: _logits},
+}
+"""End of the architecture's name -> what it can be evaluated as, and what then follows from its outputs."""
 
 
 def open_preset(asked: Asked) -> Adapter:
     """See `rtx.evaluation.models.presets.open_model`."""
-    folder = Path(asked.what).expanduser()
-    if asked.weights is not None:
-        raise BadValue(f"--model {asked.spec}: its weights lie in the folder; leave --weights away")
+    folder = asked.place()
     for name in ("config.json", "preprocessor_config.json"):
         if not (folder / name).is_file():
             raise BadValue(f"--model {asked.spec}: {folder / name} does not exist; give a folder of save_pretrained()")
@@ -47,9 +75,9 @@ def open_preset(asked: Asked) -> Adapter:
         config = transformers.AutoConfig.from_pretrained(folder, **_LOCAL)
         processor = transformers.AutoImageProcessor.from_pretrained(folder, **_LOCAL)
     except (OSError, ValueError, KeyError) as error:
-        raise BadValue(f"--model {asked.spec}: transformers cannot read the folder ({_brief(error)})") from error
+        raise BadValue(f"--model {asked.spec}: transformers cannot read the folder ({one_line(error)})") from error
     name = (getattr(config, "architectures", None) or ["none"])[0]
-    task = next((kinds for end, kinds in _TASKS.items() if name.endswith(end)), ())
+    task = next((answers for end, answers in _TASKS.items() if name.endswith(end)), {})
     network_class = getattr(transformers, name, None)
     if not task or network_class is None:
         raise BadValue(f"--model {asked.spec}: architecture {name}; evaluated are {', '.join(_TASKS)}")
@@ -57,21 +85,21 @@ def open_preset(asked: Asked) -> Adapter:
         raise wrong_task(asked, f"is a {name}")
     network = _loaded(asked.spec, network_class, folder, config)
     labels = config.id2label
-    names = asked.classes or tuple(str(labels[n]) for n in range(len(labels)))
-    if len(names) != len(labels):
-        raise BadValue(f"--model-classes: {len(names)} names for a model of {len(labels)} classes ({asked.spec})")
-    version = f"transformers {transformers.__version__}, settings {_settings(config, processor)}"
+    names = asked.names([str(labels[n]) for n in range(len(labels))], len(labels))
+    settings = [config.to_diff_dict(), processor.to_dict()]
+    version = f"transformers {transformers.__version__}, settings {digits(_text(settings))}"
+    answer = task[asked.kind]
+    options: dict[str, Any] = {}
     if asked.kind is Detector:
-        masks = "ForObjectDetection" not in name
-        if (
-            masks
-            and "return_binary_maps" not in inspect.signature(processor.post_process_instance_segmentation).parameters
-        ):
-            raise BadValue(f"--model {asked.spec}: {name} gives no mask for each object; evaluate it on label maps")
-        return asked.adapter(TransformersDetector(network, processor, masks=masks), names, version, masks=masks)
-    if asked.kind is Segmenter:
-        return asked.adapter(TransformersSegmenter(network, processor), names, version)
-    return asked.adapter(TransformersClassifier(network, processor), names, version, prepare=[ProcessorSize(processor)])
+        options = dict(masks=answer is _instances)
+    if (
+        options.get("masks")
+        and "return_binary_maps" not in signature(processor.post_process_instance_segmentation).parameters
+    ):
+        raise BadValue(f"--model {asked.spec}: {name} gives no mask for each object; evaluate it on label maps")
+    if asked.kind is Classifier:
+        options = dict(prepare=[PixelStep(partial(_resized, processor), _text(processor.to_dict()))])
+    return asked.adapter(TransformersNetwork(network, processor, answer), names, version, **options)
 
 
 def _loaded(spec: str, network_class: Any, folder: Path, config: Any) -> nn.Module:
@@ -90,122 +118,45 @@ def _loaded(spec: str, network_class: Any, folder: Path, config: Any) -> nn.Modu
     try:
         network, info = network_class.from_pretrained(folder, **options)
     except (RuntimeError, OSError, ValueError, SafetensorError) as error:
-        raise WeightsMismatch(f"--model {spec}: the weights cannot be loaded ({_brief(error)})") from error
+        raise WeightsMismatch(f"--model {spec}: the weights cannot be loaded ({one_line(error)})") from error
     finally:
         transformers.logging.set_verbosity(verbosity)
-    faults = [
-        f"{len(info[key])} {key.replace('_', ' ')} ({some(sorted(map(str, info[key])), 4)})"
-        for key in _FAULTS
-        if info[key]
-    ]
+    kinds = ("missing_keys", "unexpected_keys", "mismatched_keys")
+    faults = [(kind.replace("_", " "), sorted(map(str, info[kind]))) for kind in kinds if info[kind]]
     if faults:
-        raise WeightsMismatch(f"--model {spec}: the weights do not fit config.json: {'; '.join(faults)}")
+        text = "; ".join(f"{len(keys)} {kind} ({some(keys, 4)})" for kind, keys in faults)
+        raise WeightsMismatch(f"--model {spec}: the weights do not fit config.json: {text}")
     return network
 
 
-_FAULTS = ("missing_keys", "unexpected_keys", "mismatched_keys")
+def _text(settings: Any) -> str:
+    return json.dumps(settings, sort_keys=True, default=str)
 
 
-def _settings(config: Any, processor: Any) -> str:
-    """Twelve digits that tell the settings of network and preprocessing from others."""
-    text = json.dumps([config.to_diff_dict(), processor.to_dict()], sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+def _resized(processor: Any, image: Any) -> Any:
+    """An image, RGB uint8 (H, W, 3), resized and cropped as the processor does it."""
+    options = dict(do_rescale=False, do_normalize=False, input_data_format="channels_last", return_tensors="np")
+    return np.asarray(processor(images=[image], **options)["pixel_values"][0]).transpose(1, 2, 0)
 
 
-def _brief(error: Exception) -> str:
-    return " ".join(str(error).split())[:400]
+class TransformersNetwork(LibraryNetwork):
+    """A network between its image processor's two halves.
 
+    Args:
+        network: in evaluation mode.
+        processor: prepares the images.
+        answer: from the processor, the network's outputs and the sizes (H, W) of the images to a result for each image.
+    """
 
-class _Processed(nn.Module):
-    """A network between its image processor's two halves."""
-
-    def __init__(self, network: nn.Module, processor: Any, **options: Any) -> None:
-        super().__init__()
-        self.network, self.processor, self.options = network, processor, options
-
-    def run(self, images: list[Any]) -> tuple[Any, list[tuple[int, int]]]:
-        """What the network says of images, RGB uint8 (H, W, 3), and their sizes (H, W)."""
-        device = next(self.network.parameters()).device
-        inputs = self.processor(images=images, input_data_format="channels_last", return_tensors="pt", **self.options)
-        sizes = [(image.shape[0], image.shape[1]) for image in images]
-        wanted = inspect.signature(self.network.forward).parameters
-        return self.network(**{key: value.to(device) for key, value in inputs.items() if key in wanted}), sizes
-
-
-class TransformersDetector(_Processed):
-    """Boxes of every query, as examples/pytorch/object-detection scores them: without a threshold."""
-
-    def __init__(self, network: nn.Module, processor: Any, *, masks: bool) -> None:
-        super().__init__(network, processor)
-        self.masks = masks
-
-    def forward(self, images: list[Any]) -> list[dict[str, Any]]:
-        """Boxes in pixels of each image, and masks where the network has them: boxes are then those around them."""
-        found, sizes = self.run(images)
-        if not self.masks:
-            rows: list[dict[str, Any]] = self.processor.post_process_object_detection(found, 0.0, sizes)
-            return rows
-        options = dict(threshold=0.0, target_sizes=sizes, return_binary_maps=True)
-        return [_instances(row) for row in self.processor.post_process_instance_segmentation(found, **options)]
-
-
-def _instances(row: dict[str, Any]) -> dict[str, Any]:
-    """Boxes, scores, labels and masks of one image."""
-    from torchvision.ops import masks_to_boxes
-
-    segments = row["segments_info"]
-    masks = row["segmentation"].bool() if segments else torch.zeros(0, 1, 1, dtype=torch.bool)
-    boxes = masks_to_boxes(masks)
-    boxes[:, 2:] += 1  # from the last pixel inside to the edge
-    return {
-        "boxes": boxes,
-        "scores": np.array([segment["score"] for segment in segments], np.float32),
-        "labels": np.array([segment["label_id"] for segment in segments], np.int64),
-        "masks": masks,
-    }
-
-
-class TransformersSegmenter(_Processed):
-    """Label maps in the size of the image."""
-
-    def forward(self, images: list[Any]) -> list[Any]:
-        """A label map (H, W) for each image, RGB uint8 (H, W, 3)."""
-        found, sizes = self.run(images)
-        maps: list[Any] = self.processor.post_process_semantic_segmentation(found, target_sizes=sizes)
-        return maps
-
-
-class ProcessorSize:
-    """The part of a classifier's preprocessing that is done on uint8 pixels, so that what it gives can be corrupted."""
-
-    def __init__(self, processor: Any) -> None:
-        self.processor = processor
-
-    def __repr__(self) -> str:
-        return json.dumps(self.processor.to_dict(), sort_keys=True, default=str)
-
-    def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Resize and crop `results["img"]`, RGB uint8 (H, W, 3).
-
-        Raises:
-            BadValue: the processor gives no whole numbers when it does not rescale.
-        """
-        options = dict(do_rescale=False, do_normalize=False, input_data_format="channels_last", return_tensors="np")
-        image = np.asarray(self.processor(images=[results["img"]], **options)["pixel_values"][0]).transpose(1, 2, 0)
-        if image.dtype != np.uint8 and (image != np.round(image)).any():
-            raise BadValue(
-                f"{type(self.processor).__name__} resizes to {image.dtype}, which cannot be corrupted as pixels"
-            )
-        image = np.ascontiguousarray(image.astype(np.uint8))
-        return {**results, "img": image, "img_shape": image.shape[:2]}
-
-
-class TransformersClassifier(_Processed):
-    """Logits of images that are resized and cropped."""
-
-    def __init__(self, network: nn.Module, processor: Any) -> None:
-        super().__init__(network, processor, do_resize=False, do_center_crop=False)
+    def __init__(self, network: nn.Module, processor: Any, answer: Any) -> None:
+        super().__init__(network)
+        self.processor, self.answer = processor, answer
+        self.wanted = list(signature(network.forward).parameters)
+        # Classifiers get images that are resized before they are corrupted.
+        self.options = dict(do_resize=False, do_center_crop=False) if answer is _logits else {}
 
     def forward(self, images: list[Any]) -> Any:
-        """Logits (N, classes) of images, RGB uint8 (H, W, 3)."""
-        return self.run(images)[0].logits
+        """What is answered for each image, RGB uint8 (H, W, 3)."""
+        inputs = self.processor(images=images, input_data_format="channels_last", return_tensors="pt", **self.options)
+        found = self.network(**{key: value.to(self.device) for key, value in inputs.items() if key in self.wanted})
+        return self.answer(self.processor, found, [image.shape[:2] for image in images])

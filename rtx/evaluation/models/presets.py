@@ -5,62 +5,22 @@ One row and one file for each library. Its file is imported, and with it the lib
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
-
-import torch
 
 from rtx.errors import BadValue, MissingDependency, WeightsError, unknown_name
 from rtx.evaluation.models.adapter import Adapter
 from rtx.evaluation.models.adapter_data import data_folder, layout_for_adapters
 from rtx.evaluation.models.adapters import Classifier, Detector, Segmenter
-from rtx.evaluation.models.class_names import distinct
-from rtx.sources.reading.read import read_checkpoint
+from rtx.evaluation.models.folders import MAPS
+from rtx.evaluation.models.library import Asked, WrongTask
 
-KINDS: tuple[type[Adapter], ...] = (Detector, Segmenter, Classifier)
-
-
-@dataclass(frozen=True)
-class Asked:
-    """The model that is asked for.
-
-    Attributes:
-        spec: all of it, e.g. `torchvision:resnet50`.
-        what: what stands behind the colon.
-        kind: what the data can score: `Detector`, `Segmenter` or `Classifier`.
-        weights: the file of `--weights`.
-        classes: names of the model's classes that were given, in the order of its labels; empty for the library's.
-        device: where the model goes.
-        class_map: see `Adapter`.
-    """
-
-    spec: str
-    what: str
-    kind: type[Adapter]
-    weights: Path | None = None
-    classes: tuple[str, ...] = ()
-    device: str = "cpu"
-    class_map: Mapping[str, str] = field(default_factory=dict)
-
-    def file(self, where: str) -> Path:
-        """The file of `--weights`.
-
-        Raises:
-            BadValue: there is none; `where` says which it could be.
-        """
-        if self.weights is None:
-            raise BadValue(f"--model {self.spec}: give --weights FILE; {where}")
-        return self.weights
-
-    def adapter(self, network: torch.nn.Module, classes: Sequence[str], version: str, **options: Any) -> Adapter:
-        """The adapter around a module that takes a list of RGB uint8 arrays (H, W, 3), or what `inputs` says."""
-        shared: dict[str, Any] = dict(name=self.spec, version=version, inputs="arrays", class_map=self.class_map)
-        return self.kind(network.to(self.device).eval(), distinct(classes), **{**shared, **options})
+TASKS: Mapping[str, type[Adapter]] = {"boxes": Detector, "maps": Segmenter, "classes": Classifier}
+"""What can be scored; where data and model can do several, the first."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +54,7 @@ PRESETS = {
         "detectron2",
         "pip install --no-build-isolation git+https://github.com/facebookresearch/detectron2",
     ),
+    "pirat": Preset(f"{_HERE}.preset_pirat", "NAME|FILE", "timm", "pip install 'rtx-robustness[timm]'"),
     "python": Preset(f"{_HERE}.preset_python", "FILE.py:NAME"),
 }
 """One line for a new library."""
@@ -108,6 +69,7 @@ def open_model(
     classes: Sequence[str] = (),
     class_map: Mapping[str, str] | None = None,
     device: str = "cpu",
+    task: str | None = None,
 ) -> Adapter:
     """The adapter of a model that a library names.
 
@@ -119,6 +81,7 @@ def open_model(
         classes: names of the model's classes in the order of its labels, where the library does not say them.
         class_map: model's class -> class of the data, where names differ.
         device: where the model goes.
+        task: a key of `TASKS`, where data or model leave several; the first that both can do when None.
 
     Raises:
         UnknownName: no such library or model; the nearest ones are shown.
@@ -133,13 +96,11 @@ def open_model(
     if prefix not in PRESETS:
         raise unknown_name("model library", prefix, place="rtx.evaluation.models.presets.PRESETS", choices=PRESETS)
     preset = PRESETS[prefix]
-    root = data_folder(data)
-    layout = layout_for_adapters(root, annotations)
-    kind = next(kind for kind in KINDS if layout in kind.layouts)
+    kinds = _kinds(data_folder(data), annotations, task)
     file = None if weights is None else Path(weights).expanduser()
     if file is not None and not file.is_file():
         raise WeightsError(f"--weights {str(weights)!r} does not exist, or is no file")
-    asked = Asked(spec, what, kind, file, tuple(classes), device, dict(class_map or {}))
+    asked = Asked(spec, what, kinds[0], file, tuple(classes), device, dict(class_map or {}))
     if preset.library and find_spec(preset.library) is None:
         raise MissingDependency(f"--model {spec}: {preset.library} is not installed; {preset.install}")
     try:
@@ -150,28 +111,20 @@ def open_model(
         raise MissingDependency(
             f"--model {spec}: {preset.library} cannot be imported ({error}); {preset.install}"
         ) from error
-    found: Adapter = module.open_preset(asked)
+    for kind in kinds[:-1]:
+        with suppress(WrongTask):
+            first: Adapter = module.open_preset(replace(asked, kind=kind))
+            return first
+    found: Adapter = module.open_preset(replace(asked, kind=kinds[-1]))
     return found
 
 
-def read_state(path: Path) -> dict[str, torch.Tensor]:
-    """The weights of a file: a bare state dict, or one under `model`, `state_dict` or `model_state_dict`.
-
-    Raises:
-        WeightsError: it cannot be read without running code from it, or holds no weights.
-    """
-    content = read_checkpoint(path)
-    for key in ("model", "state_dict", "model_state_dict"):
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-            break
-    tensors = {key: value for key, value in content.items() if isinstance(value, torch.Tensor)} if content else {}
-    if not tensors:
-        raise WeightsError(f"weights {str(path)!r} hold no state dict; save model.state_dict()")
-    return {re.sub(r"^module\.", "", key): value for key, value in tensors.items()}
-
-
-def wrong_task(asked: Asked, does: str) -> BadValue:
-    """The error of a model that does another task than the data score."""
-    wanted = {Detector: "boxes", Segmenter: "label maps", Classifier: "classes of images"}[asked.kind]
-    return BadValue(f"--model {asked.spec}: {does}, but the data of --data-root score {wanted}; give data of its task")
+def _kinds(root: Path, annotations: str | Path | None, task: str | None) -> list[type[Adapter]]:
+    """What the data can score: a Cityscapes folder boxes as well as label maps."""
+    if task is not None and task not in TASKS:
+        raise unknown_name("task", task, place="rtx.evaluation.models.presets.TASKS", choices=TASKS)
+    layout = layout_for_adapters(root, annotations)
+    scored = {name: kind for name, kind in TASKS.items() if {layout, f"{MAPS}{layout}"} & set(kind.layouts)}
+    if task is not None and task not in scored:
+        raise BadValue(f"--task {task}: {root} has the layout of {layout}, which scores {' or '.join(scored)}")
+    return list(scored.values()) if task is None else [TASKS[task]]

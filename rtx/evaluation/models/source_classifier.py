@@ -15,6 +15,7 @@ from rtx.sources.catalog.record import Pixels
 from rtx.sources.catalog.spec import parse_spec, statistics_of
 from rtx.sources.load import load_source
 from rtx.sources.spelling import full_spec
+from rtx.sources.stated import stated_statistics
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +26,9 @@ class Normalised(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, network: nn.Module, mean: Sequence[float], std: Sequence[float], channel_order: str) -> None:
+    def __init__(
+        self, network: nn.Module, mean: Sequence[float], std: Sequence[float], channel_order: str = "rgb"
+    ) -> None:
         super().__init__()
         self.network = network
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1))
@@ -64,9 +67,10 @@ def source_classifier(spec: str, classes: Sequence[str], device: str = "cpu") ->
     network = build_reference(arch, num_classes=len(classes))
     network.load_state_dict(loaded.state_dict, strict=True)
     trained = statistics_of(parsed, arch)
-    if trained is None and loaded.found.normaliser is None:
+    stated = None if parsed.path is None else stated_statistics(parsed.path)
+    if trained is None and stated is None:
         log.warning("source %s: the file does not state the mean and std of its training; ImageNet's are taken", spec)
-    mean, std = loaded.found.normaliser or (Pixels.mean, Pixels.std)
+    mean, std = stated or (Pixels.mean, Pixels.std)
     order = "rgb"
     if trained is not None:
         mean, std, order = trained.mean, trained.std, trained.channel_order

@@ -6,13 +6,9 @@ be padded to one shape, so that the batch size moves a score by float rounding o
 
 from __future__ import annotations
 
-import io
 import logging
-import pickle
-import shutil
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from multiprocessing import ProcessError
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -24,15 +20,13 @@ from torch.utils.data import DataLoader, Dataset
 from rtx.errors import BadValue, DataError, RtxError
 from rtx.evaluation.pixels.corrupt import Corrupt, find_corrupt
 from rtx.evaluation.sweep.machine import processors
+from rtx.evaluation.sweep.room import tensor_bytes, that_fit
 from rtx.evaluation.sweep.shapes import Size, padded, size_after
 from rtx.types import CLEAN, Condition
 
 log = logging.getLogger(__name__)
 
-SHARED_MEMORY = Path("/dev/shm")
-_PLENTY = 8 * 2**30  # bytes; no batches need as much
 MOST_LOADERS = 16
-_AHEAD = 2  # batches that each loader process prepares, PyTorch's default
 Request = tuple[Condition, int]
 
 
@@ -280,46 +274,18 @@ def stream(
             iterator._shutdown_workers()  # type: ignore[attr-defined]
 
 
-class _Tensors(pickle.Pickler):
-    """Counts the bytes of the tensors in what it pickles: they travel from a loader process in shared memory."""
-
-    total = 0
-
-    def persistent_id(self, item: Any) -> int | None:
-        if not isinstance(item, torch.Tensor):
-            return None
-        self.total += item.nbytes
-        return 0
-
-
 def _that_fit(view: CorruptedView, batches: list[list[int]], workers: int) -> int:
-    """As many of the loader processes as /dev/shm holds the batches of; with more, they would wait without end."""
-    if not workers or not SHARED_MEMORY.is_dir():
-        return workers
-    free = shutil.disk_usage(SHARED_MEMORY).free
-    if free > _PLENTY:
-        return workers
+    """As many of the loader processes as there is room for, see `rtx.evaluation.sweep.room`."""
 
     def pixels(batch: list[int]) -> int:
         width, height = original_size(view.dataset.get_data_info(batch[0]))
         return width * height * len(batch)
 
-    largest = max(batches, key=pixels)
-    tensors = _Tensors(io.BytesIO())
-    tensors.dump(view[(CLEAN, largest[0])][1])
-    batch = max(tensors.total * len(largest), 1)
-    fit = min(workers, max(free // batch - 1, 0) // _AHEAD)
-    if fit < workers:
-        log.warning(
-            "--workers %d: their batches need about %d MB of shared memory, and %s has %d MB free; %s instead (a "
-            "container gets more with --shm-size)",
-            workers,
-            batch * (_AHEAD * workers + 1) // 10**6,
-            SHARED_MEMORY,
-            free // 10**6,
-            f"{fit} load images" if fit else "images are loaded in this process",
-        )
-    return fit
+    def size() -> int:
+        largest = max(batches, key=pixels)
+        return tensor_bytes(view[(CLEAN, largest[0])][1]) * len(largest)
+
+    return that_fit(workers, images=max(map(len, batches), default=1), batch_bytes=size)
 
 
 def _plain(error: RtxError) -> RtxError:

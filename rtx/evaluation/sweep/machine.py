@@ -59,6 +59,26 @@ def temporary_space(environ: Mapping[str, str] | None = None) -> int:
     return free // _ranks(os.environ if environ is None else environ)
 
 
+def open_files(wanted: int) -> int:
+    """How many more files this process may open. The soft limit is raised where `wanted` needs it, as far as it may be.
+
+    Returns:
+        `sys.maxsize` where the system does not say.
+    """
+    try:
+        import resource
+
+        there = len(os.listdir("/proc/self/fd")) - 1
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if 0 <= soft < there + wanted:  # -1 is no limit
+            more = there + wanted if hard < 0 else min(there + wanted, hard)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (more, hard))
+            soft = more
+    except (ImportError, OSError, ValueError):
+        return sys.maxsize
+    return sys.maxsize if soft < 0 else soft - there
+
+
 def _ranks(environ: Mapping[str, str]) -> int:
     """How many ranks of a launcher's job are on this node."""
     return max(next((int(environ[name]) for name in _RANKS_HERE if environ.get(name, "").isdecimal()), 1), 1)

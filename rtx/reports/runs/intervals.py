@@ -15,14 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtx.corruptions import BENCHMARK, CORRUPTIONS, FAMILIES
-from rtx.errors import BadValue
 from rtx.files import read_bounded
 from rtx.metrics.metric import ratio
 from rtx.results.arrays import DAMAGED, MOST, opened
 from rtx.results.conditions import grid
 from rtx.results.confidence import Known, read_confidences
 from rtx.results.evaluation import Evaluation
-from rtx.results.folder import CONFIDENCE, RESAMPLED
+from rtx.results.folder import CONFIDENCE, RESAMPLED, WRITTEN_AGAIN
 from rtx.results.intervals import Confidence, Ends, Interval
 from rtx.types import CLEAN, SEVERITIES, Condition
 
@@ -143,9 +142,6 @@ def read_intervals(evaluation: Evaluation, metric: str) -> Intervals:
     Args:
         evaluation: the cells.
         metric: their headline.
-
-    Raises:
-        BadValue: a file is there and damaged.
     """
     known = read_confidences(evaluation)
     if isinstance(known, Known) and known.headline.metric != metric:
@@ -168,14 +164,10 @@ def _resamples_of(evaluation: Evaluation, metric: str, known: Known) -> Resample
             columns = {Condition.from_key(str(key)): index for index, key in enumerate(table["conditions"])}
             found = Resamples(str(table["draws"]), columns, np.asarray(table[metric], np.float64))
     except DAMAGED as error:
-        raise BadValue(f"{path}: not readable as resamples ({error}); delete it or make it again") from error
+        log.warning("%s: left out, so no difference is paired: not readable (%s); %s", path, error, WRITTEN_AGAIN)
+        return None
     if hashlib.sha256(content).hexdigest() != known.resamples_sha256:
-        log.warning(
-            "%s: left out, so no difference is paired: %s was not made from it; delete it and give the evaluation's "
-            "command again, which keeps the cells",
-            path,
-            CONFIDENCE,
-        )
+        log.warning("%s: left out, so no difference is paired: %s was not made from it; %s", path, CONFIDENCE, WRITTEN_AGAIN)
         return None
     return found
 

@@ -193,7 +193,8 @@ def _training(row: Mapping[str, str]) -> str:
         return "ImageNet's own head"
     how = [f"{name.replace('_', ' ')} {row[name]}" for name in _TRAINING if row.get(name)]
     part = [PART] if row.get("subset") == "True" else []
-    return ", ".join([row.get("recipe") or "salman", *how, *part])
+    options = [row["options"]] if row.get("options") else []
+    return ", ".join([row.get("recipe") or "salman", *how, *options, *part])
 
 
 def _probed(row: Mapping[str, str]) -> Found | None:

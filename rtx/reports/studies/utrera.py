@@ -236,12 +236,14 @@ def _three_minus_one(here: Mapping[str, Scores]) -> tuple[Entry | str, str]:
 
 
 def epochs_table(study: Study, reference: References) -> Table | None:
-    """Scores after some epochs, and their difference to the reference's (Figure 3); None without any."""
+    """Scores after some epochs, and their difference to the reference's (Figure 3); None without two of them."""
     rows = []
     every = sorted({e for curves in study.epochs.values() for curve in curves.values() for e in curve})
     shown = [e for e in (_TESTED if set(_TESTED) <= set(every) else SHOWN_EPOCHS) if e in every]
     # Counted from the end: the last epoch is the one that other tables hold.
     shown = shown if len(shown) > 1 else every[:: -max(1, -(-len(every) // 6))][::-1]
+    if len(shown) < 2:
+        return None
     for setting, curves in sorted(study.epochs.items(), key=lambda pair: _key(pair[0])):
         curve = learning_curve(curves, resamples=0)
         cells = [percent(curve[e].mean, 2) if e in curve else DASH for e in shown]

@@ -1,9 +1,10 @@
 """The part of the catalogue with adversarially trained networks of 2020 to 2024 beyond Salman et al.'s, and DINOv3.
 
 Facts are those of the publishers' repositories (thu-ml/ares 306e35f, thu-ml/oddefense f147296, nmndeep/revisiting-at
-d7166c0) and of RobustBench's model zoo (78fcc9e), which keeps copies of others' files. Pixel statistics are those that
-its code puts before each network: none for some, which then see [0, 1] pixels. Networks with a MeanSparse operator,
-MIMIR's Swins, RobArch, XCiT-M12 and -L12 and mixtures are left out: timm has no such networks.
+d7166c0, nmndeep/robust-segmentation afe839e) and of RobustBench's model zoo (78fcc9e), which keeps copies of others'
+files. Pixel statistics are those that its code puts before each network: none for some, which then see [0, 1] pixels.
+Networks with a MeanSparse operator, MIMIR's Swins, RobArch, XCiT-M12 and -L12 and mixtures are left out: timm has no
+such networks.
 """
 
 from __future__ import annotations
@@ -90,6 +91,25 @@ def _singh() -> Iterable[Source]:
     )  # fmt: skip
 
 
+def _pirat() -> Iterable[Source]:
+    """Whole UperNets, which `rtx corrupt_eval --model pirat:NAME` evaluates; as a source, their backbones."""
+    cloud = "https://nc.mlcloud.uni-tuebingen.de/index.php/s/{}/download"
+    for size, data, share, clean, attacked in (
+        ("tiny", "voc", "zSFgoAngcm47FZm", 75.2, 63.8),
+        ("small", "voc", "MBXnMd5QKztmZaa", 76.6, 66.2),
+        ("tiny", "ade20k", "ACMQRiyfyXboXwT", 31.7, 18.6),
+        ("small", "ade20k", "Smogk2BWbfMxkyo", 32.1, 19.2),
+    ):
+        arch = f"convnext_{size}_cvst"
+        yield _linf(
+            f"{arch}_pirat_{data}_linf_eps4", f"timm:{arch}", f"upernet_{arch}_pirat_{data}.pth", cloud.format(share),
+            layout="mmengine", paper="Croce et al., ECCV 2024, arXiv:2306.12941",
+            unverified=("urls", "layout", "filename"),
+            note=f"UperNet on {data}: published mIoU {clean}, {attacked} under attack (SEA, 4/255); keys are those of "
+            "its code", **_RAW,
+        )  # fmt: skip
+
+
 def _robustbench() -> Iterable[Source]:
     for name, arch, share, top1, paper, pixels in (
         ("resnet50_wong2020", "resnet50", "1deM2ZNS5tf3S_-eRURJi-IlvUL8WJQ_w", 55.62,
@@ -136,5 +156,5 @@ def _dinov3() -> Iterable[Source]:
 
 def robust_sources() -> Iterable[Source]:
     """All of them."""
-    for part in (_ares, _oddefense, _singh, _robustbench, _dinov3):
+    for part in (_ares, _oddefense, _singh, _pirat, _robustbench, _dinov3):
         yield from part()

@@ -14,9 +14,10 @@ _NAMES = (("depthwise_conv.", "dwconv."), ("pointwise_conv1.", "pwconv1."), ("po
 def to_original(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The original names; keys of others are unchanged.
 
-    OpenMMLab norms each output; the last of these norms is the published final one, the others no classifier has.
+    OpenMMLab, and the segmenters of PIR-AT, norm each output; the last of these norms takes the place of the published
+    final one, the others no classifier has.
     """
-    if "stages.0.0.depthwise_conv.weight" not in state:
+    if "norm0.weight" not in state and "stages.0.0.depthwise_conv.weight" not in state:
         return dict(state)
     found = {}
     for key, value in state.items():

@@ -47,6 +47,19 @@ def read_checkpoint(path: str | Path) -> Any:
     return read_content(path).value
 
 
+def check_is_file(path: Path) -> None:
+    """Raise WeightsError, which says what is there instead, unless `path` is a regular file."""
+    if path.is_file():
+        return
+    if path.is_dir():
+        what = "is a folder, give a file in it"
+    elif path.exists():
+        what = "is a pipe, a device or a socket, not a file; save what it brings in one"
+    else:
+        what = f"there is no such file (current folder: {Path.cwd()}); check the path"
+    raise WeightsError(f"{path}: {what} (`rtx weights fetch NAME` brings a published one)")
+
+
 def read_content(path: str | Path) -> CheckpointContent:
     """Read a PyTorch (zip or legacy), plain pickle or safetensors file.
 
@@ -59,9 +72,7 @@ def read_content(path: str | Path) -> CheckpointContent:
         WeightsError: no such file, not a checkpoint (the message says what it looks like), damaged, or a trap.
     """
     path = Path(path)
-    if not path.is_file():
-        what = "is a folder, give a file in it" if path.is_dir() else "there is no such file; check the path"
-        raise WeightsError(f"{path}: {what} (`rtx weights fetch NAME` brings a published one)")
+    check_is_file(path)
     kind = sniff(path)
     if kind.name not in READABLE:
         raise WeightsError(f"{path}: this is {kind.text}, not a checkpoint; {kind.remedy}")

@@ -91,6 +91,16 @@ def test_a_damaged_image_that_is_used_is_found_before_training(tmp_path: Path) -
         check_sets([("train", node)])
 
 
+def test_images_of_an_archive_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    cifar(tmp_path, range(10))
+    for images, said in ((None, 50), (11, 11)):
+        node = dict(type="TargetDataset", target="cifar10", data_root=str(tmp_path), split="train", subset=True)
+        caplog.clear()
+        with caplog.at_level("INFO"):
+            check_sets([("train", {**node, "images": images})])
+        assert f"train data: {said} images in {tmp_path}" in caplog.text
+
+
 def test_images_under_32_pixels_are_accepted_since_they_are_enlarged(tmp_path: Path) -> None:
     for split in ("train", "test"):
         picture(tmp_path / split / "a" / "1.png", size=(20, 24))

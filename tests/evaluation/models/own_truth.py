@@ -55,7 +55,13 @@ def once(predict: Callable[[np.ndarray], Any]) -> Callable[[np.ndarray], Any]:
 
 
 def coco_of(
-    root: Path, files: Sequence[Path], predict: Callable[[np.ndarray], Rows], names: Sequence[str], *, most: int = 6
+    root: Path,
+    files: Sequence[Path],
+    predict: Callable[[np.ndarray], Rows],
+    names: Sequence[str],
+    *,
+    most: int = 6,
+    moved: int = 2,
 ) -> Path:
     """A COCO folder with these images, labelled with the `most` best rows of each.
 
@@ -65,6 +71,7 @@ def coco_of(
         predict: an image -> rows of category_id, bbox (left, top, width, height), score and perhaps segmentation (RLE).
         names: of categories 1, 2, ...
         most: how many objects an image has.
+        moved: pixels that masks are moved to the right.
     """
     rng = np.random.default_rng(0)
     (root / "annotations").mkdir(parents=True)
@@ -83,7 +90,7 @@ def coco_of(
             found = dict(id=len(objects) + 1, image_id=n, category_id=row["category_id"], iscrowd=0, bbox=box)
             if "segmentation" in row:
                 whole = run_lengths.decode(row["segmentation"])
-                found["segmentation"] = rle(np.roll(whole, 2, axis=1))
+                found["segmentation"] = rle(np.roll(whole, moved, axis=1))
                 found["bbox"] = [float(v) for v in run_lengths.toBbox(found["segmentation"])]
             else:
                 left, top, w, h = box

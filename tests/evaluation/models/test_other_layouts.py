@@ -132,3 +132,62 @@ def test_what_does_not_fit_is_said(made_coco: Path, tmp_path: Path, capsys: pyte
     assert "--maps goes with --cityscapes" in capsys.readouterr().err
     assert main(["score", *words, "--yolo", str(tmp_path)]) == 2
     assert "has no data.yaml" in capsys.readouterr().err
+
+
+MODELS = """
+import numpy as np
+import rtx
+
+CLASSES = ["road", "car"]
+
+def maps(images):
+    return [np.zeros(image.shape[:2], int) for image in images]
+
+def boxes(images):
+    return [dict(boxes=[[0, 0, 8, 8]], scores=[1.0], labels=[1]) for image in images]
+
+segmenter = rtx.Segmenter(maps, CLASSES, name="maps")
+detector = rtx.Detector(boxes, CLASSES, name="boxes")
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "metric"),
+    [
+        ("segmenter", None, "mIoU"),
+        ("detector", None, "bbox_mAP"),
+        ("boxes", None, "bbox_mAP"),
+        ("maps", "maps", "mIoU"),
+        ("segmenter", "maps", "mIoU"),
+    ],
+)
+def test_a_cityscapes_folder_takes_detectors_and_segmenters(
+    name: str, task: str | None, metric: str, tmp_path: Path
+) -> None:
+    root = make_cityscapes(tmp_path / "city")
+    (tmp_path / "models.py").write_text(MODELS)
+    words = [
+        "--model",
+        f"python:{tmp_path / 'models.py'}:{name}",
+        "--data-root",
+        str(root),
+        *(["--task", task] if task else []),
+    ]
+    few = ["--corruptions", "fog", "--severities", "3", "--resamples", "0", "--workers", "0"]
+    assert main(["corrupt_eval", *words, *few, "--out", str(tmp_path / "out")]) == 0
+    cells = json.loads((tmp_path / "out/summary.json").read_text())["cells"]
+    assert set(cells) == {"clean", "fog_3"} and metric in cells["clean"]["metrics"]
+
+
+def test_a_task_that_cannot_be(made_coco: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = make_cityscapes(tmp_path / "city")
+    (tmp_path / "models.py").write_text(MODELS)
+    for data, task, said in (
+        (root, "boxes", "is a Segmenter, but the data of --data-root score boxes"),
+        (root, "classes", "has the layout of cityscapes, which scores boxes or maps"),
+        (made_coco, "maps", "has the layout of coco, which scores boxes"),
+        (root, "map", "did you mean 'maps'"),
+    ):
+        words = ["--model", f"python:{tmp_path / 'models.py'}:segmenter", "--data-root", str(data), "--task", task]
+        assert main(["corrupt_eval", *words, "--out", str(tmp_path / "out")]) == 2
+        assert said in capsys.readouterr().err

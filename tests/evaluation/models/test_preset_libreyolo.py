@@ -126,7 +126,7 @@ def test_what_cannot_be(made: Path, made_coco: Path, made_ade: Path, tmp_path: P
         open_model("libreyolo:nowhere.pt", made_coco)
     with pytest.raises(BadValue, match="leave --weights away"):
         open_model(f"libreyolo:{made}", made_coco, weights=made)
-    with pytest.raises(BadValue, match="2 names for a model of 3 classes"):
+    with pytest.raises(BadValue, match="2 class names for a model of 3 classes"):
         open_model(f"libreyolo:{made}", made_coco, classes=["a", "b"])
     with pytest.raises(BadValue, match=r"task 'detect' .*data of --data-root score label maps"):
         open_model(f"libreyolo:{made}", made_ade)

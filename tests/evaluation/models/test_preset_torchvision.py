@@ -134,7 +134,7 @@ def test_masks_and_boxes(photos: list[Path], tmp_path: Path) -> None:
     def predict(image: np.ndarray) -> own_truth.Rows:
         return own_rows(network, image, int)
 
-    root = own_truth.coco_of(tmp_path / "coco", photos[:1], predict, ["disc", "block"], most=30)
+    root = own_truth.coco_of(tmp_path / "coco", photos[:1], predict, ["disc", "block"], most=30, moved=0)
     own = dict(weights=tmp_path / "mask.pth", classes=["disc", "block"])
     found = scores(f"torchvision:{MASK}", root, tmp_path / "out", **own)
     for kind, name in (("bbox", "bbox_mAP"), ("segm", "segm_mAP")):
@@ -200,7 +200,7 @@ def test_a_network_is_the_one_that_published_weights_would_make(photos: list[Pat
     image = np.zeros((224, 224, 3), np.uint8)
     with torch.inference_mode():
         expected = network(models.GoogLeNet_Weights.DEFAULT.transforms()(Image.fromarray(image))[None])
-        assert torch.equal(adapter.fn(torch.zeros(1, 3, 224, 224)), expected)
+        assert torch.equal(adapter.fn(as_tensor(image)[None]), expected)
 
 
 def test_published_weights_are_known_by_their_file(photos: list[Path], tmp_path: Path) -> None:

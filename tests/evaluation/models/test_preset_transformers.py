@@ -231,7 +231,7 @@ def test_what_cannot_be(folder: Path, made_coco: Path, made_ade: Path, tmp_path:
         opened(folder, weights=__file__)
     with pytest.raises(BadValue, match="is a YolosForObjectDetection, but the data of --data-root score label maps"):
         opened(folder, made_ade)
-    with pytest.raises(BadValue, match="2 names for a model of 3 classes"):
+    with pytest.raises(BadValue, match="2 class names for a model of 3 classes"):
         opened(folder, classes=["a", "b"])
     with pytest.raises(WeightsMismatch, match=r"class_labels_classifier"):
         opened(edited(folder, tmp_path / "head", id2label={n: f"class{n}" for n in range(7)}))

@@ -18,7 +18,8 @@ from rtx.errors import BadValue, MissingDependency, UnknownName, WeightsError  #
 from rtx.evaluation.evaluate import evaluate, prepare  # noqa: E402
 from rtx.evaluation.models import presets  # noqa: E402
 from rtx.evaluation.models.adapters import Classifier, Detector, Segmenter  # noqa: E402
-from rtx.evaluation.models.presets import PRESETS, Preset, open_model, read_state  # noqa: E402
+from rtx.evaluation.models.library import read_state  # noqa: E402
+from rtx.evaluation.models.presets import PRESETS, Preset, open_model  # noqa: E402
 from tests.evaluation.models.plain_functions import by_colour  # noqa: E402
 from tests.makers import ADE_NAMES, COCO_NAMES  # noqa: E402
 

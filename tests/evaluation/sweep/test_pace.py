@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import os
+import random
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from mmcv.transforms import BaseTransform
 from mmengine.registry import TRANSFORMS
+from torch.utils.data import Dataset
 
 from rtx.errors import BadValue, RunConflict
 from rtx.evaluation.evaluate import evaluate as evaluate_model
 from rtx.evaluation.sweep.batches import loaders
 from rtx.evaluation.sweep.events import CellDone, CellStarted, Event
+from rtx.evaluation.sweep.room import RoomyRunner
 from rtx.types import Condition
 from tests.evaluation.stand_in import PixelDetector, coco_config
 
@@ -117,7 +123,7 @@ def test_too_little_shared_memory_for_the_loaders_is_said_and_images_load_here(
         asked.append(path)
         return SimpleNamespace(free=60_000)  # an image of 120 x 120 takes 43,200 bytes
 
-    monkeypatch.setattr("rtx.evaluation.sweep.batches.shutil.disk_usage", disk_usage)
+    monkeypatch.setattr("rtx.evaluation.sweep.room.shutil.disk_usage", disk_usage)
     model, *_ = evaluate(made_coco, tmp_path, workers=1)
     assert asked == [Path("/dev/shm")]
     assert set(model.loaders) == {os.getpid()}
@@ -128,7 +134,55 @@ def test_only_as_many_loaders_start_as_shared_memory_holds_batches_of(
     made_coco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     free = SimpleNamespace(free=150_000)  # three images: two ahead, and one with the model
-    monkeypatch.setattr("rtx.evaluation.sweep.batches.shutil.disk_usage", lambda path: free)
+    monkeypatch.setattr("rtx.evaluation.sweep.room.shutil.disk_usage", lambda path: free)
     model, *_ = evaluate(made_coco, tmp_path, workers=3)
     assert len(set(model.loaders)) == 1 and os.getpid() not in model.loaders
-    assert "--workers 3: their batches need about 0 MB" in caplog.text and "; 1 load images instead" in caplog.text
+    assert "3 loader processes may need 0 MB" in caplog.text and "; 1 load images instead" in caplog.text
+
+
+@pytest.mark.parametrize(("free", "left"), [(1000, 2), (46, 1), (45, 0), (5, 0)])
+def test_only_as_many_loaders_start_as_files_may_be_opened_for(
+    free: int, left: int, made_coco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr("rtx.evaluation.sweep.room.open_files", lambda wanted: asked.append(wanted) or free)
+    model, *_ = evaluate(made_coco, tmp_path, workers=2)
+    assert len(set(model.loaders) - {os.getpid()}) == left and len(asked) == 1
+    assert ("loader processes may need" in caplog.text) is (left < 2)
+
+
+def test_the_soft_limit_of_open_files_is_raised_as_far_as_it_may_be() -> None:
+    code = (
+        "import resource\n"
+        "from rtx.evaluation.sweep.machine import open_files\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (30, 60))\n"
+        "print(20 <= open_files(5) <= 30, resource.getrlimit(resource.RLIMIT_NOFILE))\n"
+        "print(open_files(40) >= 40, resource.getrlimit(resource.RLIMIT_NOFILE)[0] < 60)\n"
+        "print(50 < open_files(1000) < 60, resource.getrlimit(resource.RLIMIT_NOFILE))\n"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said.splitlines() == ["True (30, 60)", "True True", "True (60, 60)"]
+
+
+@pytest.mark.parametrize(("free", "left"), [(100_000, 0), (400_000, 1), (10**7, 2), (10**11, 2)])
+def test_a_training_has_as_many_loaders_as_there_is_room_for(
+    free: int, left: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two images of 43,200 bytes, which may be half as large again, each two batches ahead, and one with the model."""
+
+    class Images(Dataset):  # type: ignore[type-arg]
+        def __len__(self) -> int:
+            return 4
+
+        def __getitem__(self, index: int) -> Any:
+            return {"inputs": torch.rand(3, 120, 30), "drawn": np.random.rand(), "more": random.random()}
+
+    monkeypatch.setattr("rtx.evaluation.sweep.room.shutil.disk_usage", lambda path: SimpleNamespace(free=free))
+    before = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
+    loader = RoomyRunner.build_dataloader(
+        dict(batch_size=2, num_workers=2, dataset=Images(), sampler=dict(type="DefaultSampler", shuffle=False)),
+        seed=0,  # else the sampler draws one
+    )
+    assert loader.num_workers == left
+    after = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
+    assert torch.equal(before[0], after[0]) and before[1:] == after[1:]

@@ -40,6 +40,7 @@ def test_trainings_of_other_settings_stay_apart(tmp_path: Path) -> None:
         dict(norm="upstream"),
         dict(view="lowpass:keep32"),
         dict(images=9),
+        dict(options="train_dataloader.batch_size=32"),
         {},
     ]
     rows = [trained(NATURAL, "full", "pets", 0, 0.1 * n, **options) for n, options in enumerate(more)]

@@ -110,6 +110,7 @@ def test_one_tested_epoch_is_no_choice(tmp_path: Path) -> None:
     table = [trained(ROBUST, f"blocks:{k}", "svhn", 0, 0.5, images=200, epochs_scored={5: 0.5}) for k in (1, 3)]
     study = read_study([write_table(tmp_path / "a.csv", table)])
     assert selection(study) is None and blocks(study, best=True) is None and blocks(study) is not None
+    assert epochs_table(study, references_of(study, None)) is None
 
 
 def test_epochs_show_who_is_faster(study: Study) -> None:
