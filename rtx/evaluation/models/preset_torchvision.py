@@ -20,7 +20,7 @@ from torchvision.transforms import functional as pixels
 from rtx.errors import WeightsMismatch, unknown_name
 from rtx.evaluation.models.adapter import Adapter
 from rtx.evaluation.models.adapters import Classifier, Detector, Segmenter
-from rtx.evaluation.models.library import Asked, LibraryNetwork, PixelStep, read_state, wrong_task
+from rtx.evaluation.models.library import Asked, LibraryNetwork, PixelStep, one_line, read_state, wrong_task
 from rtx.evaluation.models.source_classifier import Normalised
 
 log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ def open_preset(asked: Asked) -> Adapter:
             raise
         raise WeightsMismatch(
             f"weights {str(path)!r} do not fit torchvision's {name} with {len(names)} classes"
-            f"{' (background included)' if background else ''}: {str(error)[:600]}; a model with classes of its own "
+            f"{' (background included)' if background else ''}: {one_line(error)}; a model with classes of its own "
             "needs --model-classes NAME ..., in the order of its labels"
         ) from error
     how: Any = chosen.transforms()

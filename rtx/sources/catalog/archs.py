@@ -66,7 +66,11 @@ def find_arch(name: str) -> Arch:
 
         return timm_arch(name)
     if name not in ARCHS:
-        raise unknown_name("architecture", name, place="rtx/sources/catalog/archs.py", choices=ARCHS)
+        raise unknown_name(
+            "architecture", name, place="rtx/sources/catalog/archs.py", choices=ARCHS,
+            remedy=f"{len(ARCHS)} are known, e.g. resnet50, and timm:NAME; one of your own needs the module that "
+            "registers it: custom_imports of a config, --import of rtx probe",
+        )  # fmt: skip
     return ARCHS[name]
 
 
