@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from rtx.errors import BadValue, UnknownName
-from rtx.influence import head as module
+from rtx.influence import head as heads
+from rtx.influence import solve
 from rtx.influence.head import CURVATURES, Inverse, SoftmaxHead, influences, output_curvature
 from tests.influence.worlds import by_autograd, fitted, losses, minimum
 
@@ -49,7 +50,7 @@ def test_pseudo_inverse_without_a_cut_is_the_inverse_on_the_span() -> None:
 def test_lanczos_finds_what_the_dense_matrix_has(monkeypatch: pytest.MonkeyPatch) -> None:
     head = fitted(200, 60, 8, apart=0.2)
     dense = influences(head, Inverse("pinv", 0.5))
-    monkeypatch.setattr(module, "_DENSE", 10)
+    monkeypatch.setattr(solve, "_DENSE", 10)
     found = influences(head, Inverse("pinv", 0.5))
     assert (dense.solver, found.solver, found.kept) == ("eigh", "lanczos", dense.kept)
     assert np.allclose(found.values, dense.values, rtol=1e-10, atol=1e-10)
@@ -66,7 +67,8 @@ def test_more_test_than_training_images_is_the_same() -> None:
 def test_pieces_are_put_together(monkeypatch: pytest.MonkeyPatch) -> None:
     head = fitted(60, 8, 3)
     whole = influences(head)
-    monkeypatch.setattr(module, "_AT_ONCE", 4)
+    monkeypatch.setattr(heads, "AT_ONCE", 4)
+    monkeypatch.setattr(solve, "AT_ONCE", 4)
     found = influences(head)
     assert np.allclose(found.values, whole.values, rtol=1e-12)
     assert found.condition == pytest.approx(whole.condition, rel=1e-9)
