@@ -51,10 +51,12 @@ EXTRAS = {
     # mmdet imports it at each start.
     "transformers": ["transformers>=5.23,<6 ; python_version >= '3.11'"],
     "libreyolo": ["libreyolo>=1.6,<2"],
+    # AutoAttack of classifiers, `rtx attack_eval --method autoattack`.
+    "autoattack": ["pyautoattack==0.2.0"],
     "corruptions": ["imagecorruptions-imaug>=1.1.5,<2"],
     "tb": ["tensorboard>=2.15"],
 }
-_ALONE = ("transformers", "libreyolo")
+_ALONE = ("transformers", "libreyolo", "autoattack")
 EXTRAS["all"] = sorted({line for name, extra in EXTRAS.items() if name not in _ALONE for line in extra})
 EXTRAS["docs"] = ["mkdocs-material>=9.5,<10", "mkdocstrings[python]>=0.26"]
 # tests/metrics/test_reference_scorers.py holds rtx's COCO scores against these three packages at these versions.

@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 def missing(cfg: Config) -> list[str]:
     """Everything the run needs and does not find: each entry says what, where it looked and what to do."""
+    from mmengine.device import get_device
+
     from rtx import config as configs
     from rtx.datasets.openmmlab.checks import check_data
     from rtx.evaluation.models.load import check_one_view
@@ -50,6 +52,8 @@ def missing(cfg: Config) -> list[str]:
             check()
         except RtxError as error:
             problems.append(str(error))
+    if cfg.optim_wrapper.get("type") == "AmpOptimWrapper" and get_device() in ("cpu", "mps"):
+        problems.append("a GPU: mmengine trains with mixed precision (--amp) on one alone; leave --amp away")
     if cfg.get("load_from") and not Path(cfg.load_from).is_file():
         problems.append(f"checkpoint {cfg.load_from!r} (--resume or load_from) does not exist; give a .pth file")
     return problems

@@ -52,6 +52,7 @@ def a_few(experiment: Experiment) -> tuple[PlannedRun, ...]:
 
 TRAINED = [e for e in EXPERIMENTS if e.evaluation != OWN_HEAD]
 RUNS = [pytest.param(e, run, id=f"{e.name}-{run.name}") for e in TRAINED for run in a_few(e)]
+HARDENING = ("adversarial", "threat", "eps", "attack_steps")
 FILE = """
 experiment = dict(title="t", paper="salman2020", place="Figure 4", question="?", evaluation="clean")
 runs = [dict(name="a", config="fasterrcnn_r50_voc.py", source="random"{extra})]
@@ -109,8 +110,12 @@ def test_the_command_of_a_run_makes_the_config_it_describes(
     if run.norm:
         assert cfg.model.backbone.norm_policy == run.norm
     if run.flags:
-        made = {name: cfg.rtx_target.get(name) for name in run.flags if name != "view"}
-        assert made == {name: value for name, value in run.flags.items() if name != "view"}
+        hardening = {"recipe": run.flags.get("adversarial")}
+        hardening |= {n.removeprefix("attack_"): run.flags[n] for n in HARDENING[1:] if n in run.flags}
+        made = dict(cfg.get("rtx_hardening") or {"recipe": None})
+        assert {name: made[name] for name in hardening} == hardening
+        rest = {name: value for name, value in run.flags.items() if name not in ("view", *HARDENING)}
+        assert {name: cfg.rtx_target.get(name) for name in rest} == rest
         assert view_of(cfg) == run.flags.get("view") and cfg.rtx_target.seed == seed
         assert cost_of(run.config)[0] * cfg.train_dataloader.batch_size == cfg.auto_scale_lr.base_batch_size
         assert (cfg.train_cfg.max_epochs, run.flags.get("images")) == (
@@ -178,6 +183,47 @@ def test_a_tested_head_has_nothing_of_a_training(tmp_path: Path) -> None:
             read_file(path)
 
 
+def test_attacks_are_commands_that_the_parser_takes_on_the_images_and_folders_of_their_runs() -> None:
+    from rtx.cli import attack_eval
+    from rtx.results.folder import ATTACKS_INSIDE_RUN, SUMMARY
+
+    parser = argparse.ArgumentParser()
+    attack_eval.add_arguments(parser)
+    for name, count in (("utrera2021_attacked", 3), ("utrera2021_transfer_attacked", 72)):
+        experiment = read(name)
+        units = units_of(experiment, work_dirs="w", data_root="/data")
+        assert len(units) == count
+        attacked = [u for u in units if not u.name.endswith("/train")]
+        for unit in attacked:
+            words = list(unit.settings["words"])
+            assert words[:2] == ["python", "tools/attack_eval.py"]
+            args = parser.parse_args(words[2:])
+            assert (args.threat, args.eps) == ("l2", experiment.attack["eps"]) and args.steps == experiment.attack[
+                "steps"
+            ]
+            own = args.config is None
+            assert not own or (args.data_root == "/data/imagenet/val" and args.no_random_start)
+            assert unit.settings["summary"] == (
+                f"{args.out}/{SUMMARY}" if own else f"{args.config}/{ATTACKS_INSIDE_RUN}/{SUMMARY}"
+            )
+    printed = [
+        short(r) for run in read("utrera2021_attacked").runs for r in published(read("utrera2021_attacked"), run)
+    ]
+    assert len(printed) == 6 and printed[0] == "top1 adversarial 52.10"
+
+
+@pytest.mark.parametrize(
+    ("evaluation", "extra"),
+    [("attacks", ""), ("clean", ", attack=dict(threat='l2')"), ("corruptions", ", attack={1: 2}")],
+)
+def test_an_attack_goes_with_the_evaluations_that_have_one(tmp_path: Path, evaluation: str, extra: str) -> None:
+    path = tmp_path / "mine.py"
+    text = FILE.replace("{extra}", "").replace('evaluation="clean"', f'evaluation="{evaluation}"{extra}')
+    path.write_text(text, "utf-8")
+    with pytest.raises(BadValue, match="`attack`, the flags of rtx attack_eval, belongs to"):
+        read_file(path)
+
+
 def test_another_number_of_gpus_scales_the_learning_rate() -> None:
     experiment = read("yamada2022_fixed_coco")
     run = experiment.runs[0]
@@ -193,7 +239,8 @@ def test_the_evaluation_reads_the_folder_that_training_writes() -> None:
             train = train_command(experiment, run, run.seeds[0])
             folder = train[train.index("--work-dir") + 1]
             evaluate = evaluate_command(experiment, run, run.seeds[0])
-            assert evaluate[:3] == ["python", "tools/corrupt_eval.py", folder]
+            tool = "attack_eval" if experiment.attack else "corrupt_eval"
+            assert evaluate[:3] == ["python", f"tools/{tool}.py", folder]
             assert ("--severities" in evaluate) == (experiment.evaluation == "clean")
 
 

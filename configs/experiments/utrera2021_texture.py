@@ -10,7 +10,7 @@ experiment = dict(
     doubts=[
         "Table 1a, fine-tuned: the last layer alone by the text, three blocks by the caption; both here",
         "Table 1a, schedule: not stated; the recipe's 150 epochs of 1.3 million images would take weeks, 10 here",
-        "Table 1a, tested: utrera2021_sin_tested. Table 1b is an attack on published networks, and no run",
+        "Table 1a, tested: utrera2021_sin_tested. Table 1b: utrera2021_attacked",
         "Table 2, low pass: 'the top 1,024 (~14%) frequencies' may be all but the lowest 32 x 32, or the highest 32 x "
         "32; both here",
         "Table 2: seeds not stated; one here, of utrera2021_subsets. Caltech-101 has images under 224 pixels too",

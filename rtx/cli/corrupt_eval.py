@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace, protocol: Protocol, sweep: Sweep) -> int:
-    model, data, given = _of_library(args, sweep) if args.model else _of_config(args, sweep)
+    model, data, given = of_library(args, sweep) if args.model else of_config(args, sweep)
     given |= {"protocol": protocol}
     if args.dry_run:
         return _forecast(model, data, given, sweep)
@@ -73,26 +73,26 @@ def _run(args: argparse.Namespace, protocol: Protocol, sweep: Sweep) -> int:
     return 0
 
 
-def _of_config(args: argparse.Namespace, sweep: Sweep) -> tuple[Any, Any, dict[str, Any]]:
-    """A model of OpenMMLab, its config, and what else `evaluate` is told."""
+def of_config(args: argparse.Namespace, sweep: Sweep, inside: str = INSIDE_RUN) -> tuple[Any, Any, dict[str, Any]]:
+    """A model of OpenMMLab, its config, and what else `evaluate` is told; `inside` is the folder beside its weights."""
     path, checkpoint = resolve(args.config, args.checkpoint)
     from rtx import config as configs
     from rtx.evaluation.models.load import load_model
 
     cfg = apply_config_arguments(configs.load(path), args)
     device = sweep.start(args, cfg)
-    sweep.out = Path(args.out) if args.out else checkpoint.parent / INSIDE_RUN
+    sweep.out = Path(args.out) if args.out else checkpoint.parent / inside
     labels = {"run": checkpoint.parent.name, "config": Path(path).stem}
     return load_model(cfg, checkpoint, device), cfg, dict(checkpoint=checkpoint, labels=labels)
 
 
-def _of_library(args: argparse.Namespace, sweep: Sweep) -> tuple[Any, Any, dict[str, Any]]:
+def of_library(args: argparse.Namespace, sweep: Sweep, inside: str = INSIDE_RUN) -> tuple[Any, Any, dict[str, Any]]:
     """A model of another library, the data folder, and what else `evaluate` is told."""
     from rtx.evaluation.models.presets import open_model
 
     device = sweep.start(args)
     name = model_label(args.model, args.weights)
-    sweep.out = Path(args.out) if args.out else Path("work_dirs", name, INSIDE_RUN)
+    sweep.out = Path(args.out) if args.out else Path("work_dirs", name, inside)
     options = dict(annotations=args.annotations, weights=args.weights, device=device, task=args.task)
     names = class_names(args.model_classes)
     model = open_model(args.model, args.data_root, classes=names, class_map=class_map(args.class_map), **options)

@@ -21,8 +21,9 @@ from rtx.experiments import (
     run_folder,
     train_command,
 )
+from rtx.experiments.commands import attack_words
 from rtx.experiments.numbers import paper_of, short, together
-from rtx.experiments.record import OWN_HEAD
+from rtx.experiments.record import ATTACKS, OWN_HEAD
 
 WIDTH = 120
 
@@ -89,7 +90,9 @@ def _table(experiment: Experiment, runs: Sequence[PlannedRun], name: str) -> str
         "corruptions": "clean and under 15 corruptions",
         "clean": "on clean images",
         OWN_HEAD: "the source's own classifier on clean images; nothing is trained",
+        ATTACKS: "on clean images",
     }[experiment.evaluation]
+    scored += f"; and under attack, {' '.join(attack_words(experiment.attack))}" if experiment.attack else ""
     about = [
         experiment.title,
         f"{paper.citation}; {experiment.place}",

@@ -63,6 +63,7 @@ _ROWS = (
     Target("mnist", 10, TOP1, "idx", UTRERA_GREY, "train / t10k", 60_000, 10_000),
     Target("fashion_mnist", 10, TOP1, "idx", UTRERA_GREY, "train / t10k", 60_000, 10_000),
     Target("kmnist", 10, TOP1, "idx", UTRERA_GREY, "train / t10k", 60_000, 10_000),
+    Target("imagenet", 1000, TOP1, "folders", SALMAN, "train / val", 1_281_167, 50_000),
     Target("stylized_imagenet", 1000, TOP1, "folders", SALMAN),
     Target("folder", None, TOP1, "folders", SALMAN, note="any class folders"),
 )

@@ -14,7 +14,7 @@ from rtx.errors import BadValue, unknown_name
 
 FLAGS = (
     "target", "recipe", "images", "subset_rule", "subset", "caltech_split", "head_init", "normalise", "lr_drops",
-    "image_size", "epochs", "lr", "view",
+    "image_size", "epochs", "lr", "view", "adversarial", "threat", "eps", "attack_steps",
 )  # fmt: skip
 """What a run may give `rtx train` beside source and transfer, without dashes."""
 EPOCH = "epoch."

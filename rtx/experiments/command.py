@@ -59,6 +59,7 @@ def work(settings: Mapping[str, Any], device: str) -> dict[str, Any]:
         value = metrics.get(headline) if isinstance(metrics, Mapping) else metrics
         if isinstance(value, int | float):
             found[f"cell.{key}"] = value
+    found |= {f"cell.{key}": value for key, value in (summary.get("attacks") or {}).items() if value is not None}
     if "epochs_of" in settings:
         found |= scores_by_epoch(Path(settings["run"]), settings["epochs_of"])
     if not settings.get("keep_weights", True):

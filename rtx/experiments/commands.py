@@ -5,12 +5,14 @@ from __future__ import annotations
 import ast
 import os
 import re
+from collections.abc import Mapping
 from functools import cache
+from typing import Any
 
 from rtx.errors import BadValue
 from rtx.experiments.classification import flag_words
 from rtx.experiments.read import configs_folder
-from rtx.experiments.record import Experiment, PlannedRun
+from rtx.experiments.record import ATTACKS, Experiment, PlannedRun
 
 _COST = re.compile(r"^Cost:\s+(\d+) GPUs? x \d+ images(?:; about ([\d.]+) h)?", re.M)
 
@@ -94,10 +96,30 @@ def own_head_command(
     """The words of the command that tests the source's own classifier on `val` of a target in class folders."""
     data = f"{data_root or 'data'}/{run.flags['target']}/val"
     folder = run_folder(experiment, run, seed, root=root)
+    if experiment.attack:
+        words = ["python", "tools/attack_eval.py", "--source", run.source, "--data-root", data, "--out", folder]
+        return words + attack_words(experiment.attack)
     return ["python", "tools/imagenet_c.py", "--clean", data, "--source", run.source, "--out", folder]
 
 
 def evaluate_command(experiment: Experiment, run: PlannedRun, seed: int, *, root: str = "work_dirs") -> list[str]:
     """The words of the evaluation command; the run folder holds config and checkpoint, data folder included."""
-    words = ["python", "tools/corrupt_eval.py", run_folder(experiment, run, seed, root=root)]
+    folder = run_folder(experiment, run, seed, root=root)
+    if experiment.evaluation == ATTACKS:
+        return ["python", "tools/attack_eval.py", folder, *attack_words(experiment.attack)]
+    words = ["python", "tools/corrupt_eval.py", folder]
     return words if experiment.evaluation == "corruptions" else [*words, "--severities", "0"]
+
+
+def attack_words(attack: Mapping[str, Any]) -> list[str]:
+    """The flags of an attack as words.
+
+    Example:
+        >>> attack_words({"threat": "l2", "eps": ["3/32", "3/16"], "no_random_start": True})
+        ['--threat', 'l2', '--eps', '3/32', '3/16', '--no-random-start']
+    """
+    words = []
+    for name, value in attack.items():
+        values = [] if value is True else value if isinstance(value, list | tuple) else [value]
+        words += [f"--{name.replace('_', '-')}", *map(str, values)]
+    return words

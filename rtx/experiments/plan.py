@@ -17,10 +17,10 @@ from rtx.experiments.commands import (
     train_command,
 )
 from rtx.experiments.grid import Grid
-from rtx.experiments.record import OWN_HEAD, Experiment, PlannedRun
+from rtx.experiments.record import ATTACKS, OWN_HEAD, Experiment, PlannedRun
 from rtx.experiments.store import DONE, State
 from rtx.experiments.units import COMMAND, Unit
-from rtx.results.folder import INSIDE_RUN, LAST_CHECKPOINT, SUMMARY
+from rtx.results.folder import ATTACKS_INSIDE_RUN, INSIDE_RUN, LAST_CHECKPOINT, SUMMARY
 
 _CHECKPOINT_BYTES = 360_000_000
 """A ResNet-50 detector with its optimiser; mmengine keeps a handful, rtx's leaves the last one or two."""
@@ -88,7 +88,7 @@ def _pair(
         COMMAND,
         {
             "words": evaluate_command(experiment, run, seed, root=work_dirs),
-            "summary": f"{folder}/{INSIDE_RUN}/{SUMMARY}",
+            "summary": f"{folder}/{ATTACKS_INSIDE_RUN if experiment.evaluation == ATTACKS else INSIDE_RUN}/{SUMMARY}",
         },
         needs=(training.name,),
         run=run.name,

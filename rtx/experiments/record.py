@@ -14,7 +14,8 @@ from rtx.experiments.classification import check_flags
 from rtx.types import NORM_POLICIES, TransferMode
 
 OWN_HEAD = "own_head"
-EVALUATIONS = ("corruptions", "clean", OWN_HEAD)
+ATTACKS = "attacks"
+EVALUATIONS = ("corruptions", "clean", OWN_HEAD, ATTACKS)
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")
 
 
@@ -78,8 +79,10 @@ class Experiment:
         paper: key of the paper in `rtx.reports.published.PAPERS`.
         place: table or figure, and section.
         question: what the runs are compared for.
-        evaluation: "corruptions" (P, mPC, rPC) or "clean"; "own_head" where nothing is trained: the classifier that a
-            source was published with is tested on the class folders of a target.
+        evaluation: "corruptions" (P, mPC, rPC), "clean" or "attacks"; "own_head" where nothing is trained: the
+            classifier that a source was published with is tested on the class folders of a target.
+        attack: flags of `rtx attack_eval` without dashes, a list for several values; of "attacks", and of "own_head"
+            where the images are attacked.
         runs: in the paper's order.
         published: as a run's, for numbers that belong to no single run, such as the best of several.
         parts: name -> patterns of run names ("l2_*_n3200"), where several tables or figures share runs.
@@ -98,11 +101,18 @@ class Experiment:
     doubts: tuple[str, ...] = ()
     parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     keep_weights: bool = True
+    attack: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Reject an unknown evaluation and runs that would share a folder."""
         if self.evaluation not in EVALUATIONS:
             raise unknown_name("evaluation", self.evaluation, place="rtx/experiments/record.py", choices=EVALUATIONS)
+        allowed = {ATTACKS: (True,), OWN_HEAD: (True, False)}.get(self.evaluation, (False,))
+        if bool(self.attack) not in allowed:
+            raise BadValue(
+                f"experiment {self.name!r}: `attack`, the flags of rtx attack_eval, belongs to evaluation {ATTACKS!r}, "
+                f"may go with {OWN_HEAD!r}, and with no other; it has {dict(self.attack)} and {self.evaluation!r}"
+            )
         for run in self.runs if self.evaluation == OWN_HEAD else ():
             if set(run.flags) != {"target"} or run.transfer or run.norm or run.options:
                 raise BadValue(

@@ -28,6 +28,8 @@ def attack_text(attack: Mapping[str, Any]) -> str:
         >>> attack_text({"method": "pgd", "steps": 20, "step": 2.5, "restarts": 1, "losses": ["ce"], "momentum": 0.0})
         'PGD-20 on ce, step 2.5 eps/20'
     """
+    if attack["method"] == "autoattack":
+        return ", ".join([f"AutoAttack, standard version ({attack['package']})", *_after(attack)])
     steps = attack["steps"]
     parts = [f"{attack['method'].upper()}-{steps} on {', '.join(attack['losses'])}"]
     if attack.get("step"):
@@ -42,6 +44,14 @@ def attack_text(attack: Mapping[str, Any]) -> str:
         parts.append("last perturbation")
     if attack.get("target") is not None:
         parts.append(f"target {attack['target']}")
+    return ", ".join([*parts, *_after(attack)])
+
+
+def _after(attack: Mapping[str, Any]) -> list[str]:
+    """What every method may have."""
+    parts = []
+    if attack.get("queries"):
+        parts.append(f"then {attack['queries']} queries of a random search")
     if attack.get("surrogate_sha256"):
         parts.append(f"made against another model (weights sha256 {attack['surrogate_sha256'][:16]})")
-    return ", ".join(parts)
+    return parts

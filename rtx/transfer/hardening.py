@@ -112,7 +112,7 @@ def with_hardening(cfg: Config, hardening: Hardening) -> Config:
         new.custom_hooks = [*(new.get("custom_hooks") or []), hook]
         add_import(new, "rtx.transfer.hardening")
     elif hardening.recipe == "prime":
-        _insert(new, [dict(type="PRIME")])
+        _insert(new, [dict(type="Prime")])
         add_import(new, "rtx.augment.prime")
     elif hardening.recipe == "augmix":
         if new.get("default_scope") != "mmpretrain":

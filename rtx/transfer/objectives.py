@@ -124,12 +124,17 @@ def targets_like(labels: Tensor, target: int | None) -> Tensor | None:
     return None if target is None else torch.full_like(labels, target)
 
 
+def scores_of(model: Any, pixels: Tensor, samples: Sequence[Any]) -> Tensor:
+    """Logits (N, classes) of a classifier of OpenMMLab's, of pixels (N, 3, H, W) in [0, 1]."""
+    scores: Tensor = model(_prepared(model, pixels, samples)[0], mode="tensor")
+    return scores
+
+
 def _of_classifier(model: Any, samples: Sequence[Any], name: str, seed: int, target: int | None) -> Objective:
     labels = labels_of(samples, device_of(model))
 
     def loss(pixels: Tensor, done: float) -> tuple[Tensor, Tensor]:
-        inputs, _ = _prepared(model, pixels, samples)
-        return classified(name, model(inputs, mode="tensor"), labels, targets_like(labels, target))
+        return classified(name, scores_of(model, pixels, samples), labels, targets_like(labels, target))
 
     return loss
 

@@ -1,5 +1,7 @@
 """Laws of the attacks, on networks small enough to see through."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import nn
@@ -159,6 +161,17 @@ def test_a_network_comes_back_from_an_error_as_it_was(network):
     assert network[1].training
     assert network[0].weight.requires_grad
     network.eval()
+
+
+@pytest.mark.parametrize("ball", BALLS, ids=repr)
+@pytest.mark.parametrize("method", METHODS)
+def test_more_steps_never_help_the_model(network, objective, images, ball, method):
+    with frozen(network):
+        harms = [
+            Attack(threat=ball, method=method, steps=n)(objective, images, SEEDS).harm.mean() for n in (1, 3, 10, 40)
+        ]
+    assert all(more >= less - 0.02 * abs(less) for less, more in pairwise(harms)), harms
+    assert harms[-1] > harms[0]
 
 
 @pytest.mark.parametrize("method", METHODS)

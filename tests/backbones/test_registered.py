@@ -27,6 +27,7 @@ from rtx.sources.catalog.rows import CATALOG
 from rtx.sources.reading.read import read_checkpoint
 from rtx.transfer.guard import FrozenGuardHook, freeze_map
 from rtx.transfer.modes import transfer_name
+from tests.backbones.users import USERS_FILE, forget
 
 WIDTHS = (8, 16, 32, 64)
 
@@ -66,11 +67,6 @@ STAGES = (("stem", "offset"), "stage1", "stage2", "stage3", "stage4")
 ROW: dict[str, Any] = dict(
     channels=WIDTHS, stages=STAGES, head_keys=("fc.",), mean=(0.5, 0.4, 0.3), std=(0.2, 0.2, 0.1)
 )
-
-
-def forget(name: str) -> None:
-    for table in (BACKBONES, ARCHS, NETS):
-        table.pop(name, None)
 
 
 @pytest.fixture
@@ -295,43 +291,6 @@ def test_detectors_need_the_usual_strides() -> None:
             with_source(detector(), "dense:random")
     finally:
         forget("dense")
-
-
-USERS_FILE = """
-import torch
-from torch import nn
-
-import rtx
-
-
-class Block(nn.Module):
-    def __init__(self, before, after, stride):
-        super().__init__()
-        self.conv, self.norm = nn.Conv2d(before, after, 3, stride, 1), nn.BatchNorm2d(after)
-
-    def forward(self, x):
-        return self.norm(self.conv(x)).relu()
-
-
-class Pocket(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.stem = Block(3, 8, 2)
-        self.body = nn.ModuleList(Block(a, b, 2) for a, b in ((8, 8), (8, 16), (16, 32), (32, 64)))
-        self.head = nn.Linear(64, 10)
-
-    def forward(self, x):
-        x = self.stem(x)
-        for block in self.body:
-            x = block(x)
-        return self.head(x.mean((2, 3)))
-
-
-rtx.register_backbone(
-    "pocket", Pocket, channels=(8, 16, 32, 64), stages=("stem", "body.0", "body.1", "body.2", "body.3"),
-    head_keys=("head.",), mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25),
-)
-"""
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ import pytest
 from rtx.cli.main import main
 from rtx.cli.probe import table
 from rtx.probe.results import HeadRow, Results
-from tests.backbones.test_registered import USERS_FILE, forget
+from tests.backbones.users import USERS_FILE, forget
 from tests.probe.worlds import colours
 
 

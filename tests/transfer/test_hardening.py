@@ -12,6 +12,8 @@ from mmengine.config import Config
 from mmengine.dataset import default_collate, pseudo_collate
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DATASETS, MODELS, init_default_scope
+from mmengine.utils import import_modules_from_strings
+from mmpretrain.registry import TRANSFORMS
 from torch.utils.data import DataLoader
 
 from rtx.adversarial.threat import L2
@@ -80,6 +82,20 @@ def test_gaussian_noise_of_a_usual_image_is_a_random_direction_of_length_eps(wor
     torch.testing.assert_close(norms, torch.full((6,), 3.0), atol=1e-3, rtol=0)
 
 
+def test_under_amp_the_attack_is_made_in_half_precision_and_keeps_to_the_ball(world: Any) -> None:
+    model, batch = world
+    seen = []
+    hook = model.backbone.conv1.register_forward_hook(lambda module, given, out: seen.append(out.dtype))
+    runner, data = runner_of(model), dict(batch)
+    runner.optim_wrapper = SimpleNamespace(loss_scaler=object(), cast_dtype=torch.bfloat16)
+    try:
+        TrainUnderAttack(Hardening("pgd", "linf", 4).card()).before_train_iter(runner, 0, data)
+    finally:
+        hook.remove()
+    assert seen == [torch.bfloat16] * 3
+    assert float((data["inputs"] / 255 - batch["inputs"].float() / 255).abs().max()) == pytest.approx(4 / 255, abs=1e-4)
+
+
 def test_salmans_step_is_two_thirds_of_eps_and_utreras_single_one_two_eps() -> None:
     assert Hardening("pgd", "l2", 3.0).attack().size == pytest.approx(2.0)
     assert Hardening("pgd", "l2", 3.0, steps=1).attack().size == pytest.approx(6.0)
@@ -145,15 +161,18 @@ def config(scope: str = "mmpretrain") -> Config:
 
 
 def test_prime_and_augmix_come_last_before_packing() -> None:
-    for recipe, steps in (("prime", ["PRIME"]), ("augmix", ["NumpyToPIL", "torchvision/AugMix", "PILToNumpy"])):
-        pipeline = with_hardening(config(), Hardening(recipe)).train_dataloader.dataset.pipeline
+    for recipe, steps in (("prime", ["Prime"]), ("augmix", ["NumpyToPIL", "torchvision/AugMix", "PILToNumpy"])):
+        cfg = with_hardening(config(), Hardening(recipe))
+        pipeline = cfg.train_dataloader.dataset.pipeline
         assert [step["type"] for step in pipeline] == ["LoadImageFromFile", *steps, "PackInputs"]
+        import_modules_from_strings(**cfg.get("custom_imports", dict(imports=[])))
+        init_default_scope("mmpretrain")
+        assert all(TRANSFORMS.get(step) is not None for step in steps), "a step that no registry has"
 
 
 def test_augmix_gives_an_image_of_the_same_kind() -> None:
     import numpy as np
     from mmcv.transforms import Compose
-    from mmpretrain.registry import TRANSFORMS
 
     init_default_scope("mmpretrain")
 

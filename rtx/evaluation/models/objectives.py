@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -13,7 +13,17 @@ from rtx.adversarial.losses import classified, segmented
 from rtx.errors import BadValue, unknown_name
 from rtx.evaluation.models.adapter import Adapter
 from rtx.transfer import objectives
-from rtx.transfer.objectives import KINDS, by_shape, check_losses, kind_of, labels_of, targets_like, usual_losses
+from rtx.transfer.objectives import (
+    KINDS,
+    by_shape,
+    check_losses,
+    device_of,
+    kind_of,
+    labels_of,
+    scores_of,
+    targets_like,
+    usual_losses,
+)
 
 OWN = "own"
 """The loss that the user of an adapter has given."""
@@ -52,6 +62,37 @@ def losses_for(model: nn.Module, wanted: Sequence[str] = ()) -> tuple[str, ...]:
 def groups(model: nn.Module, images: Sequence[Tensor]) -> list[list[int]]:
     """Positions of images that are attacked together, see `rtx.transfer.objectives.groups`."""
     return by_shape(images) if isinstance(model, Adapter) else objectives.groups(model, images)
+
+
+def attacked_kind(model: nn.Module) -> str:
+    """`classifier`, `detector` or `segmenter`, of adapters too.
+
+    Raises:
+        BadValue: see `rtx.transfer.objectives.kind_of`.
+    """
+    return KINDS[model.scope] if isinstance(model, Adapter) else kind_of(model)
+
+
+Logits = Callable[[Tensor], Tensor]
+
+
+def logits_of(model: nn.Module) -> Callable[[Sequence[Any]], tuple[Logits, Tensor]]:
+    """From the samples of some images to their logits as a function of their pixels, and to their labels.
+
+    Raises:
+        BadValue: the model is no classifier, or an adapter with a loss of its own, whose outputs may be no logits.
+    """
+    if attacked_kind(model) != "classifier" or (isinstance(model, Adapter) and model.loss is not None):
+        raise BadValue("autoattack is on the logits of classifiers; take pgd or apgd")
+
+    def of(samples: Sequence[Any]) -> tuple[Logits, Tensor]:
+        labels = labels_of(samples, device_of(model))
+        if isinstance(model, Adapter):
+            return model.fn, labels
+        # Logits of one image depend on no sample, and the attack asks for some of the images.
+        return lambda pixels: scores_of(model, pixels, [samples[0]] * len(pixels)), labels
+
+    return of
 
 
 def objective(

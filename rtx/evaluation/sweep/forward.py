@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -31,8 +31,8 @@ _PACE_SECONDS = 5.0
 _OUT_OF_MEMORY: tuple[type[BaseException], ...] = (torch.cuda.OutOfMemoryError,)
 
 
-Perturb = Callable[[Any, Any, Condition], tuple[Any, int]]
-"""(model, batch, condition) -> the batch with its images perturbed, and for how many of them that was impossible."""
+Perturb = Callable[[Any, Any, Condition], tuple[Any, Mapping[str, int]]]
+"""(model, batch, condition) -> the batch with its images perturbed, and remarks, each with the number of images."""
 
 
 @dataclass(frozen=True)
@@ -152,12 +152,12 @@ def evaluate(
             timing = timing_of(images, time.perf_counter() - started, job.batch_size, job.workers)
             if forward.limit is not None:
                 timing["batch_size_after_out_of_memory"] = forward.limit
-            flags = [f"no gradient for {forward.unmoved} of {images} images"] if forward.unmoved else []
+            flags = [f"{remark} for {count} of {images} images" for remark, count in forward.remarks.items() if count]
             yield score(
                 job.scorer, condition, images, job.card, key=key, keep=job.keep_predictions, timing=timing, flags=flags
             )
             job.scorer.reset()
-            forward.limit, forward.unmoved = None, 0
+            forward.limit, forward.remarks = None, Counter()
             images, started = 0, time.perf_counter()
 
 
@@ -230,13 +230,14 @@ class Forward:
 
     Attributes:
         limit: images a pass, after memory ran out; None for whole batches.
-        unmoved: images that could not be perturbed.
+        remarks: of `perturb` about the images of this cell so far.
         on_gpu: the model is on a GPU.
     """
 
     def __init__(self, model: Any, *, amp: bool = False, divisor: int = 1, perturb: Perturb | None = None) -> None:
         self.model = model
-        self.perturb, self.unmoved = perturb, 0
+        self.perturb = perturb
+        self.remarks: Counter[str] = Counter()
         self.amp = amp
         self.divisor = divisor
         self.limit: int | None = None
@@ -298,12 +299,12 @@ class Forward:
         """Predictions, or None when memory ran out; what the failed pass held is free by then."""
         dtype = torch.bfloat16 if self.device.type == "cpu" else torch.float16
         try:
-            unmoved = 0
+            remarks: Mapping[str, int] = {}
             if self.perturb is not None:
-                batch, unmoved = self.perturb(self.model, batch, condition)
+                batch, remarks = self.perturb(self.model, batch, condition)
             with torch.inference_mode(), torch.autocast(self.device.type, dtype) if self.amp else nullcontext():
                 found = list(self.model.test_step(batch))
-            self.unmoved += unmoved
+            self.remarks.update(remarks)
             return found
         except _OUT_OF_MEMORY:
             return None

@@ -14,7 +14,7 @@ from rtx.errors import BadValue
 from rtx.files import write_atomic
 from rtx.reports.figures.style import FORMATS, save, settings
 from rtx.reports.runs.naming import SourceName
-from rtx.reports.studies import figures, salman, utrera, yamada
+from rtx.reports.studies import attacked, figures, salman, utrera, yamada
 from rtx.reports.studies.order import references_of, transfers_of
 from rtx.reports.studies.rows import Study
 from rtx.reports.tables.table import Table, latex, markdown
@@ -23,7 +23,7 @@ from rtx.results.over_seeds import spread
 SCORES = "scores.csv"
 LAYOUTS = (
     "salman_table1", "best_eps", "source_accuracy", "width", "utrera_table7", "differences", "blocks", "epochs",
-    "selection", "degree",
+    "selection", "degree", "utrera_table1b", "attacked",
 )  # fmt: skip
 ON_TEST = "Weight decays of some probes were chosen on the test set."
 
@@ -54,6 +54,8 @@ def tables_of(
         utrera.epochs_table(study, against),
         utrera.selection(study),
         yamada.degree(study),
+        attacked.table_1b(study),
+        attacked.after_transfer(study),
     )
     return [table for table in found if table is not None]
 

@@ -26,6 +26,7 @@ _TARGETS = {
     "mnist": "MNIST",
     "fashion_mnist": "Fashion-MNIST",
     "kmnist": "KMNIST",
+    "imagenet": "ImageNet",
     "stylized_imagenet": "Stylized-ImageNet",
 }
 

@@ -12,13 +12,16 @@ from rtx.datasets.classification import MEAN_PER_CLASS, TARGETS
 from rtx.errors import BadValue
 from rtx.reports.runs.naming import SourceName, source_of
 from rtx.results.over_seeds import Scores
+from rtx.types import THREATS
 
 EPOCH = "score.epoch."
+CELL = "score.cell."
 GRID = ("state", "set.source", "set.target", "score.accuracy", "score.mean_per_class", "score.images")
 """Of a grid of probes, `rtx.probe.unit:probe`."""
 PROBE = ("source", "target", "head", "images", "seed", "accuracy", "mean_per_class")
 _TRAINING = (
     "lr", "epochs", "norm", "subset_rule", "caltech_split", "head_init", "normalise", "lr_drops", "image_size",
+    "adversarial", "threat", "eps", "attack_steps",
 )  # fmt: skip
 PART = "part of the data"
 """In the words of a training: it is never compared with one on all of them."""
@@ -70,12 +73,14 @@ class Study:
         selected_on_test: probes whose weight decay was chosen on the test set.
         rates: setting without its learning rate -> learning rate -> seed -> (P, mPC), of trainings that were tested
             under corruption and whose learning rate is written down.
+        attacks: setting -> key of an attacked condition -> seed -> score.
     """
 
     scores: Mapping[Setting, Scores]
     epochs: Mapping[Setting, Mapping[int, Mapping[int, float]]] = field(default_factory=dict)
     selected_on_test: bool = False
     rates: Mapping[Setting, Mapping[float, Mapping[int, tuple[float, float]]]] = field(default_factory=dict)
+    attacks: Mapping[Setting, Mapping[str, Scores]] = field(default_factory=dict)
 
     def part(self, **wanted: object) -> dict[Setting, Scores]:
         """The settings with these values.
@@ -108,6 +113,7 @@ def read_study(paths: Sequence[Path]) -> Study:
     scores: dict[Setting, dict[int, float]] = {}
     epochs: dict[Setting, dict[int, Mapping[int, float]]] = {}
     rates: dict[Setting, dict[float, dict[int, tuple[float, float]]]] = {}
+    attacks: dict[Setting, dict[str, dict[int, float]]] = {}
     on_test = False
     for path in paths:
         for line, row in _lines(path):
@@ -126,12 +132,16 @@ def read_study(paths: Sequence[Path]) -> Study:
             if row.get("lr") and row.get("score.mPC"):
                 plain = replace(setting, training=_training({**row, "lr": ""}))
                 rates.setdefault(plain, {}).setdefault(_number(row["lr"]), {})[seed] = score, _number(row["score.mPC"])
+            for name, value in row.items():
+                if value and name.startswith(CELL) and name.removeprefix(CELL).partition("_")[0] in THREATS:
+                    cells = attacks.setdefault(setting, {}).setdefault(name.removeprefix(CELL), {})
+                    cells[seed] = _number(value)
             if curve:
                 epochs.setdefault(setting, {})[seed] = curve
             on_test |= "test" in (row.get("selected_on"), row.get("score.selected_on"))
     if not scores:
         raise BadValue(f"{', '.join(map(str, paths)) or 'no file'}: no finished training or probe of a target")
-    return Study(scores, epochs, on_test, rates)
+    return Study(scores, epochs, on_test, rates, attacks)
 
 
 def _lines(path: Path) -> Iterable[tuple[int, Mapping[str, str]]]:

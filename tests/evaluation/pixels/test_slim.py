@@ -120,13 +120,14 @@ def test_pipelines_are_found_in_wrappers_and_odd_ones_stay() -> None:
     assert odd["pipeline"] == [LOAD, dict(type="Odd")]
 
 
-@pytest.mark.parametrize("value", [-1, 300, 70000])
-def test_labels_that_8_bits_do_not_hold_keep_their_value(value: int) -> None:
+@pytest.mark.parametrize(("value", "kind"), [(-1, torch.int64), (300, torch.uint16), (70000, torch.int64)])
+def test_labels_that_8_bits_do_not_hold_keep_their_value(value: int, kind: torch.dtype) -> None:
     init_default_scope("mmseg")
     pack = TRANSFORMS.build(dict(type="PackPlanes", pack=dict(type="PackSegInputs")))
     labels = np.full((4, 5), value, np.int64)
     packed = pack({"img": np.zeros((4, 5, 3), np.uint8), "gt_seg_map": labels})
-    assert (packed["data_samples"].gt_sem_seg.data.numpy()[0] == labels).all()
+    found = packed["data_samples"].gt_sem_seg.data
+    assert found.dtype == kind and (found.numpy()[0] == labels).all()
 
 
 def test_every_file_of_a_sweep_is_the_same_with_stock_samples(
