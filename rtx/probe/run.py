@@ -21,7 +21,7 @@ from rtx.errors import BadValue, printable, unknown_name
 from rtx.probe.design import spread
 from rtx.probe.features import BATCH_SIZE, cached_features
 from rtx.probe.heads import BUDGET
-from rtx.probe.logistic import DECAYS, HELD_OUT, SELECTIONS, Split, probe
+from rtx.probe.logistic import DECAYS, HELD_OUT, LOWER, SELECTIONS, Split, probe
 from rtx.probe.results import HeadRow, Results, file_name, open_results
 from rtx.probe.score import accuracies, right_by_class
 from rtx.probe.sgd_heads import train_heads
@@ -81,7 +81,7 @@ class ProbeOptions:
     head: str = LOGISTIC
     head_init: str = "default"
     select: str = HELD_OUT
-    decays: tuple[float, ...] = DECAYS
+    decays: tuple[float, ...] | None = None
     device: str = "cpu"
     batch_size: int = BATCH_SIZE
     workers: int = 4
@@ -162,9 +162,9 @@ def check_options(options: ProbeOptions) -> None:
         raise BadValue(f"--source {' '.join(options.sources)}: give one or more sources, each once")
     if options.batch_size < 1 or options.workers < 1:
         raise BadValue(f"--batch-size {options.batch_size}, --workers {options.workers}: must be 1 or more")
-    wrong = [decay for decay in options.decays if not (np.isfinite(decay) and decay > 0)]
-    if wrong or not options.decays:
-        raise BadValue(f"--decays {' '.join(map(str, options.decays))}: give one or more numbers above 0")
+    decays = DECAYS if options.decays is None else options.decays
+    if not decays or not all(np.isfinite(decay) and decay > 0 for decay in decays):
+        raise BadValue(f"--decays {' '.join(map(str, decays))}: give one or more numbers above 0")
     for spec in options.sources:
         check_source(spec)
 
@@ -246,7 +246,7 @@ def prepare(options: ProbeOptions, spec: str, data: tuple[TargetData, TargetData
         "normalise": options.normalise,
         "subset_rule": options.subset_rule,
         "selected_on": options.select if logistic else None,
-        "decays": sorted(options.decays) if logistic else None,
+        "decays": sorted(options.decays or (*LOWER, *DECAYS)) if logistic else None,
         "head_init": None if logistic else options.head_init,
         **({} if options.view == "none" else {"view": options.view}),
         **({} if options.caltech_split == "first" else {"caltech_split": options.caltech_split}),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -62,6 +65,33 @@ def test_groups_and_streams_change_nothing() -> None:
         assert len(pieces) >= groups
         for a, b in zip(whole, together(pieces), strict=True):
             torch.testing.assert_close(a, b, rtol=0, atol=1e-3)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="reads /proc")
+def test_features_larger_than_the_budget_are_read_in_pieces(tmp_path: Path) -> None:
+    """400,000 x 128 features are 195 MiB, and 390 in the float64 of small fits; labels and weights of rows grow."""
+    n, width = 400_000, 128
+    features = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.float32, (n, width))
+    features[:: n // 100] = np.random.default_rng(0).normal(size=(100, width))  # the rest is a hole
+    features.flush()
+    features = np.load(tmp_path / "x.npy", mmap_mode="r")
+    labels = np.arange(n) % 10
+
+    def held() -> float:
+        return int(Path("/proc/self/status").read_text().split("RssAnon:")[1].split()[0]) / 1024
+
+    before, peak, going = held(), [0.0], threading.Event()
+
+    def watch() -> None:
+        while not going.wait(0.005):
+            peak[0] = max(peak[0], held())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    (found,) = fit(features, labels, np.arange(n)[None], [Column(0.1)], classes=10, budget=2**25, max_evaluations=3)
+    going.set()
+    watcher.join()
+    assert found.evaluations == 3 and peak[0] - before < 100, peak[0] - before
 
 
 def test_a_left_out_fold_is_a_fit_on_the_rest() -> None:

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from rtx.errors import UnknownName
+from rtx.probe.design import spread
 from rtx.probe.folds import deal
 from rtx.probe.heads import Column, fit
-from rtx.probe.logistic import Split, probe
+from rtx.probe.logistic import DECAYS as STANDARD
+from rtx.probe.logistic import LOWER, Split, probe
 from tests.probe.worlds import blobs
 
 DECAYS = (1e-2, 1.0, 1e3)
@@ -59,6 +61,28 @@ def test_the_test_labels_decide_nothing_unless_asked(split: Split) -> None:
     assert on_test.held_out_accuracy is None and not grid[0].at_edge
     by_class = probe(split, subsets, spread=2.0, decays=DECAYS, select="test", by_class=True)[0]
     assert by_class.mean_per_class == max(g.mean_per_class for g in grid)
+
+
+def test_the_grid_goes_on_below_where_its_lower_end_is_chosen() -> None:
+    """One direction without meaning holds nearly all of the spread; the classes need a decay far below it."""
+    x, y = blobs(400, 10, 4, apart=0.8)
+    x[:, 0] = 300 * np.random.default_rng(0).normal(size=len(x))
+    split = Split(x[:200], y[:200], x[200:], y[200:], 4)
+    subsets = np.stack([np.random.default_rng(seed).permutation(200)[:60] for seed in range(2)])
+    scale = spread(split.train)
+    found = probe(split, subsets, spread=scale)
+    assert all(one.decay in LOWER for one in found)
+    for n, (rows, one) in enumerate(zip(subsets, found, strict=True)):
+        # Each seed by itself, on the whole grid.
+        (alone,) = probe(split, rows[None], spread=scale, decays=[*LOWER, *STANDARD])
+        assert alone.decay == one.decay and alone.accuracy == pytest.approx(one.accuracy), n
+        assert alone.held_out_accuracy == one.held_out_accuracy and alone.at_edge == one.at_edge
+
+
+def test_seeds_inside_the_grid_stay_there(split: Split) -> None:
+    subsets = np.stack([np.random.default_rng(seed).permutation(80)[:40] for seed in range(2)])
+    scale = spread(split.train)
+    assert probe(split, subsets, spread=scale) == probe(split, subsets, spread=scale, decays=STANDARD)
 
 
 def test_one_image_a_class_takes_the_default(split: Split) -> None:

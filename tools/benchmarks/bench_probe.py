@@ -39,7 +39,7 @@ from rtx.probe.cache import Cached, Features, opened
 from rtx.probe.design import spread
 from rtx.probe.features import cached_features, decoder, pixel_steps
 from rtx.probe.heads import BUDGET, Column, fit
-from rtx.probe.logistic import DECAYS, Split, probe
+from rtx.probe.logistic import Split, probe
 from rtx.probe.run import seeds_of
 from rtx.probe.score import accuracies, right_by_class
 from rtx.probe.sgd_heads import train_heads
@@ -101,7 +101,7 @@ def first(data: TargetData, n: int) -> TargetData:
     return replace(data, labels=data.labels[:n], names=data.names[:n])
 
 
-def timed(split: Split, n: int, seeds: int, decays: tuple[float, ...] = DECAYS) -> tuple[float, list[float]]:
+def timed(split: Split, n: int, seeds: int, decays: tuple[float, ...] | None = None) -> tuple[float, list[float]]:
     """Seconds for all heads of a size, and their accuracies."""
     rows = subsets(split, n, seeds)
     scale = spread(split.train)
@@ -149,7 +149,7 @@ def against_sgd(args: argparse.Namespace) -> tuple[dict[str, Any], Split]:
     split = Split(features, train.labels, test_features, test.labels, len(train.classes))
     pixels, rows = decoded(train, args.image_size), []
     for n in SIZES:
-        seconds, ours = timed(split, n, args.seeds, tuple(args.decays))
+        seconds, ours = timed(split, n, args.seeds, args.decays and tuple(args.decays))
         row: dict[str, Any] = {"images": n, "heads": len(ours), "heads_s": seconds, "accuracy": statistics.mean(ours)}
         for name in SGD:
             row[name] = against(ours, by_sgd(split, n, args.seeds, RECIPES[name]))
@@ -164,7 +164,7 @@ def against_sgd(args: argparse.Namespace) -> tuple[dict[str, Any], Split]:
     return found, split
 
 
-def growth(split: Split, decays: tuple[float, ...]) -> dict[str, Any]:
+def growth(split: Split, decays: tuple[float, ...] | None) -> dict[str, Any]:
     """Seconds of the heads of 400 images over seeds, of made features over classes."""
     found: dict[str, Any] = {"seeds": {}, "classes": {}}
     for seeds in (1, 2, 4, 8):
@@ -239,7 +239,7 @@ def main() -> None:
     parser.add_argument("--data-root", type=Path)
     parser.add_argument("--image-size", type=int, default=224)
     parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--decays", nargs="+", type=float, default=DECAYS, help="the grid of the probe")
+    parser.add_argument("--decays", nargs="+", type=float, help="the grid of the probe, instead of its own")
     parser.add_argument(
         "--epochs", type=int, default=2, help="of an SGD head that forwards images; also 2 and 4 times that"
     )
@@ -256,7 +256,7 @@ def main() -> None:
         if args.data_root is None:
             parser.error("--data-root is needed")
         found, split = against_sgd(args)
-        found["growth"] = growth(split, tuple(args.decays))
+        found["growth"] = growth(split, args.decays and tuple(args.decays))
     text = json.dumps(found, indent=1)
     print(text)
     if args.json:
