@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rtx.errors import BadValue, unknown_name
 
 if TYPE_CHECKING:
-    from rtx.influence.report import InfluenceOptions
+    from rtx.influence.report import InfluenceOptions, Shown
     from rtx.influence.subject import Subject
 
 _OF_SOURCES = ("target", "images", "subset", "image_size", "cache", "decays")
@@ -54,8 +55,10 @@ def run(args: argparse.Namespace) -> int:
         raise BadValue("rtx influence: name run folders, or --source NAME --target NAME --data-root DIR")
     from rtx.influence.report import analyse, compare
 
-    shown = []
+    shown: list[Shown] = []
     for subject in _subjects(args):
+        if subject.name in [one.name for one in shown]:  # files of one name
+            subject = replace(subject, name=f"{subject.name}_{subject.card['weights'][:8]}")
         shown.append(analyse(subject, options, args.out))
         print(
             f"{subject.name}: {len(subject.head.train)} training and {len(subject.head.test)} test images", flush=True

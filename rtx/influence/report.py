@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rtx.files import json_ready, write_atomic, write_whole
+from rtx.errors import RunConflict
+from rtx.files import json_ready, read_json, write_atomic, write_whole
 from rtx.influence.head import Inverse, influences
 from rtx.influence.measures import Matches, matches, most_helpful, paired
 from rtx.influence.subject import Subject
@@ -62,23 +63,29 @@ def analyse(subject: Subject, options: InfluenceOptions, out: Path) -> Shown:
 
     Raises:
         BadValue, UnknownName: see `rtx.influence.head.influences`.
+        RunConflict: the folder holds the influence of another head, or by other options.
         OutputError: the folder cannot be written.
     """
     head, folder = subject.head, out / re.sub(r"[^\w.-]+", "-", subject.name)
     inverse = options.inverse or CONVENTIONS[options.convention]
+    sign = SIGNS[options.convention]
+    card = json_ready(
+        {
+            "name": subject.name,
+            **subject.card,
+            "convention": options.convention,
+            "sign": sign,
+            "inverse": str(inverse),
+            "curvature": options.curvature,
+            "train_images": len(head.train),
+            "test_images": len(head.test),
+            "seed": options.seed,
+        }
+    )
+    _refuse_another(folder, card)
     found = influences(head, inverse, options.curvature, memory=options.memory)
     match = matches(found.values, head.test_labels, head.train_labels)
-    sign = SIGNS[options.convention]
-    card = {
-        "name": subject.name,
-        **subject.card,
-        "convention": options.convention,
-        "sign": sign,
-        "inverse": str(inverse),
-        "curvature": options.curvature,
-        "train_images": len(head.train),
-        "test_images": len(head.test),
-        "seed": options.seed,
+    card |= {
         "unknowns": found.unknowns,
         "eigenvalues_kept": found.kept,
         "condition": found.condition,
@@ -102,6 +109,19 @@ def analyse(subject: Subject, options: InfluenceOptions, out: Path) -> Shown:
         save(map_, folder / "heat", ("pdf", "png"))
         save(gallery(_rows(subject, found.values, options.seed), subject.name), folder / "gallery", ("pdf", "png"))
     return Shown(subject.name, head.test_labels, match)
+
+
+def _refuse_another(folder: Path, card: Mapping[str, Any]) -> None:
+    path = folder / INFLUENCE_JSON
+    if not path.is_file():
+        return
+    there = read_json(path)
+    if other := [key for key, value in card.items() if there.get(key) != value]:
+        key = other[0]
+        raise RunConflict(
+            f"{path}: is of another head or by other options ({key} {there.get(key)!r}, now {card[key]!r}); give "
+            "another --out, or remove that folder"
+        )
 
 
 def compare(shown: Sequence[Shown], out: Path) -> list[dict[str, Any]]:

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from rtx.cli.main import main
+from rtx.sources.catalog.archs import build_reference
 from tests.probe.worlds import colours
 
 
@@ -31,11 +33,32 @@ def test_files_and_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert arrays["influence"].shape == (12, 24) == (card["test_images"], card["train_images"])
     assert (card["convention"], card["inverse"], card["sign"], card["curvature"]) == ("rtx", "decay", 1, "hessian")
     assert card["gradient_norm"] < 1e-6 and card["solver"] == "cholesky" and 1 <= card["condition"] < 1e13
+    # Other options do not replace what is there.
+    other = words(tmp_path, data, "--test-images", "0", "--convention", "paper", "--inverse", "decay")
+    assert main(other) == 2
+    assert re.search(r"by other options \(convention 'rtx', now 'paper'\); give another --out", capsys.readouterr().err)
     # The paper's sign is the other one, and its label match the same: what helps is what is ranked.
-    assert main(words(tmp_path, data, "--test-images", "0", "--convention", "paper", "--inverse", "decay")) == 0
-    other = json.loads((out / "influence.json").read_text())
-    assert other["sign"] == -1 and other["match_by_rank"] == card["match_by_rank"]
-    assert np.array_equal(np.load(out / "influence.npz")["influence"], -arrays["influence"])
+    assert main([*other, "--out", str(tmp_path / "paper")]) == 0
+    card2 = json.loads((tmp_path / "paper" / out.name / "influence.json").read_text())
+    assert card2["sign"] == -1 and card2["match_by_rank"] == card["match_by_rank"]
+    assert np.array_equal(np.load(tmp_path / "paper" / out.name / "influence.npz")["influence"], -arrays["influence"])
+
+
+def test_two_files_of_one_name(tmp_path: Path) -> None:
+    data = colours(tmp_path / "data")
+    files = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        path = tmp_path / str(seed) / "source.pth"
+        path.parent.mkdir()
+        torch.save(build_reference("resnet18").state_dict(), path)
+        files.append(f"resnet18:{path}")
+    line = words(tmp_path, data, "--test-images", "0")
+    assert main([*line[:2], *files, *line[3:]]) == 0
+    rows = json.loads((tmp_path / "out" / "comparison.json").read_text())["heads"]
+    assert rows[0]["name"] == "source" and re.fullmatch(r"source_[0-9a-f]{8}", rows[1]["name"])
+    assert {path.name for path in (tmp_path / "out").iterdir() if path.is_dir()} == {row["name"] for row in rows}
+    assert rows[0]["top1_minus_first"] is None and rows[1]["top1_minus_first"]["value"] <= 1
 
 
 @pytest.mark.parametrize(
