@@ -144,7 +144,8 @@ def draw_pair(pair: Pair) -> Figure:
             axes.minorticks_off()
         else:
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    names = [*map(target_name, targets), *shortened([pair.source.text, f"{pair.reference.text} (dashed)"], 36)]
+    source, reference = shortened([pair.source.text, pair.reference.text], 30)
+    names = [*map(target_name, targets), source, f"{reference} (dashed)"]
     handles = [Line2D([], [], **look) for look in looks(len(targets))]
     handles += [Line2D([], [], color=SOFT), Line2D([], [], color=SOFT, linestyle=(0, (3, 1.5)))]
     legend(figure, handles, names, columns)
