@@ -35,6 +35,7 @@ COMMANDS: dict[str, str] = {
     "corrupt": "corrupt an image or a data folder, into files or a contact sheet",
     "targets": "classification targets: list the rows, check a folder against one",
     "probe": "linear heads on the frozen features of sources: sizes of training set, seeds",
+    "influence": "which training images a classifier's answers on test images rest on",
     "weights": "source weights: list, fetch, inspect, convert",
     "experiments": "the papers' experiments: their runs, and what to type for each",
     "report": "one page, figures and tables over finished evaluations",

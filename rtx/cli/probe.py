@@ -85,7 +85,7 @@ def options_of(args: argparse.Namespace) -> ProbeOptions:
             raise BadValue(f"--memory {args.memory}: must be more than 0 GB")
         given["memory"] = int(args.memory * 2**30)
     images = tuple(None if word == "all" else _whole(word) for word in args.images)
-    device = _device(args.device)
+    device = chosen_device(args.device)
     return ProbeOptions(tuple(args.source), args.target, args.data_root, images, device=device, **given)
 
 
@@ -95,7 +95,12 @@ def _whole(word: str) -> int:
     return int(word)
 
 
-def _device(name: str | None) -> str:
+def chosen_device(name: str | None) -> str:
+    """The device asked for; the GPU where there is one and none was.
+
+    Raises:
+        BadValue: it cannot be used.
+    """
     import torch
 
     if name is None:

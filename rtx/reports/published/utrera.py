@@ -38,6 +38,8 @@ _APPENDIX = {"pgd1_l2_eps3": 60.29, "gaussian_l2_eps3": 74.02}
 _TABLE_1A = {"l2_eps3": (20.1, 64.2), "in1k": (11.4, 36.1)}
 _TABLE_1B = {"3/32": (52.1, 39.6, 53.9), "3/16": (34.7, 25.5, 38.5)}
 _TABLE_2 = {"l2_eps3": (83.7, 85.3), "in1k": (79.1, 80.7)}
+INFLUENCE = {"robust": (0.786, 0.773), "natural": (0.551, 0.538)}
+"""Section 6: share of CIFAR-10's test images with the label of their top training image; of three of their top five."""
 LOWRES, LOWPASS = "P@downscale:32x32", "P@lowpass:keep32"
 """Quantities of Table 2; which low pass was meant is not settled."""
 

@@ -1,0 +1,108 @@
+"""The curvature of a head as a matrix, its Cholesky factor, and its largest eigenvalues."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.linalg import lapack
+from scipy.sparse.linalg import LinearOperator, eigsh
+from torch import Tensor
+
+from rtx.errors import BadValue
+
+AT_ONCE = 512  # rows, or images on a right-hand side
+_DENSE = 3000  # unknowns whose eigenvectors take seconds
+_SURE = 1e13  # condition number that leaves three digits
+
+
+def times(residual: Tensor, rows: Tensor, vectors: Tensor) -> Tensor:
+    """Gradients (i, K - 1) (x) (i, s) times vectors ((K - 1) s, c): (i, c)."""
+    blocks = vectors.view(residual.shape[1], rows.shape[1], -1)
+    found = rows.new_zeros(len(rows), blocks.shape[2])
+    for a, block in enumerate(blocks):
+        found.addcmul_(residual[:, a : a + 1], rows @ block)
+    return found
+
+
+class HeadCurvature:
+    """sum_i C_i (x) z_i z_i', as a matrix or as its product with vectors; C (n, q, q), z (n, s)."""
+
+    def __init__(self, curved: Tensor, z: Tensor) -> None:
+        self.curved, self.z = curved, z
+        self.size = curved.shape[1] * z.shape[1]
+
+    def dense(self, memory: int, needed: int) -> Tensor:
+        """The matrix (q s, q s); `needed` such matrices are there at once later on.
+
+        Raises:
+            BadValue: they do not fit.
+        """
+        bytes_needed = 8 * self.size**2 * needed + 8 * 4 * self.z.numel()
+        if bytes_needed > memory:
+            raise BadValue(
+                f"{self.size} unknowns ({self.curved.shape[1]} x {self.z.shape[1]}) need "
+                f"{bytes_needed / 2**30:.1f} GB, {memory / 2**30:g} are allowed: raise --memory, take fewer training "
+                "images (--images), or keep the large eigenvalues alone (--inverse pinv:0.05)"
+            )
+        q, s = self.curved.shape[1], self.z.shape[1]
+        found = self.z.new_zeros(q * s, q * s)
+        blocks = found.view(q, s, q, s)
+        for a, b in zip(*np.tril_indices(q), strict=True):
+            weighted = self.z * self.curved[:, a, b, None]
+            for start in range(0, s, AT_ONCE):  # each block is symmetric as well
+                end = min(start + AT_ONCE, s)
+                strip = weighted[:, start:end].T @ self.z[:, :end]
+                blocks[a, start:end, b, :end] = strip
+                blocks[a, :end, b, start:end] = strip.T
+            blocks[b, :, a] = blocks[a, :, b]
+        return found
+
+    def product(self, vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+        """With vectors (q s, c) or (q s,)."""
+        q, s = self.curved.shape[1], self.z.shape[1]
+        blocks = torch.from_numpy(np.ascontiguousarray(vectors)).view(q, s, -1)
+        along = torch.einsum("iab,bic->aic", self.curved, self.z @ blocks)
+        found: NDArray[np.float64] = (self.z.T @ along).reshape(vectors.shape).numpy()
+        return found
+
+
+def factor(problem: HeadCurvature, damping: Tensor, memory: int, name: str) -> tuple[Tensor, float]:
+    """The Cholesky factor and the condition number; it refuses a matrix without right digits in its inverse."""
+    matrix = problem.dense(memory, 2)
+    matrix.diagonal().add_(damping.repeat(problem.size // len(damping)))
+    norm = float(max(matrix[start : start + AT_ONCE].abs().sum(1).max() for start in range(0, problem.size, AT_ONCE)))
+    found, info = torch.linalg.cholesky_ex(matrix)
+    del matrix
+    reciprocal = 0.0 if info.item() else float(lapack.dpocon(found.numpy(), norm, uplo="L")[0])
+    condition = 1 / reciprocal if reciprocal > 0 else math.inf
+    if condition > _SURE:
+        raise BadValue(
+            f"--inverse {name}: the curvature has condition number {condition:.1e}, so its inverse has no right "
+            "digits in float64; damp it (--inverse ridge:1e-4), or keep its large eigenvalues alone "
+            "(--inverse pinv:0.05)"
+        )
+    return found, condition
+
+
+def above(problem: HeadCurvature, cut: float, memory: int) -> tuple[Tensor, Tensor, str]:
+    """Eigenvalues above `cut` times the largest, their eigenvectors in columns, and the solver."""
+    if problem.size <= _DENSE:
+        values, vectors = torch.linalg.eigh(problem.dense(memory, 3))
+        keep = values > cut * values[-1]
+        return values[keep], vectors[:, keep], "eigh"
+    operator = LinearOperator((problem.size,) * 2, problem.product, matmat=problem.product, dtype=np.float64)
+    count = 64
+    while count <= min(problem.size // 4, memory // (32 * problem.size)):
+        start = np.random.default_rng(0).normal(size=problem.size)
+        found, columns = eigsh(operator, count, which="LA", v0=start)  # to the last digit
+        if found.min() <= cut * found.max():
+            keep = found > cut * found.max()
+            return torch.from_numpy(found[keep]), torch.from_numpy(columns[:, keep].copy()), "lanczos"
+        count *= 2
+    raise BadValue(
+        f"--inverse pinv:{cut:g}: more than {count // 2} of {problem.size} eigenvalues are above the cut, which would "
+        "take hours; raise it (the authors' code has 0.05), or damp instead (--inverse ridge:1e-4)"
+    )
