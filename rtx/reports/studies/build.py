@@ -82,10 +82,9 @@ def build(study: Study, out: Path, tables: Sequence[Table], reference: str | Non
         list(pool.map(partial(_draw, out=out), pairs))
     names += [f"{pair.name}.{kind}" for pair in pairs for kind in FORMATS]
     with settings():
-        for transfer in transfers_of(study.scores):
-            figure = figures.draw_eps(study, transfer)
+        drawn = {f"by_eps_{t.replace(':', '')}": figures.draw_eps(study, t) for t in transfers_of(study.scores)}
+        for name, figure in {**drawn, "by_learning_rate": figures.draw_degree(study)}.items():
             if figure is not None:
-                name = f"by_eps_{transfer.replace(':', '')}"
                 save(figure, out / name)
                 names += [f"{name}.{kind}" for kind in FORMATS]
     return names

@@ -20,10 +20,11 @@ from rtx.reports.studies.salman import EpsCurve, by_eps
 from rtx.reports.studies.utrera import References, curves_of, groups_of
 from rtx.reports.text.wording import shortened
 from rtx.results.over_seeds import Scores, Spread, paired, spread
-from rtx.results.studies import curve_difference, learning_curve
+from rtx.results.studies import curve_difference, degrees, learning_curve
 
-Line = Mapping[int, Spread]
+Line = Mapping[Any, Spread]
 MOST_LINES = 12
+_DASHES = (0, (3, 1.5))
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ def draw_pair(pair: Pair) -> Figure:
     left = figure.add_axes((0.065, bottom, 0.41, height))
     right = figure.add_axes((0.56, bottom, 0.42, height))
     for target, look in zip(targets, looks(len(targets)), strict=True):
-        for line, dashes in zip(pair.scores[target], ("-", (0, (3, 1.5))), strict=True):
+        for line, dashes in zip(pair.scores[target], ("-", _DASHES), strict=True):
             _draw(left, line, {**look, "linestyle": dashes})
         _draw(right, pair.gains[target], look)
     right.axhline(0, color=SOFT, linewidth=0.6)
@@ -144,9 +145,10 @@ def draw_pair(pair: Pair) -> Figure:
             axes.minorticks_off()
         else:
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    names = [*map(target_name, targets), *shortened([pair.source.text, f"{pair.reference.text} (dashed)"], 36)]
+    source, reference = shortened([pair.source.text, pair.reference.text], 30)
+    names = [*map(target_name, targets), source, f"{reference} (dashed)"]
     handles = [Line2D([], [], **look) for look in looks(len(targets))]
-    handles += [Line2D([], [], color=SOFT), Line2D([], [], color=SOFT, linestyle=(0, (3, 1.5)))]
+    handles += [Line2D([], [], color=SOFT), Line2D([], [], color=SOFT, linestyle=_DASHES)]
     legend(figure, handles, names, columns)
     title(left, pair.heading, 110)
     return figure
@@ -201,6 +203,38 @@ def draw_eps(study: Study, transfer: str) -> Figure | None:
     title(
         grid[0][0], f"Score (%) by eps of the source (L2; 0: standard), {transfer}; bars: lowest to highest seed", 110
     )
+    return figure
+
+
+@mpl.rc_context(RC)
+def draw_degree(study: Study) -> Figure | None:
+    """P, mPC and what corruptions take, by learning rate: Figure 5 of Yamada & Otani; None without two rates."""
+    lines = {
+        f"{s.source.text}, {target_name(s.target)}, {size_name(s.images)}, {s.transfer}": degrees(runs)
+        for s, runs in study.rates.items()
+        if len(runs) > 1
+    }
+    lines = dict(list(lines.items())[:MOST_LINES])
+    if not lines:
+        return None
+    foot = 0.44 + 0.11 * (2 + len(lines))
+    figure = new_figure(1.75 + foot, width=2 * COLUMN)
+    bottom, height = foot / figure.get_figheight(), 1.3 / figure.get_figheight()
+    left = figure.add_axes((0.065, bottom, 0.41, height))
+    right = figure.add_axes((0.56, bottom, 0.42, height))
+    for found, look in zip(lines.values(), looks(len(lines)), strict=True):
+        _draw(left, {one.rate: one.clean for one in found}, {**look, "linestyle": "-"})
+        _draw(left, {one.rate: one.corrupted for one in found}, {**look, "linestyle": _DASHES})
+        _draw(right, {one.rate: one.drop for one in found}, look)
+    rates = sorted({one.rate for found in lines.values() for one in found})
+    for axes, text in ((left, "score, %"), (right, "1 − mPC / P, %")):  # noqa: RUF001
+        axes.set(xlabel="learning rate", ylabel=text, xscale="log")
+        axes.set_xticks(rates, [f"{rate:g}" for rate in rates])
+        axes.minorticks_off()
+    handles = [Line2D([], [], **look) for look in looks(len(lines))]
+    handles += [Line2D([], [], color=SOFT), Line2D([], [], color=SOFT, linestyle=_DASHES)]
+    legend(figure, handles, [*shortened(list(lines), 90), "P", "mPC (dashed)"], 1)
+    title(left, "Degree of fine-tuning: scores, and the share that corruptions take, by learning rate", 110)
     return figure
 
 

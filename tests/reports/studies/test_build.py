@@ -65,6 +65,15 @@ def test_lines_of_the_figures_are_of_pairs(tmp_path: Path) -> None:
     assert all(tick == int(tick) for axes in figure.axes for tick in axes.get_xticks()), "epochs are whole numbers"
 
 
+def test_long_names_of_two_files_stay_apart_in_the_legend(tmp_path: Path) -> None:
+    names = [f"resnet18:weights/of/some/experiment/resnet18_{name}.pth" for name in ("standard", "l2_eps0.5")]
+    rows = [trained(name, "full", "svhn", 0, 0.5, images=n) for name in names for n in (100, 400)]
+    study = read_study([write_table(tmp_path / "runs.csv", rows)])
+    (pair,) = by_size(study, references_of(study, None))
+    shown = [text.get_text() for text in draw_pair(pair).legends[0].get_texts()]
+    assert shown[-2].endswith("l2_eps0.5.pth") and shown[-1].endswith("standard.pth (dashed)")
+
+
 def test_a_mistake_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = str(write_table(tmp_path / "runs.csv", subsets()))
     for words, message in (
