@@ -72,6 +72,11 @@ def compare(a: Run, b: Run) -> Comparison:
     Raises:
         RunConflict: their protocols or test sets differ, or a grid is not whole; every reason is named.
     """
+    if attacked := [run.name for run in (a, b) if run.attacks]:
+        raise RunConflict(
+            f"{attacked[0]!r} is an evaluation under attack, and rtx compare is of corruptions; rtx report puts attacked "
+            "models side by side"
+        )
     reasons = _differences(a, b)
     reasons += [f"{run.name} lacks {missing_text(run)} ({run.remedy()})" for run in (a, b) if run.missing]
     if reasons:

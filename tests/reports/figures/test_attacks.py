@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from rtx.errors import RunConflict
 from rtx.reports.build import build
 from rtx.reports.figures.attacks import draw, point
+from rtx.reports.runs.compare import compare
 from rtx.reports.runs.groups import group_runs
 from rtx.reports.runs.runs import load_runs
 from rtx.results.cell import Cell
@@ -59,3 +61,8 @@ def test_cells_are_ordered_by_eps_and_the_sentence_is_of_the_largest_common_one(
     assert figure is not None
     assert [axes.get_xlabel()[:10] for axes in figure.axes] == ["eps (Linf,", "eps (L2, t"]
     assert [list(line.get_ydata()) for line in figure.axes[0].lines] == [[90, 20, 0], [80, 70, 30]]
+
+
+def test_compare_says_that_it_is_of_corruptions(runs: list[Path]) -> None:
+    with pytest.raises(RunConflict, match=r"under attack, and rtx compare is of corruptions; rtx report puts"):
+        compare(*load_runs(runs))
