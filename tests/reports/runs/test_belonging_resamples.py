@@ -28,7 +28,7 @@ def test_resamples_of_another_run_are_left_out_with_a_remedy(
         found = load_run(b).intervals
     assert found.resamples is None and difference(load_run(a).intervals, found, Resamples.mean) is None
     assert found.of("mPC") == pytest.approx(known.of("mPC")), "those of confidence.json belong to the scores"
-    assert "bb/resamples.npz" in caplog.text and "delete it" in caplog.text
+    assert "bb/resamples.npz" in caplog.text and "the evaluation's command writes it again" in caplog.text
     assert main(["compare", str(a), str(b)]) == 0
     assert "no paired interval" in capsys.readouterr().out
 
