@@ -52,7 +52,7 @@ def missing(cfg: Config) -> list[str]:
             check()
         except RtxError as error:
             problems.append(str(error))
-    if cfg.optim_wrapper.get("type") == "AmpOptimWrapper" and get_device() in ("cpu", "mps"):
+    if (cfg.get("optim_wrapper") or {}).get("type") == "AmpOptimWrapper" and get_device() in ("cpu", "mps"):
         problems.append("a GPU: mmengine trains with mixed precision (--amp) on one alone; leave --amp away")
     if cfg.get("load_from") and not Path(cfg.load_from).is_file():
         problems.append(f"checkpoint {cfg.load_from!r} (--resume or load_from) does not exist; give a .pth file")

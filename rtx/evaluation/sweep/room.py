@@ -39,7 +39,7 @@ class RoomyRunner(Runner):
         """The data loader of mmengine's runner, see there; a line of log says where it has fewer processes."""
         loader = Runner.build_dataloader(*args, **kwargs)
         batch = loader.batch_size or getattr(loader.batch_sampler, "batch_size", 1)
-        if loader.num_workers and len(loader.dataset):
+        if loader.num_workers:
             loader.num_workers = that_fit(
                 loader.num_workers,
                 images=batch,
