@@ -283,6 +283,15 @@ def test_sigterm_is_an_exception_that_leaves_no_lock(made_coco: Path, tmp_path: 
     assert table(tmp_path) == whole
 
 
+@pytest.fixture
+def _ctrl_c_raises() -> Iterator[None]:
+    """As in a terminal; processes in the background ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_ctrl_c_raises")
 def test_sigterm_is_told_from_ctrl_c_whatever_a_library_makes_of_it() -> None:
     for kind, status in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
         with pytest.raises(KeyboardInterrupt) as caught, sigterm_raises():
