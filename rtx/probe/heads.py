@@ -117,7 +117,7 @@ def fit(
     at_once = 1 if streamed else max(1, min(len(subsets), budget // (2 * (shared + together * column_bytes))))
     step = max(1, min(together, budget // (2 * at_once * column_bytes)))
     if streamed:
-        groups = [[range(a, min(a + step, len(columns)))] for a in range(0, len(columns), step)]
+        groups = [[tuple(range(a, min(a + step, len(columns))))] for a in range(0, len(columns), step)]
     else:
         groups = [_path(columns, folds_of[a : a + step]) for a in range(0, len(folds_of), step)]
     for first in range(0, len(subsets), at_once):
@@ -175,7 +175,10 @@ class _Trail:
         places = [place for place, _, _ in found]
         at = max(log(column.decay), 2 * places[-1] - places[-2]) if len(found) > 1 else places[0]
         parts = [prod((at - b) / (a - b) for b in places if b != a) for a in places]  # Lagrange
-        weight, bias = (sum(c * one[k] for c, one in zip(parts, found, strict=True)) for k in (1, 2))
+        weight, bias = torch.zeros_like(found[0][1]), torch.zeros_like(found[0][2])
+        for part, (_, old_weight, old_bias) in zip(parts, found, strict=True):
+            weight += part * old_weight
+            bias += part * old_bias
         return weight, bias
 
 
