@@ -57,7 +57,7 @@ class Tap(nn.Module):
 
     def test_step(self, batch: Any) -> list[Maps]:
         """The maps of each image, without what was padded."""
-        data = self.model.data_preprocessor(batch, False)
+        data = self.data_preprocessor(batch, False)
         inputs = data["inputs"]
         sizes = [_size(sample, inputs) for sample in data["data_samples"]]
         maps = {("run", layer): one for layer, one in self._of_model(inputs).items()}
@@ -90,7 +90,7 @@ def _maps(outputs: Any) -> tuple[Tensor, ...]:
 def _stages(backbone: Any, inputs: Tensor) -> tuple[dict[str, Tensor], tuple[Tensor, ...]]:
     """The maps of all stages, in order, and what the backbone returns."""
     outputs = _maps(backbone(inputs))
-    indices = getattr(backbone, "out_indices", range(len(outputs)))
+    indices: Any = getattr(backbone, "out_indices", range(len(outputs)))
     found = {i: one for i, one in zip(indices, outputs, strict=False) if one.ndim == 4}
     earlier = tuple(i for i in range(max(indices, default=0)) if i not in indices)
     if isinstance(backbone, SourceTimm) and not backbone.layout.single and earlier:

@@ -181,7 +181,7 @@ class DriftFolder:
         cells = {c: cell for c in sorted(conditions, key=grid_order) if (cell := self.read(c)) is not None}
         drift = Drift(self.card["run"], self.card, cells)
         by_condition = {c.key: _rows(drift, lambda other, c=c: other == c) for c in cells}  # type: ignore[misc]
-        content = {"format": FORMAT, "key": self.key, "card": self.card}
+        content: dict[str, Any] = {"format": FORMAT, "key": self.key, "card": self.card}
         content |= {"mean": _rows(drift), "conditions": by_condition}
         stream = io.StringIO()
         names = ["condition", "pair", "layer", "measure", "value", "low", "high"]

@@ -17,7 +17,7 @@ from rtx.reports.figures.heat import ink_on, shade
 from rtx.reports.figures.style import INK, PAPER, RC, SOFT, columns_for, legend, legend_height, looks, new_figure
 from rtx.reports.figures.style import title as put_title
 from rtx.reports.runs.groups import Group
-from rtx.reports.text.wording import corruption_name, shorten
+from rtx.reports.text.wording import MINUS, corruption_name, shorten
 from rtx.results.conditions import grid_order
 from rtx.results.drift import INSIDE, Drift, Similarity, is_corrupted, read_drift
 from rtx.types import CLEAN, Condition
@@ -48,8 +48,8 @@ def drift_point(drifts: Sequence[Drift]) -> str:
     for drift in drifts[:3]:
         place, fall = steepest(drift)
         if not math.isnan(fall):
-            found.append(f"{shorten(drift.name, 24)} at {drift.layers[place]} (CKA falls by {fall:.2f})")
-    return f"Corruption moves features most: {', '.join(found)}" if found else "Drift of features along the network"
+            found.append(f"{drift.layers[place]} ({shorten(drift.name, 24)}, CKA {MINUS}{fall:.2f})")
+    return f"Corruption moves features most in {', '.join(found)}" if found else "Drift of features along the network"
 
 
 @mpl.rc_context(RC)

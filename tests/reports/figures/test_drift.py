@@ -14,6 +14,7 @@ from rtx.reports.build import build
 from rtx.reports.figures.drift import by_corruption, by_layer, deepest, drift_point, steepest
 from rtx.reports.figures.style import settings
 from rtx.reports.runs.runs import load_runs
+from rtx.reports.text.wording import MINUS
 from rtx.results.drift import MEASURES, PAIRS, Drift, DriftCell, DriftFolder
 from rtx.results.folder import read_card
 from rtx.types import CLEAN, Condition
@@ -52,7 +53,7 @@ def test_the_title_names_the_steepest_fall(tmp_path: Path) -> None:
     with settings():
         figure = by_layer([mine, other])
         alone = by_corruption(mine)
-    assert titled(figure) == f"{drift_point([mine, other])}" and "mine at stage3 (CKA falls by 0.45)" in titled(figure)
+    assert titled(figure) == f"{drift_point([mine, other])}" and f"stage3 (mine, CKA {MINUS}0.45)" in titled(figure)
     left, right = figure.axes
     assert len(left.lines) == 3, "the source of both is drawn once" and len(right.lines) == 4
     expected = [0.825, 0.775, 0.325, 0.225, 0.025]
