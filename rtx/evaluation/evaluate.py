@@ -20,7 +20,16 @@ from rtx.datasets.openmmlab.checks import check_data
 from rtx.datasets.openmmlab.view_step import view_of, with_view
 from rtx.engines import Engine
 from rtx.errors import BadValue, RunConflict
-from rtx.evaluation.card import choose, computing_card, config_sha256, data_card, model_card, plain, size_card
+from rtx.evaluation.card import (
+    choose,
+    computing_card,
+    config_sha256,
+    data_card,
+    how_trained,
+    model_card,
+    plain,
+    size_card,
+)
 from rtx.evaluation.inputs import Inputs
 from rtx.evaluation.models.adapter import Adapter
 from rtx.evaluation.models.adapter_data import Tested, adapter_test
@@ -256,8 +265,7 @@ def _config_test(
         card={
             **pixels.card(scope, protocol),
             **model_card(model, config_sha256(cfg), checkpoint, backbone=backbone, scope=cfg.get("default_scope", "")),
-            **({"target": plain(cfg.rtx_target)} if cfg.get("rtx_target") else {}),
-            **({"hardening": plain(cfg.rtx_hardening)} if cfg.get("rtx_hardening") else {}),
+            **how_trained(cfg),
         },
         labels={**({} if name is None else {"data": name}), **plain(cfg.get("labels", {}))},
     )

@@ -76,6 +76,8 @@ FIELDS = {
         Field("freeze_map", CONTEXT, "what was frozen"),
         Field("target", CONTEXT, "how the target was trained on"),
         Field("hardening", CONTEXT, "how training hardened the network"),
+        Field("keeping", CONTEXT, "what training did to stay near its source"),
+        Field("interpolation", CONTEXT, "what the weights lie between"),
         Field("checkpoint_file", CONTEXT, "checkpoint file"),
         Field("checkpoint_sha256", CONTEXT, "checkpoint"),
         Field("device", CONTEXT, "device"),
