@@ -32,7 +32,7 @@ def add_interpolate_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_interpolate(args: argparse.Namespace) -> int:
     """Write the models, evaluate them where asked to, and print the curve of clean against corrupted score."""
-    from rtx.transfer.interpolate import SOURCE, check_ends, interpolate, parse_alphas, read_end, source_end
+    from rtx.interpolation import SOURCE, check_ends, interpolate, parse_alphas, read_end, source_end
 
     alphas = parse_alphas(args.alpha)
     b = read_end(args.b)

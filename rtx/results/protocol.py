@@ -49,6 +49,7 @@ FIELDS = {
         Field("elastic_smoothing", PIXELS, "smoothing of elastic transform on large images"),
         Field("view", PIXELS, "view of the images"),
         Field("attack", PIXELS, "attack"),
+        Field("norm_adaptation", PIXELS, "batch-norm statistics of the evaluated images"),
         Field("image_key", PIXELS, "what seeds an image"),
         Field("jpeg_quality", PIXELS, "JPEG quality of the exported files"),
         # Which images, and what they are scored against.

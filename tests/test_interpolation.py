@@ -14,9 +14,9 @@ from rtx.config import with_transfer
 from rtx.errors import BadValue, RunConflict
 from rtx.evaluation.models.load import load_model
 from rtx.files import read_json
+from rtx.interpolation import between, check_ends, interpolate, parse_alphas, read_end, source_end
 from rtx.results.folder import INSIDE_RUN, last_checkpoint, run_config
 from rtx.training import train
-from rtx.transfer.interpolate import between, check_ends, interpolate, parse_alphas, read_end, source_end
 from tests.evaluation.class_folders import make_folders
 from tests.small_configs import small_config
 
@@ -82,7 +82,7 @@ def test_the_command_writes_runs_that_are_evaluated_once(
     printed = capsys.readouterr().out
     assert "0.5 fixed + 0.5 full" in printed
     cards = [read_json(tmp_path / f"alpha_{n}" / INSIDE_RUN / "protocol.json") for n in ("0", "0.5", "1")]
-    found = [card.get("card", card)["interpolation"]["alpha"] for card in cards]
+    found = [card["interpolation"]["alpha"] for card in cards]
     assert found == [0, 0.5, 1]
     middle = tmp_path / "alpha_0.5"
     model = load_model(_config(middle), last_checkpoint(middle) or Path())
