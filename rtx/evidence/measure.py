@@ -98,8 +98,8 @@ def _best_differs(claim: Claim, results: Sequence[Result], runs: Mapping[str, Ru
     for option, pattern in claim.options.items():
         side = chosen(results, {**claim.first, "source": pattern})
         used += side
-        for key, found in by_seed(side, claim.by, claim.quantity, place).items():
-            scores.setdefault(key, {})[option] = found
+        for key, of_seeds in by_seed(side, claim.by, claim.quantity, place).items():
+            scores.setdefault(key, {})[option] = of_seeds
     whole = {key: each for key, each in scores.items() if len(each) == len(claim.options)}
     if len(whole) < 2:
         return Finding(claim, (), CANNOT_TELL, "results of fewer than two targets")
@@ -126,7 +126,8 @@ def _images(claim: Claim, results: Sequence[Result], runs: Mapping[str, Run]) ->
     pairs = pairs_of(claim, runs)
     if not pairs:
         return Finding(claim, (), CANNOT_TELL, "no evaluated runs yet")
-    quantity, each, draws = _quantity(claim.quantity), [], []
+    quantity, each = _quantity(claim.quantity), []
+    draws: list[Floats | None] = []
     for name, one, two in pairs:
         a, b = one.intervals.resamples, two.intervals.resamples
         values = [(_point(run, claim.quantity), run) for run in (one, two)]
@@ -142,7 +143,9 @@ def _images(claim: Claim, results: Sequence[Result], runs: Mapping[str, Run]) ->
         each.append(Estimate(name, difference, interval(drawn), one.n_images or 0, OVER_IMAGES))
     if len(each) > 1:
         # Pairs of different test sets are independent, those of one set share its images: resample by resample.
-        together = None if any(d is None or len(d) != len(draws[0]) for d in draws) else np.mean(draws, axis=0)
+        known = [drawn for drawn in draws if drawn is not None]
+        whole = len(known) == len(draws) and len({len(drawn) for drawn in known}) == 1
+        together = np.asarray(np.mean(known, axis=0)) if whole else None
         mean = float(np.mean([estimate.value for estimate in each]))
         each.insert(0, Estimate("mean", mean, interval(together), sum(e.n for e in each), OVER_IMAGES))
     used = {run.name: run for _, one, two in pairs for run in (one, two)}
