@@ -93,7 +93,9 @@ def _fits(value: Any, wanted: Any) -> bool:
     return value == wanted or (isinstance(wanted, str) and fnmatch.fnmatchcase(str(value), wanted))
 
 
-def by_seed(results: Sequence[Result], by: Sequence[str], quantity: str, place: str) -> Mapping[tuple[str, ...], Scores]:
+def by_seed(
+    results: Sequence[Result], by: Sequence[str], quantity: str, place: str
+) -> Mapping[tuple[str, ...], Scores]:
     """Values of `by` -> seed -> quantity.
 
     Raises:
