@@ -17,7 +17,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from threading import Thread
@@ -28,7 +29,7 @@ import cv2
 from rtx.corruptions.settings import Settings, corrupt_as
 from rtx.datasets.image_files import decode_rgb, encode, read_whole
 from rtx.datasets.layout import DataFolder
-from rtx.datasets.manifest import MANIFEST, read_manifest, source_of_finished
+from rtx.datasets.manifest import MANIFEST, is_smoothed_by_waves, read_manifest, source_of_finished
 from rtx.errors import RtxError
 from rtx.files import write_whole
 from rtx.types import Condition
@@ -72,7 +73,10 @@ def export(
             smoothed its displacements another way.
     """
     out.mkdir(parents=True, exist_ok=True)
-    finished = read_manifest(out, folder, settings)
+    by_waves = partial(is_smoothed_by_waves, settings.engine)
+    large = any(by_waves(folder.root / image) for image in folder.images)
+    head = {"layout": folder.layout, "image_key": "file_stem", **asdict(settings)}
+    finished = read_manifest(out, head, by_waves=by_waves if large else None)
     tasks = []
     kept = 0
     for image in folder.images:
@@ -83,7 +87,7 @@ def export(
         kept += len(conditions) - len(missing)
         if missing:
             tasks.append((folder.root, image, out, missing, settings))
-    _copy_labels(folder, out, conditions)
+    copy_labels(folder, [out / condition.key for condition in conditions])
     log.info("%d images, %d conditions: %d files to write, %d finished", len(folder.images), len(conditions),
              sum(len(task[3]) for task in tasks), kept)  # fmt: skip
     written, failed = 0, []
@@ -184,12 +188,12 @@ def _sha256(path: Path) -> str | None:
         return None  # said when the image is read to be corrupted
 
 
-def _copy_labels(folder: DataFolder, out: Path, conditions: Sequence[Condition]) -> None:
-    """One copy of the labels; the conditions share it by hard links where the file system has them."""
+def copy_labels(folder: DataFolder, places: Sequence[Path]) -> None:
+    """One copy of the labels; the places share it by hard links where the file system has them."""
     for label in folder.labels:
         first: Path | None = None
-        for condition in conditions:
-            target = out / condition.key / label
+        for place in places:
+            target = place / label
             if first is None:
                 first = target
                 text = folder.texts.get(label)

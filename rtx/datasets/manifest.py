@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
-from rtx.corruptions.settings import Settings
 from rtx.corruptions.smoothing import elastic_slides
 from rtx.datasets.image_files import image_sizes
-from rtx.datasets.layout import DataFolder
 from rtx.errors import DataError, RunConflict
 from rtx.files import write_whole
 from rtx.types import Condition
@@ -19,20 +18,27 @@ Finished = dict[str, tuple[int, str]]
 """File -> its bytes, and the sha256 of the image that it was made from."""
 
 
-def read_manifest(out: Path, folder: DataFolder, settings: Settings) -> Finished:
-    """The finished files of the export in `out`; writes the first line of a new manifest.
+def read_manifest(
+    out: Path, settings: Mapping[str, Any], *, by_waves: Callable[[Path], bool] | None = None
+) -> Finished:
+    """The finished files; writes the first line of a new manifest.
+
+    Args:
+        out: the folder of the export.
+        settings: JSON values, everything that the pixels depend on.
+        by_waves: given where images are so large that elastic transform smooths them by sliding waves; whether the
+            image of a file is.
 
     Raises:
         RunConflict: it was made with other settings, or holds elastic transform of large images by an rtx that smoothed
-            their displacements another way; or it is damaged.
+            them another way; or it is damaged.
     """
     from rtx import __version__
 
     path = out / MANIFEST
-    head = {"layout": folder.layout, "rtx": __version__, "image_key": "file_stem", **asdict(settings)}
+    head = {"rtx": __version__, **settings}
     # As on protocol cards: absent where no image is that large. It is compared apart, as images may come and go.
-    large = any(_slides(settings, folder.root / image) for image in folder.images)
-    smoothing = {"elastic_smoothing": "sliding_waves"} if large else {}
+    smoothing = {} if by_waves is None else {"elastic_smoothing": "sliding_waves"}
     first_line = json.dumps({"settings": head | smoothing})
     if not path.exists():
         write_whole(path, (first_line + "\n").encode(), sync=False)
@@ -61,18 +67,18 @@ def read_manifest(out: Path, folder: DataFolder, settings: Settings) -> Finished
                 )
         else:
             finished[record["file"]] = record["bytes"], record["source_sha256"]
-    if whole and large and stated.get("elastic_smoothing") != smoothing["elastic_smoothing"]:
-        _check_no_other_smoothing(out, finished, settings)
+    if whole and by_waves is not None and stated.get("elastic_smoothing") != smoothing["elastic_smoothing"]:
+        _check_no_other_smoothing(out, finished, by_waves)
         whole[0] = first_line
     if whole != lines or (lines and not path.read_bytes().endswith(b"\n")):
         write_whole(path, ("\n".join(whole) + "\n").encode(), sync=False)
     return finished
 
 
-def _check_no_other_smoothing(out: Path, finished: Finished, settings: Settings) -> None:
+def _check_no_other_smoothing(out: Path, finished: Finished, by_waves: Callable[[Path], bool]) -> None:
     """Where no smoothing is stated, large images were smoothed as small ones are: by sums of all weights."""
     for file in finished:
-        if file.startswith("elastic_transform_") and (out / file).is_file() and _slides(settings, out / file):
+        if file.startswith("elastic_transform_") and (out / file).is_file() and by_waves(out / file):
             raise RunConflict(
                 f"{out / file}: written by an rtx that smoothed elastic transform on images of this size another way, "
                 "and a few values in a million differ; delete the folders elastic_transform_1 to 5 in there, which are "
@@ -80,12 +86,13 @@ def _check_no_other_smoothing(out: Path, finished: Finished, settings: Settings)
             )
 
 
-def _slides(settings: Settings, image: Path) -> bool:
+def is_smoothed_by_waves(engine: str, image: Path) -> bool:
+    """Whether elastic transform smooths the image of a file by sliding waves, see `rtx.corruptions.smoothing`."""
     try:
         height, width = image_sizes(image)[0]
     except DataError:
         return False  # said when the image is read to be corrupted
-    return elastic_slides(settings.engine, [(width, height)])
+    return elastic_slides(engine, [(width, height)])
 
 
 def source_of_finished(out: Path, image: Path, condition: Condition, finished: Finished) -> str | None:
