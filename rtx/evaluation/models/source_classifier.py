@@ -76,5 +76,6 @@ def source_classifier(spec: str, classes: Sequence[str], device: str = "cpu") ->
     order = "rgb"
     if trained is not None:
         mean, std, order = trained.mean, trained.std, trained.channel_order
-    how = dict(name=spec, version=None if own is None else f"code {own[:12]}", inputs="tensor")
-    return Classifier(Normalised(network, mean, std, order).to(device).eval(), classes, **how)
+    version = None if own is None else f"code {own[:12]}"
+    normalised = Normalised(network, mean, std, order).to(device).eval()
+    return Classifier(normalised, classes, name=spec, version=version, inputs="tensor")
