@@ -125,7 +125,11 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
             f"--pixel-{name}", nargs=3, type=float, metavar=("R", "G", "B"),
             help=f"{what} of the pixels, 0 to 255, that a --source FILE was trained with",
         )  # fmt: skip
-    parser.add_argument("--transfer", metavar="MODE", help="fixed, full, full_strict or blocks:k")
+    parser.add_argument(
+        "--transfer",
+        metavar="MODE",
+        help="fixed, full, full_strict, blocks:k or lpft:EPOCHS (the head alone, then as full)",
+    )
     parser.add_argument("--norm", choices=NORM_POLICIES, help="what batch normalisation does in the backbone")
     add_launcher_arguments(parser)
 
