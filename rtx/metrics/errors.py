@@ -38,12 +38,11 @@ from numpy.typing import NDArray
 from rtx.compiled import compiled
 from rtx.metrics.coco_match import RECALLS, Outcomes
 from rtx.metrics.coco_pairs import Floats, Pairs, Whole
+from rtx.metrics.error_names import SPECIAL, TYPES
 from rtx.metrics.other_class import other_class
 
 VERSION = "rtx.errors/1"
 FOREGROUND, BACKGROUND = 0.5, 0.1
-TYPES = ("classification", "localisation", "both", "duplicate", "background", "missed")
-SPECIAL = ("false_positive", "false_negative")
 _CLS, _LOC, _BOTH, _DUP, _BKG, _HIT, _IGNORED = range(7)
 _MISTAKES = TYPES[:5]
 

@@ -13,6 +13,7 @@ import logging
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -226,15 +227,28 @@ def score_predictions(
         started = time.perf_counter()
         metric = truth.score(entry)
         metrics, found, flags = metric.compute(), metric.evidence(), tuple(metric.flags())
+        diagnosis = metric.diagnosis()
         if not n:  # nothing is written before one condition was good
             folder.open(spare=root)
         timing = {"seconds": time.perf_counter() - started}
-        cell = Cell(condition, metrics, metric.n_images, folder.card, flags, timing)
+        cell = Cell(condition, metrics, metric.n_images, folder.card, flags, timing, diagnosis)
+        cell = _with_what_was_known(cell, None if overwrite else folder.cell(condition))
         evidence.save(evidence_path(out, condition), found, key=folder.key, condition=condition.key)
         folder.write(cell)
         headline = metric.headline
         log.info("%d/%d %s: %s %.4f", n + 1, len(entries), condition.key, headline, metrics[headline])
     return write_results(Evaluation.read(out, entries), truth.metric.headline, resamples=resamples)
+
+
+def _with_what_was_known(cell: Cell, there: Cell | None) -> Cell:
+    """A cell with what only the sweep that made the same scores could know: its timing, flags and confidences."""
+    if there is None or json.loads(there.to_json())["metrics"] != json.loads(cell.to_json())["metrics"]:
+        return cell
+    diagnosis = {**there.diagnosis}
+    for part, blocks in cell.diagnosis.items():
+        known = diagnosis.get(part, {})
+        diagnosis[part] = {k: known.get(k, block) if "undefined" in block else block for k, block in blocks.items()}
+    return replace(cell, timing=there.timing, flags=there.flags, diagnosis=diagnosis)
 
 
 def _evaluation(root: Path, data_sha256: str, metric: Metric) -> dict[str, Any]:
