@@ -36,6 +36,7 @@ COMMANDS: dict[str, str] = {
     "targets": "classification targets: list the rows, check a folder against one",
     "probe": "linear heads on the frozen features of sources: sizes of training set, seeds",
     "influence": "which training images a classifier's answers on test images rest on",
+    "drift": "where in the network clean and corrupted features, source and run part",
     "weights": "source weights: list, fetch, inspect, convert",
     "experiments": "the papers' experiments: their runs, and what to type for each",
     "report": "one page, figures and tables over finished evaluations",

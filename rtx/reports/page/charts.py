@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
-from rtx.reports.figures import attacks, breakdown, curve, families, heat, multiples, scatter, transfer
+from rtx.reports.figures import attacks, breakdown, curve, drift, families, heat, multiples, scatter, transfer
 from rtx.reports.runs.groups import Group
 from rtx.reports.runs.runs import BENCHMARK_CELLS, Run
 from rtx.reports.text.wording import metric_name
@@ -144,17 +144,28 @@ ATTACKS = Chart(
     attacks.point,
     required=(),
 )
+DRIFT = Chart(
+    "drift",
+    "Where in the network features part",
+    "Linear CKA by layer, mean over corruptions and severities; 1 means alike up to rotation and scale. Left: clean "
+    "against corrupted images, dashed for the source itself. Right: the source against the run, dashed on corrupted "
+    "images. Bands are 95 % intervals over images. Measured by rtx drift.",
+    drift.draw,
+    drift.point,
+    required=(),
+)
 BEFORE_STRIPS = (CURVE,)
 AFTER_STRIPS = (HEAT, MULTIPLES, FAMILY_DROPS, SCATTER, SIZES, CLASSES)
 TRANSFER = (EPS, SOURCE_AXIS)
-EVERY = (*BEFORE_STRIPS, *AFTER_STRIPS, *TRANSFER, ATTACKS)
+EVERY = (*BEFORE_STRIPS, *AFTER_STRIPS, *TRANSFER, DRIFT, ATTACKS)
 
 
 def charts_of(group: Group) -> tuple[Chart, ...]:
     """The charts that a group of runs is drawn in."""
     if group.attacked:
         return (ATTACKS,)
-    return (*BEFORE_STRIPS, *AFTER_STRIPS, *(TRANSFER if wants_transfer(group) else ()))
+    more = (*(TRANSFER if wants_transfer(group) else ()), *((DRIFT,) if drift.drifts_of(group) else ()))
+    return (*BEFORE_STRIPS, *AFTER_STRIPS, *more)
 
 
 def wants_transfer(group: Group) -> bool:
