@@ -89,7 +89,7 @@ def _sure(sample: Any, label: Any, ignore_index: int) -> Bins | None:
     The softmax of 150 classes at every pixel would take as long as finding the highest of them again.
     """
     guess, truth = sample.pred_sem_seg.data[0, ::STEP, ::STEP], label[::STEP, ::STEP]
-    scores = sample.seg_logits.data[:, ::STEP, ::STEP].float() if "seg_logits" in sample else None
+    scores = sample.seg_logits.data[:, ::STEP, ::STEP].contiguous().float() if "seg_logits" in sample else None
     if scores is None or len(scores) < 2 or scores.shape[1:] != guess.shape:
         return None
     if scores.amin() >= 0:  # of logits some are negative; sums of probabilities, as mask classifiers give, are not
