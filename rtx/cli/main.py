@@ -33,6 +33,7 @@ COMMANDS: dict[str, str] = {
     "score": "P, mPC, rPC of predictions made elsewhere (COCO results, label maps)",
     "imagenet_c": "error, mCE, rPC of a classifier on ImageNet-C-style folders",
     "corrupt": "corrupt an image or a data folder, into files or a contact sheet",
+    "stylise": "a copy of a data folder with stylised training images (AdaIN)",
     "targets": "classification targets: list the rows, check a folder against one",
     "probe": "linear heads on the frozen features of sources: sizes of training set, seeds",
     "influence": "which training images a classifier's answers on test images rest on",

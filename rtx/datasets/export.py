@@ -14,7 +14,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -71,7 +71,7 @@ def export(
         RunConflict: `out` holds an export with other settings.
     """
     out.mkdir(parents=True, exist_ok=True)
-    finished = _read_manifest(out, folder, settings)
+    finished = read_manifest(out, {"layout": folder.layout, "image_key": "file_stem", **asdict(settings)})
     tasks = []
     kept = 0
     for image in folder.images:
@@ -82,7 +82,7 @@ def export(
         kept += len(conditions) - len(missing)
         if missing:
             tasks.append((folder.root, image, out, missing, settings))
-    _copy_labels(folder, out, conditions)
+    copy_labels(folder, [out / condition.key for condition in conditions])
     log.info("%d images, %d conditions: %d files to write, %d finished", len(folder.images), len(conditions),
              sum(len(task[3]) for task in tasks), kept)  # fmt: skip
     written, failed = 0, []
@@ -180,12 +180,20 @@ def _export_image(task: _ImageTask) -> _Written:
 Finished = dict[str, tuple[int, str]]
 
 
-def _read_manifest(out: Path, folder: DataFolder, settings: Settings) -> Finished:
-    """The finished files; writes the first line of a new manifest."""
+def read_manifest(out: Path, settings: Mapping[str, Any]) -> Finished:
+    """The finished files; writes the first line of a new manifest.
+
+    Args:
+        out: the folder of the export.
+        settings: JSON values, everything that the pixels depend on.
+
+    Raises:
+        RunConflict: it was made with other settings, or is damaged.
+    """
     from rtx import __version__
 
     path = out / MANIFEST
-    head = {"layout": folder.layout, "rtx": __version__, "image_key": "file_stem", **asdict(settings)}
+    head = {"rtx": __version__, **settings}
     if not path.exists():
         write_whole(path, (json.dumps({"settings": head}) + "\n").encode(), sync=False)
         return {}
@@ -231,12 +239,12 @@ def _sha256(path: Path) -> str | None:
         return None  # said when the image is read to be corrupted
 
 
-def _copy_labels(folder: DataFolder, out: Path, conditions: Sequence[Condition]) -> None:
-    """One copy of the labels; the conditions share it by hard links where the file system has them."""
+def copy_labels(folder: DataFolder, places: Sequence[Path]) -> None:
+    """One copy of the labels; the places share it by hard links where the file system has them."""
     for label in folder.labels:
         first: Path | None = None
-        for condition in conditions:
-            target = out / condition.key / label
+        for place in places:
+            target = place / label
             if first is None:
                 first = target
                 text = folder.texts.get(label)
