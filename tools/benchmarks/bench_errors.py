@@ -26,8 +26,8 @@ from rtx.metrics.coco import CocoAP, Detections
 from rtx.metrics.coco_truth import CocoTruth, encode_mask, read_truth, rle
 from rtx.results.arrays import to_bytes
 
-sys.path.insert(0, str(Path(__file__).parent))
-from bench_scoring import CLASSES, make
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from tools.benchmarks.bench_scoring import CLASSES, make
 
 
 def around(path: Path, n_detections: int, *, masks: bool) -> tuple[CocoTruth, list[Detections], tuple[int, ...]]:
@@ -71,7 +71,8 @@ def score(truth: CocoTruth, found: list[Detections], ids: tuple[int, ...], kind:
 
 def turns(plain: Callable[[], None], more: Callable[[], None], count: int) -> dict[str, float]:
     """Median processor seconds of both, and of their ratio, by turns after one for compiling."""
-    plain(), more()
+    plain()
+    more()
     rows = []
     for _ in range(count):
         times = [time.process_time()]
