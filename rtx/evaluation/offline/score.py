@@ -29,7 +29,7 @@ from rtx.results.arrays import reading
 from rtx.results.cell import Cell
 from rtx.results.confidence import write_results
 from rtx.results.evaluation import Evaluation
-from rtx.results.folder import PREDICTIONS, PROTOCOL, CellFolder, evidence_path, read_card
+from rtx.results.folder import CELLS, PREDICTIONS, PROTOCOL, CellFolder, evidence_path, read_card
 from rtx.types import CLEAN, Condition
 
 log = logging.getLogger(__name__)
@@ -48,8 +48,16 @@ def find_predictions(root: Path, suffixes: Sequence[str]) -> dict[Condition, Pat
         BadValue: the folder holds no condition, or one twice.
         UnknownName: an entry is named after a corruption that does not exist.
     """
+    evaluated = (root.parent / PROTOCOL).is_file()
     if not root.is_dir():
-        raise BadValue(f"predictions {str(root)!r}: no such folder; it must hold clean/ and <corruption>_<severity>/")
+        kept = f"the evaluation {root.parent} kept none; evaluate again with --keep-predictions --overwrite"
+        why = kept if evaluated and root.name == PREDICTIONS else "it must hold clean/ and <corruption>_<severity>/"
+        raise BadValue(f"predictions {str(root)!r}: no such folder; {why}")
+    if evaluated and root.name == CELLS:
+        raise BadValue(
+            f"{root}: holds cells and their evidence, which says what was a hit and not what was predicted; give "
+            f"{root.parent / PREDICTIONS}, which an evaluation with --keep-predictions writes"
+        )
     found: dict[Condition, Path] = {}
     for path in sorted(root.iterdir()):
         name = path.name if path.is_dir() else path.stem
@@ -62,10 +70,14 @@ def find_predictions(root: Path, suffixes: Sequence[str]) -> dict[Condition, Pat
             if condition in found:
                 raise BadValue(f"{condition.key} is there twice: {found[condition]} and {entry}; leave one of them")
             found[condition] = entry
+    maps = [path for path in found.values() if path.suffix.lower() == ".zip" and ".png" not in suffixes]
+    if maps:
+        raise BadValue(f"{maps[0]}: holds label maps of a segmenter; score them with --labels, or --cityscapes --maps")
     if not found:
-        raise BadValue(
-            f"{root}: holds no predictions; one entry a condition: clean, fog_1, ... ({', '.join(suffixes)})"
-        )
+        others = sorted(path.name for path in root.glob("*.npz"))
+        what = f" of this kind, but {others[0]}: score detections with --coco or --voc, guesses with --class-folders"
+        what = what if others else f"; one entry a condition: clean, fog_1, ... ({', '.join(suffixes)})"
+        raise BadValue(f"{root}: holds no predictions{what}")
     names = list(CORRUPTIONS)
     return dict(sorted(found.items(), key=lambda i: (-1 if i[0] == CLEAN else names.index(i[0].corruption), i[0])))
 
