@@ -18,6 +18,7 @@ from tests.checking import Checked, rows_of
 from tests.checks_of_boxes import COCO, VOC
 from tests.checks_of_labels import CLASS_FOLDERS, LABEL_MAPS, TARGETS
 from tests.checks_of_predictions import STORED
+from tests.checks_of_runs import RUNS
 from tests.checks_of_weights import CHECKPOINTS, LAUNCHERS
 
 PAGE = rows_of(Path(__file__).resolve().parents[1] / "docs" / "checks.md")
@@ -29,6 +30,7 @@ TABLES: dict[str, Checked] = {
     "Stored predictions": STORED,
     "Lists of classification targets": TARGETS,
     "Checkpoints and weights": CHECKPOINTS,
+    "Run folders": RUNS,
     "Launchers": LAUNCHERS,
 }
 CELLS = [
