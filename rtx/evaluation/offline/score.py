@@ -74,9 +74,9 @@ def find_predictions(root: Path, suffixes: Sequence[str]) -> dict[Condition, Pat
     if maps:
         raise BadValue(f"{maps[0]}: holds label maps of a segmenter; score them with --labels, or --cityscapes --maps")
     if not found:
-        others = sorted(path.name for path in root.glob("*.npz"))
-        what = f" of this kind, but {others[0]}: score detections with --coco or --voc, guesses with --class-folders"
-        what = what if others else f"; one entry a condition: clean, fog_1, ... ({', '.join(suffixes)})"
+        what = f"; one entry a condition: clean, fog_1, ... ({', '.join(suffixes)})"
+        if other := next(iter(sorted(root.glob("*.npz"))), None):
+            what = f" of this kind, but {other.name}: score detections with --coco or --voc, guesses with --class-folders"
         raise BadValue(f"{root}: holds no predictions{what}")
     names = list(CORRUPTIONS)
     return dict(sorted(found.items(), key=lambda i: (-1 if i[0] == CLEAN else names.index(i[0].corruption), i[0])))
