@@ -90,7 +90,7 @@ STORED = Checked(
         "the cells in their place": (cells, "holds cells and their evidence.*give .*predictions"),
         "detections": (
             lambda world: keep(world, "--coco"),
-            "holds detections, which are scored with --coco|score detections with --coco",
+            "holds detections, which are scored with --coco|detections go with --coco",
         ),
         "label maps of a segmenter": (
             lambda world: keep(world, "--labels"),

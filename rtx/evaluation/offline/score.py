@@ -76,7 +76,7 @@ def find_predictions(root: Path, suffixes: Sequence[str]) -> dict[Condition, Pat
     if not found:
         what = f"; one entry a condition: clean, fog_1, ... ({', '.join(suffixes)})"
         if other := next(iter(sorted(root.glob("*.npz"))), None):
-            what = f" of this kind, but {other.name}: score detections with --coco or --voc, guesses with --class-folders"
+            what = f" of this kind, but {other.name}: detections go with --coco or --voc, guesses with --class-folders"
         raise BadValue(f"{root}: holds no predictions{what}")
     names = list(CORRUPTIONS)
     return dict(sorted(found.items(), key=lambda i: (-1 if i[0] == CLEAN else names.index(i[0].corruption), i[0])))
