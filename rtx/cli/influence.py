@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rtx.cli.options import add_import_argument
 from rtx.errors import BadValue, unknown_name
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("runs", nargs="*", metavar="RUN", help="run folders of trained classifiers")
     add("--source", nargs="+", default=[], metavar="NAME", help="sources of fixed features, as rtx probe takes them")
+    add_import_argument(parser)
     add("--target", metavar="NAME", help="of the sources: a target of `rtx targets list`")
     add("--data-root", type=Path, metavar="DIR", help="its folder; of runs, where it is now")
     add("--images", type=int, metavar="N", help="of the sources: training images, by --seed; default all")

@@ -13,7 +13,7 @@ the unknowns are coordinates in K - 1 directions of classes times the rank of th
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -117,6 +117,11 @@ class SoftmaxHead:
         by_weight += self.decay * torch.from_numpy(self.weight)
         by_bias = residual.mean(0) + self.decay * self.bias_decays * torch.from_numpy(self.bias)
         return float(torch.cat([by_weight, by_bias[:, None]], 1).norm())
+
+    def gradient_share(self) -> float:
+        """`gradient_norm` as a share of what it is for a head of zeros, where no training has begun."""
+        nothing = replace(self, weight=np.zeros_like(self.weight), bias=np.zeros_like(self.bias))
+        return self.gradient_norm() / max(nothing.gradient_norm(), 1e-300)
 
 
 @dataclass(frozen=True, eq=False)

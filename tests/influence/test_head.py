@@ -134,6 +134,9 @@ def test_gradient_norm_is_zero_at_the_optimum() -> None:
     head = fitted()
     assert head.gradient_norm() < 1e-9
     assert replace(head, decay=0.04).gradient_norm() > 1e-3
+    assert head.gradient_share() < 1e-8
+    zeros = replace(head, weight=0 * head.weight, bias=0 * head.bias)
+    assert zeros.gradient_share() == 1 and replace(zeros, decay=5.0).gradient_norm() == zeros.gradient_norm()
 
 
 def test_bad_input() -> None:

@@ -18,7 +18,7 @@ from typing import Any
 
 import rtx
 from rtx.corruptions import CORRUPTIONS
-from rtx.datasets.export import MANIFEST
+from rtx.datasets.manifest import MANIFEST
 from rtx.errors import BadValue, unknown_name
 from rtx.evaluation.offline.truth import Truth
 from rtx.metrics.coco_truth import ImageId
@@ -87,6 +87,7 @@ def exported_settings(folder: Path) -> dict[str, Any]:
             "image_key": head["image_key"],
             "jpeg_quality": head["quality"],
             "corruption_at": "original_resolution",
+            **{key: head[key] for key in ("elastic_smoothing",) if key in head},
         }
 
 

@@ -7,7 +7,18 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
-from rtx.reports.figures import attacks, breakdown, curve, drift, families, heat, multiples, scatter, transfer
+from rtx.reports.figures import (
+    attacks,
+    breakdown,
+    curve,
+    drift,
+    families,
+    heat,
+    influence_of_runs,
+    multiples,
+    scatter,
+    transfer,
+)
 from rtx.reports.runs.groups import Group
 from rtx.reports.runs.runs import BENCHMARK_CELLS, Run
 from rtx.reports.text.wording import metric_name
@@ -154,17 +165,28 @@ DRIFT = Chart(
     drift.point,
     required=(),
 )
+INFLUENCE = Chart(
+    "influence",
+    "Training images behind the answers",
+    "Share of test images with the label of their training image of each rank, from the most helpful on, through the "
+    "last layer; dotted: chance. Measured by rtx influence, whose galleries show the images.",
+    influence_of_runs.draw,
+    influence_of_runs.point,
+    required=(),
+)
 BEFORE_STRIPS = (CURVE,)
 AFTER_STRIPS = (HEAT, MULTIPLES, FAMILY_DROPS, SCATTER, SIZES, CLASSES)
 TRANSFER = (EPS, SOURCE_AXIS)
-EVERY = (*BEFORE_STRIPS, *AFTER_STRIPS, *TRANSFER, DRIFT, ATTACKS)
+EVERY = (*BEFORE_STRIPS, *AFTER_STRIPS, *TRANSFER, DRIFT, INFLUENCE, ATTACKS)
 
 
 def charts_of(group: Group) -> tuple[Chart, ...]:
     """The charts that a group of runs is drawn in."""
     if group.attacked:
         return (ATTACKS,)
-    more = (*(TRANSFER if wants_transfer(group) else ()), *((DRIFT,) if drift.drifts_of(group) else ()))
+    more = [*(TRANSFER if wants_transfer(group) else ())]
+    more += [DRIFT] if drift.drifts_of(group) else []
+    more += [INFLUENCE] if influence_of_runs.influences_of(group) else []
     return (*BEFORE_STRIPS, *AFTER_STRIPS, *more)
 
 
