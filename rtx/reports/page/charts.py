@@ -11,6 +11,7 @@ from rtx.reports.figures import (
     attacks,
     breakdown,
     curve,
+    diagnosis,
     drift,
     families,
     heat,
@@ -37,6 +38,7 @@ class Chart:
         point: what the figure says, one sentence from the data.
         required: the cells that it needs of every run.
         absent: what to say where it cannot be drawn though every cell is there.
+        lacking: (run, what it lacks, command) of runs that lack something else than cells.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Chart:
     point: Callable[[Group], str]
     required: tuple[Condition, ...] = BENCHMARK_CELLS
     absent: Callable[[Group], str] = lambda group: ""
+    lacking: Callable[[Group], tuple[tuple[str, str, str], ...]] = lambda group: ()
 
     def missing(self, group: Group) -> list[tuple[Run, tuple[Condition, ...]]]:
         """Runs that lack cells which this chart needs, with those cells."""
@@ -125,6 +128,18 @@ CLASSES = Chart(
     breakdown.class_point,
     absent=_no_classes,
 )
+DIAGNOSIS = Chart(
+    "diagnosis",
+    "What the loss consists of, and how far confidence is right",
+    "Bars: points of AP50 lost under each corruption, mean over its severities, divided among the error types (TIDE) "
+    "whose dAP rose above that on clean images; a loss below one point is not divided. Lines: expected calibration "
+    "error by severity, of detections of score 0.3 and above (D-ECE), or of the most likely classes (ECE).",
+    diagnosis.draw,
+    diagnosis.point,
+    required=(),
+    absent=diagnosis.absent,
+    lacking=diagnosis.lacking,
+)
 EPS = Chart(
     "eps",
     "Transfer: score against the source's eps",
@@ -175,7 +190,7 @@ INFLUENCE = Chart(
     required=(),
 )
 BEFORE_STRIPS = (CURVE,)
-AFTER_STRIPS = (HEAT, MULTIPLES, FAMILY_DROPS, SCATTER, SIZES, CLASSES)
+AFTER_STRIPS = (HEAT, MULTIPLES, FAMILY_DROPS, SCATTER, DIAGNOSIS, SIZES, CLASSES)
 TRANSFER = (EPS, SOURCE_AXIS)
 EVERY = (*BEFORE_STRIPS, *AFTER_STRIPS, *TRANSFER, DRIFT, INFLUENCE, ATTACKS)
 
