@@ -23,7 +23,7 @@ from rtx.types import NormPolicy, TransferMode
 
 log = logging.getLogger(__name__)
 
-GUARD = "FrozenGuardHook"
+GUARD, HEAD_FIRST = "FrozenGuardHook", "HeadFirst"
 Statistics = tuple[Sequence[float], Sequence[float]]
 """Mean and standard deviation of R, G, B on the 0 to 255 scale."""
 
@@ -150,8 +150,12 @@ def with_transfer(cfg: Config, mode: TransferMode | str, norm: NormPolicy | None
     new = copy.deepcopy(cfg)
     parsed = TransferMode.parse(mode) if isinstance(mode, str) else mode
     new.model.backbone = ConfigDict(apply_transfer(_backbone(new), parsed, norm, framework_of(new)))
-    hooks = [hook for hook in new.get("custom_hooks") or [] if hook.get("type") != GUARD]
+    hooks = [hook for hook in new.get("custom_hooks") or [] if hook.get("type") not in (GUARD, HEAD_FIRST)]
     new.custom_hooks = [*hooks, {"type": GUARD}]
+    if parsed.kind == "lpft":
+        new.custom_hooks.append({"type": HEAD_FIRST})
+        new.find_unused_parameters = True  # on several processes, since nothing reaches the backbone in that phase
+        add_import(new, "rtx.transfer.head_first")
     add_import(new, "rtx.backbones")
     add_import(new, "rtx.transfer")
     return new

@@ -158,7 +158,7 @@ def _forget_visualizers() -> None:
 
 def identity(cfg: Config) -> dict[str, Any]:
     """The identity of a run: one with the same identity may resume in its folder."""
-    from rtx.evaluation.card import plain
+    from rtx.evaluation.card import how_trained, plain
 
     def data(loader: Any) -> Any:
         return plain(loader.dataset) if loader else None
@@ -169,8 +169,7 @@ def identity(cfg: Config) -> dict[str, Any]:
         "optimiser": plain(cfg.get("optim_wrapper")),
         "schedule": plain([cfg.get("train_cfg"), cfg.get("param_scheduler")]),
         "seed": (cfg.get("randomness") or {}).get("seed"),
-        **({"target": plain(cfg.rtx_target)} if cfg.get("rtx_target") else {}),
-        **({"hardening": plain(cfg.rtx_hardening)} if cfg.get("rtx_hardening") else {}),
+        **how_trained(cfg),
     }
     return json.loads(json.dumps(parts, default=str))
 

@@ -20,7 +20,7 @@ frozen everywhere. `upstream`: batch statistics in every stage, frozen ones incl
 """
 NORM_POLICIES: tuple[str, ...] = get_args(NormPolicy)
 
-TRANSFER_KINDS = ("fixed", "full", "full_strict", "blocks")
+TRANSFER_KINDS = ("fixed", "full", "full_strict", "blocks", "lpft")
 
 
 THREATS = {"linf": "255ths of the pixel range", "l2": "the pixel range"}
@@ -92,12 +92,15 @@ class TransferMode:
     """Which part of the backbone trains on the target.
 
     Attributes:
-        kind: `fixed` (nothing), `full` (the framework's default freezing), `full_strict` (everything) or `blocks`.
+        kind: `fixed` (nothing), `full` (the framework's default freezing), `full_strict` (everything), `blocks`, or
+            `lpft` (nothing, then as `full`).
         blocks: for `blocks`, how many of the last residual blocks train; else None.
+        epochs: for `lpft`, how many pass before the backbone trains; else None.
     """
 
     kind: str
     blocks: int | None = None
+    epochs: int | None = None
 
     def __post_init__(self) -> None:
         """Reject unknown kinds and a block count where none belongs."""
@@ -108,14 +111,21 @@ class TransferMode:
                 raise BadValue(f"transfer 'blocks:{self.blocks}': k must be a whole number, 0 or more")
         elif self.blocks is not None:
             raise BadValue(f"transfer {self.kind!r} takes no block count, got {self.blocks!r}")
+        if self.kind == "lpft":
+            if isinstance(self.epochs, bool) or not isinstance(self.epochs, int) or self.epochs < 1:
+                raise BadValue(
+                    f"transfer 'lpft:{self.epochs}': the epochs of the head must be a whole number, 1 or more"
+                )
+        elif self.epochs is not None:
+            raise BadValue(f"transfer {self.kind!r} takes no epochs, got {self.epochs!r}")
 
     @classmethod
     def parse(cls, text: str) -> TransferMode:
-        """Read `fixed`, `full`, `full_strict` or `blocks:k`.
+        """Read `fixed`, `full`, `full_strict`, `blocks:k` or `lpft:EPOCHS`.
 
         Raises:
-            UnknownName: not one of the four forms.
-            BadValue: `blocks:` without a whole number.
+            UnknownName: not one of these forms.
+            BadValue: `blocks:` or `lpft:` without a whole number.
 
         Example:
             >>> TransferMode.parse("blocks:3")
@@ -126,13 +136,18 @@ class TransferMode:
             if not re.fullmatch(r"\d+", count):
                 raise BadValue(f"transfer {text!r}: write blocks:k with k a whole number, e.g. blocks:3")
             return cls(kind, int(count))
+        if kind == "lpft":
+            if not re.fullmatch(r"\d+", count):
+                raise BadValue(f"transfer {text!r}: write lpft:N with N the epochs of the head alone, e.g. lpft:2")
+            return cls(kind, epochs=int(count))
         if colon or kind not in TRANSFER_KINDS:
             raise unknown_name("transfer mode", text, place="rtx.types.TRANSFER_KINDS", choices=TRANSFER_FORMS)
         return cls(kind)
 
     def __str__(self) -> str:
         """The form that `parse` reads."""
-        return f"blocks:{self.blocks}" if self.kind == "blocks" else self.kind
+        number = {"blocks": self.blocks, "lpft": self.epochs}.get(self.kind)
+        return self.kind if number is None else f"{self.kind}:{number}"
 
 
-TRANSFER_FORMS = ("fixed", "full", "full_strict", "blocks:k")
+TRANSFER_FORMS = ("fixed", "full", "full_strict", "blocks:k", "lpft:EPOCHS")

@@ -17,7 +17,7 @@ OPENMMLAB = ("mmcv", "mmdet", "mmengine", "mmpretrain", "mmseg")
 # From below to above; a room may import those of lower rows. One line for a new room.
 ORDER = (
     ("types", "errors", "rng", "files", "compiled", "environment", "diagnosis"),
-    ("corruptions", "sources", "engines", "adversarial", "featurevis", "drift"),
+    ("corruptions", "sources", "engines", "adversarial"),
     ("metrics",),
     ("results",),
     ("datasets",),
@@ -26,7 +26,7 @@ ORDER = (
     ("probe",),
     ("evaluation", "reports"),
     ("config", "bridges"),
-    ("training", "training_source", "experiments", "influence"),
+    ("training", "training_source", "interpolation", "experiments", "influence", "evidence", "drift", "visualise"),
     ("demo",),
     ("cli",),
     ("tools",),

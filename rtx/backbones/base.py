@@ -35,6 +35,7 @@ class SourceBackbone(BaseModule):
         norm_policy: see `rtx.types.NormPolicy`.
         out_indices: which of the four stages are returned, ascending.
         with_cp: recompute block activations in the backward pass to save memory.
+        head_first_epochs: how many epochs pass before it trains; `rtx.transfer.head_first.HeadFirst` sees to it.
         init_cfg: mmengine initialisation, only together with `source=None`.
 
     Raises:
@@ -55,6 +56,7 @@ class SourceBackbone(BaseModule):
         norm_policy: str = "eval",
         out_indices: Sequence[int] = (0, 1, 2, 3),
         with_cp: bool = False,
+        head_first_epochs: int | None = None,
         init_cfg: dict[str, Any] | list[dict[str, Any]] | None = None,
     ) -> None:
         """Check and store the arguments."""
@@ -72,6 +74,7 @@ class SourceBackbone(BaseModule):
         self.norm_policy = norm_policy
         self.out_indices = indices
         self.with_cp = with_cp
+        self.head_first_epochs = head_first_epochs
 
     def finish(self, parts: Sequence[Part]) -> None:
         """Plan the freezing over `parts` (network order) and apply it; the last line of a subclass's `__init__`."""

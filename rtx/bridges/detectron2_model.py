@@ -20,10 +20,9 @@ from torch import nn
 from rtx.backbones.base import SourceBackbone
 from rtx.backbones.spec import spec_of
 from rtx.bridges.detectron2 import add_rtx_config
-from rtx.errors import BadValue
 from rtx.evaluation.models.adapter import Adapter
 from rtx.evaluation.models.adapters import Detector
-from rtx.evaluation.models.library import Asked, LibraryNetwork, digits, read_state, wrong_task
+from rtx.evaluation.models.library import Asked, LibraryNetwork, digits, read_state, refusing, wrong_task
 from rtx.evaluation.models.load import load_strictly
 from rtx.transfer.guard import bare, find_backbone
 from rtx.transfer.modes import transfer_name
@@ -38,10 +37,8 @@ def open_preset(asked: Asked) -> Adapter:
         raise wrong_task(asked, "detectors are what is evaluated of detectron2")
     cfg = _config(asked)
     path = asked.file("detectron2's model zoo lists those of its configs")
-    try:
+    with refusing(asked, "detectron2 cannot build it"):
         network = build_model(cfg)
-    except (KeyError, ValueError, AssertionError, RuntimeError) as error:
-        raise BadValue(f"--model {asked.spec}: detectron2 cannot build it ({error})") from error
     own = network.state_dict()
     state = {key: value for key, value in read_state(path).items() if key in own or not _is_old(key)}
     load_strictly(network, state, str(path), (f"detectron2's {asked.what}", "give the config it was trained with"))
@@ -56,12 +53,10 @@ def _config(asked: Asked) -> CfgNode:
     """The config, with the model on the device that is asked for."""
     cfg, path = get_cfg(), Path(asked.what).expanduser()
     add_rtx_config(cfg)  # what was trained with a backbone of rtx's says so
-    try:
-        cfg.merge_from_file(str(path) if path.is_file() else model_zoo.get_config_file(asked.what))
-    except RuntimeError as error:
-        raise BadValue(f"--model {asked.spec}: no such file, and no such config of the model zoo ({error})") from error
-    except (KeyError, ValueError, AssertionError) as error:
-        raise BadValue(f"--model {asked.spec}: detectron2 cannot read the config ({error})") from error
+    with refusing(asked, "no such file, and no such config of the model zoo"):
+        file = str(path) if path.is_file() else model_zoo.get_config_file(asked.what)
+    with refusing(asked, "detectron2 cannot read the config"):
+        cfg.merge_from_file(file)
     cfg.MODEL.DEVICE = asked.device
     cfg.MODEL.WEIGHTS = ""
     return cfg

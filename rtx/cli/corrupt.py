@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from rtx.corruptions import DEFAULT_ENGINE, ENGINES, expand
@@ -89,9 +90,10 @@ def _sheet(args: argparse.Namespace, names: tuple[str, ...], settings) -> int:  
 def _export(args: argparse.Namespace, conditions: list[Condition], settings) -> int:  # type: ignore[no-untyped-def]  # noqa: ANN001
     from dataclasses import replace
 
-    from rtx.datasets.export import MANIFEST, export
+    from rtx.datasets.export import export
     from rtx.datasets.layout import DataFolder
     from rtx.datasets.layouts import find_images
+    from rtx.datasets.manifest import MANIFEST
 
     out, source = args.out.resolve(), args.input.resolve()
     home = source if args.input.is_dir() else source.parent
@@ -114,19 +116,25 @@ def _export(args: argparse.Namespace, conditions: list[Condition], settings) -> 
     for note in folder.notes:
         print(f"note: {note}", file=sys.stderr)
     print(f"{args.input}: layout {folder.layout}, {len(folder.images)} images x {len(conditions)} conditions")
-    outcome = export(folder, args.out, conditions, settings, processes=args.processes, progress=_progress)
+    outcome = export(folder, args.out, conditions, settings, processes=args.processes, progress=show_progress)
     print(f"{args.out}: {outcome.written} files written, {outcome.kept} were there; hashes in {args.out / MANIFEST}")
-    for image, reason in outcome.failed[:SHOWN]:
+    return show_failures(outcome.failed, len(folder.images))
+
+
+def show_failures(failed: Sequence[tuple[str, str]], total: int) -> int:
+    """Name the images that failed; the exit status."""
+    for image, reason in failed[:SHOWN]:
         print(f"failed: {image}: {reason}", file=sys.stderr)
-    if len(outcome.failed) > SHOWN:
-        print(f"failed: {len(outcome.failed) - SHOWN} more", file=sys.stderr)
-    if outcome.failed:
-        print(f"{len(outcome.failed)} of {len(folder.images)} images failed, the rest is done", file=sys.stderr)
+    if len(failed) > SHOWN:
+        print(f"failed: {len(failed) - SHOWN} more", file=sys.stderr)
+    if failed:
+        print(f"{len(failed)} of {total} images failed, the rest is done", file=sys.stderr)
         return FAILED
     return 0
 
 
-def _progress(done: int, total: int, seconds: float) -> None:
+def show_progress(done: int, total: int, seconds: float) -> None:
+    """One line that a terminal overwrites."""
     left = seconds / done * (total - done)
     line = f"{done}/{total} images, {done / max(seconds, 1e-9):.1f} images/s, {left:.0f} s left"
     end = "\n" if done == total or not sys.stderr.isatty() else "\r"

@@ -30,10 +30,11 @@ WIDTH = 120
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the actions."""
+    from rtx.cli.evidence import add_evidence
     from rtx.cli.run_experiment import add_collect, add_run
     from rtx.cli.study_tables import add_table
 
-    actions = parser.add_subparsers(dest="action", required=True, metavar="list|show|run|collect|table")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="list|show|run|collect|table|evidence")
     listing = actions.add_parser("list", help="every experiment in one line")
     listing.add_argument("--format", choices=("table", "json"), default="table")
     show = actions.add_parser("show", help="the runs of one experiment")
@@ -50,13 +51,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_table(
         actions.add_parser("table", help="classification studies in their papers' layout, beside what the papers print")
     )
+    add_evidence(actions.add_parser("evidence", help="claims of experiments against their results, as a page"))
 
 
 def run(args: argparse.Namespace) -> int:
     """Print what was asked for, or do it."""
+    from rtx.cli.evidence import evidence
     from rtx.cli.run_experiment import collect, run_experiment
     from rtx.cli.study_tables import study_tables
 
+    if args.action == "evidence":
+        return evidence(args)
     if args.action == "table":
         return study_tables(args)
     if args.action in ("run", "collect"):

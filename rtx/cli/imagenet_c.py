@@ -16,7 +16,13 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rtx.cli.options import add_launcher_arguments, add_protocol_arguments, merge_options, protocol_of
+from rtx.cli.options import (
+    add_import_argument,
+    add_launcher_arguments,
+    add_protocol_arguments,
+    merge_options,
+    protocol_of,
+)
 from rtx.cli.sweeping import Sweep, add_sweep_arguments
 from rtx.errors import BadValue
 from rtx.evaluation.protocol import Protocol
@@ -47,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="stored images are cropped from the middle only (ImageNet-C), or resized as clean ones are",
     )
     parser.add_argument("--source", metavar="NAME|ARCH:FILE", help="a published classifier of `rtx weights`")
+    add_import_argument(parser)
     add_protocol_arguments(parser, OPTIONS, batch_size=32)
     add_sweep_arguments(parser)
     add_launcher_arguments(parser)

@@ -33,9 +33,12 @@ COMMANDS: dict[str, str] = {
     "score": "P, mPC, rPC of predictions made elsewhere (COCO results, label maps)",
     "imagenet_c": "error, mCE, rPC of a classifier on ImageNet-C-style folders",
     "corrupt": "corrupt an image or a data folder, into files or a contact sheet",
+    "stylise": "a copy of a data folder with stylised training images (AdaIN)",
     "targets": "classification targets: list the rows, check a folder against one",
     "probe": "linear heads on the frozen features of sources: sizes of training set, seeds",
     "influence": "which training images a classifier's answers on test images rest on",
+    "drift": "where in the network clean and corrupted features, source and run part",
+    "visualise": "images that a unit answers to most, and that a representation stands for",
     "weights": "source weights: list, fetch, inspect, convert",
     "experiments": "the papers' experiments: their runs, and what to type for each",
     "report": "one page, figures and tables over finished evaluations",
@@ -152,7 +155,12 @@ def _run(name: str, arguments: Sequence[str]) -> int:
         parser = argparse.ArgumentParser(prog=f"rtx {listed}", description=module.__doc__ or COMMANDS[listed])
         parser.formatter_class = argparse.RawDescriptionHelpFormatter
         module.add_arguments(parser)
-        status = module.run(parser.parse_args(arguments))
+        args = parser.parse_args(arguments)
+        if getattr(args, "imports", None):
+            from rtx.sources.catalog.archs import import_modules
+
+            import_modules(args.imports)
+        status = module.run(args)
     except ModuleNotFoundError as error:
         # A missing package of ours is a mistake of ours and keeps its traceback.
         if error.name is None or error.name.partition(".")[0] == "rtx":

@@ -97,11 +97,16 @@ def class_names(words: Sequence[str] | None) -> tuple[str, ...]:
 def model_label(model: str, weights: str | None) -> str:
     """A short name for tables and folders: the model's, and the file of its weights.
 
+    Of a config that lies beside its weights the folder tells it from others, the file does not.
+
     Example:
         >>> model_label("torchvision:resnet50", "runs/best.pth"), model_label("transformers:models/detr/", None)
         ('resnet50_best', 'detr')
+        >>> model_label("detectron2:runs/r50_eps3/config.yaml", "runs/r50_eps3/model_final.pth")
+        'r50_eps3_model_final'
     """
     what = model.partition(":")[2]
-    name = Path(what).name if "/" in what else what
+    beside = bool(weights) and Path(what).parent == Path(weights or "").parent
+    name = (Path(what).parent.name if beside else Path(what).name) if "/" in what else what
     parts = [name, *([Path(weights).stem] if weights else [])]
     return re.sub(r"[^\w.@-]+", "_", "_".join(parts)).strip("._") or "model"

@@ -103,16 +103,33 @@ def add_launcher_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_import_argument(parser: argparse.ArgumentParser) -> None:
+    """Declare `--import`; the modules are imported before any command begins."""
+    parser.add_argument(
+        "--import",
+        nargs="+",
+        dest="imports",
+        default=[],
+        metavar="MODULE",
+        help="modules that register networks of your own",
+    )
+
+
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare `--data-root`, `--source`, `--transfer`, `--norm`, `--cfg-options` and the launcher."""
+    """Declare `--data-root`, `--source`, `--import`, `--transfer`, `--norm`, `--cfg-options` and the launcher."""
     parser.add_argument("--data-root", help="where the data set lies, instead of the config's folder")
     parser.add_argument("--source", metavar="NAME|FILE|random|timm:NAME[@FILE]", help="source weights of the backbone")
+    add_import_argument(parser)
     for name, what in (("mean", "mean"), ("std", "standard deviation")):
         parser.add_argument(
             f"--pixel-{name}", nargs=3, type=float, metavar=("R", "G", "B"),
             help=f"{what} of the pixels, 0 to 255, that a --source FILE was trained with",
         )  # fmt: skip
-    parser.add_argument("--transfer", metavar="MODE", help="fixed, full, full_strict or blocks:k")
+    parser.add_argument(
+        "--transfer",
+        metavar="MODE",
+        help="fixed, full, full_strict, blocks:k or lpft:EPOCHS (the head alone, then as full)",
+    )
     parser.add_argument("--norm", choices=NORM_POLICIES, help="what batch normalisation does in the backbone")
     add_launcher_arguments(parser)
 
@@ -127,10 +144,13 @@ def apply_config_arguments(cfg: Config, args: argparse.Namespace) -> Config:
     """
     from rtx import config as configs
     from rtx.datasets.openmmlab.image_loader import with_checked_images
+    from rtx.datasets.openmmlab.nodes import add_import
     from rtx.datasets.openmmlab.with_data import with_data
     from rtx.transfer.modes import transfer_name
 
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
+    for module in args.imports:
+        add_import(cfg, module)  # so that the config of the run names it
     target = target_options(args)
     if target:
         from rtx.transfer.classify import record_training, with_target

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rtx.cli.options import add_import_argument
 from rtx.errors import BadValue
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments; `rtx.probe.run.ProbeOptions` has the defaults."""
     add = parser.add_argument
     add("--source", nargs="+", required=True, metavar="NAME", help="NAME, FILE, ARCH:FILE, ARCH:random, timm:NAME ...")
-    add("--import", nargs="+", dest="imports", metavar="MODULE", help="modules that register networks of your own")
+    add_import_argument(parser)
     add("--target", required=True, metavar="NAME", help="a target of `rtx targets list`")
     add("--data-root", required=True, type=Path, metavar="DIR", help="its folder")
     add("--images", nargs="+", default=["all"], metavar="N", help="training images: numbers, or all (default)")
@@ -77,15 +78,15 @@ def options_of(args: argparse.Namespace) -> ProbeOptions:
         "image_size", "normalise", "view", "batch_size", "workers", "cache", "out",
     )  # fmt: skip
     given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
-    for name in ("decays", "imports"):
-        if getattr(args, name) is not None:
-            given[name] = tuple(getattr(args, name))
+    if args.decays is not None:
+        given["decays"] = tuple(args.decays)
     if args.memory is not None:
         if not args.memory > 0:
             raise BadValue(f"--memory {args.memory}: must be more than 0 GB")
         given["memory"] = int(args.memory * 2**30)
     images = tuple(None if word == "all" else _whole(word) for word in args.images)
     device = chosen_device(args.device)
+    given["imports"] = tuple(args.imports)
     return ProbeOptions(tuple(args.source), args.target, args.data_root, images, device=device, **given)
 
 

@@ -143,7 +143,7 @@ def collect(args: argparse.Namespace) -> int:
     root = Path(args.work_dirs) / experiment.name
     if not root.is_dir():
         raise BadValue(f"{root}: no such folder; `rtx experiments run {args.name}` makes it")
-    states = [state_of(root, unit) for unit in _as_planned(root, units_of(experiment, work_dirs=args.work_dirs))]
+    states = [state_of(root, unit) for unit in as_planned(root, units_of(experiment, work_dirs=args.work_dirs))]
     rows, out = rows_of(experiment.name, states, columns_of_runs(experiment)), Path(args.out or root)
     write_csv(out / CSV, rows)
     written = [CSV]
@@ -161,7 +161,7 @@ def collect(args: argparse.Namespace) -> int:
     return INCOMPLETE if faults else 0
 
 
-def _as_planned(root: Path, units: list[Unit]) -> list[Unit]:
+def as_planned(root: Path, units: list[Unit]) -> list[Unit]:
     """The units as they were run, where flags such as --gpus and --data-root have changed their commands."""
     from rtx.experiments.store import PLAN, planned_units
 

@@ -19,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments, named as OpenMMLab's own training tools name them."""
     from rtx.cli.engine import add_track_argument
     from rtx.cli.hardening import add_hardening_arguments
+    from rtx.cli.keeping import add_keeping_arguments
     from rtx.cli.options import add_config_arguments
     from rtx.cli.target_options import add_target_arguments
 
@@ -53,6 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="train on images perturbed against the network itself",
     )
     add_hardening_arguments(parser)
+    add_keeping_arguments(parser)
     parser.add_argument("--no-clean-eval", action="store_true", help="do not score the final weights on clean images")
     add_config_arguments(parser)
     add_target_arguments(parser)
@@ -100,11 +102,13 @@ def prepare(args: argparse.Namespace) -> Config:
     """
     from rtx import config as configs
     from rtx.cli.hardening import hardening_of
+    from rtx.cli.keeping import keeping_of
     from rtx.cli.options import apply_config_arguments
     from rtx.datasets.openmmlab.nodes import add_import
     from rtx.datasets.openmmlab.view_step import with_view
     from rtx.evaluation.sweep.share import check_launcher, end_with_launcher
     from rtx.transfer.hardening import with_hardening
+    from rtx.transfer.keeping import with_keeping
 
     check_launcher(args.launcher)
     end_with_launcher(args.launcher)
@@ -117,6 +121,8 @@ def prepare(args: argparse.Namespace) -> Config:
         cfg = with_hardening(cfg, hardening_of(args, args.adversarial))
     elif args.threat or args.eps:
         raise BadValue("--threat and --eps go with --adversarial pgd, free or gaussian")
+    if (keeping := keeping_of(args, cfg)) is not None:
+        cfg = with_keeping(cfg, keeping)
     cfg.launcher = args.launcher
     if args.work_dir:
         cfg.work_dir = args.work_dir
@@ -162,6 +168,7 @@ def default_name(args: argparse.Namespace) -> str:
         >>> default_name(argparse.Namespace(**args))
         'a_x_blocks3'
     """
+    from rtx.cli.keeping import keeping_words
     from rtx.cli.target_options import folder_words
 
     parts = [Path(args.config).stem]
@@ -172,6 +179,7 @@ def default_name(args: argparse.Namespace) -> str:
     parts += [part.replace(":", "") for part in (args.transfer, args.norm, args.view) if part]
     if getattr(args, "adversarial", None):
         parts.append(f"{args.adversarial}_{args.threat}_{args.eps}".replace("/", "of"))
+    parts += keeping_words(args)
     if getattr(args, "target", None):
         parts += folder_words(args)
         parts += [] if args.seed is None else [f"seed{args.seed}"]  # a subset of its own

@@ -1,9 +1,10 @@
-"""Pretrained source weights: list the catalogue, fetch, inspect and convert files.
+"""Weights: list the catalogue of sources, fetch, inspect and convert files, interpolate two trained models.
 
   rtx weights list [WORD ...] [--arch A] [--threat none|l2|linf]
   rtx weights fetch NAME ... [--folder DIR]
   rtx weights inspect FILE
   rtx weights convert FILE --to mmdet|mmseg|mmpretrain|torchvision|detectron2 [--out FILE]
+  rtx weights interpolate A|source B [--alpha 0:1:0.1] [--out DIR] [--sweep OPTION ...]
 
 No code from a weights file is ever run.
 """
@@ -17,6 +18,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from rtx.cli.interpolate import add_interpolate_arguments, run_interpolate
 from rtx.errors import UnknownName
 from rtx.sources.catalog.record import Source
 from rtx.sources.catalog.rows import CATALOG, find
@@ -24,8 +26,8 @@ from rtx.sources.catalog.spec import parse_spec
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the four subcommands."""
-    commands = parser.add_subparsers(dest="what", required=True, metavar="list|fetch|inspect|convert")
+    """Declare the subcommands."""
+    commands = parser.add_subparsers(dest="what", required=True, metavar="|".join(_COMMANDS))
     listing = commands.add_parser("list", help="the catalogue as a table")
     listing.add_argument("words", nargs="*", help="parts of name, recipe or paper; all must occur")
     listing.add_argument("--arch", help="only this architecture")
@@ -45,11 +47,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     turning.add_argument("--out", type=Path, help="default: FILE with the target in its name; .safetensors works too")
     turning.add_argument("--arch", help="architecture, where the keys do not show it")
+    add_interpolate_arguments(commands.add_parser("interpolate", help="models between two trained ones (WiSE-FT)"))
 
 
 def run(args: argparse.Namespace) -> int:
     """Run one subcommand; 1 from `inspect` means that the file cannot be used as it is."""
-    return {"list": _list, "fetch": _fetch, "inspect": _inspect, "convert": _convert}[args.what](args)
+    return _COMMANDS[args.what](args)
 
 
 def _list(args: argparse.Namespace) -> int:
@@ -105,6 +108,7 @@ def _convert(args: argparse.Namespace) -> int:
     return 0
 
 
+_COMMANDS = {"list": _list, "fetch": _fetch, "inspect": _inspect, "convert": _convert, "interpolate": run_interpolate}
 HEADER = ("name", "architecture", "threat", "eps", "top-1", "layout", "licence", "file", "unverified")
 
 

@@ -117,6 +117,12 @@ def model_card(
     }
 
 
+def how_trained(cfg: Config) -> dict[str, Any]:
+    """What rtx's own settings in a config say of its training: fields of the protocol card and of a run's identity."""
+    names = ("target", "hardening", "keeping", "interpolation")
+    return {name: plain(cfg[f"rtx_{name}"]) for name in names if cfg.get(f"rtx_{name}")}
+
+
 def data_card(dataset: Any, indices: Sequence[int], scorer: Scorer) -> dict[str, Any]:
     """Fields of the protocol card about the images.
 

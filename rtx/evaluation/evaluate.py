@@ -20,11 +20,21 @@ from rtx.datasets.openmmlab.checks import check_data
 from rtx.datasets.openmmlab.view_step import view_of, with_view
 from rtx.engines import Engine
 from rtx.errors import BadValue, RunConflict
-from rtx.evaluation.card import choose, computing_card, config_sha256, data_card, model_card, plain, size_card
+from rtx.evaluation.card import (
+    choose,
+    computing_card,
+    config_sha256,
+    data_card,
+    how_trained,
+    model_card,
+    plain,
+    size_card,
+)
 from rtx.evaluation.inputs import Inputs
 from rtx.evaluation.models.adapter import Adapter
 from rtx.evaluation.models.adapter_data import Tested, adapter_test
 from rtx.evaluation.models.load import check_classes, check_one_view
+from rtx.evaluation.norm_adaptation import NormAdaptation
 from rtx.evaluation.pixels.attacked import Attacked
 from rtx.evaluation.pixels.made import Made
 from rtx.evaluation.pixels.random_steps import check_not_random
@@ -32,6 +42,7 @@ from rtx.evaluation.pixels.stored import Stored
 from rtx.evaluation.protocol import Protocol
 from rtx.evaluation.scorers.build import build_scorer
 from rtx.evaluation.shifts import Shifts, mine, shift_jobs, with_shifts
+from rtx.evaluation.sweep.adapt import norms_of
 from rtx.evaluation.sweep.batches import device_of, loaders
 from rtx.evaluation.sweep.events import OnEvent
 from rtx.evaluation.sweep.locks import Shard, driving
@@ -187,6 +198,7 @@ def prepare(
     """
     protocol, pixels = (protocol or Protocol()).with_options(options), pixels or Made()
     conditions = pixels.conditions(protocol)
+    adapt = _adaptation(model, protocol, pixels)
     if isinstance(model, Adapter):
         chosen: dict[str, Any] = dict(annotations=annotations, classes=classes, checkpoint=checkpoint)
         tested = adapter_test(model, data, pixels, protocol, **chosen)
@@ -206,6 +218,7 @@ def prepare(
         **size_card(tested.card, tested.dataset, indices),
         "metric": tested.scorer.card(),
         **({"view": protocol.view} if protocol.view not in (None, "none") else {}),
+        **({"norm_adaptation": adapt.card()} if adapt else {}),
         **computing_card(model, amp=protocol.amp, channels_last=protocol.channels_last),
         "labels": {**tested.labels, **(labels or {})},
     }
@@ -224,8 +237,20 @@ def prepare(
         conditions=conditions,
         cache=protocol.cache,
         perturb=partial(pixels.perturbed, seed=protocol.seed) if isinstance(pixels, Attacked) else None,
+        adapt=adapt,
         unchanged=partial(inputs.check, tested.dataset, indices, tested.scorer, card),
     )
+
+
+def _adaptation(model: nn.Module, protocol: Protocol, pixels: Made | Stored | Attacked) -> NormAdaptation | None:
+    """How batch-norm statistics are adapted; refused where that cannot be."""
+    if protocol.adapt_norm is None:
+        return None
+    if isinstance(model, Adapter) or isinstance(pixels, Attacked):
+        what = "a model of another library" if isinstance(model, Adapter) else "an attack"
+        raise BadValue(f"--adapt-norm {protocol.adapt_norm}: not with {what}; for OpenMMLab models on corrupted images")
+    norms_of(model)
+    return NormAdaptation.parse(protocol.adapt_norm)
 
 
 def _config_test(
@@ -256,8 +281,7 @@ def _config_test(
         card={
             **pixels.card(scope, protocol),
             **model_card(model, config_sha256(cfg), checkpoint, backbone=backbone, scope=cfg.get("default_scope", "")),
-            **({"target": plain(cfg.rtx_target)} if cfg.get("rtx_target") else {}),
-            **({"hardening": plain(cfg.rtx_hardening)} if cfg.get("rtx_hardening") else {}),
+            **how_trained(cfg),
         },
         labels={**({} if name is None else {"data": name}), **plain(cfg.get("labels", {}))},
     )

@@ -11,6 +11,7 @@ from rtx.corruptions import DEFAULT_ENGINE, ENGINES
 from rtx.corruptions.settings import CHANNEL_ORDERS
 from rtx.datasets.views import View
 from rtx.errors import BadValue, unknown_name
+from rtx.evaluation.norm_adaptation import NormAdaptation
 from rtx.results.conditions import grid
 from rtx.types import SEVERITIES, Condition
 
@@ -82,6 +83,13 @@ class Protocol:
         card="view",
         metavar="VIEW",
     )
+    adapt_norm: str | None = _option(
+        None,
+        "batch-norm statistics of each cell's own images instead of those of training: IMAGES or IMAGES:PRIOR; another "
+        "protocol",
+        card="norm_adaptation",
+        metavar="N[:PRIOR]",
+    )
     amp: bool = _option(False, "autocast the forward pass; named in the protocol card", card="precision")
     channels_last: bool = _option(False, "weights in that memory format; named in the protocol card", card="precision")
     keep_predictions: bool = _option(False, "write predictions/ too, for `rtx score`")
@@ -94,6 +102,8 @@ class Protocol:
         self.conditions()
         if self.view is not None:
             View.parse(self.view)
+        if self.adapt_norm is not None:
+            NormAdaptation.parse(self.adapt_norm)
         if self.limit is not None and self.limit < 1:
             raise BadValue(f"--limit {self.limit}: must be 1 or more")
         if self.batch_size is not None and self.batch_size < 1:

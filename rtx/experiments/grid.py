@@ -60,7 +60,23 @@ class Grid:
         """
         return chosen(self.runs, names, place=f"grid {self.name!r}")
 
-    def unit(self, run: GridRun, seed: int) -> Unit:
-        """One run and seed."""
+    def unit(self, run: GridRun, seed: int, data_root: str | None = None) -> Unit:
+        """One run and seed.
+
+        Args:
+            run: the point.
+            seed: one of its seeds.
+            data_root: folder of the targets' folders, instead of that of the settings.
+
+        Raises:
+            BadValue: a data folder for a run that reads none, or of which no target says which folder it is.
+        """
         settings = {**self.settings, **run.settings, "seed": seed}
+        if data_root is not None:
+            if not {"data_root", "target"} <= set(settings):
+                raise BadValue(
+                    f"--data-root {data_root}: run {run.name!r} of grid {self.name!r} has no setting data_root or no "
+                    "target, so it reads no data folder of a target; leave it away"
+                )
+            settings["data_root"] = f"{data_root}/{settings['target']}"
         return Unit(f"{run.name}/seed{seed}", self.kind, settings, run=run.name, seed=seed, images=run.images)

@@ -55,7 +55,7 @@ def units_of(
     runs: Sequence[Any] = experiment.select(tuple(names))
     pairs = [(run, seed) for run in runs for seed in run.seeds if seeds is None or seed in seeds][:limit]
     if isinstance(experiment, Grid):
-        return [experiment.unit(run, seed) for run, seed in pairs]
+        return [experiment.unit(run, seed, data_root) for run, seed in pairs]
     units = []
     for run, seed in pairs:
         units += _pair(experiment, run, seed, gpus, data_root, work_dirs)

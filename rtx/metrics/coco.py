@@ -19,8 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtx.errors import BadValue, DataError
-from rtx.metrics.coco_match import THRESHOLDS, Floats, Side, precisions, rank
+from rtx.files import json_ready
+from rtx.metrics.coco_match import THRESHOLDS, match, precisions, rank
+from rtx.metrics.coco_pairs import Floats, Pairs, Side, pair
 from rtx.metrics.coco_truth import CocoTruth, ImageId, Rle, image_size, rle
+from rtx.metrics.detection_calibration import of_detections
+from rtx.metrics.errors import error_types
+from rtx.metrics.mask_overlaps import Stretches, stretches
 from rtx.metrics.metric import Metric
 from rtx.metrics.per_image import DetectionEvidence, Measure, Ranking
 
@@ -30,6 +35,8 @@ KINDS = ("bbox", "segm")
 ITEMS = ("mAP", "mAP_50", "mAP_75", "mAP_s", "mAP_m", "mAP_l")
 MAX_DETECTIONS = 100
 VERSION = "rtx.coco/1"
+
+_Matched = tuple[list[Floats], Ranking, Pairs]
 
 
 @dataclass(frozen=True)
@@ -158,28 +165,39 @@ class CocoAP(Metric):
         """
         rankings: dict[str, Ranking] = {}
         measures: dict[str, Measure] = {}
-        for kind, (_, ranking) in self._cell().items():
+        for kind, (_, ranking, _) in self._cell().items():
             rankings[f"coco_{kind}"] = ranking
             for item, levels in zip(ITEMS, (range(len(THRESHOLDS)), (0,), (5,)), strict=False):
                 measures[f"{kind}_{item}"] = Measure(f"coco_{kind}", "101 points", tuple(levels))
         return DetectionEvidence(tuple(map(str, _in_order(self._images))), rankings, measures)
 
+    def diagnosis(self) -> dict[str, Any]:
+        """Error types and calibration of boxes and masks, see `rtx.metrics.errors` and `rtx.metrics.calibration`."""
+        found: dict[str, Any] = {"errors": {}, "calibration": {}}
+        for kind, (*_, pairs) in self._cell().items():
+            hits = match(pairs, THRESHOLDS[:1])
+            found["errors"][kind] = error_types(pairs, hits)
+            found["calibration"][kind] = of_detections(pairs, hits)
+        ready: dict[str, Any] = json_ready(found)
+        return ready
+
     def _scores(self) -> dict[str, float]:
-        found = {kind: _items(cube) for kind, (cube, _) in self._cell().items()}
+        found = {kind: _items(cube) for kind, (cube, *_) in self._cell().items()}
         return {f"{kind}_{item}": value for kind, row in found.items() for item, value in row.items()}
 
-    def _cell(self) -> dict[str, tuple[list[Floats], Ranking]]:
-        """Precision for each range of areas, and the ranking over all, of each kind; matched once for both."""
+    def _cell(self) -> dict[str, _Matched]:
+        """Precision for each range of areas, ranking over all, and pairs, of each kind; matched once for all uses."""
         if self._matched is None:
             self._matched = {kind: self._match(kind) for kind in self.kinds}
-        cell: dict[str, tuple[list[Floats], Ranking]] = self._matched
+        cell: dict[str, _Matched] = self._matched
         return cell
 
-    def _match(self, kind: str) -> tuple[list[Floats], Ranking]:
+    def _match(self, kind: str) -> _Matched:
         found = {image: by_kind.get(kind) for image, by_kind in self._images.items()}
         sides = coco_columns(self.truth, found, self.categories, kind)
-        rankings = rank(*sides, len(found), self.categories, self.max_detections)
-        return [precisions(ranking) for ranking in rankings.values()], rankings["all"]
+        pairs = pair(*sides, len(found), self.categories, self.max_detections)
+        rankings = rank(pairs)
+        return [precisions(ranking) for ranking in rankings.values()], rankings["all"], pairs
 
 
 def _items(cubes: Sequence[Floats]) -> dict[str, float]:
@@ -239,6 +257,7 @@ def _annotated(annotations: list[dict[str, Any]], index: Mapping[ImageId, int], 
         areas=np.array([a["area"] for a in annotations], np.float64),
         crowds=np.array([a["iscrowd"] for a in annotations], np.int64),
         masks=masks,
+        stretches=None if masks is None else stretches(masks),
     )
 
 
@@ -249,19 +268,17 @@ def _found(found: list[Detections], index: Mapping[ImageId, int], kind: str, cat
     corners: Floats = _joined([d.boxes for d in found], np.float64).reshape(-1, 4)
     boxes = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
     masks: list[Rle] | None = None
+    shapes: Stretches | None = None
     if kind == "segm":
-        from pycocotools import mask as codec
-
         scores = _joined([d.scores if d.mask_scores is None else d.mask_scores for d in found], np.float64)
         masks = [mask for d in found for mask in d.masks or ()]
-        # Its area of a whole list overflows beyond 255 masks.
-        parts = [codec.area(masks[n : n + 255]) for n in range(0, len(masks), 255)]
-        areas = _joined(parts, np.float64)
+        shapes = stretches(masks)
+        areas = shapes.areas.astype(np.float64)
     else:
         scores = _joined([d.scores for d in found], np.float64)
         areas = boxes[:, 2] * boxes[:, 3]
     ids = np.array(categories, np.int64)[labels] if len(labels) else labels
-    return Side(images, ids, boxes, areas, np.zeros(len(labels), np.int64), scores, masks)
+    return Side(images, ids, boxes, areas, np.zeros(len(labels), np.int64), scores, masks, shapes)
 
 
 def _joined(parts: Sequence[Any], dtype: Any) -> Any:

@@ -24,7 +24,6 @@ Boxes are left, top, width, height in pixels, areas in square pixels.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtx.compiled import compiled
-from rtx.metrics.coco_truth import Rle
+from rtx.metrics.coco_pairs import Flags, Floats, Pairs, Whole
 from rtx.metrics.per_image import Ranking, trimmed
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
@@ -40,74 +39,59 @@ RECALLS = np.linspace(0.0, 1.0, 101)
 AREAS = {"all": (0.0, 1e5**2), "s": (0.0, 32.0**2), "m": (32.0**2, 96.0**2), "l": (96.0**2, 1e5**2)}
 """Range of areas -> least and largest, both inside."""
 
-Floats = NDArray[np.float64]
-Whole = NDArray[np.int64]
-Flags = NDArray[np.bool_]
-
 
 @dataclass(frozen=True)
-class Side:
-    """Annotations or detections of one kind, as columns.
+class Outcomes:
+    """What the detections of `Pairs` are at some IoU thresholds, for objects of one range of areas.
 
     Attributes:
-        images: (n,) index of the image.
-        categories: (n,) category id.
-        boxes: (n, 4) left, top, width, height.
-        areas: (n,) in pixels; they decide which of small, medium and large a row is.
-        crowds: (n,) 1 for annotations of crowds, else 0.
-        scores: (n,) of detections; None for annotations.
-        masks: n run-length masks; None when boxes are matched.
+        hits: (D',) bit t is set where the detection is a hit at threshold t.
+        ignored: (D',) the same, where it is neither hit nor mistake.
+        objects: (G,) whether an annotation counts.
+        partners: (D',) row of the annotation that was taken at the last threshold, -1 for none.
+        shared: (D',) the IoU with it, 0 for none.
     """
 
-    images: Whole
-    categories: Whole
-    boxes: Floats
-    areas: Floats
-    crowds: Whole
-    scores: Floats | None = None
-    masks: Sequence[Rle] | None = None
+    hits: Whole
+    ignored: Whole
+    objects: Flags
+    partners: Whole
+    shared: Floats
 
 
-def rank(truth: Side, found: Side, n_images: int, categories: Sequence[int], max_detections: int) -> dict[str, Ranking]:
-    """Match the detections of one kind and put them in order, for each range of `AREAS`.
+def match(pairs: Pairs, thresholds: NDArray[np.floating[Any]], area: str = "all") -> Outcomes:
+    """Give each detection its annotation, as the head of this file says.
 
     Args:
-        truth: the annotations.
-        found: the detections.
-        n_images: how many images are evaluated.
-        categories: the category ids that count; classes are numbered by ascending id.
-        max_detections: how many detections of a class in an image count.
+        pairs: both sides.
+        thresholds: (t,) IoU, at most 62 of them.
+        area: a key of `AREAS`.
     """
-    assert found.scores is not None
-    kept = np.array(sorted(set(categories)), np.int64)
-    gt_keys, det_keys = (np.searchsorted(kept, side.categories) * n_images + side.images for side in (truth, found))
-    gt_order = np.argsort(gt_keys, kind="stable")
-    det_order = np.lexsort((-found.scores, det_keys))  # of equal scores the detector's order
-    det_order = det_order[_position(det_keys[det_order]) < max_detections]
-    gt_keys, det_keys = gt_keys[gt_order], det_keys[det_order]
-    gt_ends, det_ends = _groups(gt_keys, det_keys)
-    crowds, gt_areas, det_areas = truth.crowds[gt_order] > 0, truth.areas[gt_order], found.areas[det_order]
-    pairs = np.diff(gt_ends, axis=1)[:, 0] * np.diff(det_ends, axis=1)[:, 0]
-    offsets = np.concatenate([[0], np.cumsum(pairs)]).astype(np.int64)
-    overlaps = np.zeros(int(offsets[-1]))
-    if truth.masks is None:
-        _box_overlaps(truth.boxes[gt_order], crowds, found.boxes[det_order], gt_ends, det_ends, offsets, overlaps)
-    else:
-        _mask_overlaps(truth, found, gt_order, det_order, crowds, gt_ends, det_ends, offsets, overlaps)
+    least, largest = AREAS[area]
+    gt_areas, det_areas = pairs.truth.areas[pairs.gt_order], pairs.found.areas[pairs.det_order]
+    gt_ignored = pairs.crowds | (gt_areas < least) | (gt_areas > largest)
+    n = len(pairs.det_order)
+    hits, partners, shared = np.zeros(n, np.int64), np.full(n, -1, np.int64), np.zeros(n)
+    ignored = np.where((det_areas < least) | (det_areas > largest), (1 << len(thresholds)) - 1, 0)
+    levels = np.minimum(thresholds, 1 - 1e-10)
+    ends = (pairs.offsets, pairs.gt_ends, pairs.det_ends)
+    _match(levels, pairs.overlaps, *ends, gt_ignored, pairs.crowds, hits, ignored, partners, shared)
+    return Outcomes(hits, ignored, ~gt_ignored, partners, shared)
+
+
+def rank(pairs: Pairs) -> dict[str, Ranking]:
+    """The detections of one kind by score with what they are, for each range of `AREAS`."""
+    many = max(pairs.n_images, 1)
+    order, keys = pairs.by_score, pairs.det_keys[pairs.by_score]
+    classes, images, scores = keys // many, keys % many, pairs.scores[order]
     rankings: dict[str, Ranking] = {}
-    for name, (least, largest) in AREAS.items():
-        gt_ignored = crowds | (gt_areas < least) | (gt_areas > largest)
-        det_ignored = (det_areas < least) | (det_areas > largest)
-        hits = np.zeros(len(det_order), np.int64)
-        ignored = np.where(det_ignored, (1 << len(THRESHOLDS)) - 1, 0)
-        levels = np.minimum(THRESHOLDS, 1 - 1e-10)
-        _match(levels, overlaps, offsets, gt_ends, det_ends, gt_ignored, crowds, hits, ignored)
-        counted = np.bincount(gt_keys[~gt_ignored], minlength=0)
+    for name in AREAS:
+        found = match(pairs, THRESHOLDS, name)
+        counted = np.bincount(pairs.gt_keys[found.objects], minlength=0)
         groups = np.flatnonzero(counted)
-        objects = np.stack([groups // max(n_images, 1), groups % max(n_images, 1), counted[groups]], axis=1)
-        classes, images = det_keys // max(n_images, 1), det_keys % max(n_images, 1)
-        columns = (classes, images, found.scores[det_order], hits, ignored, objects.astype(np.int64))
-        rankings[name] = trimmed(ordered(*columns, len(kept)), len(THRESHOLDS))
+        objects = np.stack([groups // many, groups % many, counted[groups]], axis=1).astype(np.int64)
+        columns = (classes, images, scores, found.hits[order], found.ignored[order], objects)
+        rankings[name] = trimmed(_ranking(*columns, len(pairs.categories)), len(THRESHOLDS))
     return rankings
 
 
@@ -132,11 +116,24 @@ def ordered(
         n_classes: how many classes there are.
     """
     order = np.lexsort((-scores, classes))
-    classes, images, scores = classes[order], images[order], scores[order]
-    tied = np.zeros(len(order), bool)
+    columns = (classes[order], images[order], scores[order], hits[order], ignored[order])
+    return _ranking(*columns, objects, n_classes)
+
+
+def _ranking(
+    classes: Whole,
+    images: Whole,
+    scores: NDArray[np.floating[Any]],
+    hits: Whole,
+    ignored: Whole,
+    objects: Whole,
+    n_classes: int,
+) -> Ranking:
+    """The same of detections that are in order."""
+    tied = np.zeros(len(classes), bool)
     tied[1:] = (classes[1:] == classes[:-1]) & (images[1:] == images[:-1]) & (scores[1:] == scores[:-1])
     starts = np.concatenate([[0], np.cumsum(np.bincount(classes, minlength=n_classes))]).astype(np.int64)
-    return Ranking(images, hits[order], ignored[order], tied, starts, objects)
+    return Ranking(images, hits, ignored, tied, starts, objects)
 
 
 def precisions(ranking: Ranking) -> Floats:
@@ -158,64 +155,6 @@ def precisions(ranking: Ranking) -> Floats:
     return table
 
 
-def _position(keys: Whole) -> Whole:
-    """Place of each element among those with its key; equal keys lie together."""
-    first = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]])) if len(keys) else np.zeros(0, np.int64)
-    return np.arange(len(keys)) - np.repeat(first, np.diff(np.concatenate([first, [len(keys)]])))
-
-
-def _groups(gt_keys: Whole, det_keys: Whole) -> tuple[Whole, Whole]:
-    """Where each key that both sides hold lies (start, end) on either side."""
-    both = np.intersect1d(gt_keys, det_keys)
-    gt_ends, det_ends = (
-        np.stack([np.searchsorted(keys, both, "left"), np.searchsorted(keys, both, "right")], axis=1)
-        for keys in (gt_keys, det_keys)
-    )
-    return gt_ends.astype(np.int64), det_ends.astype(np.int64)
-
-
-def _mask_overlaps(
-    truth: Side,
-    found: Side,
-    gt_order: Whole,
-    det_order: Whole,
-    crowds: Flags,
-    gt_ends: Whole,
-    det_ends: Whole,
-    offsets: Whole,
-    out: Floats,
-) -> None:
-    from pycocotools import mask as codec
-
-    assert truth.masks is not None and found.masks is not None
-    for n in range(len(gt_ends)):
-        gt_rows, det_rows = slice(*gt_ends[n].tolist()), slice(*det_ends[n].tolist())
-        gt_masks = [truth.masks[i] for i in gt_order[gt_rows].tolist()]
-        det_masks = [found.masks[i] for i in det_order[det_rows].tolist()]
-        out[offsets[n] : offsets[n + 1]] = codec.iou(det_masks, gt_masks, crowds[gt_rows].tolist()).reshape(-1)
-
-
-@compiled
-def _box_overlaps(
-    gt_boxes: Floats, crowds: Flags, det_boxes: Floats, gt_ends: Whole, det_ends: Whole, offsets: Whole, out: Floats
-) -> None:
-    """IoU of the boxes of each group; of a crowd, the share of the detection that lies in it."""
-    for n in range(gt_ends.shape[0]):
-        at = offsets[n]
-        for d in range(det_ends[n, 0], det_ends[n, 1]):
-            det = det_boxes[d]
-            for g in range(gt_ends[n, 0], gt_ends[n, 1]):
-                gt = gt_boxes[g]
-                width = min(det[2] + det[0], gt[2] + gt[0]) - max(det[0], gt[0])
-                height = min(det[3] + det[1], gt[3] + gt[1]) - max(det[1], gt[1])
-                if width > 0 and height > 0:
-                    det_area = det[2] * det[3]
-                    common = width * height
-                    union = det_area if crowds[g] else det_area + gt[2] * gt[3] - common
-                    out[at] = common / union
-                at += 1
-
-
 @compiled
 def _match(
     levels: Floats,
@@ -227,8 +166,10 @@ def _match(
     crowds: Flags,
     hits: Whole,
     ignored: Whole,
+    partners: Whole,
+    shared: Floats,
 ) -> None:
-    """Give each detection its annotation, as the head of this file says; `hits` and `ignored` are updated in place."""
+    """Give each detection its annotation, as the head of this file says; the last four are updated in place."""
     for n in range(gt_ends.shape[0]):
         first, n_objects = gt_ends[n, 0], gt_ends[n, 1] - gt_ends[n, 0]
         taken = np.empty(n_objects, np.bool_)
@@ -245,9 +186,11 @@ def _match(
                             best, match = overlaps[row + g], g
                     if match >= 0:
                         break
+                partners[d], shared[d] = -1, 0.0
                 if match < 0:
                     continue
                 taken[match] = True
+                partners[d], shared[d] = first + match, best
                 if gt_ignored[first + match]:
                     ignored[d] |= 1 << t
                 else:

@@ -78,6 +78,14 @@ class Metric(ABC):
         n = len(self._broken)
         return [f"{n} image{'s' if n > 1 else ''} with non-finite predictions"] if n else []
 
+    def diagnosis(self) -> dict[str, Any]:
+        """What the scores are lost to, and how far confidences are right, as JSON values; {} where nothing is known.
+
+        `errors` and `calibration`, each with what `rtx.metrics.errors` and `rtx.metrics.calibration` say. It makes no
+        score, and states its own version, so that the protocol card does not know it.
+        """
+        return {}
+
     @abstractmethod
     def card(self) -> dict[str, Any]:
         """The definition of the numbers, for the protocol card."""

@@ -122,6 +122,10 @@ class VocAP(Metric):
         kept = {way: trimmed(ranking, len(THRESHOLDS[way])) for way, ranking in rankings.items()}
         return DetectionEvidence(tuple(map(str, self._in_order())), kept | coco.evidence().rankings, MEASURES)
 
+    def diagnosis(self) -> dict[str, Any]:
+        """Error types and calibration under COCO's definition, whose AP50 is `AP50_coco`; see `Metric.diagnosis`."""
+        return self._cell()[1].diagnosis()
+
     def _scores(self) -> dict[str, float]:
         rankings, coco = self._cell()
         absent = len(absent_classes((self.truth[i] for i in self._images), len(self.class_names)))

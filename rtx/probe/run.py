@@ -6,7 +6,6 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from rtx.datasets.classification import MEAN_PER_CLASS, find_target
 from rtx.datasets.label_subset import choose
 from rtx.datasets.target_data import TargetData, caltech_split_of, open_splits
 from rtx.datasets.views import View
-from rtx.errors import BadValue, printable, unknown_name
+from rtx.errors import BadValue, unknown_name
 from rtx.probe.design import spread
 from rtx.probe.features import BATCH_SIZE, cached_features
 from rtx.probe.heads import BUDGET
@@ -26,6 +25,7 @@ from rtx.probe.results import HeadRow, Results, file_name, open_results
 from rtx.probe.score import accuracies, right_by_class
 from rtx.probe.sgd_heads import train_heads
 from rtx.probe.source import check_source, load_frozen
+from rtx.sources.catalog.archs import import_modules
 from rtx.sources.spelling import full_spec
 from rtx.transfer.classify import HEAD_INITS, NORMALISE
 from rtx.transfer.preprocessing import IMAGE_SIZE, upstream_statistics
@@ -167,22 +167,6 @@ def check_options(options: ProbeOptions) -> None:
         raise BadValue(f"--decays {' '.join(map(str, decays))}: give one or more numbers above 0")
     for spec in options.sources:
         check_source(spec)
-
-
-def import_modules(names: Sequence[str]) -> None:
-    """Import modules by name, as Python finds them.
-
-    Raises:
-        BadValue: one is not found, or fails.
-    """
-    for name in names:
-        try:
-            import_module(name)
-        except Exception as error:
-            raise BadValue(
-                f"--import {name}: {type(error).__name__}: {printable(error)[:300]}; name a module that Python finds, "
-                "e.g. my_backbone for my_backbone.py with its folder in PYTHONPATH"
-            ) from error
 
 
 def spelled(options: ProbeOptions) -> ProbeOptions:

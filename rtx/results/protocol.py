@@ -49,6 +49,7 @@ FIELDS = {
         Field("elastic_smoothing", PIXELS, "smoothing of elastic transform on large images"),
         Field("view", PIXELS, "view of the images"),
         Field("attack", PIXELS, "attack"),
+        Field("norm_adaptation", PIXELS, "batch-norm statistics of the evaluated images"),
         Field("image_key", PIXELS, "what seeds an image"),
         Field("jpeg_quality", PIXELS, "JPEG quality of the exported files"),
         # Which images, and what they are scored against.
@@ -76,6 +77,8 @@ FIELDS = {
         Field("freeze_map", CONTEXT, "what was frozen"),
         Field("target", CONTEXT, "how the target was trained on"),
         Field("hardening", CONTEXT, "how training hardened the network"),
+        Field("keeping", CONTEXT, "what training did to stay near its source"),
+        Field("interpolation", CONTEXT, "what the weights lie between"),
         Field("checkpoint_file", CONTEXT, "checkpoint file"),
         Field("checkpoint_sha256", CONTEXT, "checkpoint"),
         Field("device", CONTEXT, "device"),

@@ -38,7 +38,7 @@ def test_no_word_is_the_protocol_without_options() -> None:
 def test_every_option_has_a_flag() -> None:
     words = "--corruptions fog snow --severities 1 3 --limit 7 --seed 3 --batch-size 4 --workers 0 --engine rtx --amp"
     more = "--cache 2 --view lowpass:keep32 --channel-order bgr_legacy --corruption-at network_input --channels-last"
-    found = parsed(*words.split(), *more.split(), "--keep-predictions", "--resamples", "0")
+    found = parsed(*words.split(), *more.split(), "--adapt-norm", "8:2", "--keep-predictions", "--resamples", "0")
     same = {option.name for option in fields(Protocol) if getattr(found, option.name) == option.default}
     assert same == {"engine"}, "its only sure value is the default"
     assert [condition.key for condition in found.conditions()] == ["clean", "snow_1", "snow_3", "fog_1", "fog_3"]
@@ -56,7 +56,7 @@ def test_every_option_has_a_flag() -> None:
         (dict(channel_order="bgr"), UnknownName, "channel order 'bgr'"),
         (dict(view="downscale"), BadValue, "view 'downscale': must be one of none, downscale:N"),
         (dict(corruption_at="here"), UnknownName, "corruption at 'here'"),
-        (dict(severity=3), BadValue, "no option severity; known: amp, batch_size"),
+        (dict(severity=3), BadValue, "no option severity; known: adapt_norm, amp"),
     ],
     ids=str,
 )

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from rtx.metrics.coco import ITEMS, MAX_DETECTIONS, Detections, coco_columns
-from rtx.metrics.coco_match import Side
+from rtx.metrics.coco_pairs import Side
 from rtx.metrics.coco_truth import CocoTruth, ImageId
 from tests.metrics.scores import by_image
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.functional import interpolate
 
-from rtx.errors import BadValue, WeightsError
+from rtx.errors import BadValue, RtxError, WeightsError, printable
 from rtx.evaluation.models.adapter import Adapter
 from rtx.evaluation.models.adapters import Classifier, Detector, Segmenter
 from rtx.evaluation.models.class_names import distinct
@@ -62,12 +64,14 @@ class Asked:
             raise BadValue(f"--model {self.spec}: holds its weights itself; leave --weights away")
         return Path(self.what).expanduser()
 
-    def names(self, own: Sequence[str], count: int) -> tuple[str, ...]:
-        """The names of the model's `count` classes: those that were given, else its own.
+    def names(self, own: Mapping[int, object] | Sequence[str], count: int) -> tuple[str, ...]:
+        """The names of the model's `count` classes: those that were given, else its own, by label or in their order.
 
         Raises:
             BadValue: there are more or fewer names than classes.
         """
+        if isinstance(own, Mapping):
+            own = [str(own[label]) for label in range(count) if label in own]
         found = self.classes or tuple(own)
         if len(found) != count:
             raise BadValue(
@@ -109,9 +113,20 @@ def wrong_task(asked: Asked, does: str) -> WrongTask:
     return WrongTask(f"--model {asked.spec}: {does}, but the data of --data-root score {wanted}; give data of its task")
 
 
-def one_line(error: Exception) -> str:
-    """What a library says of an error, in a line of 500 letters at most."""
-    return " ".join(str(error).split())[:500]
+@contextmanager
+def refusing(asked: Asked, what: str, kind: type[RtxError] = BadValue) -> Iterator[None]:
+    """While it lasts, what goes wrong in a library is an error of rtx, which says `what`, and why in its own words.
+
+    Raises:
+        RtxError: of that `kind`; errors of rtx pass as they are.
+    """
+    try:
+        yield
+    except RtxError:
+        raise
+    except Exception as error:
+        why = printable(" ".join(f"{type(error).__name__}: {error}".split()))
+        raise kind(f"--model {asked.spec}: {what} ({why[:500]})") from error
 
 
 def digits(settings: str) -> str:
@@ -134,6 +149,11 @@ class LibraryNetwork(nn.Module):
     def device(self) -> torch.device:
         """Where the network lies."""
         return next(self.parameters()).device
+
+
+def label_maps(scores: torch.Tensor, size: tuple[int, int]) -> list[torch.Tensor]:
+    """Label maps (H, W) of that size, of class scores (N, classes, h, w) that are enlarged to it."""
+    return list(interpolate(scores, size, mode="bilinear", align_corners=False).argmax(1))
 
 
 class PixelStep:

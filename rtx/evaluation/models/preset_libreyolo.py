@@ -18,7 +18,7 @@ from libreyolo.validation import DetectionValidator, SegmentationValidator, Vali
 from rtx.errors import WeightsError, WeightsMismatch
 from rtx.evaluation.models.adapter import Adapter
 from rtx.evaluation.models.adapters import Detector
-from rtx.evaluation.models.library import Asked, LibraryNetwork, one_line, wrong_task
+from rtx.evaluation.models.library import Asked, LibraryNetwork, refusing, wrong_task
 from rtx.sources.reading.read import read_checkpoint
 from rtx.sources.reading.unpickle import Inert
 
@@ -37,7 +37,7 @@ def open_preset(asked: Asked) -> Adapter:
     if content["task"] not in _TASKS or asked.kind is not Detector:
         raise wrong_task(asked, f"is a model of the task {content['task']!r} (evaluated are {' and '.join(_TASKS)})")
     model = _opened(asked, path, content)
-    names = asked.names([str(model.names[n]) for n in range(len(model.names))], len(model.names))
+    names = asked.names(model.names, len(model.names))
     version = f"libreyolo {libreyolo.__version__}, {content['model_family']} {content['size']} {content['imgsz']}"
     masks = content["task"] == "segment"
     return asked.adapter(LibreYoloDetector(model, masks=masks), names, version, masks=masks)
@@ -59,12 +59,10 @@ def _opened(asked: Asked, path: Path, content: dict[str, Any]) -> Any:
     log, handler = logging.getLogger("libreyolo"), Warned(logging.WARNING)
     log.addHandler(handler)
     try:
-        with TemporaryDirectory() as folder:
+        with TemporaryDirectory() as folder, refusing(asked, "LibreYOLO cannot open it", WeightsMismatch):
             copy = Path(folder, f"{path.stem}.pt")
             torch.save(_without_stubs(content), copy)
             model = libreyolo.LibreYOLO(str(copy), device=asked.device)
-    except (RuntimeError, ValueError, KeyError, ImportError) as error:
-        raise WeightsMismatch(f"--model {asked.spec}: LibreYOLO cannot open it ({one_line(error)})") from error
     finally:
         log.removeHandler(handler)
     if missing:

@@ -18,13 +18,12 @@ from mmseg.datasets import ADE20KDataset
 from mmseg.models import UPerHead
 from PIL import Image
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
 
 from rtx.datasets import voc
 from rtx.errors import WeightsMismatch
 from rtx.evaluation.models.adapter import Adapter
 from rtx.evaluation.models.adapters import Segmenter
-from rtx.evaluation.models.library import Asked, LibraryNetwork, read_state, wrong_task
+from rtx.evaluation.models.library import Asked, LibraryNetwork, label_maps, read_state, wrong_task
 from rtx.evaluation.models.load import load_strictly
 from rtx.sources.catalog.timm_models import build_timm, from_published
 from rtx.sources.load import locate
@@ -122,4 +121,4 @@ class PiratSegmenter(LibraryNetwork):
             [np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR)) for image in images]
         )
         scores = self.network(torch.from_numpy(small).to(self.device).permute(0, 3, 1, 2).float() / 255)
-        return list(interpolate(scores, (height, width), mode="bilinear", align_corners=False).argmax(1))
+        return label_maps(scores, (height, width))

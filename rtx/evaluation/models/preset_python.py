@@ -17,9 +17,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rtx.errors import BadValue, printable, unknown_name
+from rtx.errors import BadValue, unknown_name
 from rtx.evaluation.models.adapter import Adapter
-from rtx.evaluation.models.library import Asked, wrong_task
+from rtx.evaluation.models.library import Asked, refusing, wrong_task
 from rtx.files import file_sha256
 
 
@@ -80,10 +80,6 @@ def _module(asked: Asked, path: Path) -> Any:
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     sys.path.insert(0, str(path.parent))  # so that it finds what lies beside it
-    try:
+    with refusing(asked, "the file cannot be run"):
         spec.loader.exec_module(module)
-    except Exception as error:
-        raise BadValue(
-            f"--model {asked.spec}: the file ends with {type(error).__name__}: {printable(error)[:300]}"
-        ) from error
     return module

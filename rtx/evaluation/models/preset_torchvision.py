@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import Any
+from unittest.mock import patch
 
 import torch
 import torchvision
 from PIL import Image
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
 from torchvision import models
 from torchvision.models import WeightsEnum
 from torchvision.transforms import functional as pixels
@@ -20,7 +18,7 @@ from torchvision.transforms import functional as pixels
 from rtx.errors import WeightsMismatch, unknown_name
 from rtx.evaluation.models.adapter import Adapter
 from rtx.evaluation.models.adapters import Classifier, Detector, Segmenter
-from rtx.evaluation.models.library import Asked, LibraryNetwork, PixelStep, one_line, read_state, wrong_task
+from rtx.evaluation.models.library import Asked, LibraryNetwork, PixelStep, label_maps, read_state, refusing, wrong_task
 from rtx.evaluation.models.source_classifier import Normalised
 
 log = logging.getLogger(__name__)
@@ -49,16 +47,14 @@ def open_preset(asked: Asked) -> Adapter:
     background = () if asked.kind is Classifier else ("__background__",)
     names = (*background, *asked.classes) if asked.classes else tuple(chosen.meta["categories"])
     version = f"torchvision {torchvision.__version__}, {chosen.name}"
-    try:
-        network = _built(name, asked.kind, chosen, read_state(path), names)
-    except RuntimeError as error:
-        if "state_dict" not in str(error):
-            raise
-        raise WeightsMismatch(
-            f"weights {str(path)!r} do not fit torchvision's {name} with {len(names)} classes"
-            f"{' (background included)' if background else ''}: {one_line(error)}; a model with classes of its own "
-            "needs --model-classes NAME ..., in the order of its labels"
-        ) from error
+    fault = (
+        f"{path} does not fit torchvision's {name} with {len(names)} classes"
+        f"{' (background included)' if background else ''}; a model with classes of its own needs --model-classes "
+        "NAME ..., in the order of its labels"
+    )
+    state = read_state(path)
+    with refusing(asked, fault, WeightsMismatch):
+        network = _built(name, asked.kind, chosen, state, names)
     how: Any = chosen.transforms()
     if asked.kind is Segmenter:
         return asked.adapter(TorchvisionSegmenter(network, how), names, version)
@@ -84,22 +80,11 @@ def _built(
     elif kind is Detector and any(key.endswith("num_batches_tracked") for key in state):
         network = models.get_model(name, weights=None, weights_backbone=None, num_classes=len(names))
     else:
-        with _standing_for(chosen, state, names):
+        own = patch.object(WeightsEnum, "get_state_dict", lambda *args, **options: state)
+        with own, patch.dict(chosen.meta, categories=list(names)):
             return models.get_model(name, weights=chosen)
     network.load_state_dict(state, strict=True)
     return network
-
-
-@contextmanager
-def _standing_for(chosen: WeightsEnum, state: dict[str, Tensor], names: tuple[str, ...]) -> Iterator[None]:
-    """While it lasts, a published entry of weights is those of a file, with those classes."""
-    get, categories = WeightsEnum.get_state_dict, chosen.meta["categories"]
-    WeightsEnum.get_state_dict = lambda self, *args, **options: state
-    chosen.meta["categories"] = list(names)
-    try:
-        yield
-    finally:
-        WeightsEnum.get_state_dict, chosen.meta["categories"] = get, categories
 
 
 class TorchvisionDetector(LibraryNetwork):
@@ -121,8 +106,7 @@ class TorchvisionSegmenter(LibraryNetwork):
     def forward(self, images: list[Any]) -> list[Tensor]:
         """A label map (H, W) for each image, RGB uint8 (H, W, 3), all of one size."""
         inputs = torch.stack([self.transforms(Image.fromarray(image)) for image in images])
-        scores = self.network(inputs.to(self.device))["out"]
-        return list(interpolate(scores, images[0].shape[:2], mode="bilinear", align_corners=False).argmax(1))
+        return label_maps(self.network(inputs.to(self.device))["out"], images[0].shape[:2])
 
 
 def _resized(how: Any, image: Any) -> Any:

@@ -11,14 +11,13 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
-from safetensors import SafetensorError
 from torch import nn
 from torchvision.ops import masks_to_boxes
 
 from rtx.errors import BadValue, WeightsError, WeightsMismatch, some
 from rtx.evaluation.models.adapter import Adapter
 from rtx.evaluation.models.adapters import Classifier, Detector, Segmenter
-from rtx.evaluation.models.library import Asked, LibraryNetwork, PixelStep, digits, one_line, wrong_task
+from rtx.evaluation.models.library import Asked, LibraryNetwork, PixelStep, digits, refusing, wrong_task
 
 Sizes = list[tuple[int, int]]
 _LOCAL: dict[str, Any] = dict(local_files_only=True, trust_remote_code=False)
@@ -71,11 +70,9 @@ def open_preset(asked: Asked) -> Adapter:
             f"--model {asked.spec}: no safetensors in the folder, and pickles are not read; write it again with "
             "model.save_pretrained(FOLDER)"
         )
-    try:
+    with refusing(asked, "transformers cannot read the folder"):
         config = transformers.AutoConfig.from_pretrained(folder, **_LOCAL)
         processor = transformers.AutoImageProcessor.from_pretrained(folder, **_LOCAL)
-    except (OSError, ValueError, KeyError) as error:
-        raise BadValue(f"--model {asked.spec}: transformers cannot read the folder ({one_line(error)})") from error
     name = (getattr(config, "architectures", None) or ["none"])[0]
     task = next((answers for end, answers in _TASKS.items() if name.endswith(end)), {})
     network_class = getattr(transformers, name, None)
@@ -83,26 +80,26 @@ def open_preset(asked: Asked) -> Adapter:
         raise BadValue(f"--model {asked.spec}: architecture {name}; evaluated are {', '.join(_TASKS)}")
     if asked.kind not in task:
         raise wrong_task(asked, f"is a {name}")
-    network = _loaded(asked.spec, network_class, folder, config)
-    labels = config.id2label
-    names = asked.names([str(labels[n]) for n in range(len(labels))], len(labels))
-    settings = [config.to_diff_dict(), processor.to_dict()]
-    version = f"transformers {transformers.__version__}, settings {digits(_text(settings))}"
     answer = task[asked.kind]
+    if answer is _instances and not _gives_masks(processor):
+        raise BadValue(f"--model {asked.spec}: {name} gives no mask for each object; evaluate it on label maps")
+    network = TransformersNetwork(_loaded(asked, network_class, folder, config), processor, answer)
+    names = asked.names(config.id2label, len(config.id2label))
+    settings = _text([config.to_diff_dict(), processor.to_dict()])
+    version = f"transformers {transformers.__version__}, settings {digits(settings)}"
     options: dict[str, Any] = {}
     if asked.kind is Detector:
         options = dict(masks=answer is _instances)
-    if (
-        options.get("masks")
-        and "return_binary_maps" not in signature(processor.post_process_instance_segmentation).parameters
-    ):
-        raise BadValue(f"--model {asked.spec}: {name} gives no mask for each object; evaluate it on label maps")
     if asked.kind is Classifier:
         options = dict(prepare=[PixelStep(partial(_resized, processor), _text(processor.to_dict()))])
-    return asked.adapter(TransformersNetwork(network, processor, answer), names, version, **options)
+    return asked.adapter(network, names, version, **options)
 
 
-def _loaded(spec: str, network_class: Any, folder: Path, config: Any) -> nn.Module:
+def _gives_masks(processor: Any) -> bool:
+    return "return_binary_maps" in signature(processor.post_process_instance_segmentation).parameters
+
+
+def _loaded(asked: Asked, network_class: Any, folder: Path, config: Any) -> nn.Module:
     """The network with the weights of the folder, each of them.
 
     Raises:
@@ -116,16 +113,15 @@ def _loaded(spec: str, network_class: Any, folder: Path, config: Any) -> nn.Modu
     verbosity = transformers.logging.get_verbosity()
     transformers.logging.set_verbosity_error()
     try:
-        network, info = network_class.from_pretrained(folder, **options)
-    except (RuntimeError, OSError, ValueError, SafetensorError) as error:
-        raise WeightsMismatch(f"--model {spec}: the weights cannot be loaded ({one_line(error)})") from error
+        with refusing(asked, "the weights cannot be loaded", WeightsMismatch):
+            network, info = network_class.from_pretrained(folder, **options)
     finally:
         transformers.logging.set_verbosity(verbosity)
     kinds = ("missing_keys", "unexpected_keys", "mismatched_keys")
     faults = [(kind.replace("_", " "), sorted(map(str, info[kind]))) for kind in kinds if info[kind]]
     if faults:
         text = "; ".join(f"{len(keys)} {kind} ({some(keys, 4)})" for kind, keys in faults)
-        raise WeightsMismatch(f"--model {spec}: the weights do not fit config.json: {text}")
+        raise WeightsMismatch(f"--model {asked.spec}: the weights do not fit config.json: {text}")
     return network
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from rtx.errors import BadValue
 from rtx.evaluation.models.adapters import Classifier
+from rtx.files import code_sha256
 from rtx.sources.catalog.archs import build_reference, find_arch, full_shapes
 from rtx.sources.catalog.record import Pixels
 from rtx.sources.catalog.spec import parse_spec, statistics_of
@@ -71,7 +72,10 @@ def source_classifier(spec: str, classes: Sequence[str], device: str = "cpu") ->
     if trained is None and stated is None:
         log.warning("source %s: the file does not state the mean and std of its training; ImageNet's are taken", spec)
     mean, std = stated or (Pixels.mean, Pixels.std)
+    own = code_sha256(type(network).__module__)  # of a network of one's own, which the weights do not tell
     order = "rgb"
     if trained is not None:
         mean, std, order = trained.mean, trained.std, trained.channel_order
-    return Classifier(Normalised(network, mean, std, order).to(device).eval(), classes, name=spec, inputs="tensor")
+    version = None if own is None else f"code {own[:12]}"
+    normalised = Normalised(network, mean, std, order).to(device).eval()
+    return Classifier(normalised, classes, name=spec, version=version, inputs="tensor")

@@ -187,13 +187,20 @@ def _start_worker(_: int) -> None:
 
 
 class _Requests:
-    """Batch sampler over cells; a cell is begun when its first batch is drawn."""
+    """Batch sampler over cells; a cell is begun when its first batch is drawn. Or over batches, each in all cells."""
 
-    def __init__(self, conditions: Iterable[Condition], batches: list[list[int]]) -> None:
+    def __init__(self, conditions: Iterable[Condition], batches: list[list[int]], *, by_batch: bool = False) -> None:
         self.conditions = conditions
         self.batches = batches
+        self.by_batch = by_batch
 
     def __iter__(self) -> Iterator[list[Request]]:
+        if self.by_batch:
+            conditions = list(self.conditions)
+            for batch in self.batches:
+                for condition in conditions:
+                    yield [(condition, index) for index in batch]
+            return
         for condition in self.conditions:
             for batch in self.batches:
                 yield [(condition, index) for index in batch]
@@ -216,6 +223,7 @@ def stream(
     workers: int = 2,
     kept: KeptLoader | None = None,
     pinned: bool = False,
+    by_batch: bool = False,
 ) -> Generator[tuple[Condition, bool, Any], None, None]:
     """Prepared batches of all cells, in order, loaded ahead across cell borders.
 
@@ -226,6 +234,7 @@ def stream(
         workers: loader processes; 0 loads in this process.
         kept: those of an earlier stream are taken from here, and left here where all cells came to their end.
         pinned: put tensors into page-locked memory, from which a GPU takes them at once.
+        by_batch: each batch under all conditions, then the next one; the flag then means nothing.
 
     Yields:
         (condition, whether this is the cell's last batch, collated batch).
@@ -241,7 +250,7 @@ def stream(
         workers = _that_fit(view, batches, workers)
         loader = DataLoader(
             view,
-            batch_sampler=_Requests(conditions, batches),  # type: ignore[arg-type]
+            batch_sampler=_Requests(conditions, batches, by_batch=by_batch),  # type: ignore[arg-type]
             num_workers=workers,
             collate_fn=_collate,
             worker_init_fn=_start_worker,

@@ -15,6 +15,8 @@ import torch
 from torch import nn
 
 from rtx.errors import DeviceError
+from rtx.evaluation.norm_adaptation import NormAdaptation
+from rtx.evaluation.sweep.adapt import adapting
 from rtx.evaluation.sweep.autocast import prepare_cpu_autocast
 from rtx.evaluation.sweep.batch_size import probed_batch_size
 from rtx.evaluation.sweep.batches import CorruptedView, KeptLoader, LoaderDied, cut, device_of, shape_groups, stream
@@ -56,6 +58,7 @@ class Job:
         cache: gigabytes for decoded images; None for all of them where there is memory, 0 for none.
         perturb: what an attack does to a batch in front of the model; None where the pipeline gives the pixels.
         kept: where one loader serves several calls of `evaluate`; None for a loader of each call's own.
+        adapt: how batch-norm statistics are estimated on the images of each cell; None for those of training.
         unchanged: called with the key of a cell before it is written, see `rtx.evaluation.inputs`; None to trust.
     """
 
@@ -74,6 +77,7 @@ class Job:
     cache: float | None = None
     kept: KeptLoader | None = None
     perturb: Perturb | None = None
+    adapt: NormAdaptation | None = None
     unchanged: Callable[[str], None] | None = None
 
 
@@ -139,8 +143,10 @@ def evaluate(
     loaded = stream(
         CorruptedView(job.dataset), conditions, batches, workers=job.workers, kept=job.kept, pinned=forward.on_gpu
     )
-    with ready(job), decoded_kept(job), closing(loaded):
+    with ready(job), decoded_kept(job), closing(loaded), adapting(job, forward, plan_batches) as adapt:
         for condition, last, batch in loaded:
+            if images == 0:
+                adapt(condition)
             samples = forward(batch, condition)
             job.scorer.process(samples)
             images += len(samples)

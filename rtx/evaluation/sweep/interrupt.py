@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -33,16 +34,19 @@ def exit_status(error: KeyboardInterrupt) -> int:
 def sigterm_raises() -> Iterator[None]:
     """Within, SIGTERM raises `Terminated` in the main thread; the handler that was there before comes back after.
 
-    In another thread than the main one nothing changes: Python allows handlers there only.
+    In another thread than the main one nothing changes: Python allows handlers there only. A process that is forked
+    within ends without a word: a pool ends its workers by SIGTERM, mmdet's VOC metric after each evaluation.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    stopped = False
+    stopped, own = False, os.getpid()
 
     def stop(number: int, frame: FrameType | None) -> NoReturn:
         nonlocal stopped
+        if os.getpid() != own:
+            raise SystemExit(0)  # PyTorch would take the status of a signal for a fault of its loader
         stopped = True
         # A second one, while the first is being cleaned up after, must not interrupt that.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -70,6 +70,15 @@ def _above(line: Trend | None) -> Quantity:
     return read
 
 
+def _paths(group: Group) -> dict[tuple[str, str], list[Any]]:
+    """The complete runs between the same two models (`rtx weights interpolate`), by the share of the second."""
+    paths: dict[tuple[str, str], list[Any]] = {}
+    for run in sorted(group.complete, key=lambda run: (run.card.get("interpolation") or {}).get("alpha", 0)):
+        if ends := run.card.get("interpolation"):
+            paths.setdefault((ends["a_sha256"], ends["b_sha256"]), []).append(run)
+    return paths
+
+
 @mpl.rc_context(RC)
 def draw(group: Group) -> Figure | None:
     """The figure, or None where no run is complete."""
@@ -110,6 +119,9 @@ def draw(group: Group) -> Figure | None:
         for ends, dashes in (((min(bx), max(bx)), "-"), (believed, (0, (1.5, 2)))):  # dotted where it is extrapolated
             heights = [100 * (line.slope * x / 100 + line.offset) for x in ends]
             axes.plot(ends, heights, color=SOFT, linewidth=0.8, linestyle=dashes, zorder=1)
+    for between in _paths(group).values():  # from A to B, through the models that lie between them
+        places = [(100 * run.summary.P, 100 * run.summary.mPC) for run in between]
+        axes.plot(*zip(*places, strict=True), color=SOFT, linewidth=0.6, zorder=2)
     look = looks(len(group.runs))
     texts = []
     for run, name, x, y in zip(runs, names, xs, ys, strict=True):

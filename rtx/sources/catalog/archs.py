@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
-from rtx.errors import BadValue, unknown_name
+from rtx.errors import BadValue, printable, unknown_name
 from rtx.sources.catalog.record import Pixels
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ class Arch:
 _SWIN_HEAD = ("head.", "norm.", "norm0.", "norm1.", "norm2.", "norm3.")
 
 ARCHS: dict[str, Arch] = {}
+OWN = "one of your own needs the module that registers it: --import MODULE, or custom_imports of a config"
+"""What to do where an architecture is not known."""
 
 
 def add_arch(arch: Arch) -> None:
@@ -68,10 +71,25 @@ def find_arch(name: str) -> Arch:
     if name not in ARCHS:
         raise unknown_name(
             "architecture", name, place="rtx/sources/catalog/archs.py", choices=ARCHS,
-            remedy=f"{len(ARCHS)} are known, e.g. resnet50, and timm:NAME; one of your own needs the module that "
-            "registers it: custom_imports of a config, --import of rtx probe",
+            remedy=f"{len(ARCHS)} are known, e.g. resnet50, and timm:NAME; {OWN}",
         )  # fmt: skip
     return ARCHS[name]
+
+
+def import_modules(names: Sequence[str]) -> None:
+    """Import the modules that make architectures of one's own known, by name, as Python finds them.
+
+    Raises:
+        BadValue: one is not found, or fails.
+    """
+    for name in names:
+        try:
+            import_module(name)
+        except Exception as error:
+            raise BadValue(
+                f"--import {name}: {type(error).__name__}: {printable(error)[:300]}; name a module that Python finds, "
+                "e.g. my_backbone for my_backbone.py with its folder in PYTHONPATH"
+            ) from error
 
 
 def build_reference(arch: str, *, num_classes: int = 1000) -> nn.Module:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rtx.errors import unknown_name
-from rtx.sources.catalog.archs import ARCHS, find_arch
+from rtx.sources.catalog.archs import ARCHS, OWN, find_arch
 from rtx.sources.catalog.record import PixelStatistics, Source
 from rtx.sources.catalog.rows import CATALOG, SHORT_NAMES, find
 
@@ -87,7 +87,7 @@ def parse_spec(text: str) -> SourceSpec:
         near = f"timm:{arch.removeprefix('timm_')}"
         raise unknown_name(
             "architecture", arch, place="rtx/sources/catalog/archs.py", choices=ARCHS,
-            remedy=f"known: {', '.join(ARCHS)}; a network of timm is timm:NAME@FILE, e.g. {near}@{rest}",
+            remedy=f"known: {', '.join(ARCHS)}; a network of timm is timm:NAME@FILE, e.g. {near}@{rest}; {OWN}",
         )  # fmt: skip
     if path.is_file() or "/" in text or "\\" in text or text.lower().endswith(SUFFIXES):
         return SourceSpec(None, path, None)

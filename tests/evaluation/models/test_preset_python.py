@@ -104,7 +104,7 @@ def test_what_cannot_be(file: Path, made_coco: Path, tmp_path: Path) -> None:
     with pytest.raises(BadValue, match=r"give python:FILE.py:NAME"):
         open_model("python:nowhere.py:predict", made_coco)
     (tmp_path / "broken.py").write_text("import no_such_package_of_mine")
-    with pytest.raises(BadValue, match="the file ends with ModuleNotFoundError: No module named"):
+    with pytest.raises(BadValue, match=r"the file cannot be run \(ModuleNotFoundError: No module named"):
         open_model(f"python:{tmp_path / 'broken.py'}:predict", made_coco)
     (tmp_path / "bare.py").write_text("def predict(images): return []")
     with pytest.raises(BadValue, match=r"takes images; give a function of the images beside CLASSES"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import logging
+import multiprocessing
 import os
 import shutil
 import signal
@@ -301,6 +302,16 @@ def test_sigterm_is_told_from_ctrl_c_whatever_a_library_makes_of_it() -> None:
             except KeyboardInterrupt:
                 raise KeyboardInterrupt from None
         assert exit_status(caught.value) == status
+
+
+def test_a_forked_worker_that_its_pool_ends_says_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    with sigterm_raises():
+        worker = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+        worker.start()
+        time.sleep(0.2)
+        worker.terminate()
+        worker.join(20)
+    assert worker.exitcode == 0 and capfd.readouterr() == ("", "")
 
 
 # What is told

@@ -1,0 +1,94 @@
+"""`rtx experiments evidence NAME ...`: the claims of experiments against their results, as a page."""
+
+from __future__ import annotations
+
+import argparse
+import runpy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rtx.errors import BadValue
+from rtx.files import write_atomic
+from rtx.results.command import shell_line
+from rtx.results.folder import INSIDE_RUN
+
+if TYPE_CHECKING:
+    from rtx.evidence.claim import Claim, Finding
+    from rtx.evidence.rows import Result
+    from rtx.reports.runs.runs import Run
+
+
+def add_evidence(parser: argparse.ArgumentParser) -> None:
+    """Declare what `evidence` takes."""
+    parser.add_argument("names", nargs="+", metavar="NAME", help="experiments whose files have `claims`, or files")
+    parser.add_argument("--work-dirs", default="work_dirs", metavar="DIR", help="folder of all experiments")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE.md", help="the page")
+
+
+def evidence(args: argparse.Namespace) -> int:
+    """Write the page and its figure; 1 where claims lack results.
+
+    Raises:
+        BadValue: an experiment without claims, two claims of one name, or results that cannot be told apart.
+    """
+    from rtx.evidence.measure import measured
+    from rtx.evidence.page import FIGURE, draw, page, short
+    from rtx.reports.figures.style import save
+
+    claims: dict[str, tuple[Claim, str]] = {}
+    for name in args.names:
+        for claim in read_claims(name):
+            if claim.name in claims:
+                raise BadValue(
+                    f"claim {claim.name!r} is in {claims[claim.name][1]} and in {name}; give it another name"
+                )
+            claims[claim.name] = claim, name
+    found = {name: results(name, args.work_dirs) for name in args.names}
+    findings: list[Finding] = [measured(claim, *found[name]) for claim, name in claims.values()]
+    figure = args.out.parent / "figures" / FIGURE
+    save(draw(findings), figure.with_suffix(""), ("png",))
+    words = shell_line(["rtx", "experiments", "evidence", *args.names, "--out", str(args.out)])
+    write_atomic(args.out, page(findings, command=words, figure=f"figures/{FIGURE}"))
+    for finding in findings:
+        print(f"{finding.verdict:<12} {finding.claim.claim}: {short(finding)}")
+    print(f"{args.out}, {figure}")
+    return 1 if any(not f.estimates and not f.models for f in findings) else 0
+
+
+def read_claims(name: str) -> list[Claim]:
+    """The claims of an experiment's file.
+
+    Raises:
+        BadValue, UnknownName: there are none, or one has another form.
+    """
+    from rtx.evidence.claim import Claim
+    from rtx.experiments.read import folder, read_any
+
+    read_any(name)  # says what is wrong with the file
+    path = Path(name) if name.endswith(".py") else folder() / f"{name}.py"
+    entries = runpy.run_path(str(path)).get("claims")
+    if not isinstance(entries, list) or not entries:
+        raise BadValue(f"{path}: has no list `claims`; there is nothing to test")
+    return [Claim.of(entry, str(path)) for entry in entries]
+
+
+def results(name: str, work_dirs: str) -> tuple[list[Result], Mapping[str, Run]]:
+    """What an experiment's trainings and probes scored, and its evaluated runs as RUN/seedN."""
+    from rtx.cli.run_experiment import as_planned
+    from rtx.evidence.rows import results_of
+    from rtx.experiments.collect import columns_of_runs, rows_of
+    from rtx.experiments.plan import units_of
+    from rtx.experiments.read import read_any
+    from rtx.experiments.store import state_of
+    from rtx.reports.runs.runs import load_run
+
+    experiment = read_any(name)
+    root = Path(work_dirs) / experiment.name
+    states = [state_of(root, unit) for unit in as_planned(root, units_of(experiment, work_dirs=work_dirs))]
+    rows: list[dict[str, Any]] = rows_of(experiment.name, states, columns_of_runs(experiment))
+    runs = {}
+    for place in sorted(root.glob(f"*/seed*/{INSIDE_RUN}")):
+        run = load_run(place)
+        runs[f"{place.parent.parent.name}/{place.parent.name}"] = run
+    return results_of(rows), runs

@@ -1,0 +1,1 @@
+"""Where in the network clean and corrupted features, and source and transferred ones, part."""

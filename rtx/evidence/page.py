@@ -1,0 +1,140 @@
+"""The page that says which claims hold: a table, a figure, and each claim with what it rests on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from rtx.evidence.claim import AGREES, CANNOT_TELL, DISAGREES, OVER_SEEDS, Estimate, Finding
+from rtx.reports.figures.style import INK, RC, RULE, SOFT, new_figure, title
+from rtx.reports.published import PAPERS
+
+FIGURE = "evidence.png"
+_OWN = "Questions of our own"
+_COLOURS = {AGREES: "#009e73", DISAGREES: "#d55e00", CANNOT_TELL: SOFT}
+
+
+def page(findings: Sequence[Finding], *, command: str, figure: str, about: str = "") -> str:
+    """The page as Markdown.
+
+    Args:
+        findings: in the order in which they are shown within their papers.
+        command: what wrote it.
+        figure: path of the figure, as the page links it.
+        about: what was trained on what, a paragraph.
+    """
+    count = Counter(finding.verdict for finding in findings)
+    lines = [
+        "# Evidence",
+        "",
+        f"Written by `{command}` from its result files; not edited by hand.",
+        "",
+        *([about, ""] if about else []),
+        f"{len(findings)} claims: {count[AGREES]} agree, {count[DISAGREES]} disagree, of {count[CANNOT_TELL]} these "
+        "data cannot tell. A claim agrees if the 95 % interval of what was measured lies on its side of zero, and "
+        "disagrees if it lies on the other side. Intervals over seeds hold the draw of training images and "
+        "initialisation (Student's t, paired by seed) and the test images as they are; intervals over images hold the "
+        "draw of the test images (bootstrap, paired by image) and the trained networks as they are. No correction is "
+        "made for their number.",
+        "",
+        f"![Every measured difference with its 95 % interval]({figure})",
+        "",
+        "| claim | found here | verdict |",
+        "|---|---|---|",
+        *(f"| [{f.claim.claim}](#{f.claim.name}) | {short(f)} | **{f.verdict}** |" for f in findings),
+        "",
+    ]
+    for paper in dict.fromkeys(finding.claim.paper for finding in findings):
+        lines += [f"## {PAPERS[paper].citation if paper else _OWN}", ""]
+        for finding in (one for one in findings if one.claim.paper == paper):
+            lines += [*section(finding), ""]
+    lines += [
+        f"All together: {sum(f.models for f in findings):,} results of trainings are used (those of several claims "
+        f"count each time), {sum(f.seconds for f in findings) / 60:,.0f} minutes by the clock where these are known.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def section(finding: Finding) -> list[str]:
+    """One claim."""
+    claim = finding.claim
+    lines = [f'### <a id="{claim.name}"></a>{claim.claim}', ""]
+    place = f" ({claim.place})" if claim.place else ""
+    lines += [f"Paper{place}: {claim.found}." if claim.paper else f"Expected: {claim.found}.", ""]
+    what = {"P": "clean score", "mPC": "mPC", "drop": "1 - mPC / P"}[claim.quantity.partition(":")[0]]
+    family = claim.quantity.partition(":")[2]
+    what += f" under {family}" if family else ""
+    if finding.estimates:
+        over = finding.estimates[0].over
+        lines += [f"| {', '.join(claim.by) if over == OVER_SEEDS else 'test set'} | difference of the {what}, points | "
+                  f"95 % interval | {over} |", "|---|---|---|---|"]  # fmt: skip
+        lines += [f"| {e.name or 'all'} | {points(e.value)} | {ends(e)} | {e.n} |" for e in finding.estimates]
+        lines.append("")
+    if finding.text:
+        lines += [f"{finding.text[0].upper()}{finding.text[1:]}.", ""]
+    minutes = f", {finding.seconds / 60:,.1f} minutes" if finding.seconds else ""
+    lines.append(f"**{finding.verdict.capitalize()}**{power(finding)} ({finding.models} trainings{minutes}).")
+    return lines
+
+
+def power(finding: Finding) -> str:
+    """What would tell, where nothing was told."""
+    if finding.verdict != CANNOT_TELL or not finding.estimates:
+        return ""
+    first = finding.estimates[0]
+    needed = first.needed()
+    if first.ends is None:
+        return f": of {first.n} {first.over} there is no interval"
+    if needed is None:
+        return ": no difference was found that more repetitions could confirm"
+    return f": if the difference were {points(first.value)} points, about {needed:,} {first.over} would tell"
+
+
+def short(finding: Finding) -> str:
+    """The finding in a cell of a table."""
+    if not finding.estimates:
+        return finding.text
+    first = finding.estimates[0]
+    return f"{points(first.value)} {ends(first)} points, {first.n} {first.over}"
+
+
+def points(value: float) -> str:
+    """A fraction as signed points."""
+    return f"{100 * value:+.1f}".replace("-", "−")  # noqa: RUF001
+
+
+def ends(estimate: Estimate) -> str:
+    """The interval in points."""
+    return "-" if estimate.ends is None else f"[{points(estimate.ends[0])}, {points(estimate.ends[1])}]"
+
+
+@mpl.rc_context(RC)
+def draw(findings: Sequence[Finding]) -> Figure:
+    """Every estimate with its interval, a row each; the mean of several first and bold."""
+    rows: list[tuple[str, Estimate | None, str]] = []
+    for finding in findings:
+        if finding.estimates:
+            rows.append((finding.claim.claim, None, finding.verdict))
+            rows += [(estimate.name, estimate, finding.verdict) for estimate in finding.estimates]
+    figure = new_figure(0.5 + 0.13 * max(len(rows), 4))
+    height = figure.get_figheight()
+    axes = figure.add_axes((0.3, 0.3 / height, 0.66, 1 - 0.55 / height))
+    axes.axvline(0, color=INK, linewidth=0.6)
+    for y, (name, estimate, verdict) in enumerate(rows):
+        if estimate is None:
+            axes.text(-0.44, y, name, transform=axes.get_yaxis_transform(), va="center", fontsize=5.4, weight="bold")
+            continue
+        colour = _COLOURS[verdict]
+        axes.text(-0.02, y, name, transform=axes.get_yaxis_transform(), va="center", ha="right", fontsize=5)
+        if estimate.ends is not None:
+            axes.plot([100 * end for end in estimate.ends], [y, y], color=colour, linewidth=1.4)
+        axes.plot([100 * estimate.value], [y], marker="o", markersize=2.6, color=colour)
+    axes.set(ylim=(len(rows) - 0.4, -0.8), yticks=[], xlabel="difference, points")
+    axes.grid(axis="x", color=RULE)
+    axes.spines["left"].set_visible(False)
+    title(axes, "What was claimed to differ, with 95 % intervals")
+    return figure

@@ -1,0 +1,181 @@
+"""Claims against results: signs, intervals, what cannot be told and what it would take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rtx.cli.evidence import read_claims
+from rtx.errors import BadValue, UnknownName
+from rtx.evidence.claim import AGREES, CANNOT_TELL, DISAGREES, Claim, Estimate, verdict_of
+from rtx.evidence.measure import measured, pairs_of
+from rtx.evidence.page import draw, page
+from rtx.evidence.rows import Result, results_of
+from rtx.experiments.collect import columns_of_runs
+from rtx.experiments.grid import Grid, GridRun
+from rtx.experiments.read import read_any
+from rtx.experiments.sources import train as train_source
+
+SIDES: dict[str, Any] = dict(first=dict(source="*robust*"), second=dict(source="standard"))
+
+
+def claim(**fields: Any) -> Claim:
+    usual: dict[str, Any] = dict(name="few", claim="Robust sources win", found="they win", kind="difference")
+    return Claim.of({**usual, **SIDES, **fields}, "here")
+
+
+def results(
+    gain: float, *, noise: float = 0.01, targets: tuple[str, ...] = ("cifar10", "mnist"), seeds: int = 8
+) -> Any:
+    """Scores of two sources on targets at two sizes; the gain is halved at the larger one."""
+    rng = np.random.default_rng(0)
+    found = []
+    for target in targets:
+        for images in (100, 1600):
+            for seed in range(seeds):
+                shared = 0.5 + 0.1 * rng.standard_normal()  # what a draw of training images does to both
+                for source in ("standard", "a/robust.pth"):
+                    more = gain * (1 if images == 100 else 0.5) * (source != "standard")
+                    score = shared + more + noise * rng.standard_normal()
+                    settings = dict(source=source, target=target, images=images, transfer="fixed", run="r", options="")
+                    found.append(Result(settings, seed, score, seconds=2))
+    return found
+
+
+FEW = dict(first=dict(source="*robust*", images=100), second=dict(source="standard", images=100))
+
+
+def test_the_sign_decides_and_only_outside_of_zero() -> None:
+    for gain, expect, verdict in (
+        (0.05, "+", AGREES), (0.05, "-", DISAGREES), (-0.05, "-", AGREES), (-0.05, "+", DISAGREES),
+        (0.0, "+", CANNOT_TELL),
+    ):  # fmt: skip
+        found = measured(claim(**FEW, expect=expect), results(gain), {})
+        assert found.verdict == verdict, (gain, expect)
+        assert [e.name for e in found.estimates] == ["mean", "cifar10", "mnist"]
+        assert found.models == 32 and found.seconds == 64
+
+
+def test_pairing_by_seed_takes_the_draw_out() -> None:
+    low, high = measured(claim(**FEW), results(0.05), {}).estimates[0].ends or (0, 0)
+    assert low < 0.05 < high and high - low < 0.03, "ten times less than the draws of training images differ"
+
+
+def test_shrinks_is_the_difference_of_differences() -> None:
+    found = measured(claim(kind="shrinks", sizes=(100, 1600)), results(0.1), {})
+    assert found.verdict == AGREES and found.estimates[0].value == pytest.approx(0.05, abs=0.02)
+
+
+def test_the_best_differs_where_no_source_may_be_best_twice() -> None:
+    options = dict(standard="standard", robust="*robust*")
+    both = [*results(0.1, targets=("cifar10",)), *results(-0.1, targets=("mnist",))]
+    wanted: dict[str, Any] = dict(kind="best_differs", options=options, first=dict(images=100))
+    assert measured(claim(**wanted), both, {}).verdict == AGREES
+    assert measured(claim(**wanted), results(0.1), {}).verdict == DISAGREES
+    found = measured(claim(**wanted), results(0.0), {})
+    assert found.verdict == CANNOT_TELL and "(or" in found.text
+
+
+def test_without_results_nothing_is_told() -> None:
+    found = measured(claim(), [], {})
+    assert (found.verdict, found.text, found.models) == (CANNOT_TELL, "no results yet", 0)
+
+
+def test_results_that_are_not_told_apart_are_refused() -> None:
+    with pytest.raises(BadValue, match="name more settings"):
+        measured(claim(), results(0.1), {})  # two sizes
+
+
+def test_an_estimate_says_what_would_tell() -> None:
+    assert Estimate("all", 0.02, (-0.02, 0.06), 20).needed() == 80
+    assert Estimate("all", 0.0, (-0.02, 0.02), 20).needed() is None
+    assert verdict_of(Estimate("all", 0.02, None, 1), "+") == CANNOT_TELL
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error"),
+    [
+        (dict(kind="differs"), UnknownName), (dict(expect="up"), UnknownName), (dict(quantity="AP"), UnknownName),
+        (dict(quantity="drop:noise"), UnknownName), (dict(first={}), BadValue), (dict(kind="shrinks"), BadValue),
+        (dict(kind="best_differs"), BadValue), (dict(wrong=1), UnknownName),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_cannot_be_measured_is_refused(wrong: dict[str, Any], error: type[Exception]) -> None:
+    with pytest.raises(error):
+        claim(**wrong)
+
+
+def test_rows_of_trainings_and_probes_are_read_alike() -> None:
+    rows = [
+        {"state": "done", "run": "a", "seed": 1, "seconds": 5},  # the training
+        {"state": "done", "run": "a", "seed": 1, "seconds": 2, "source": "x", "transfer": "full", "target": "cifar10",
+         "score.P": 0.5, "score.mPC": 0.4},
+        {"state": "done", "run": "b", "seed": 0, "seconds": 1, "set.source": "x", "set.target": "pets",
+         "set.images": 100, "score.accuracy": 0.5, "score.mean_per_class": 0.3},
+        {"state": "missing", "run": "c", "seed": 0, "score.P": 0.1},
+    ]  # fmt: skip
+    trained, probed = results_of(rows)
+    assert (
+        trained.quantity("drop") == pytest.approx(0.2) and trained.seconds == 7 and trained.settings["images"] == "all"
+    )
+    assert probed.P == 0.3 and probed.settings["transfer"] == "fixed" and probed.quantity("mPC") is None
+
+
+def test_the_page_says_every_claim_with_its_interval_and_verdict() -> None:
+    findings = [
+        measured(claim(**FEW), results(0.05), {}),
+        measured(claim(**FEW, name="none", claim="Nothing"), results(0.001, noise=0.05), {}),
+        measured(claim(name="later", claim="Not yet", paper="utrera2021", place="Figure 2"), [], {}),
+    ]
+    text = page(findings, command="rtx x", figure="figures/evidence.png")
+    assert "3 claims: 1 agree, 0 disagree, of 2 these data cannot tell" in text
+    assert "would tell" in text and "no results yet" in text and "| mean | +" in text
+    assert all(f'<a id="{f.claim.name}"></a>' in text and f"](#{f.claim.name})" in text for f in findings)
+    draw(findings)
+
+
+CONFIGS = sorted((Path(__file__).resolve().parents[2] / "configs/experiments").glob("evidence_*.py"))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
+def test_the_claims_of_the_experiments_are_about_their_runs(path: Path) -> None:
+    experiment = read_any(str(path))
+    assert experiment.runs
+    if path.stem == "evidence_sources":
+        return  # what the others stand on
+    for one in read_claims(str(path)):
+        if one.kind == "images":
+            names = {f"{run.name}/seed{seed}" for run in experiment.runs for seed in run.seeds}
+            runs: Any = {name: None for name in names}
+            assert pairs_of(one, runs), f"{one.name}: no pair of runs"
+            continue
+        rows = [made_row(experiment, run, seed) for run in experiment.runs for seed in run.seeds[:2]]
+        assert measured(one, results_of(rows), {}).models, f"{one.name}: no run is meant"
+
+
+def made_row(experiment: Any, run: Any, seed: int) -> dict[str, Any]:
+    """A row as `rtx experiments collect` makes it."""
+    row: dict[str, Any] = dict(state="done", run=run.name, seed=seed, seconds=1)
+    scores = {"score.P": 0.5, "score.mPC": 0.4, "score.accuracy": 0.5, "score.mean_per_class": 0.5}
+    if isinstance(experiment, Grid):
+        return {**row, **{f"set.{k}": v for k, v in {**experiment.settings, **run.settings}.items()}, **scores}
+    return {**row, **columns_of_runs(experiment)[run.name], **scores}
+
+
+def test_a_source_needs_a_place_and_settings_that_exist() -> None:
+    for settings in (dict(data_root="x"), dict(data_root="x", work_dir="y", archh="resnet18")):
+        with pytest.raises(BadValue, match=r"work_dir is missing|no setting 'archh'"):
+            train_source(settings, "cpu")
+
+
+def test_a_grid_reads_the_data_folder_that_is_named() -> None:
+    run = GridRun("one", dict(target="mnist", data_root="data/mnist"))
+    grid = Grid("g", "", "m:f", (run, GridRun("other")))
+    assert grid.unit(run, 0, "/data").settings["data_root"] == "/data/mnist"
+    assert grid.unit(run, 0).settings["data_root"] == "data/mnist"
+    with pytest.raises(BadValue, match="--data-root"):
+        grid.unit(grid.runs[1], 0, "/data")
