@@ -42,7 +42,7 @@ def counting_process(folder: Path, environment: dict[str, str]) -> subprocess.Co
     code = (
         "import numpy as np, rtx.corruptions.arithmetic.bits as bits\n"
         "bits.uniforms(np.random.default_rng(0), (4,))\n"
-        "stats = bits._fill_uniform.stats\n"
+        "stats = bits._fill_uniforms.stats\n"
         "print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()), stats.cache_path)\n"
     )
     keep = {k: v for k, v in os.environ.items() if k != "NUMBA_CACHE_DIR"}

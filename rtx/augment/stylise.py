@@ -22,10 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtx.augment.adain import Stylist
-from rtx.datasets.export import MANIFEST, Exported, copy_labels, read_manifest
+from rtx.datasets.export import Exported, copy_labels
 from rtx.datasets.image_files import decode_rgb, encode, read_rgb, read_whole
 from rtx.datasets.layout import DataFolder
 from rtx.datasets.layouts import find_images
+from rtx.datasets.manifest import MANIFEST, read_manifest
 from rtx.errors import DataError, RtxError
 from rtx.files import file_sha256, write_whole
 from rtx.rng import image_rng

@@ -90,9 +90,10 @@ def _sheet(args: argparse.Namespace, names: tuple[str, ...], settings) -> int:  
 def _export(args: argparse.Namespace, conditions: list[Condition], settings) -> int:  # type: ignore[no-untyped-def]  # noqa: ANN001
     from dataclasses import replace
 
-    from rtx.datasets.export import MANIFEST, export
+    from rtx.datasets.export import export
     from rtx.datasets.layout import DataFolder
     from rtx.datasets.layouts import find_images
+    from rtx.datasets.manifest import MANIFEST
 
     out, source = args.out.resolve(), args.input.resolve()
     home = source if args.input.is_dir() else source.parent

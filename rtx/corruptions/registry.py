@@ -32,7 +32,8 @@ class Corruption(Generic[Level]):
         levels: the constants of severities 1 to 5; ImageNet-C's and imagecorruptions-imaug's where they have it.
         cifar10c: the constants of severities 1 to 5 in CIFAR-10-C, tuned for 32 x 32 pixels; None where it has none.
         apply: `(image, level, field) -> image`; the same for the same arguments.
-        draw: `(image, level, rng) -> field`; None where `apply` takes the generator itself.
+        draw: `(image, level, rng) -> field`, or the key of a field that `apply` draws as it goes; None where `apply`
+            takes the generator itself.
     """
 
     name: str

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rtx.corruptions import DEFAULT_ENGINE, ENGINES, corrupt
+from rtx.corruptions.memory import empty_like
 from rtx.corruptions.registry import Image
 from rtx.errors import unknown_name
 from rtx.rng import image_rng
@@ -62,4 +63,4 @@ def turn(image: Image) -> Image:
     import cv2  # a report reads settings without OpenCV
 
     is_image = image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if is_image else image
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=empty_like(image)) if is_image else image

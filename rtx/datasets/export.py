@@ -14,10 +14,11 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from threading import Thread
@@ -28,12 +29,12 @@ import cv2
 from rtx.corruptions.settings import Settings, corrupt_as
 from rtx.datasets.image_files import decode_rgb, encode, read_whole
 from rtx.datasets.layout import DataFolder
-from rtx.errors import RtxError, RunConflict
+from rtx.datasets.manifest import MANIFEST, is_smoothed_by_waves, read_manifest, source_of_finished
+from rtx.errors import RtxError
 from rtx.files import write_whole
 from rtx.types import Condition
 
 log = logging.getLogger(__name__)
-MANIFEST = "manifest.jsonl"
 
 
 @dataclass(frozen=True)
@@ -68,14 +69,18 @@ def export(
         What was done; a broken image does not stop the others.
 
     Raises:
-        RunConflict: `out` holds an export with other settings.
+        RunConflict: `out` holds an export with other settings, or elastic transform of large images from an rtx that
+            smoothed its displacements another way.
     """
     out.mkdir(parents=True, exist_ok=True)
-    finished = read_manifest(out, {"layout": folder.layout, "image_key": "file_stem", **asdict(settings)})
+    by_waves = partial(is_smoothed_by_waves, settings.engine)
+    large = any(by_waves(folder.root / image) for image in folder.images)
+    head = {"layout": folder.layout, "image_key": "file_stem", **asdict(settings)}
+    finished = read_manifest(out, head, by_waves=by_waves if large else None)
     tasks = []
     kept = 0
     for image in folder.images:
-        written_of = {c: _source_of_finished(out, image, c, finished) for c in conditions}
+        written_of = {c: source_of_finished(out, image, c, finished) for c in conditions}
         # An image that was replaced since is done again, so that one name never holds two sets of pixels.
         source = _sha256(folder.root / image) if any(written_of.values()) else None
         missing = [c for c in conditions if source is None or written_of[c] != source]
@@ -174,62 +179,6 @@ def _export_image(task: _ImageTask) -> _Written:
         return records, []
     except RtxError as error:
         return [], [(relative.as_posix(), str(error))]
-
-
-# File -> its bytes, and the sha256 of the image that it was made from.
-Finished = dict[str, tuple[int, str]]
-
-
-def read_manifest(out: Path, settings: Mapping[str, Any]) -> Finished:
-    """The finished files; writes the first line of a new manifest.
-
-    Args:
-        out: the folder of the export.
-        settings: JSON values, everything that the pixels depend on.
-
-    Raises:
-        RunConflict: it was made with other settings, or is damaged.
-    """
-    from rtx import __version__
-
-    path = out / MANIFEST
-    head = {"rtx": __version__, **settings}
-    if not path.exists():
-        write_whole(path, (json.dumps({"settings": head}) + "\n").encode(), sync=False)
-        return {}
-    lines = path.read_text(encoding="utf-8").splitlines()
-    finished: Finished = {}
-    whole = []
-    for number, line in enumerate(lines):
-        try:
-            record = json.loads(line)
-        except ValueError:
-            # The process ended while it wrote the last line; its file is written again.
-            if number + 1 < len(lines):
-                raise RunConflict(f"{path}: line {number + 1} is damaged; export into a new folder") from None
-            continue
-        whole.append(line)
-        if number == 0:
-            # A moved data folder may continue; other pixels or other files may not.
-            if record.get("settings") != head:
-                differing = [k for k in head if record.get("settings", {}).get(k) != head[k]]
-                there, now = record.get("settings", {}).get(differing[0]), head[differing[0]]
-                raise RunConflict(
-                    f"{out}: holds an export with other settings ({', '.join(differing)}: {there!r} there, "
-                    f"{now!r} now); use a new folder"
-                )
-        else:
-            finished[record["file"]] = record["bytes"], record["source_sha256"]
-    if len(whole) != len(lines) or (lines and not path.read_bytes().endswith(b"\n")):
-        write_whole(path, ("\n".join(whole) + "\n").encode(), sync=False)
-    return finished
-
-
-def _source_of_finished(out: Path, image: Path, condition: Condition, finished: Finished) -> str | None:
-    """Hash of the image that a whole file was made from; None where there is no whole file."""
-    name = f"{condition.key}/{image.as_posix()}"
-    size, source = finished.get(name, (-1, ""))
-    return source if (out / name).is_file() and (out / name).stat().st_size == size else None
 
 
 def _sha256(path: Path) -> str | None:

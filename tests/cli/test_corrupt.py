@@ -63,6 +63,50 @@ def test_files_hold_the_pixels_of_an_evaluation(photos: Path, tmp_path: Path) ->
         assert record["pixels_sha256"] == hashlib.sha256(read_rgb(out / record["file"]).tobytes()).hexdigest()
 
 
+def test_elastic_pixels_of_two_smoothings_are_never_mixed(photos: Path, tmp_path: Path, capsys) -> None:
+    """Large images were once smoothed as small ones are; a manifest from then does not state it."""
+    cv2.imwrite(str(photos / "large.jpg"), np.tile(made_photo(50, 70), (24, 27, 1)))
+    out = tmp_path / "out"
+    base = ["corrupt", str(photos), "--out", str(out), "--severities", "1", *ENGINE, "--corruptions"]
+    assert main([*base, "elastic_transform"]) == 0
+    assert manifest(out)[0]["settings"]["elastic_smoothing"] == "sliding_waves"
+    assert main([*base, "elastic_transform"]) == 0
+    assert "0 files written, 4 were there" in capsys.readouterr().out
+
+    lines = (out / "manifest.jsonl").read_text().splitlines()
+    head = json.loads(lines[0])
+    del head["settings"]["elastic_smoothing"]
+    old = "\n".join([json.dumps(head), *lines[1:]]) + "\n"
+    (out / "manifest.jsonl").write_text(old)
+    assert main([*base, "contrast"]) == 2
+    said = capsys.readouterr().err
+    assert "elastic_transform_1/large.jpg" in said and "another way" in said and "use a new folder" in said
+    assert (out / "manifest.jsonl").read_text() == old and not (out / "contrast_1").exists()
+
+    # The remedy; what is not of elastic transform, or small, is kept.
+    shutil.rmtree(out / "elastic_transform_1")
+    assert main([*base, "elastic_transform", "contrast"]) == 0
+    assert "8 files written, 0 were there" in capsys.readouterr().out
+    assert manifest(out)[0]["settings"]["elastic_smoothing"] == "sliding_waves"
+    (out / "elastic_transform_1" / "large.jpg").unlink()
+    (out / "manifest.jsonl").write_text("\n".join([json.dumps(head), *lines[1:]]) + "\n")
+    assert main([*base, "elastic_transform"]) == 0
+    assert "1 files written, 3 were there" in capsys.readouterr().out
+
+
+def test_without_a_large_image_no_smoothing_is_stated(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    base = ["corrupt", str(photos), "--out", str(out), "--severities", "1", *ENGINE, "--corruptions"]
+    assert main([*base, "elastic_transform"]) == 0
+    before = (out / "manifest.jsonl").read_bytes()
+    assert "elastic_smoothing" not in manifest(out)[0]["settings"]
+    # A large image that comes later is no conflict with small ones.
+    cv2.imwrite(str(photos / "large.jpg"), np.tile(made_photo(50, 70), (24, 27, 1)))
+    assert main([*base, "elastic_transform"]) == 0
+    assert manifest(out)[0]["settings"]["elastic_smoothing"] == "sliding_waves"
+    assert (out / "manifest.jsonl").read_bytes().split(b"\n")[1:4] == before.split(b"\n")[1:4]
+
+
 def test_a_second_call_goes_on_and_other_settings_are_refused(photos: Path, tmp_path: Path, capsys) -> None:
     out = tmp_path / "out"
     base = ["corrupt", str(photos), "--out", str(out), "--corruptions", "contrast", *ENGINE]

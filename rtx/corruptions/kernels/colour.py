@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from rtx.compiled import compiled
 from rtx.corruptions.arithmetic.pixels import Words, channel, to_bytes, to_words, word_of
+from rtx.corruptions.memory import empty_like
 from rtx.corruptions.registry import Image, corruption
 
 Table = NDArray[np.uint8]
@@ -23,7 +24,7 @@ def brightness(image: Image, added: float, rng: np.random.Generator) -> Image:
     result depends on the channel and on the largest of the three only: half a table of 256 x 256. `added` is a fraction
     of the pixel range.
     """
-    out = np.empty_like(image)
+    out = empty_like(image)
     _brighten(image.reshape(-1), _brighter(added), out.reshape(-1))
     return out
 
@@ -83,7 +84,7 @@ def contrast(image: Image, scale: float, rng: np.random.Generator) -> Image:
     means = np.array(cv2.sumElems(image)[:3]) / (255.0 * image.shape[0] * image.shape[1])
     table = np.empty((3, 256), np.uint8)
     _pulled(means, scale, table)
-    out = np.empty_like(image)
+    out = empty_like(image)
     line = _as_lines(table, scale)
     if line is None:
         _look_up_channels(image.reshape(-1), table, out.reshape(-1))
@@ -161,7 +162,7 @@ def saturate(image: Image, level: tuple[float, float], rng: np.random.Generator)
 
     `level` is (factor of the saturation, what is added to it then).
     """
-    out = np.empty_like(image)
+    out = empty_like(image)
     _saturate(image.reshape(-1), np.float32(level[0]), np.float32(level[1]), out.reshape(-1))
     return out
 

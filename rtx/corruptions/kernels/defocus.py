@@ -14,6 +14,7 @@ from rtx.compiled import compiled
 from rtx.corruptions.kernels.defocus_cells import one_value, whole_row
 from rtx.corruptions.kernels.defocus_kernel import Cells, Disk, Vector, cells_of, disk_of
 from rtx.corruptions.kernels.defocus_sums import Words, add_disk, add_line, add_row, add_sides, smooth_line, smooth_rows
+from rtx.corruptions.memory import empty_like
 from rtx.corruptions.registry import Image, corruption
 
 DefocusLevel = tuple[float, float]
@@ -38,7 +39,7 @@ def defocus_blur(image: Image, level: DefocusLevel, rng: np.random.Generator) ->
     height, width, channels = image.shape
     reach = int(disk.runs[:, 0].max()) + disk.taps.size - 1
     padded = cv2.copyMakeBorder(image, reach, reach, reach, reach, cv2.BORDER_REFLECT_101)
-    out = np.empty_like(image)
+    out = empty_like(image)
     _blur(padded.reshape(padded.shape[0], -1), channels, cells, disk, out.reshape(height, width * channels))
     return out
 

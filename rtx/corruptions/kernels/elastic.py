@@ -16,6 +16,7 @@ from rtx.corruptions.arithmetic.waves import LANES as WAVE_LANES
 from rtx.corruptions.arithmetic.waves import STATE, as_waves, mirror, places_of, slide
 from rtx.corruptions.kernels.elastic_look import look_at_rows
 from rtx.corruptions.kernels.gauss import gaussian_weights
+from rtx.corruptions.memory import empty_like
 from rtx.corruptions.registry import Image, corruption
 from rtx.corruptions.smoothing import SIGMA, TRUNCATE, slides
 
@@ -88,7 +89,7 @@ def elastic_transform(image: Image, level: ElasticLevel, field: ElasticField) ->
     if level.affine:
         image = _affine(image, level.affine * height * field.anchors)
     reach = np.float32(level.reach * height * level.alpha)
-    out = np.empty_like(image)
+    out = empty_like(image)
     moves = np.ascontiguousarray(field.moves, np.float32).reshape(height, 2 * width)
     sigma_y, sigma_x = level.sigma * height, level.sigma * width
     weights_y, weights_x = gaussian_weights(sigma_y, TRUNCATE), gaussian_weights(sigma_x, TRUNCATE)

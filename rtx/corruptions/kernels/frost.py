@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from rtx.compiled import compiled
+from rtx.corruptions.memory import empty_like
 from rtx.corruptions.registry import Image, corruption
 from rtx.errors import MissingDependency
 
@@ -62,7 +63,7 @@ def frost(image: Image, level: FrostLevel, field: FrostField) -> Image:
     ice = _scaled(field.texture, scaled_size(field.texture, height, width, level.scale))
     assert field.top + height <= ice.shape[0] and field.left + width <= ice.shape[1]
     crop = ice.reshape(ice.shape[0], -1)[field.top : field.top + height, 3 * field.left : 3 * (field.left + width)]
-    out = np.empty_like(image)
+    out = empty_like(image)
     _blend(image.reshape(height, -1), crop, float(level.image), float(level.frost), out.reshape(height, -1))
     return out
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from rtx.compiled import compiled
 from rtx.corruptions.arithmetic.pairs import LANES, pair_sums_nearly
 from rtx.corruptions.kernels.gauss_doubles import Doubles, continue_ends, one_value, plain_levels, whole_row
+from rtx.corruptions.memory import empty_like
 from rtx.corruptions.registry import Image, corruption
 
 Vector = NDArray[np.float32]
@@ -95,7 +96,7 @@ def smooth(image: Image, sigma: float) -> Image:
         image: RGB uint8 (H, W, 3).
         sigma: standard deviation in pixels.
     """
-    out = np.empty_like(image)
+    out = empty_like(image)
     height, width, channels = image.shape
     flat = (height, width * channels)
     taps = _taps(sigma)

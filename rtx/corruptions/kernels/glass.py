@@ -9,6 +9,7 @@ from rtx.compiled import compiled
 from rtx.corruptions.arithmetic.bits import fill_words, new_key
 from rtx.corruptions.arithmetic.pixels import Words, to_bytes, to_words
 from rtx.corruptions.kernels.gauss import smooth
+from rtx.corruptions.memory import empty
 from rtx.corruptions.registry import Image, corruption
 
 GlassLevel = tuple[float, int, int]
@@ -23,7 +24,7 @@ def _draw_offsets(image: Image, level: GlassLevel, rng: np.random.Generator) -> 
     """
     _, reach, iterations = level
     height, width = image.shape[:2]
-    offsets = np.empty((iterations, max(height - 2 * reach, 0), max(width - 2 * reach, 0), 2), np.int8)
+    offsets = empty((iterations, max(height - 2 * reach, 0), max(width - 2 * reach, 0), 2), np.int8)
     _fill(new_key(rng), reach, offsets.reshape(-1, 2))
     return offsets
 
@@ -43,7 +44,7 @@ def glass_blur(image: Image, level: GlassLevel, offsets: Offsets) -> Image:
     """
     sigma, reach, _ = level
     shuffled = smooth(image, sigma)
-    _shuffle(shuffled, reach, offsets, np.empty(image.shape[0] * image.shape[1], np.uint32))
+    _shuffle(shuffled, reach, offsets, empty((image.shape[0] * image.shape[1],), np.uint32))
     return smooth(shuffled, sigma)
 
 

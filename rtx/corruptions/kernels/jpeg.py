@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from rtx.compiled import compiled, inlined
 from rtx.corruptions.arithmetic.blocks import LANES, put_rgb
 from rtx.corruptions.arithmetic.dct import Floats, Ints, quantisation, through_blocks
+from rtx.corruptions.memory import empty, empty_like
 from rtx.corruptions.registry import Image, corruption
 
 Plane = NDArray[np.uint8]
@@ -51,15 +52,15 @@ def jpeg_compression(image: Image, quality: int, rng: np.random.Generator) -> Im
     """Compress and decompress with libjpeg's default settings, at a `quality` of 1 to 100."""
     height, width = image.shape[:2]
     rows, columns = (height + 1) // 2, (width + 1) // 2
-    luma = np.empty((_up(height, 16), _up(width, LANES)), np.uint8)
-    blue = np.empty((_up(rows, 8), _up(columns, LANES)), np.uint8)
-    red = np.empty_like(blue)
+    luma = empty((_up(height, 16), _up(width, LANES)), np.uint8)
+    blue = empty((_up(rows, 8), _up(columns, LANES)), np.uint8)
+    red = empty_like(blue)
     buffer = np.empty(8 * LANES, np.int32)
     _separate(image.reshape(height, -1), _biases(blue.shape[1]), luma, blue, red)
     luma_steps, colour_steps = _tables(int(quality))
     for plane, steps in ((luma, luma_steps), (blue, colour_steps), (red, colour_steps)):
-        through_blocks(plane.reshape(-1), *plane.shape, *steps, buffer)
-    out = np.empty_like(image)
+        through_blocks(plane.reshape(-1), plane.shape[0], plane.shape[1], *steps, buffer)
+    out = empty_like(image)
     _join(luma, blue, red, out.reshape(height, -1))
     return out
 

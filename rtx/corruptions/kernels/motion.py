@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtx.compiled import compiled
+from rtx.corruptions.memory import empty_like
 from rtx.corruptions.registry import Image, corruption
 
 MotionLevel = tuple[int, float]
@@ -35,7 +36,7 @@ def motion_blur(image: Image, level: MotionLevel, angle: float) -> Image:
     height, width, channels = image.shape
     shifts, weights = trail(*level, angle=angle, height=height, width=width)
     padded, starts = _pad(image, shifts)
-    out = np.empty_like(image)
+    out = empty_like(image)
     _drag_bytes(
         padded.reshape(padded.shape[0], -1),
         starts * np.array([1, channels]),
@@ -89,7 +90,7 @@ def _pad(image: NDArray[Any], shifts: NDArray[np.int64]) -> tuple[NDArray[Any], 
 def drag(layer: NDArray[np.float32], shifts: NDArray[np.int64], weights: NDArray[np.float32]) -> NDArray[np.float32]:
     """The weighted sum of shifted copies of one channel (H, W)."""
     padded, starts = _pad(layer, shifts)
-    out = np.empty_like(layer)
+    out = empty_like(layer)
     _drag_floats(padded, starts, weights, out)
     return out
 

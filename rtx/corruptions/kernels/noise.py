@@ -3,38 +3,55 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rtx.compiled import compiled
-from rtx.corruptions.arithmetic.bits import Field, fill_words, new_key, normals
+from rtx.corruptions.arithmetic.bits import BLOCK, Field, fill_normal, fill_words, new_key
+from rtx.corruptions.memory import empty_like
 from rtx.corruptions.registry import Image, corruption
 
-_BLOCK = 1024
+Words = NDArray[np.uint32]
 
 
-def _draw_normal(image: Image, level: float, rng: np.random.Generator) -> Field:
-    return normals(rng, image.shape)
+def _draw_key(image: Image, level: float, rng: np.random.Generator) -> np.uint64:
+    """The key of a field. Numbers are drawn where they are used: as an array they would leave the processor's cache."""
+    return new_key(rng)
 
 
-@corruption("noise", levels=(0.08, 0.12, 0.18, 0.26, 0.38), cifar10c=(0.04, 0.06, 0.08, 0.09, 0.10), draw=_draw_normal)
-def gaussian_noise(image: Image, scale: float, field: Field) -> Image:
+@corruption("noise", levels=(0.08, 0.12, 0.18, 0.26, 0.38), cifar10c=(0.04, 0.06, 0.08, 0.09, 0.10), draw=_draw_key)
+def gaussian_noise(image: Image, scale: float, field: np.uint64 | Field) -> Image:
     """Add normal noise: sensor noise in low light.
 
-    `scale` is the standard deviation, as a fraction of the pixel range; `field` is standard normal, (H, W, 3).
+    `scale` is the standard deviation, as a fraction of the pixel range; `field` is the key of a stream, or standard
+    normal, (H, W, 3).
     """
-    out = np.empty_like(image)
-    _add(image.ravel(), field.ravel(), np.float32(255 * scale), np.float32(0), out.ravel())
-    return out
+    return _noisy(image, field, np.float32(255 * scale), np.float32(0))
 
 
-@corruption("held_out", levels=(0.15, 0.2, 0.35, 0.45, 0.6), cifar10c=(0.06, 0.1, 0.12, 0.16, 0.2), draw=_draw_normal)
-def speckle_noise(image: Image, scale: float, field: Field) -> Image:
+@corruption("held_out", levels=(0.15, 0.2, 0.35, 0.45, 0.6), cifar10c=(0.06, 0.1, 0.12, 0.16, 0.2), draw=_draw_key)
+def speckle_noise(image: Image, scale: float, field: np.uint64 | Field) -> Image:
     """Add normal noise in proportion to the pixel."""
-    out = np.empty_like(image)
-    _add(image.ravel(), field.ravel(), np.float32(0), np.float32(scale), out.ravel())
+    return _noisy(image, field, np.float32(0), np.float32(scale))
+
+
+def _noisy(image: Image, field: np.uint64 | Field, scale: np.float32, relative: np.float32) -> Image:
+    out = empty_like(image)
+    if isinstance(field, np.ndarray):
+        _add(image.ravel(), field.ravel(), scale, relative, out.ravel())
+    else:
+        _add_drawn(image.ravel(), field, scale, relative, out.ravel())
     return out
+
+
+@compiled
+def _add_drawn(image: Image, key: np.uint64, scale: np.float32, relative: np.float32, out: Image) -> None:
+    words, field = np.empty(BLOCK, np.uint32), np.empty(BLOCK, np.float32)
+    for start in range(0, image.size, BLOCK):
+        fill_normal(key, start, words, field)
+        _add(image[start : start + BLOCK], field, scale, relative, out[start : start + BLOCK])
 
 
 @compiled
@@ -45,24 +62,22 @@ def _add(image: Image, field: Field, scale: np.float32, relative: np.float32, ou
         out[i] = np.uint8(min(max(v, np.float32(0)), np.float32(255)))
 
 
-def _draw_counts(image: Image, photons: float, rng: np.random.Generator) -> NDArray[np.int16]:
-    """Poisson counts whose mean is `photons` times the pixel: the field of shot noise depends on the image."""
-    thresholds, guide = _poisson_tables(photons)
-    counts = np.empty(image.shape, np.int16)
-    _count(image.ravel(), new_key(rng), thresholds, guide, counts.ravel())
-    return counts
-
-
-@corruption("noise", levels=(60.0, 25.0, 12.0, 5.0, 3.0), cifar10c=(500.0, 250.0, 100.0, 75.0, 50.0), draw=_draw_counts)
-def shot_noise(image: Image, photons: float, counts: NDArray[np.int16]) -> Image:
+@corruption("noise", levels=(60.0, 25.0, 12.0, 5.0, 3.0), cifar10c=(500.0, 250.0, 100.0, 75.0, 50.0), draw=_draw_key)
+def shot_noise(image: Image, photons: float, counts: np.uint64 | NDArray[np.int16]) -> Image:
     """Count photons instead of measuring light.
 
-    `photons` is the expected count of a white pixel; the image enters through the Poisson `counts`, (H, W, 3).
+    `photons` is the expected count of a white pixel; the image enters through the Poisson `counts`, (H, W, 3), of a
+    mean of `photons` times the pixel, or through the key of a stream to draw them from.
     """
-    values = np.arange(int(counts.max()) + 1) / float(photons)
+    thresholds, guide = _poisson_tables(photons)
+    highest = int(counts.max()) if isinstance(counts, np.ndarray) else thresholds.shape[1] - 1
+    values = np.arange(highest + 1) / float(photons)
     table = (np.clip(values, 0, 1) * 255).astype(np.uint8)
-    out = np.empty_like(image)
-    _look_up(counts.ravel(), table, out.ravel())
+    out = empty_like(image)
+    if isinstance(counts, np.ndarray):
+        _look_up(counts.ravel(), table, out.ravel())
+    else:
+        _count(image.ravel(), counts, thresholds, guide, table, out.ravel())
     return out
 
 
@@ -91,20 +106,19 @@ def _poisson_tables(photons: float) -> tuple[NDArray[np.uint32], NDArray[np.uint
 
 
 @compiled
-def _count(
-    image: Image, key: np.uint64, thresholds: NDArray[np.uint32], guide: NDArray[np.uint8], counts: NDArray[np.int16]
-) -> None:
-    words = np.empty(_BLOCK, np.uint32)
-    for start in range(0, image.size, _BLOCK):
+def _count(image: Image, key: np.uint64, thresholds: Words, guide: NDArray[np.uint8], table: Any, out: Any) -> None:
+    """What the `table` has for the count of each value."""
+    words = np.empty(BLOCK, np.uint32)
+    for start in range(0, image.size, BLOCK):
         fill_words(key, start // 2, words)
-        block, found = image[start : start + _BLOCK], counts[start : start + _BLOCK]
+        block, found = image[start : start + BLOCK], out[start : start + BLOCK]
         for i in range(block.size):
             # Unsigned indices spare a check for negative ones.
             v = np.uintp(block[i])
             k = np.uintp(guide[v, np.uintp(words[i] >> np.uint32(24))])
             while words[i] > thresholds[v, k]:
                 k += np.uintp(1)
-            found[i] = np.int16(k)
+            found[i] = table[k]
 
 
 @compiled
@@ -113,38 +127,38 @@ def _look_up(codes: NDArray[np.int16], table: NDArray[np.uint8], out: Image) -> 
         out[i] = table[codes[i]]
 
 
-def _draw_impulses(image: Image, amount: float, rng: np.random.Generator) -> NDArray[np.uint8]:
-    field = np.empty(image.shape, np.uint8)
-    _strike(new_key(rng), np.uint32(round(amount * 2**31)), field.ravel())
-    return field
-
-
-@corruption(
-    "noise", levels=(0.03, 0.06, 0.09, 0.17, 0.27), cifar10c=(0.01, 0.02, 0.03, 0.05, 0.07), draw=_draw_impulses
-)
-def impulse_noise(image: Image, amount: float, field: NDArray[np.uint8]) -> Image:
+@corruption("noise", levels=(0.03, 0.06, 0.09, 0.17, 0.27), cifar10c=(0.01, 0.02, 0.03, 0.05, 0.07), draw=_draw_key)
+def impulse_noise(image: Image, amount: float, field: np.uint64 | NDArray[np.uint8]) -> Image:
     """Set values to black or white, evenly: dead and hot sensor cells.
 
-    `amount` is the share of the values that are hit; it enters through `field`, uint8 (H, W, 3): 0 where the value
-    stays, 1 for pepper (black), 255 for salt (white).
+    `amount` is the share of the values that are hit. `field` is the key of a stream, or says which, uint8 (H, W, 3): 0
+    where the value stays, 1 for pepper (black), 255 for salt (white).
     """
-    out = np.empty_like(image)
-    _hit(image.ravel(), field.ravel(), out.ravel())
+    out = empty_like(image)
+    if isinstance(field, np.ndarray):
+        _hit(image.ravel(), field.ravel(), out.ravel())
+    else:
+        _hit_drawn(image.ravel(), field, np.uint32(round(amount * 2**31)), out.ravel())
     return out
 
 
 @compiled
-def _strike(key: np.uint64, limit: np.uint32, field: NDArray[np.uint8]) -> None:
-    """31 bits decide whether a value is hit, the last bit by what."""
-    words = np.empty(_BLOCK, np.uint32)
-    for start in range(0, field.size, _BLOCK):
+def _hit_drawn(image: Image, key: np.uint64, limit: np.uint32, out: Image) -> None:
+    words, field = np.empty(BLOCK, np.uint32), np.empty(BLOCK, np.uint8)
+    for start in range(0, image.size, BLOCK):
         fill_words(key, start // 2, words)
-        block = field[start : start + _BLOCK]
-        for i in range(block.size):
-            # Masks instead of branches, which a processor could only guess.
-            struck = np.uint8(np.int32((words[i] >> np.uint32(1)) < limit))
-            salt = np.uint8(words[i] & np.uint32(1))
-            block[i] = struck * (np.uint8(1) + salt * np.uint8(254))
+        _strike(words, limit, field)
+        _hit(image[start : start + BLOCK], field, out[start : start + BLOCK])
+
+
+@compiled
+def _strike(words: Words, limit: np.uint32, field: NDArray[np.uint8]) -> None:
+    """31 bits decide whether a value is hit, the last bit by what."""
+    for i in range(words.size):
+        # Masks instead of branches, which a processor could only guess.
+        struck = np.uint8(np.int32((words[i] >> np.uint32(1)) < limit))
+        salt = np.uint8(words[i] & np.uint32(1))
+        field[i] = struck * (np.uint8(1) + salt * np.uint8(254))
 
 
 @compiled

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from rtx.compiled import compiled
 from rtx.corruptions.arithmetic.pixels import to_bytes, to_words
 from rtx.corruptions.arithmetic.vector import add_box
+from rtx.corruptions.memory import empty_like
 from rtx.corruptions.registry import Image, corruption
 
 Index = NDArray[np.int32]
@@ -33,7 +34,7 @@ def pixelate(image: Image, scale: float, rng: np.random.Generator) -> Image:
     """Shrink by `scale` with a box filter, enlarge by repeating pixels, with the fixed-point arithmetic of Pillow."""
     height, width = image.shape[:2]
     small = (int(height * scale), int(width * scale))
-    out = np.empty_like(image)
+    out = empty_like(image)
     _pixelate(
         image.reshape(height, -1),
         _boxes(height, small[0]),

@@ -12,6 +12,7 @@ from rtx.corruptions.arithmetic.bits import Field, normals
 from rtx.corruptions.arithmetic.pixels import Words, channel, level_of, to_bytes, to_words, word_of
 from rtx.corruptions.kernels.motion import drag, trail
 from rtx.corruptions.kernels.zoom import Axis, zoomed_axis
+from rtx.corruptions.memory import empty, empty_like
 from rtx.corruptions.registry import Image, corruption
 
 
@@ -68,11 +69,11 @@ def snow(image: Image, level: SnowLevel, field: SnowField) -> Image:
     """Let it snow: the layer of flakes is added twice, as it is and turned by 180 degrees."""
     height, width = image.shape[:2]
     rows, columns = zoomed_axis(height, level.zoom)[2], zoomed_axis(width, level.zoom)[2]
-    flakes = np.empty((len(rows.first), len(columns.first)), np.float32)
+    flakes = empty((len(rows.first), len(columns.first)), np.float32)
     _enlarge(field.noise, rows, columns, level.mean, level.spread, level.threshold, flakes)
     shifts, weights = trail(level.radius, level.sigma, angle=field.angle, height=flakes.shape[0], width=flakes.shape[1])
     blown = drag(flakes, shifts, weights)[:height, :width]
-    out = np.empty_like(image)
+    out = empty_like(image)
     _cover(image, np.ascontiguousarray(blown), np.float32(level.kept), out)
     return out
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -12,12 +12,15 @@ from rtx.compiled import compiled
 from rtx.corruptions.arithmetic.bits import Field, normals
 from rtx.corruptions.arithmetic.pairs import LANES, pair_sums
 from rtx.corruptions.kernels.gauss import gaussian_weights
-from rtx.corruptions.kernels.gauss_doubles import Doubles, continue_ends
+from rtx.corruptions.kernels.gauss_doubles import Doubles, Index, continue_ends
+from rtx.corruptions.memory import empty, empty_like
 from rtx.corruptions.registry import Image, corruption
 
 # Pale turquoise and mud brown, in the order of the image's channels.
 _WATER = (175 / 255.0, 238 / 255.0, 238 / 255.0)
 _MUD = (63 / 255.0, 42 / 255.0, 20 / 255.0)
+# Thinner mud is none.
+_THICK = 0.8
 
 
 class SpatterLevel(NamedTuple):
@@ -59,88 +62,159 @@ def spatter(image: Image, level: SpatterLevel, field: NDArray[np.floating]) -> I
     Where no noise exceeds the threshold there is no drop, and the image stays as it is; the reference divides by zero
     there (it happens on images of a few dozen pixels). `field` is standard normal, (H, W).
     """
-    liquid = field.astype(np.float64)
-    liquid *= level.spread
-    liquid += level.mean
-    liquid = _smoothed(liquid, level.sigma, single=False)
-    out = np.empty_like(image)
-    if level.mud:
-        np.greater(liquid, level.threshold, out=liquid, casting="unsafe")
-        mud = _smoothed(liquid, level.strength, single=True)
-        _splash(image, mud, np.array(_MUD), 0.8, True, out)
-    else:
-        drops = np.empty(liquid.shape, np.uint8)
-        _drops(liquid, level.threshold, drops)
-        del liquid
-        mask = drops * _relief(drops)
-        strongest = mask.max()
+    drops = empty(image.shape[:2], np.uint8)
+    _gather(field, level.mean, level.spread, gaussian_weights(level.sigma), level.threshold, level.mud, drops)
+    relief, strongest = drops, 0
+    if not level.mud:
+        relief = _relief(drops)
+        strongest = _strongest(drops, relief)
         if strongest == 0:
             return image.copy()
-        mask /= strongest
-        mask *= np.float32(level.strength)
-        _splash(image, mask, np.array(_WATER), 0.0, False, out)
+    weights, colour = gaussian_weights(level.strength), np.array(_MUD if level.mud else _WATER)
+    out = empty_like(image)
+    _cover(image, drops, relief, np.float32(strongest), np.float32(level.strength), weights, colour, level.mud, out)
     return out
 
 
-def _relief(drops: Image) -> NDArray[np.float32]:
+def _relief(drops: Image) -> Image:
     """Light and shade on the drops: their distance from an edge, embossed."""
-    distance = cv2.distanceTransform(255 - cv2.Canny(drops, 50, 150), cv2.DIST_L2, 5)
-    _, distance = cv2.threshold(distance, 20, 20, cv2.THRESH_TRUNC)
-    relief = cv2.equalizeHist(cv2.blur(distance, (3, 3)).astype(np.uint8))
+    edges = cv2.Canny(drops, 50, 150)
+    distance = cv2.distanceTransform(
+        cv2.bitwise_not(edges, dst=edges), cv2.DIST_L2, 5, dst=empty(drops.shape, np.float32)
+    )
+    _, distance = cv2.threshold(distance, 20, 20, cv2.THRESH_TRUNC, dst=distance)
+    relief = cv2.equalizeHist(cv2.blur(distance, (3, 3), dst=empty(drops.shape, np.float32)).astype(np.uint8))
     relief = cv2.filter2D(relief, cv2.CV_8U, np.array([[-2, -1, 0], [-1, 1, 1], [0, 1, 2]]))
-    shaded: NDArray[np.float32] = cv2.blur(relief, (3, 3)).astype(np.float32)
+    shaded: Image = cv2.blur(relief, (3, 3))
     return shaded
 
 
-def _smoothed(layer: Doubles, sigma: float, *, single: bool) -> NDArray[Any]:
-    """Gaussian smoothing with edges continued; `single` cuts to float32 after each axis, as for a float32 input."""
-    out = np.empty_like(layer)
-    _smooth(layer, gaussian_weights(sigma), single, out)
-    return out.astype(np.float32) if single else out
+@compiled
+def _gather(
+    field: NDArray[np.floating], mean: float, spread: float, weights: Doubles, threshold: float, mud: bool, drops: Image
+) -> None:
+    """Smoothed noise above the threshold: 1 where it is mud, its level where it is water, and 0 elsewhere."""
+    height, width = field.shape
+    ring, line, total, down, along = _room(width, weights.size - 1)
+    filled = 0
+    for y in range(height):
+        while filled < min(height, y + weights.size):
+            row, into = field[filled], ring[filled % ring.shape[0]]
+            for x in range(width):
+                into[x] = np.float64(row[x]) * spread + mean
+            filled += 1
+        _smooth_row(y, height, ring, weights, False, line, total, down, along)
+        found = drops[y]
+        for x in range(width):
+            if mud:
+                found[x] = np.uint8(total[x] > threshold)
+            else:
+                # The reference casts to uint8 without clipping; 256 comes out as 0.
+                found[x] = np.uint8(np.int64(total[x] * 255)) if total[x] >= threshold else np.uint8(0)
 
 
 @compiled
-def _drops(liquid: Doubles, threshold: float, out: Image) -> None:
-    """Nothing below the threshold. The reference casts to uint8 without clipping; 256 comes out as 0."""
-    for y in range(liquid.shape[0]):
-        for x in range(liquid.shape[1]):
-            out[y, x] = np.uint8(np.int64(liquid[y, x] * 255)) if liquid[y, x] >= threshold else np.uint8(0)
-
-
-@compiled
-def _smooth(layer: Doubles, weights: Doubles, single: bool, out: Doubles) -> None:
-    """The sums of scipy.ndimage, in its order: a threshold follows, which one last bit can cross."""
-    height, width = layer.shape
-    radius = weights.size - 1
-    line = np.empty(width + 2 * radius, np.float64)
-    down, along = np.empty(2 * radius + 1, np.int64), np.empty(2 * radius + 1, np.int64)
+def _room(width: int, radius: int) -> tuple[Doubles, Doubles, Doubles, Index, Index]:
+    """For `_smooth_row`: a ring of rows, a row with its ends continued, a row, the places of pairs of both."""
+    ring, line = np.empty((2 * radius + 1, width), np.float64), np.empty(width + 2 * radius, np.float64)
+    total, down, along = (
+        np.empty(width, np.float64),
+        np.empty(2 * radius + 1, np.int64),
+        np.empty(2 * radius + 1, np.int64),
+    )
     along[0] = radius
     for j in range(1, radius + 1):
         along[2 * j - 1], along[2 * j] = radius - j, radius + j
-    rows = layer.reshape(-1)
-    for y in range(height):
-        down[0] = y * width
-        for j in range(1, radius + 1):
-            down[2 * j - 1], down[2 * j] = max(y - j, 0) * width, min(y + j, height - 1) * width
-        for x in range(0, width, LANES):
-            start = min(x, width - LANES)  # the last ones overlap
-            pair_sums(line, radius + start, rows, start, down, weights)
-        if single:
-            for x in range(radius, radius + width):
-                line[x] = np.float64(np.float32(line[x]))
-        continue_ends(line, radius, radius, line.size, 1)
-        for x in range(0, width, LANES):
-            start = min(x, width - LANES)
-            pair_sums(out[y], start, line, start, along, weights)
+    return ring, line, total, down, along
 
 
 @compiled
-def _splash(image: Image, mask: NDArray[Any], colour: Doubles, least: float, cover: bool, out: Image) -> None:
-    for y in range(image.shape[0]):
-        row, row_out, here = image[y].reshape(-1), out[y].reshape(-1), mask[y]
-        for x in range(here.size):
-            m = np.float32(here[x] if here[x] >= least else 0)
-            left = np.float32(1) - m if cover else np.float32(1)
-            for c in range(3):
-                value = np.float32(row[3 * x + c]) * left + np.float32(colour[c] * 255) * m
-                row_out[3 * x + c] = np.uint8(np.int32(min(value, np.float32(255))))
+def _smooth_row(
+    y: int,
+    height: int,
+    ring: Doubles,
+    weights: Doubles,
+    single: bool,
+    line: Doubles,
+    total: Doubles,
+    down: Index,
+    along: Index,
+) -> None:
+    """Gaussian smoothing with edges continued, of row y, by the rows around it; row k lies at k % span of `ring`.
+
+    The sums of scipy.ndimage, in its order: a threshold follows, which one last bit can cross. `single` cuts to float32
+    after the first axis, as for a float32 input.
+    """
+    span, width = ring.shape
+    radius = weights.size - 1
+    rows = ring.reshape(-1)
+    down[0] = (y % span) * width
+    for j in range(1, radius + 1):
+        down[2 * j - 1] = (max(y - j, 0) % span) * width
+        down[2 * j] = (min(y + j, height - 1) % span) * width
+    for x in range(0, width, LANES):
+        start = min(x, width - LANES)  # the last ones overlap
+        pair_sums(line, radius + start, rows, start, down, weights)
+    if single:
+        for x in range(radius, radius + width):
+            line[x] = np.float64(np.float32(line[x]))
+    continue_ends(line, radius, radius, line.size, 1)
+    for x in range(0, width, LANES):
+        start = min(x, width - LANES)
+        pair_sums(total, start, line, start, along, weights)
+
+
+@compiled
+def _strongest(drops: Image, relief: Image) -> int:
+    most = np.int32(0)
+    for y in range(drops.shape[0]):
+        one, other = drops[y], relief[y]
+        for x in range(one.size):
+            most = max(most, np.int32(one[x]) * np.int32(other[x]))
+    return int(most)
+
+
+@compiled
+def _cover(
+    image: Image,
+    drops: Image,
+    relief: Image,
+    strongest: np.float32,
+    strength: np.float32,
+    weights: Doubles,
+    colour: Doubles,
+    mud: bool,
+    out: Image,
+) -> None:
+    """Lay mud, smoothed by `weights`, or water, with its `relief`, over the image."""
+    height, width = drops.shape
+    ring, line, total, down, along = _room(width, weights.size - 1)
+    mask = np.empty(width, np.float32)
+    filled = 0
+    for y in range(height):
+        if mud:
+            while filled < min(height, y + weights.size):
+                row, into = drops[filled], ring[filled % ring.shape[0]]
+                for x in range(width):
+                    into[x] = np.float64(row[x])
+                filled += 1
+            _smooth_row(y, height, ring, weights, True, line, total, down, along)
+            for x in range(width):
+                smooth = np.float32(total[x])
+                mask[x] = smooth if smooth >= _THICK else np.float32(0)
+        else:
+            one, other = drops[y], relief[y]
+            for x in range(width):
+                mask[x] = np.float32(np.int32(one[x]) * np.int32(other[x])) / strongest * strength
+        _splash(image[y].reshape(-1), mask, colour, mud, out[y].reshape(-1))
+
+
+@compiled
+def _splash(row: Image, mask: NDArray[np.float32], colour: Doubles, cover: bool, out: Image) -> None:
+    """Add colour, a `mask` of it; where it covers, it takes that share of the image away."""
+    for x in range(mask.size):
+        m = mask[x]
+        left = np.float32(1) - m if cover else np.float32(1)
+        for c in range(3):
+            value = np.float32(row[3 * x + c]) * left + np.float32(colour[c] * 255) * m
+            out[3 * x + c] = np.uint8(np.int32(min(value, np.float32(255))))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from rtx.compiled import compiled, inlined
 from rtx.corruptions.arithmetic.pixels import Bytes, Words, to_bytes, to_words
 from rtx.corruptions.arithmetic.vector import add_between, add_two_between
+from rtx.corruptions.memory import empty, empty_like
 from rtx.corruptions.registry import Image, corruption
 
 ZoomLevel = tuple[float, float]
@@ -64,10 +65,10 @@ def zoom_blur(image: Image, level: ZoomLevel, rng: np.random.Generator) -> Image
     """
     height, width = image.shape[:2]
     rows, columns, tiles = _layers(height, width, level)
-    out = np.empty_like(image)
+    out = empty_like(image)
     held = height if height * width <= _SMALL else 3
     _blur(
-        image, rows, columns, tiles, np.empty(height * width, np.uint32), np.empty((held, 4 * width), np.float32), out
+        image, rows, columns, tiles, empty((height * width,), np.uint32), np.empty((held, 4 * width), np.float32), out
     )
     return out
 

@@ -216,6 +216,10 @@ def test_what_an_exported_set_states_goes_into_the_card(coco: Path) -> None:
     assert (stated["corruption_engine"], stated["corruption_seed"]) == ("rtx", 3)
     summary = score_predictions(coco / "predictions", CocoFile(coco / "truth.json"), coco / "out", stated=stated)
     assert summary["protocol"]["corruption_seed"] == 3 and summary["protocol"]["precision"] == "unstated"
+    assert "elastic_smoothing" not in summary["protocol"]
+    large = {**head, "quality": 95, "elastic_smoothing": "sliding_waves"}
+    (coco / "manifest.jsonl").write_text(json.dumps({"settings": large}) + "\n")
+    assert exported_settings(coco) == {**stated, "elastic_smoothing": "sliding_waves"}
     (coco / "manifest.jsonl").write_text("{}\n")
     with pytest.raises(BadValue, match="not an rtx manifest of an exported set"):
         exported_settings(coco)
