@@ -28,7 +28,7 @@ _OF_SOURCES = ("target", "images", "subset", "image_size", "cache", "decays")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     add = parser.add_argument
-    add("runs", nargs="*", metavar="RUN", help="run folders of trained classifiers")
+    add("runs", nargs="*", metavar="RUN", help="run folders of classifiers or two-stage detectors")
     add("--source", nargs="+", default=[], metavar="NAME", help="sources of fixed features, as rtx probe takes them")
     add_import_argument(parser)
     add("--target", metavar="NAME", help="of the sources: a target of `rtx targets list`")
