@@ -63,9 +63,8 @@ def run(args: argparse.Namespace) -> int:
         if subject.name in [one.name for one in shown]:  # files of one name
             subject = replace(subject, name=f"{subject.name}_{subject.card['weights'][:8]}")
         shown.append(analyse(subject, options, args.out))
-        print(
-            f"{subject.name}: {len(subject.head.train)} training and {len(subject.head.test)} test images", flush=True
-        )
+        counts = f"{len(subject.head.train)} training and {len(subject.head.test)} test {subject.unit}"
+        print(f"{subject.name}: {counts}", flush=True)
     print("\n" + table(compare(shown, args.out)) + f"\n\nmatrices, heat maps, galleries: {args.out}")
     return 0
 

@@ -49,6 +49,7 @@ class Subject:
         classes: names.
         pixels: gives ("train" or "test", row of the features) as the network sees it, RGB uint8 (H, W, 3).
         card: JSON values, what the numbers depend on beside the options of influence.
+        unit: what a row stands for.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Subject:
     classes: tuple[str, ...]
     pixels: Callable[[str, int], NDArray[np.uint8]]
     card: dict[str, Any]
+    unit: str = "images"
 
 
 def of_source(options: ProbeOptions, tests: int | None, seed: int) -> Subject:
@@ -164,7 +166,7 @@ def _of_boxes(
     )  # fmt: skip
     classes = (*(sets["train"].metainfo.get("classes") or map(str, range(len(head.bias) - 1))), BACKGROUND)
     card |= {"run": folder.name, "decay": decay, "data": cfg.get("labels", {})}
-    return Subject(folder.name, head, tuple(classes), pixels, configs_plain(card))
+    return Subject(folder.name, head, tuple(classes), pixels, configs_plain(card), "regions")
 
 
 def _sets(cfg: Any, folder: Path, data_root: Path | None, scope: str = "mmpretrain") -> dict[str, Any]:

@@ -34,7 +34,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_it_has_what_the_detector_predicts(run: Path) -> None:
     subject = of_run(run, **HOW)
     head = subject.head
-    assert subject.classes[-1] == BACKGROUND and len(head.bias) == len(subject.classes) == 4
+    assert (
+        subject.unit == "regions" and subject.classes[-1] == BACKGROUND and len(head.bias) == len(subject.classes) == 4
+    )
     assert head.decay == 1e-4 and head.bias_decays and head.train.shape[1] == 1024
     cfg = Config.fromfile(str(run / "config.py"))
     model: Any = load_model(cfg, run / "epoch_1.pth")
