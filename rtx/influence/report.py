@@ -45,6 +45,7 @@ class InfluenceOptions:
         curvature: see `rtx.influence.head.output_curvature`.
         memory: bytes that may be taken.
         seed: of the test images in the gallery.
+        solver: see `rtx.influence.head.influences`.
     """
 
     convention: str = "rtx"
@@ -52,6 +53,7 @@ class InfluenceOptions:
     curvature: str = "hessian"
     memory: int = 8 * 2**30
     seed: int = 0
+    solver: str = "dense"
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +90,7 @@ def analyse(subject: Subject, options: InfluenceOptions, out: Path) -> Shown:
         }
     )
     _refuse_another(folder, card)
-    found = influences(head, inverse, options.curvature, memory=options.memory)
+    found = influences(head, inverse, options.curvature, memory=options.memory, solver=options.solver)
     match = matches(found.values, head.test_labels, head.train_labels)
     card |= {
         "unknowns": found.unknowns,

@@ -102,6 +102,16 @@ def test_activation_rises_and_the_seed_decides(method: str, steps: int, step: fl
     assert torch.allclose(alone.pixels, found.pixels[1:], atol=1e-4), "no image depends on the others"
 
 
+def test_scores_are_of_the_own_unit_and_of_images_as_they_are() -> None:
+    one, x, units = layer(net(), 2), images(2), torch.tensor([1, 4])
+    score, outputs = activation(one, units), one(x)
+    assert torch.allclose(score(x), torch.stack([outputs[0, 1].mean(), outputs[1, 4].mean()]))
+    assert torch.allclose(score(torch.cat([x, x])), score(x).repeat(2)), "crops of both, one after the other"
+    found = search(score, Search("fourier", 2, seed=3), x, from_noise=True)
+    begun = Fourier(None, x.shape, torch.Generator().manual_seed(3))()
+    assert torch.allclose(score(begun), found.before, atol=1e-6)
+
+
 @pytest.mark.parametrize("eps", [0.7, 1000.0])
 def test_pixels_stay_in_the_ball(eps: float) -> None:
     start = images(2)
