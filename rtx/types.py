@@ -129,7 +129,7 @@ class TransferMode:
 
         Example:
             >>> TransferMode.parse("blocks:3")
-            TransferMode(kind='blocks', blocks=3)
+            TransferMode(kind='blocks', blocks=3, epochs=None)
         """
         kind, colon, count = text.partition(":")
         if kind == "blocks":

@@ -17,6 +17,8 @@ from rtx.errors import RtxError
 from tests.checking import Checked, rows_of
 from tests.checks_of_boxes import COCO, VOC
 from tests.checks_of_labels import CLASS_FOLDERS, LABEL_MAPS, TARGETS
+from tests.checks_of_predictions import STORED
+from tests.checks_of_runs import RUNS
 from tests.checks_of_weights import CHECKPOINTS, LAUNCHERS
 
 PAGE = rows_of(Path(__file__).resolve().parents[1] / "docs" / "checks.md")
@@ -25,8 +27,10 @@ TABLES: dict[str, Checked] = {
     "PASCAL VOC": VOC,
     "Label maps": LABEL_MAPS,
     "Class folders": CLASS_FOLDERS,
+    "Stored predictions": STORED,
     "Lists of classification targets": TARGETS,
     "Checkpoints and weights": CHECKPOINTS,
+    "Run folders": RUNS,
     "Launchers": LAUNCHERS,
 }
 CELLS = [

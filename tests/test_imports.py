@@ -26,7 +26,7 @@ ORDER = (
     ("probe",),
     ("evaluation", "reports"),
     ("config", "bridges"),
-    ("training", "training_source", "interpolation", "experiments", "influence", "evidence", "drift"),
+    ("training", "training_source", "interpolation", "experiments", "influence", "evidence", "drift", "visualise"),
     ("demo",),
     ("cli",),
     ("tools",),

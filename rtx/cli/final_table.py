@@ -16,6 +16,7 @@ from rich.text import Text
 from rtx.corruptions import BENCHMARK, CORRUPTIONS, FAMILIES
 from rtx.results.attack_text import attack_text, eps_text
 from rtx.results.cell import mixed_text
+from rtx.results.losses import calibration_text, sentence
 from rtx.results.summary import MIXED, clean_only, drop_ends, ends_for, interval_text, percent, without_interval
 from rtx.types import SEVERITIES, Condition
 
@@ -65,6 +66,7 @@ def _parts(summary: Mapping[str, Any], console: Console) -> Iterator[RenderableT
         yield from _extremes(summary, rows, note)
     yield from _shifts(summary, note)
     yield from _others(summary, note, console)
+    yield from _diagnosis(summary, note)
     yield from _remarks(summary)
 
 
@@ -94,6 +96,17 @@ def _remarks(summary: Mapping[str, Any]) -> Iterator[RenderableType]:
         yield Text(f"\nflags  {text}{'; ...' if len(flagged) > 6 else ''}")
     if summary.get("mixed"):
         yield Text(f"\n{MIXED}: {mixed_text(summary['mixed'])}")
+
+
+def _diagnosis(summary: Mapping[str, Any], note: str) -> Iterator[RenderableType]:
+    """What most of the loss consists of, and how far confidences are right."""
+    texts = [(f"errors ({kind})", sentence(found)) for kind, found in (summary.get("errors") or {}).items()]
+    texts += [
+        (f"calibration ({kind})", calibration_text(found)) for kind, found in (summary.get("calibration") or {}).items()
+    ]
+    lines = [f"{note}{name}  {text}" for name, text in texts if text]
+    if lines:
+        yield Text("\n" + "\n".join(lines))
 
 
 def _totals(summary: Mapping[str, Any], note: str) -> Iterator[RenderableType]:

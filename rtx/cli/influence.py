@@ -43,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--convention", default="rtx", metavar="NAME", help="sign and inverse: rtx (default), paper or code")
     add("--inverse", metavar="HOW", help="decay (rtx), ridge:LAMBDA, pinv:CUT (paper: 1e-20, code: 0.05)")
     add("--curvature", default="hessian", metavar="NAME", help="hessian (default), ggn, fisher or empirical")
+    add("--solver", default="dense", metavar="NAME", help="dense (default), or cg: without the matrix, for large heads")
     add("--memory", type=float, default=8, metavar="GB", help="what the matrix may take; default 8")
     add("--device", metavar="DEVICE", help="of the network; default: the GPU where there is one")
     add("--batch-size", type=int, default=64, metavar="N", help="images of a forward pass; default 64")
@@ -70,12 +71,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _options(args: argparse.Namespace) -> InfluenceOptions:
-    from rtx.influence.head import CURVATURES, Inverse
+    from rtx.influence.head import CURVATURES, SOLVERS, Inverse
     from rtx.influence.report import CONVENTIONS, InfluenceOptions
 
     for what, value, choices in (
         ("convention", args.convention, tuple(CONVENTIONS)),
         ("curvature", args.curvature, CURVATURES),
+        ("solver", args.solver, SOLVERS),
     ):
         if value not in choices:
             raise unknown_name(what, value, place="rtx/influence", choices=choices)
@@ -85,7 +87,7 @@ def _options(args: argparse.Namespace) -> InfluenceOptions:
             "must be above 0 (0 test images: all)"
         )
     inverse = Inverse.parse(args.inverse) if args.inverse else None
-    return InfluenceOptions(args.convention, inverse, args.curvature, int(args.memory * 2**30), args.seed)
+    return InfluenceOptions(args.convention, inverse, args.curvature, int(args.memory * 2**30), args.seed, args.solver)
 
 
 def _subjects(args: argparse.Namespace) -> Iterator[Subject]:

@@ -38,6 +38,7 @@ COMMANDS: dict[str, str] = {
     "probe": "linear heads on the frozen features of sources: sizes of training set, seeds",
     "influence": "which training images a classifier's answers on test images rest on",
     "drift": "where in the network clean and corrupted features, source and run part",
+    "visualise": "images that a unit answers to most, and that a representation stands for",
     "weights": "source weights: list, fetch, inspect, convert",
     "experiments": "the papers' experiments: their runs, and what to type for each",
     "report": "one page, figures and tables over finished evaluations",

@@ -13,7 +13,7 @@ the unknowns are coordinates in K - 1 directions of classes times the rank of th
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rtx.errors import BadValue, unknown_name
-from rtx.influence.solve import AT_ONCE, HeadCurvature, above, factor, times
+from rtx.influence.solve import AT_ONCE, HeadCurvature, above, conjugate, factor, times
 
 CURVATURES = ("hessian", "ggn", "fisher", "empirical")
+SOLVERS = ("dense", "cg")
 INVERSES = ("decay", "ridge", "pinv")
 MEMORY = 8 * 2**30
 _ROUNDING = 1e-12  # of the largest eigenvalue of the features' Gram matrix: below, a direction is rounding
@@ -118,6 +119,11 @@ class SoftmaxHead:
         by_bias = residual.mean(0) + self.decay * self.bias_decays * torch.from_numpy(self.bias)
         return float(torch.cat([by_weight, by_bias[:, None]], 1).norm())
 
+    def gradient_share(self) -> float:
+        """`gradient_norm` as a share of what it is for a head of zeros, where no training has begun."""
+        nothing = replace(self, weight=np.zeros_like(self.weight), bias=np.zeros_like(self.bias))
+        return self.gradient_norm() / max(nothing.gradient_norm(), 1e-300)
+
 
 @dataclass(frozen=True, eq=False)
 class Influences:
@@ -128,8 +134,8 @@ class Influences:
             where the training image is left out. Positive: it helps.
         unknowns: rows of the matrix that was inverted.
         kept: of its eigenvalues; all but for "pinv".
-        condition: largest by smallest eigenvalue kept; of a whole matrix an estimate in the 1-norm.
-        solver: "cholesky", "eigh" or "lanczos".
+        condition: largest by smallest eigenvalue kept; of a whole matrix an estimate in the 1-norm; NaN of "cg".
+        solver: "cholesky", "eigh", "lanczos" or "cg".
     """
 
     values: NDArray[np.float64]
@@ -162,7 +168,12 @@ def output_curvature(p: Tensor, residual: Tensor, kind: str) -> Tensor:
 
 
 def influences(
-    head: SoftmaxHead, inverse: Inverse | None = None, curvature: str = "hessian", *, memory: int = MEMORY
+    head: SoftmaxHead,
+    inverse: Inverse | None = None,
+    curvature: str = "hessian",
+    *,
+    memory: int = MEMORY,
+    solver: str = "dense",
 ) -> Influences:
     """Influence of every training image on every test image.
 
@@ -171,12 +182,18 @@ def influences(
         inverse: of the curvature, "decay" when None.
         curvature: "hessian", "ggn", "fisher" or "empirical".
         memory: bytes that may be taken.
+        solver: "dense", one Cholesky factor of the matrix; or "cg", conjugate gradients on its products, for damped
+            inverses of heads of many classes or features.
 
     Raises:
-        UnknownName: no such curvature.
+        UnknownName: no such curvature or solver.
         BadValue: fewer training images than classes, or a matrix that is singular, ill-conditioned or too large.
     """
     inverse = inverse or Inverse()
+    if solver not in SOLVERS:
+        raise unknown_name("solver", solver, place="rtx/influence/head.py", choices=SOLVERS)
+    if solver == "cg" and inverse.kind == "pinv":
+        raise BadValue(f"--solver cg: damps, and --inverse {inverse} does not; give --inverse decay or ridge:LAMBDA")
     n, classes = len(head.train), len(head.bias)
     if n < classes:
         raise BadValue(f"{n} training images and {classes} classes: give at least one image a class")
@@ -197,16 +214,21 @@ def influences(
         damping[is_bias] = 0.0
     elif inverse.kind == "ridge":
         damping += n * inverse.value
-    lower, condition = factor(problem, damping, memory, str(inverse))
+    lower, condition = (None, math.nan) if solver == "cg" else factor(problem, damping, memory, str(inverse))
     fewer, more = (test, train) if len(test[0]) <= len(train[0]) else (train, test)
     columns = []
     for start in range(0, len(fewer[0]), AT_ONCE):
         r, rows = (part[start : start + AT_ONCE] for part in fewer)
         gradients = torch.einsum("ia,is->asi", r, rows).reshape(problem.size, -1)
-        columns.append(times(*more, torch.cholesky_solve(gradients, lower)))
+        if lower is None:
+            solved = conjugate(problem, damping, gradients, str(inverse))
+        else:
+            solved = torch.cholesky_solve(gradients, lower)
+        columns.append(times(*more, solved))
     found = torch.cat(columns, 1)
     found = found.T if fewer is test else found
-    return Influences(found.contiguous().numpy(), problem.size, problem.size, condition, "cholesky")
+    used = "cg" if lower is None else "cholesky"
+    return Influences(found.contiguous().numpy(), problem.size, problem.size, condition, used)
 
 
 def _directions(classes: int) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -22,9 +23,13 @@ from rtx.reports.figures.influence import Tile, gallery, heat, label_match
 from rtx.reports.figures.style import save, settings
 from rtx.reports.published.utrera import INFLUENCE
 
+log = logging.getLogger(__name__)
+
 SIGNS = {"rtx": 1, "paper": -1, "code": 1}
 CONVENTIONS = {"rtx": Inverse("decay"), "paper": Inverse("pinv", 1e-20), "code": Inverse("pinv", 0.05)}
 """Inverse and, in `SIGNS`, sign of g' H^+ g: Utrera et al. print a minus and a cut of 1e-20, their code has neither."""
+FAR = 0.01
+"""Gradient of the loss, as a share of that of a head of zeros, above which a head is said not to be at its optimum."""
 _NEIGHBOURS = 4
 _GALLERY_CLASSES = 10
 INFLUENCE_JSON, MATRIX, COMPARISON = "influence.json", "influence.npz", "comparison.json"
@@ -40,6 +45,7 @@ class InfluenceOptions:
         curvature: see `rtx.influence.head.output_curvature`.
         memory: bytes that may be taken.
         seed: of the test images in the gallery.
+        solver: see `rtx.influence.head.influences`.
     """
 
     convention: str = "rtx"
@@ -47,6 +53,7 @@ class InfluenceOptions:
     curvature: str = "hessian"
     memory: int = 8 * 2**30
     seed: int = 0
+    solver: str = "dense"
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +90,7 @@ def analyse(subject: Subject, options: InfluenceOptions, out: Path) -> Shown:
         }
     )
     _refuse_another(folder, card)
-    found = influences(head, inverse, options.curvature, memory=options.memory)
+    found = influences(head, inverse, options.curvature, memory=options.memory, solver=options.solver)
     match = matches(found.values, head.test_labels, head.train_labels)
     card |= {
         "unknowns": found.unknowns,
@@ -91,12 +98,20 @@ def analyse(subject: Subject, options: InfluenceOptions, out: Path) -> Shown:
         "condition": found.condition,
         "solver": found.solver,
         "gradient_norm": head.gradient_norm(),
+        "gradient_share": head.gradient_share(),
         "top1_match": asdict(match.top1),
         "three_of_five_match": asdict(match.three_of_five) if match.three_of_five else None,
         "match_by_rank": match.by_rank.tolist(),
         "chance": match.chance,
         "published": INFLUENCE,
     }
+    if card["gradient_share"] > FAR:
+        log.warning(
+            "%s: its head is not at an optimum (the gradient of its loss is %.3g, %.0f %% of that of a head of zeros): "
+            "influence is that of the quadratic around where training stopped; a source has a head at its optimum "
+            "(--source NAME --target NAME)",
+            *(subject.name, card["gradient_norm"], 100 * card["gradient_share"]),
+        )
     arrays = io.BytesIO()
     np.savez_compressed(
         arrays, influence=(sign * found.values).astype(np.float32), train_labels=head.train_labels,

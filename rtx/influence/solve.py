@@ -15,6 +15,7 @@ from rtx.errors import BadValue
 
 AT_ONCE = 512  # rows, or images on a right-hand side
 _DENSE = 3000  # unknowns whose eigenvectors take seconds
+_SMALL, _MOST_STEPS = 1e-10, 2000  # of conjugate gradients
 _SURE = 1e13  # condition number that leaves three digits
 
 
@@ -45,7 +46,8 @@ class HeadCurvature:
             raise BadValue(
                 f"{self.size} unknowns ({self.curved.shape[1]} x {self.z.shape[1]}) need "
                 f"{bytes_needed / 2**30:.1f} GB, {memory / 2**30:g} are allowed: raise --memory, take fewer training "
-                "images (--images), or keep the large eigenvalues alone (--inverse pinv:0.05)"
+                "images (--images), do without the matrix (--solver cg), or keep its large eigenvalues alone "
+                "(--inverse pinv:0.05)"
             )
         q, s = self.curved.shape[1], self.z.shape[1]
         found = self.z.new_zeros(q * s, q * s)
@@ -67,6 +69,51 @@ class HeadCurvature:
         along = torch.einsum("iab,bic->aic", self.curved, self.z @ blocks)
         found: NDArray[np.float64] = (self.z.T @ along).reshape(vectors.shape).numpy()
         return found
+
+
+def conjugate(problem: HeadCurvature, damping: Tensor, wanted: Tensor, name: str) -> Tensor:
+    """(H + D)^-1 times the columns of wanted (q s, c), by conjugate gradients on products with H, which is never there.
+
+    Preconditioned by mean C (x) sum z z', which is H where all images have one C.
+
+    Args:
+        problem: H.
+        damping: the diagonal of D, (s,), the same for all directions of classes.
+        wanted: right-hand sides.
+        name: of the inverse, for messages.
+
+    Raises:
+        BadValue: a residual is still above 1e-10 of its right-hand side.
+    """
+    q, s = problem.curved.shape[1], problem.z.shape[1]
+    outer, by_class = torch.linalg.eigh(problem.curved.mean(0))
+    inner, by_feature = torch.linalg.eigh(problem.z.T @ problem.z)
+    scale = (outer.clamp_min(0)[:, None] * inner.clamp_min(0) + damping.mean()).clamp_min(1e-30)
+
+    def near(x: Tensor) -> Tensor:
+        turned = torch.einsum("ab,asc,st->btc", by_class, x.view(q, s, -1), by_feature) / scale[..., None]
+        return torch.einsum("ab,btc,st->asc", by_class, turned, by_feature).reshape(x.shape)
+
+    def times_h(x: Tensor) -> Tensor:
+        return torch.from_numpy(problem.product(x.numpy())) + (damping[:, None] * x.view(q, s, -1)).reshape(x.shape)
+
+    found, rest = torch.zeros_like(wanted), wanted.clone()
+    step = near(rest)
+    along, size = (rest * step).sum(0), wanted.norm(dim=0).clamp_min(1e-300)
+    for _ in range(_MOST_STEPS):
+        if (worst := float((rest.norm(dim=0) / size).max())) <= _SMALL:
+            return found
+        image = times_h(step)
+        length = along / (step * image).sum(0).clamp_min(1e-300)
+        found += length * step
+        rest -= length * image
+        close = near(rest)
+        before, along = along, (rest * close).sum(0)
+        step = close + along / before.clamp_min(1e-300) * step
+    raise BadValue(
+        f"--solver cg, --inverse {name}: {_MOST_STEPS} steps leave {worst:.1e} of a right-hand side; damp more "
+        "(--inverse ridge:1e-3)"
+    )
 
 
 def factor(problem: HeadCurvature, damping: Tensor, memory: int, name: str) -> tuple[Tensor, float]:

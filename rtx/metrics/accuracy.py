@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtx.errors import BadValue
+from rtx.metrics.calibration import of_top_labels
 from rtx.metrics.metric import Metric, ratio
 from rtx.metrics.per_image import RankEvidence
 
@@ -80,7 +81,8 @@ class Accuracy(Metric):
         Raises:
             BadValue: the image comes a second time.
         """
-        self._add(guess.image, (label, rank_of(guess, label)), broken=guess.broken)
+        sure = float(guess.scores[0]) if len(guess.scores) else None
+        self._add(guess.image, (label, rank_of(guess, label), sure), broken=guess.broken)
 
     def card(self) -> dict[str, Any]:
         """The definition of the numbers, for the protocol card."""
@@ -97,7 +99,13 @@ class Accuracy(Metric):
 
     def evidence(self) -> RankEvidence:
         """The rank of the right class in each image."""
-        return rank_evidence(((name, *row) for name, row in self._images.items()), self.topk)
+        return rank_evidence(((name, *row[:2]) for name, row in self._images.items()), self.topk)
+
+    def diagnosis(self) -> dict[str, Any]:
+        """Calibration of the highest scores; images whose scores were no guess do not count."""
+        rows = [(sure, rank == 0) for _, (_, rank, sure) in sorted(self._images.items()) if sure is not None]
+        confidence, right = np.array([sure for sure, _ in rows], float), np.array([hit for _, hit in rows], bool)
+        return {"calibration": {"classes": of_top_labels(confidence, right)}}
 
     def _scores(self) -> dict[str, float]:
         found = self.evidence()

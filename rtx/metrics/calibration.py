@@ -24,14 +24,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rtx.metrics.coco_match import Outcomes, match
-from rtx.metrics.coco_pairs import Pairs
+from rtx.files import json_ready
 
 VERSION = "rtx.calibration/1"
 BINS, DETECTION_BINS, LOCATED_BINS = 15, 20, 25
 DETECTION_IOU, LOCATED_IOU = 0.5, 0.1
 LEAST_SCORE = 0.3
 OUTSIDE = "scores outside [0, 1] are no confidences"
+UNKNOWN = "the predictions hold no scores"
+NO_LOGITS = "the model hands over no logits of the classes"
 
 Floats = NDArray[np.floating[Any]]
 
@@ -94,42 +95,23 @@ def probabilities(values: Floats) -> bool:
 
 
 def of_classes(bins: Bins) -> dict[str, Any]:
-    """What a cell says of the top-label confidences of a classifier or segmenter."""
-    return {"version": VERSION, "ECE": bins.error, "gap": bins.gap, "n": int(bins.count.sum()), "bins": bins.to_dict()}
+    """What a cell says of the top-label confidences of a classifier or segmenter, as JSON values."""
+    found = {"ECE": bins.error, "gap": bins.gap, "n": int(bins.count.sum()), "bins": bins.to_dict()}
+    return {"version": VERSION, **json_ready(found)}
 
 
-def of_detections(pairs: Pairs, hits: Outcomes) -> dict[str, Any]:
-    """What a cell says of the scores of a detector's boxes or masks.
+def of_top_labels(confidence: Floats, right: NDArray[np.bool_]) -> dict[str, Any]:
+    """What a cell says of a classifier.
 
     Args:
-        pairs: both sides.
-        hits: the matches at `DETECTION_IOU` alone.
-
-    Returns:
-        `D-ECE`, `LaECE`, `gap` (mean score minus precision), `n` detections and the `bins` of D-ECE; or `undefined`,
-        the reason.
+        confidence: (n,) the highest score of each image, NaN where it is unknown.
+        right: (n,) whether its class is right.
     """
-    scores = pairs.scores
-    if not probabilities(scores):
-        return {"version": VERSION, "undefined": OUTSIDE}
-    high = scores >= LEAST_SCORE
-    there = high & (hits.ignored == 0)
-    bins = Bins.of(scores[there], hits.hits[there] > 0, DETECTION_BINS)
-    found = {"D-ECE": bins.error, "LaECE": _located(pairs, scores, high), "gap": bins.gap, "n": int(bins.count.sum())}
-    return {"version": VERSION, **found, "bins": bins.to_dict()}
+    if np.isnan(confidence).any():
+        return undefined(UNKNOWN)
+    return of_classes(Bins.of(confidence, right, BINS)) if probabilities(confidence) else undefined(OUTSIDE)
 
 
-def _located(pairs: Pairs, scores: Floats, high: NDArray[np.bool_]) -> float:
-    """LaECE over the classes that have objects and detections."""
-    near = match(pairs, np.array([LOCATED_IOU]))
-    rows = np.flatnonzero(high & (near.ignored == 0))
-    many, n_classes = max(pairs.n_images, 1), len(pairs.categories)
-    classes = pairs.det_keys[rows] // many
-    right = np.where(near.hits[rows] > 0, near.shared[rows], 0.0)
-    place = np.minimum((scores[rows] * LOCATED_BINS).astype(np.int64), LOCATED_BINS - 1)
-    gaps = np.bincount(classes * LOCATED_BINS + place, scores[rows] - right, n_classes * LOCATED_BINS)
-    counts = np.bincount(classes, minlength=n_classes)
-    objects = np.bincount(pairs.gt_keys[near.objects] // many, minlength=n_classes)
-    counted = (counts > 0) & (objects > 0)
-    errors = np.abs(gaps).reshape(n_classes, LOCATED_BINS).sum(axis=1)[counted] / counts[counted]
-    return float(errors.mean()) if len(errors) else math.nan
+def undefined(reason: str) -> dict[str, Any]:
+    """What a cell says where no calibration error is defined."""
+    return {"version": VERSION, "undefined": reason}

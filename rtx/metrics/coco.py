@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 
 from rtx.errors import BadValue, DataError
 from rtx.files import json_ready
-from rtx.metrics.calibration import of_detections
 from rtx.metrics.coco_match import THRESHOLDS, match, precisions, rank
 from rtx.metrics.coco_pairs import Floats, Pairs, Side, pair
 from rtx.metrics.coco_truth import CocoTruth, ImageId, Rle, image_size, rle
+from rtx.metrics.detection_calibration import of_detections
 from rtx.metrics.errors import error_types
 from rtx.metrics.mask_overlaps import Stretches, stretches
 from rtx.metrics.metric import Metric

@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,7 +79,7 @@ class Pairs:
     det_boxes: Floats
     by_score: Whole
 
-    @property
+    @cached_property
     def scores(self) -> Floats:
         """(D',) in order."""
         assert self.found.scores is not None

@@ -38,12 +38,11 @@ from numpy.typing import NDArray
 from rtx.compiled import compiled
 from rtx.metrics.coco_match import RECALLS, Outcomes
 from rtx.metrics.coco_pairs import Floats, Pairs, Whole
+from rtx.metrics.error_names import SPECIAL, TYPES
 from rtx.metrics.other_class import other_class
 
 VERSION = "rtx.errors/1"
 FOREGROUND, BACKGROUND = 0.5, 0.1
-TYPES = ("classification", "localisation", "both", "duplicate", "background", "missed")
-SPECIAL = ("false_positive", "false_negative")
 _CLS, _LOC, _BOTH, _DUP, _BKG, _HIT, _IGNORED = range(7)
 _MISTAKES = TYPES[:5]
 
@@ -69,11 +68,24 @@ class Sorted:
     objects: NDArray[np.bool_]
 
     @cached_property
-    def _columns(self) -> tuple[Whole, Kinds, NDArray[np.bool_], Floats]:
-        """Kinds, whether each regains an object, and scores, by class and score; and where each class starts."""
-        order, many = self.pairs.by_score, max(self.pairs.n_images, 1)
-        starts = np.searchsorted(self.pairs.det_keys, np.arange(len(self.pairs.categories) + 1) * many)
-        return starts, self.kinds[order], self.regains[order] >= 0, self.pairs.scores[order]
+    def _columns(self) -> tuple[Whole, Whole, Kinds, NDArray[np.bool_], Floats]:
+        """Kinds, whether each regains an object, and scores, by class and score; and where each class starts and ends.
+
+        A class ends after the last row that is a hit, or can become or meet one: precision matters only up to there.
+        """
+        order, pairs = self.pairs.by_score, self.pairs
+        many, n_classes = max(pairs.n_images, 1), len(pairs.categories)
+        starts = np.searchsorted(pairs.det_keys, np.arange(n_classes + 1) * many)
+        kinds, won, scores = self.kinds[order], self.regains[order] >= 0, pairs.scores[order]
+        rows = np.flatnonzero((kinds == _HIT) | won)
+        ends = starts[:-1].copy()
+        np.maximum.at(ends, np.searchsorted(starts, rows, "right") - 1, rows + 1)
+        moved = np.flatnonzero((self.kinds == _CLS) & (self.regains >= 0))
+        for k in np.unique(pairs.gt_keys[self.regains[moved]] // many).tolist():
+            low = pairs.scores[moved[pairs.gt_keys[self.regains[moved]] // many == k]].min()
+            part = scores[starts[k] : starts[k + 1]]
+            ends[k] = max(ends[k], starts[k] + np.searchsorted(-part, -low, "right"))
+        return starts, ends, kinds, won, scores
 
     def counts(self) -> dict[str, int]:
         """How many errors there are of each type, and how many hits."""
@@ -204,6 +216,7 @@ def _regained(kinds: Kinds, target: Whole, taken: NDArray[np.bool_], scores: Flo
 @compiled
 def _average_precision(
     starts: Whole,
+    ends: Whole,
     kinds: Kinds,
     won: NDArray[np.bool_],
     scores: Floats,
@@ -226,7 +239,7 @@ def _average_precision(
             values[k] = 1.0  # every object was taken out: nothing is left to find
             continue
         hits, mistakes, m = 0, 0, moved_starts[k]
-        for i in range(starts[k], starts[k + 1]):
+        for i in range(starts[k], ends[k]):
             while m < moved_starts[k + 1] and moved_scores[m] > scores[i]:
                 mistakes_at[hits] = mistakes
                 hits, m = hits + 1, m + 1

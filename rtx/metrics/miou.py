@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from rtx.errors import BadValue, DataError, RtxError
 from rtx.files import file_sha256
+from rtx.metrics.calibration import NO_LOGITS, Bins, empty, of_classes, undefined
 from rtx.metrics.metric import Metric, ratio
 from rtx.metrics.per_image import PixelEvidence
 
@@ -71,8 +72,14 @@ class MeanIoU(Metric):
         self.class_names = tuple(map(str, classes))
         self.ignore_index, self.reduce_zero_label = ignore_index, reduce_zero_label
 
-    def add(self, image: str, prediction: Labels, label: Labels) -> None:
+    def add(self, image: str, prediction: Labels, label: Labels, sure: Bins | None = None) -> None:
         """Count the pixels of an image, see `count`.
+
+        Args:
+            image: its name.
+            prediction: (H, W) class indices, or `NOTHING`.
+            label: (H, W) class indices, or the ignored label.
+            sure: pixels of it by confidence, where that is known.
 
         Raises:
             BadValue: the image comes a second time, or the prediction does not fit.
@@ -81,6 +88,18 @@ class MeanIoU(Metric):
         n_classes = len(self.class_names)
         counts, broken = count(prediction, label, n_classes, ignore_index=self.ignore_index, name=image)
         self._add(image, counts, broken=broken)
+        self._sure[image] = sure
+
+    def reset(self) -> None:
+        """Forget every prediction."""
+        super().reset()
+        self._sure: dict[str, Bins | None] = {}
+
+    def diagnosis(self) -> dict[str, Any]:
+        """Calibration of the pixels; undefined where an image came without confidences."""
+        rows = [row for _, row in sorted(self._sure.items()) if row is not None]
+        known = len(rows) == len(self._sure)
+        return {"calibration": {"pixels": of_classes(sum(rows, empty())) if known else undefined(NO_LOGITS)}}
 
     def flags(self) -> list[str]:
         """Whether there was nothing to compare with, and how many images had scores that are no numbers."""

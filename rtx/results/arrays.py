@@ -25,6 +25,12 @@ from rtx.files import cannot_read, check_bounded, of_the_machine, write_whole
 from rtx.metrics.per_image import DetectionEvidence, Evidence, Measure, PixelEvidence, RankEvidence, Ranking
 
 _HEAD = "head"
+_HOLDS = {
+    "rtx.predictions/1": "it holds detections, which are scored with --coco, --yolo, --cityscapes or --voc",
+    "rtx.classes/1": "it holds guesses of a classifier, which are scored with --class-folders",
+    "rtx.evidence/1": "it holds the evidence of a cell, and no predictions",
+}
+"""What files of other formats are, for whoever gives one in the place of another."""
 MOST = 2**31
 """Bytes of such a file, packed and unpacked; 5,000 images of COCO with their masks take a tenth of that."""
 DAMAGED = (
@@ -86,7 +92,7 @@ def opened(file: Path | IO[bytes]) -> Iterator[Any]:
 def _head(content: Mapping[str, NDArray[Any]], form: str) -> dict[str, Any]:
     head: dict[str, Any] = json.loads(content[_HEAD].tobytes())
     if head["format"] != form:
-        raise ValueError(f"format {head['format']!r}")
+        raise ValueError(_HOLDS.get(head["format"], f"format {head['format']!r}"))
     return head
 
 

@@ -47,6 +47,8 @@ class Cell:
         protocol: the protocol card.
         flags: remarks that belong beside the number, e.g. "no predictions".
         timing: everything that may differ between two runs of the same protocol (seconds, workers, batch size).
+        diagnosis: error types and calibration as `rtx.metrics.metric.Metric.diagnosis` gives them; empty where a cell
+            was made by a version of rtx that knew neither, or by a metric that has none.
     """
 
     condition: Condition
@@ -55,6 +57,7 @@ class Cell:
     protocol: dict[str, Any]
     flags: tuple[str, ...] = ()
     timing: dict[str, Any] = field(default_factory=dict)
+    diagnosis: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self, key: str | None = None) -> str:
         """The text of the cell file; NaN is written as null.
@@ -73,6 +76,7 @@ class Cell:
             "flags": list(self.flags),
             "protocol": self.protocol,
             "timing": self.timing,
+            **({"diagnosis": self.diagnosis} if self.diagnosis else {}),
         }
         row = json.loads(json.dumps(row, default=str))
         return json.dumps({**row, "checksum": _checksum(row)}, indent=1, sort_keys=True) + "\n"
@@ -101,6 +105,7 @@ class Cell:
                 protocol=card,
                 flags=tuple(row["flags"]),
                 timing=_timing(row["timing"]),
+                diagnosis=_diagnosis(row.get("diagnosis", {})),
             )
             key = row["key"]
             given = row["checksum"]
@@ -121,6 +126,15 @@ def _timing(given: Any) -> dict[str, Any]:
     if odd := [n for n, v in numbers.items() if isinstance(v, bool) or not isinstance(v, int | float) or not v >= 0]:
         raise ValueError(f"timing: {odd[0]} is {numbers[odd[0]]!r}")
     return dict(given)
+
+
+def _diagnosis(given: Any) -> dict[str, Any]:
+    """As far as its form goes: blocks by name, each of blocks by what is diagnosed."""
+    if not isinstance(given, dict) or not all(
+        isinstance(part, dict) and all(isinstance(block, dict) for block in part.values()) for part in given.values()
+    ):
+        raise ValueError("its diagnosis is no object of objects")
+    return given
 
 
 def mixed_makers(cells: Iterable[Cell]) -> dict[str, list[str]]:

@@ -17,6 +17,7 @@ from rtx.results.cell import Cell, mixed_makers, mixed_text
 from rtx.results.conditions import family_of
 from rtx.results.evaluation import Evaluation
 from rtx.results.folder import CELLS_CSV, SUMMARY, TABLE
+from rtx.results.losses import calibration_errors, compact, diagnosis_lines, error_losses
 from rtx.results.shifts import read_shifts
 from rtx.types import CLEAN, SEVERITIES, Condition
 
@@ -43,9 +44,10 @@ def build_summary(
         mPC and rPC, which are null. `complete` says whether all 15 corruptions at all 5 severities and the
         clean images are there; where it is false, `mPC` is the mean over what is there, and `label` says over what.
         `intervals` holds the ends of those of `metric` ([low, high]), of every other metric that has some under
-        `others`, and is null where none were computed. `shifts` (see `rtx.results.shifts.read_shifts`) and `mixed` are
-        there where they hold anything: `mixed` where cells were made by different versions of a library or on
-        different devices.
+        `others`, and is null where none were computed. `errors` and `calibration` (see `rtx.results.losses`) are there
+        where cells hold them; a cell has its own beside its metrics. `shifts` (see `rtx.results.shifts.read_shifts`)
+        and `mixed` are there where they hold anything: `mixed` where cells were made by different versions of a library
+        or on different devices.
     """
     cells, card = evaluation.cells, evaluation.card
     names = [headline, *(name for name in _metrics(cells) if name != headline)]
@@ -63,9 +65,11 @@ def build_summary(
             "intervals": _ends(confidence, headline) if confidence else None,
             "metrics": every,
             "cells": {
-                c.key: {"metrics": cell.metrics, "n_images": cell.n_images, "flags": list(cell.flags)}
+                c.key: {"metrics": cell.metrics, "n_images": cell.n_images, "flags": list(cell.flags), **compact(cell)}
                 for c, cell in cells.items()
             },
+            **({"errors": errors} if (errors := error_losses(cells)) else {}),
+            **({"calibration": calibration} if (calibration := calibration_errors(cells)) else {}),
             **({"shifts": shifts} if shifts else {}),
             **({"mixed": mixed} if (mixed := mixed_makers(cells.values())) else {}),
             "key": evaluation.key,
@@ -221,6 +225,7 @@ def markdown(summary: Mapping[str, Any]) -> str:
         for name, shift in shifts.items():
             score = _with_ends(shift["value"], shift["interval"])
             lines.append(_row(name, str(shift["n_images"]), score, percent(shift["relative"])))
+    lines += diagnosis_lines(summary, note)
     return "\n".join([*lines, *_remarks(summary)])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 import torch
 
 from rtx.drift.layers import _valid
-from rtx.drift.measure import measure
+from rtx.drift.measure import _cells, _Seen, measure
 from rtx.drift.subject import DriftOptions, of_run
 from rtx.errors import BadValue, RunConflict, WeightsError
 from rtx.evaluation.protocol import Protocol
@@ -157,3 +158,20 @@ def test_padding_is_left_out() -> None:
     one = torch.arange(16.0).view(1, 4, 4)
     assert _valid(one, (33, 64), torch.Size([64, 64])).shape == (1, 3, 4)
     assert _valid(one, (32, 1), torch.Size([64, 64])).tolist() == [[[0], [4]]]
+
+
+@pytest.mark.parametrize("odd", [3, 11])
+def test_what_a_value_is_without_an_image_stands_at_its_place(odd: int) -> None:
+    seen, fog = _Seen(), Condition("fog", 1)
+    drawn = torch.randn(20, 6, generator=torch.Generator().manual_seed(0))
+    for index in range(20):
+        seen.vectors[("run", CLEAN), "stage1"][index] = drawn[index]
+        seen.vectors[("run", fog), "stage1"][index] = 20 * drawn[index] if index == odd else drawn[index]
+        seen.cosines["run", fog, "stage1"][index] = float(index == odd)
+    job: Any = SimpleNamespace(indices=range(20))
+    subject: Any = SimpleNamespace(job=job, options=OPTIONS, card={"layers": ["stage1"]})
+    ((_, cell),) = _cells(subject, [fog], seen)
+    for measure_ in (0, 1):
+        away = np.abs(cell.without[0, 0, measure_] - cell.values[0, 0, measure_])
+        assert away.argmax() == odd
+    assert cell.without[0, 0, 0, odd] == pytest.approx(1), "the others did not move"

@@ -96,6 +96,26 @@ def test_curvatures() -> None:
     assert torch.allclose(mean, output_curvature(p, residual, "hessian"), atol=0.02)
 
 
+@pytest.mark.parametrize("inverse", [Inverse(), Inverse("ridge", 1e-3)], ids=str)
+@pytest.mark.parametrize("kind", ["hessian", "empirical"])
+def test_without_the_matrix_it_is_the_same(inverse: Inverse, kind: str) -> None:
+    head = fitted(60, 7, 5)
+    dense = influences(head, inverse, kind)
+    found = influences(head, inverse, kind, solver="cg", memory=1)
+    assert np.allclose(found.values, dense.values, rtol=1e-7, atol=1e-8 * np.abs(dense.values).max())
+    assert found.solver == "cg" and np.isnan(found.condition) and found.unknowns == dense.unknowns
+    with pytest.raises(BadValue, match=r"--solver cg: damps, and --inverse pinv:0.05 does not"):
+        influences(head, Inverse("pinv", 0.05), solver="cg")
+    with pytest.raises(UnknownName, match=r"solver 'dens'.*did you mean 'dense'"):
+        influences(head, solver="dens")
+
+
+def test_conjugate_gradients_say_where_they_do_not_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rtx.influence.solve._MOST_STEPS", 2)
+    with pytest.raises(BadValue, match=r"--solver cg, --inverse decay: 2 steps leave \d\.\de[-+]\d+ .*damp more"):
+        influences(fitted(), solver="cg")
+
+
 def left_out(head: SoftmaxHead, count: int) -> Any:
     """Growth of each test loss (m, count) where one of the first images is left out and the head fitted again."""
     before, n = losses(head, head.weight, head.bias), len(head.train)
@@ -134,6 +154,9 @@ def test_gradient_norm_is_zero_at_the_optimum() -> None:
     head = fitted()
     assert head.gradient_norm() < 1e-9
     assert replace(head, decay=0.04).gradient_norm() > 1e-3
+    assert head.gradient_share() < 1e-8
+    zeros = replace(head, weight=0 * head.weight, bias=0 * head.bias)
+    assert zeros.gradient_share() == 1 and replace(zeros, decay=5.0).gradient_norm() == zeros.gradient_norm()
 
 
 def test_bad_input() -> None:

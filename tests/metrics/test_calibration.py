@@ -38,7 +38,7 @@ def test_bins_add_up_and_neither_order_nor_parts_matter() -> None:
 
 
 def test_nothing_has_no_error() -> None:
-    assert np.isnan(empty().error) and np.isnan(of_classes(empty())["ECE"])
+    assert np.isnan(empty().error) and of_classes(empty())["ECE"] is None
 
 
 def block(scores: list[float], shifts: list[float], labels: list[int] | None = None) -> dict[str, float]:
@@ -82,3 +82,23 @@ def test_scores_that_are_no_confidences_are_not_counted() -> None:
 def test_no_detection_leaves_it_undefined() -> None:
     found = block([0.1], [0])
     assert found["D-ECE"] is None and found["LaECE"] is None and found["n"] == 0
+
+
+def test_a_classifier_by_hand() -> None:
+    from rtx.metrics.accuracy import Accuracy, best
+
+    metric = Accuracy(2, topk=(1,))
+    for name, scores, label in (("a", [0.9, 0.1], 0), ("b", [0.2, 0.8], 0), ("c", [np.nan, 0.8], 0)):
+        metric.add(best(name, np.array(scores), kept=2), label)
+    found = metric.diagnosis()["calibration"]["classes"]
+    assert found["n"] == 2, "an image whose scores are no numbers has no confidence"
+    assert found["ECE"] == pytest.approx((0.1 + 0.8) / 2) and found["gap"] == pytest.approx(1.7 / 2 - 1 / 2)
+
+
+@pytest.mark.parametrize(("scores", "reason"), [([9.0, -3.0], "outside"), ([np.nan] * 2, "hold no scores")])
+def test_logits_and_files_without_scores_have_no_calibration_error(scores: list[float], reason: str) -> None:
+    from rtx.metrics.accuracy import Accuracy, Guess
+
+    metric = Accuracy(2, topk=(1,))
+    metric.add(Guess("a", np.array([0, 1]), np.array(scores)), 0)
+    assert reason in metric.diagnosis()["calibration"]["classes"]["undefined"]

@@ -12,7 +12,8 @@ from rtx.metrics.coco import CocoAP, Detections, coco_columns
 from rtx.metrics.coco_match import THRESHOLDS, match
 from rtx.metrics.coco_pairs import pair
 from rtx.metrics.coco_truth import category_ids, encode_mask, read_truth
-from rtx.metrics.errors import SPECIAL, TYPES, Sorted, sort_errors
+from rtx.metrics.error_names import SPECIAL, TYPES
+from rtx.metrics.errors import Sorted, sort_errors
 from tests.metrics.coco_worlds import CATEGORIES, world
 from tests.metrics.scores import coco_metric
 

@@ -23,7 +23,7 @@ QUICK = ("svg",)
 @pytest.fixture(scope="module")
 def four(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("four")
-    build(load_runs(make_family(root / "runs", resamples=40)), root / "report")
+    build(load_runs(make_family(root / "runs", resamples=40, diagnosed=True)), root / "report")
     return root
 
 
@@ -40,7 +40,7 @@ def test_same_input_same_bytes(four: Path) -> None:
 def test_every_promised_file_is_there(four: Path) -> None:
     files = set(contents(four / "report"))
     assert {"report.html", "results.csv", "metrics.csv", "summary.json"} <= files
-    for name in ("curve", "heat", "multiples", "families", "scatter", "sizes", "eps"):
+    for name in ("curve", "heat", "multiples", "families", "scatter", "diagnosis", "sizes", "eps"):
         assert {f"figures/{name}.{kind}" for kind in ("pdf", "svg", "png")} <= files
     for name in (
         "overall",

@@ -182,11 +182,11 @@ class Adapter(nn.Module, ABC):
             images = [image.permute(1, 2, 0).numpy().copy() for image in pixels]
         found = self.fn(images)
         try:
-            rows = list(found)
+            rows = None if isinstance(found, Mapping) else list(found)
         except TypeError:
-            rows = []
-        if isinstance(found, Mapping) or len(rows) != len(samples):
-            what = type(found).__name__ if isinstance(found, Mapping) or not rows else f"{len(rows)} results"
+            rows = None
+        if rows is None or len(rows) != len(samples):
+            what = type(found).__name__ if rows is None else f"{len(rows)} results"
             raise BadValue(
                 f"{self.name} returned {what} for {len(samples)} images, the first is {samples[0].img_path}; "
                 f"return a list with {self.returns} for each image"

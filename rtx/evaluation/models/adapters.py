@@ -56,7 +56,8 @@ class Detector(Adapter):
 
     def __init__(self, fn: Function, classes: Sequence[str], *, masks: bool = False, **options: Any) -> None:
         super().__init__(fn, classes, **options)
-        self.masks, self.warned = masks, False
+        self.masks = masks
+        self._said: set[str] = set()
 
     def scorer(self, held: Held) -> Scorer:
         """The AP of 2007 on VOC, COCO AP elsewhere."""
@@ -81,13 +82,14 @@ class Detector(Adapter):
             wrong = boxes[(boxes[:, 2:] < boxes[:, :2] - 1).any(axis=1)][0].round(1).tolist()
             raise self._fault(sample, f"the box {wrong}; boxes are left, top, right, bottom, not width and height")
         if n and 0 < boxes[np.isfinite(boxes)].max(initial=0) <= 1:
-            log.warning("image %r: every box lies within one pixel; boxes are pixels, not fractions", sample.img_path)
+            self._say_once(
+                "image %r: every box lies within one pixel; boxes are pixels, not fractions", sample.img_path
+            )
         outside = (boxes[:, 2:] <= 0).any(axis=1) | (boxes[:, 0] >= size[1]) | (boxes[:, 1] >= size[0])
-        if n and not self.warned and outside.mean() > 0.5:
-            self.warned = True
-            log.warning(
+        if n and outside.mean() > 0.5:
+            self._say_once(
                 "image %r: %d of %d boxes lie outside of its %d x %d pixels; boxes are in pixels of the image that %s "
-                "was given, not of the network's input (said once)",
+                "was given, not of the network's input",
                 sample.img_path, outside.sum(), n, size[1], size[0], self.name,
             )  # fmt: skip
         known = self._known(sample, labels) if n else labels.astype(np.int64)
@@ -101,6 +103,11 @@ class Detector(Adapter):
             pred.masks = self._masks(sample, row.get("masks"), keep, size)
         sample.pred_instances = pred
 
+    def _say_once(self, text: str, *values: Any) -> None:
+        if text not in self._said:
+            self._said.add(text)
+            log.warning(f"{text} (said once)", *values)
+
     def _masks(self, sample: Any, masks: Any, keep: Any, size: tuple[int, int]) -> list[Any]:
         if masks is None and len(keep):
             raise self._fault(sample, "no masks; return them, or leave out masks=True")
@@ -112,7 +119,9 @@ class Detector(Adapter):
             whole = np.stack([np.asarray(array(mask)) for mask in masks])
             whole = whole[:, 0] if whole.ndim == 4 and whole.shape[1] == 1 else whole  # torchvision's (n, 1, H, W)
             if whole.shape[1:] != size:
-                raise self._fault(sample, f"masks of shape {whole.shape} for an image of {size} (H, W)")
+                raise self._fault(
+                    sample, f"masks of shape {whole.shape} for an image of {size} (H, W); return them in its size"
+                )
             rows = list(whole if whole.dtype == bool else whole > 0.5)
         if len(rows) != len(keep):
             raise self._fault(sample, f"{len(rows)} masks for {len(keep)} boxes")

@@ -87,7 +87,7 @@ class ClassTruth(Truth):
             stem = PurePosixPath(image)
             name = image if image in self.labels or not stem.name else str(stem.with_suffix(""))
             labels = np.array([index[c] for c in named], np.int64)
-            found.append(Guess(name, labels, np.zeros(len(named), np.float32)))
+            found.append(Guess(name, labels, np.full(len(named), np.nan, np.float32)))  # such a file has no scores
         return found
 
 

@@ -13,6 +13,7 @@ import logging
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -28,7 +29,7 @@ from rtx.results.arrays import reading
 from rtx.results.cell import Cell
 from rtx.results.confidence import write_results
 from rtx.results.evaluation import Evaluation
-from rtx.results.folder import PREDICTIONS, PROTOCOL, CellFolder, evidence_path, read_card
+from rtx.results.folder import CELLS, PREDICTIONS, PROTOCOL, CellFolder, evidence_path, read_card
 from rtx.types import CLEAN, Condition
 
 log = logging.getLogger(__name__)
@@ -47,8 +48,16 @@ def find_predictions(root: Path, suffixes: Sequence[str]) -> dict[Condition, Pat
         BadValue: the folder holds no condition, or one twice.
         UnknownName: an entry is named after a corruption that does not exist.
     """
+    evaluated = (root.parent / PROTOCOL).is_file()
     if not root.is_dir():
-        raise BadValue(f"predictions {str(root)!r}: no such folder; it must hold clean/ and <corruption>_<severity>/")
+        kept = f"the evaluation {root.parent} kept none; evaluate again with --keep-predictions --overwrite"
+        why = kept if evaluated and root.name == PREDICTIONS else "it must hold clean/ and <corruption>_<severity>/"
+        raise BadValue(f"predictions {str(root)!r}: no such folder; {why}")
+    if evaluated and root.name == CELLS:
+        raise BadValue(
+            f"{root}: holds cells and their evidence, which says what was a hit and not what was predicted; give "
+            f"{root.parent / PREDICTIONS}, which an evaluation with --keep-predictions writes"
+        )
     found: dict[Condition, Path] = {}
     for path in sorted(root.iterdir()):
         name = path.name if path.is_dir() else path.stem
@@ -61,10 +70,14 @@ def find_predictions(root: Path, suffixes: Sequence[str]) -> dict[Condition, Pat
             if condition in found:
                 raise BadValue(f"{condition.key} is there twice: {found[condition]} and {entry}; leave one of them")
             found[condition] = entry
+    maps = [path for path in found.values() if path.suffix.lower() == ".zip" and ".png" not in suffixes]
+    if maps:
+        raise BadValue(f"{maps[0]}: holds label maps of a segmenter; score them with --labels, or --cityscapes --maps")
     if not found:
-        raise BadValue(
-            f"{root}: holds no predictions; one entry a condition: clean, fog_1, ... ({', '.join(suffixes)})"
-        )
+        what = f"; one entry a condition: clean, fog_1, ... ({', '.join(suffixes)})"
+        if other := next(iter(sorted(root.glob("*.npz"))), None):
+            what = f" of this kind, but {other.name}: detections go with --coco or --voc, guesses with --class-folders"
+        raise BadValue(f"{root}: holds no predictions{what}")
     names = list(CORRUPTIONS)
     return dict(sorted(found.items(), key=lambda i: (-1 if i[0] == CLEAN else names.index(i[0].corruption), i[0])))
 
@@ -227,15 +240,28 @@ def score_predictions(
         started = time.perf_counter()
         metric = truth.score(entry)
         metrics, found, flags = metric.compute(), metric.evidence(), tuple(metric.flags())
+        diagnosis = metric.diagnosis()
         if not n:  # nothing is written before one condition was good
             folder.open(spare=root)
         timing = {"seconds": time.perf_counter() - started}
-        cell = Cell(condition, metrics, metric.n_images, folder.card, flags, timing)
+        cell = Cell(condition, metrics, metric.n_images, folder.card, flags, timing, diagnosis)
+        cell = _with_what_was_known(cell, None if overwrite else folder.cell(condition))
         evidence.save(evidence_path(out, condition), found, key=folder.key, condition=condition.key)
         folder.write(cell)
         headline = metric.headline
         log.info("%d/%d %s: %s %.4f", n + 1, len(entries), condition.key, headline, metrics[headline])
     return write_results(Evaluation.read(out, entries), truth.metric.headline, resamples=resamples)
+
+
+def _with_what_was_known(cell: Cell, there: Cell | None) -> Cell:
+    """A cell with what only the sweep that made the same scores could know: its timing, flags and confidences."""
+    if there is None or json.loads(there.to_json())["metrics"] != json.loads(cell.to_json())["metrics"]:
+        return cell
+    diagnosis = {**there.diagnosis}
+    for part, blocks in cell.diagnosis.items():
+        known = diagnosis.get(part, {})
+        diagnosis[part] = {k: known.get(k, block) if "undefined" in block else block for k, block in blocks.items()}
+    return replace(cell, timing=there.timing, flags=there.flags, diagnosis=diagnosis)
 
 
 def _evaluation(root: Path, data_sha256: str, metric: Metric) -> dict[str, Any]:

@@ -79,10 +79,11 @@ def score(
         from rtx.results.intervals import ends_of_one  # previews only
 
         ends = ends_of_one(found, scorer.headline)
+    diagnosis: dict[str, Any] = getattr(scorer, "diagnosis", dict)()  # a scorer need not know any
     predictions = scorer.predictions() if keep else None
     flags = (*scorer.flags(), *flags)
     seconds = {**timing, "scoring_seconds": time.perf_counter() - started}
-    return ScoredCell(Cell(condition, metrics, n_images, card, flags, seconds), evidence, predictions, ends)
+    return ScoredCell(Cell(condition, metrics, n_images, card, flags, seconds, diagnosis), evidence, predictions, ends)
 
 
 def complete(job: Job, cells: dict[Condition, Cell], *, rank: int = 0, resamples: int = 0) -> dict[str, Any]:

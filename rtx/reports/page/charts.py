@@ -7,7 +7,19 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
-from rtx.reports.figures import attacks, breakdown, curve, drift, families, heat, multiples, scatter, transfer
+from rtx.reports.figures import (
+    attacks,
+    breakdown,
+    curve,
+    diagnosis,
+    drift,
+    families,
+    heat,
+    influence_of_runs,
+    multiples,
+    scatter,
+    transfer,
+)
 from rtx.reports.runs.groups import Group
 from rtx.reports.runs.runs import BENCHMARK_CELLS, Run
 from rtx.reports.text.wording import metric_name
@@ -26,6 +38,7 @@ class Chart:
         point: what the figure says, one sentence from the data.
         required: the cells that it needs of every run.
         absent: what to say where it cannot be drawn though every cell is there.
+        lacking: (run, what it lacks, command) of runs that lack something else than cells.
     """
 
     name: str
@@ -35,6 +48,7 @@ class Chart:
     point: Callable[[Group], str]
     required: tuple[Condition, ...] = BENCHMARK_CELLS
     absent: Callable[[Group], str] = lambda group: ""
+    lacking: Callable[[Group], tuple[tuple[str, str, str], ...]] = lambda group: ()
 
     def missing(self, group: Group) -> list[tuple[Run, tuple[Condition, ...]]]:
         """Runs that lack cells which this chart needs, with those cells."""
@@ -114,6 +128,18 @@ CLASSES = Chart(
     breakdown.class_point,
     absent=_no_classes,
 )
+DIAGNOSIS = Chart(
+    "diagnosis",
+    "What the loss consists of, and how far confidence is right",
+    "Bars: points of AP50 lost under each corruption, mean over its severities, divided among the error types (TIDE) "
+    "whose dAP rose above that on clean images; a loss below one point is not divided. Lines: expected calibration "
+    "error by severity, of detections of score 0.3 and above (D-ECE), or of the most likely classes (ECE).",
+    diagnosis.draw,
+    diagnosis.point,
+    required=(),
+    absent=diagnosis.absent,
+    lacking=diagnosis.lacking,
+)
 EPS = Chart(
     "eps",
     "Transfer: score against the source's eps",
@@ -154,17 +180,28 @@ DRIFT = Chart(
     drift.point,
     required=(),
 )
+INFLUENCE = Chart(
+    "influence",
+    "Training images behind the answers",
+    "Share of test images with the label of their training image of each rank, from the most helpful on, through the "
+    "last layer; dotted: chance. Measured by rtx influence, whose galleries show the images.",
+    influence_of_runs.draw,
+    influence_of_runs.point,
+    required=(),
+)
 BEFORE_STRIPS = (CURVE,)
-AFTER_STRIPS = (HEAT, MULTIPLES, FAMILY_DROPS, SCATTER, SIZES, CLASSES)
+AFTER_STRIPS = (HEAT, MULTIPLES, FAMILY_DROPS, SCATTER, DIAGNOSIS, SIZES, CLASSES)
 TRANSFER = (EPS, SOURCE_AXIS)
-EVERY = (*BEFORE_STRIPS, *AFTER_STRIPS, *TRANSFER, DRIFT, ATTACKS)
+EVERY = (*BEFORE_STRIPS, *AFTER_STRIPS, *TRANSFER, DRIFT, INFLUENCE, ATTACKS)
 
 
 def charts_of(group: Group) -> tuple[Chart, ...]:
     """The charts that a group of runs is drawn in."""
     if group.attacked:
         return (ATTACKS,)
-    more = (*(TRANSFER if wants_transfer(group) else ()), *((DRIFT,) if drift.drifts_of(group) else ()))
+    more = [*(TRANSFER if wants_transfer(group) else ())]
+    more += [DRIFT] if drift.drifts_of(group) else []
+    more += [INFLUENCE] if influence_of_runs.influences_of(group) else []
     return (*BEFORE_STRIPS, *AFTER_STRIPS, *more)
 
 

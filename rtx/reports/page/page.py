@@ -169,6 +169,7 @@ def _section(content: PageContent, group: Group, chart: Chart, chapter: str) -> 
     if chart.name == "curve":
         data = [(run.name, [percent(run.severity_mean(level)) for level in range(6)]) for run in group.runs]
     missing = tuple((run.name, missing_text(run), run.remedy()) for run, _ in chart.missing(group))
+    missing += chart.lacking(group)
     absent = "" if drawn else chart.absent(group) or "No run has the cells for it."
     if stem in content.only_files:
         absent = f"Too large for this page: see figures/{stem.name}.svg."

@@ -83,7 +83,7 @@ def read_content(path: str | Path) -> CheckpointContent:
         read = {"torch_zip": _read_zip, "torch_legacy": _read_legacy, "pickle": _read_pickle}[kind.name]
         value, foreign = read(path)
         if foreign:
-            log.info("%s: %d foreign globals left unread (%s)", path.name, len(foreign), printable(foreign[:5]))
+            log.debug("%s: %d foreign globals left unread (%s)", path.name, len(foreign), printable(foreign[:5]))
         return CheckpointContent(_plain(value), kind, tuple(foreign))
     except WeightsError as error:
         raise WeightsError(str(error) if str(path) in str(error) else f"{path}: {error}") from error

@@ -127,7 +127,12 @@ def test_faults_of_a_detector_name_the_image(change: Any, message: str, made_coc
 
 
 def test_faults_of_the_whole_answer_and_of_the_set_up(made_coco: Path, made_ade: Path, tmp_path: Path) -> None:
-    for answer, message in (({"boxes": 1}, "dict for 1 images"), ([1, 2], "2 results for 1 images"), (3, "int for 1")):
+    for answer, message in (
+        ({"boxes": 1}, "dict for 1 images"),
+        ([1, 2], "2 results for 1 images"),
+        ([], "0 results for 1"),
+        (3, "int for 1"),
+    ):
         with pytest.raises(BadValue, match=rf"returned {message}.*jpg; return a list with dict"):
             evaluate(Detector(lambda images, a=answer: a, CLASSES, name="a"), made_coco, tmp_path, **FEW)
     with pytest.raises(BadValue, match="1 of the 3 classes of the data are none of the model's, the first is 'stripe'"):
@@ -142,6 +147,24 @@ def test_faults_of_the_whole_answer_and_of_the_set_up(made_coco: Path, made_ade:
         Detector(by_colour, ["a", "a"], name="a")
     with pytest.raises(UnknownName, match="'tensors' is not in"):
         Detector(by_colour, CLASSES, name="a", inputs="tensors")
+
+
+def test_what_seems_wrong_of_every_image_is_said_once(
+    made_coco: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def one(box: Any) -> Any:
+        return lambda images: [dict(boxes=[box], scores=[0.5], labels=[0]) for _ in images]
+
+    for name, box, said in (
+        ("parts", [0.1, 0.1, 0.6, 0.6], "within one pixel"),
+        ("far", [9e3, 9e3, 9e3, 9e3], "outside"),
+    ):
+        caplog.clear()
+        evaluate(
+            Detector(one(box), CLASSES[:1], name=name), made_coco, tmp_path / name, corruptions=["fog"],
+            severities=[1], workers=0, resamples=0, classes=CLASSES[:1],
+        )  # fmt: skip
+        assert sum(said in record.getMessage() for record in caplog.records) == 1
 
 
 def test_label_maps_and_class_scores_of_a_segmenter(made_ade: Path, tmp_path: Path) -> None:

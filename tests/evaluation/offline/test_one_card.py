@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from rtx.cli.main import main  # noqa: E402
 from rtx.evaluation.evaluate import evaluate  # noqa: E402
 from rtx.evaluation.models.adapters import Detector, Segmenter  # noqa: E402
 from rtx.results.evaluation import Evaluation  # noqa: E402
+from rtx.results.folder import CellFolder  # noqa: E402
 from rtx.results.predictions import read_detections  # noqa: E402
 from tests.evaluation.class_folders import class_config, make_folders, train  # noqa: E402
 from tests.evaluation.models.plain_functions import by_colour, nearest_colour  # noqa: E402
@@ -76,6 +78,7 @@ def test_live_and_offline_have_one_card_and_the_same_numbers(
         assert str(again.metrics) == str({name: cell.metrics[name] for name in again.metrics}), "to the last bit"
         assert again.metrics.keys() == cell.metrics.keys()
         assert (again.flags, again.n_images) == (cell.flags, cell.n_images)
+        assert again.diagnosis == cell.diagnosis and cell.diagnosis["calibration"], "error types and calibration"
         names = [root / "cells" / f"{condition.key}.npz" for root in (ran, scored)]
         assert names[0].read_bytes() == names[1].read_bytes(), "the evidence"
     # Predictions whose evaluation is not known are other predictions: nothing says how their pixels were made.
@@ -84,6 +87,34 @@ def test_live_and_offline_have_one_card_and_the_same_numbers(
     card = Evaluation.read(other).card
     assert card["data_sha256"] == mine.card["data_sha256"]
     assert card["images_sha256"] == card["weights_sha256"] == "unstated" and card["predictions_sha256"]
+
+
+def test_scoring_adds_error_types_to_an_evaluation_of_an_earlier_version(tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+    truth = coco(tmp_path / "data", ran)
+    made = Evaluation.read(ran)
+    folder = CellFolder.there(ran)
+    for cell in made.cells.values():
+        folder.write(replace(cell, diagnosis={}))
+    old = Evaluation.read(ran)
+    assert not any(cell.diagnosis for cell in old.cells.values())
+    assert main(["score", str(ran / "predictions"), *truth, "--resamples", "0", "--out", str(ran)]) == 0
+    again = Evaluation.read(ran)
+    assert again.key == old.key and {c: cell.diagnosis for c, cell in again.cells.items()} == {
+        c: cell.diagnosis for c, cell in made.cells.items()
+    }
+    assert [cell.timing for cell in again.cells.values()] == [cell.timing for cell in made.cells.values()]
+    assert json.loads((ran / "summary.json").read_text())["errors"]["bbox"]["clean"]["AP50"] is not None
+
+
+def test_scoring_keeps_confidences_that_only_the_sweep_could_know(tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+    truth = miou(tmp_path / "data", ran)
+    folder, known = CellFolder.there(ran), {"calibration": {"pixels": {"ECE": 0.1, "gap": 0.1, "n": 3}}}
+    for cell in Evaluation.read(ran).cells.values():
+        folder.write(replace(cell, diagnosis=known))
+    assert main(["score", str(ran / "predictions"), *truth, "--resamples", "0", "--out", str(ran)]) == 0
+    assert all(cell.diagnosis == known for cell in Evaluation.read(ran).cells.values())
 
 
 def test_the_exported_set_must_not_contradict_the_evaluation(

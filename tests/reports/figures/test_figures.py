@@ -28,7 +28,7 @@ def _group(root: Path, count: int) -> Group:
     sources = ("resnet50_l2_eps0", "resnet50_l2_eps3", "resnet50_l2_eps1")
     folders = [
         make_run(root, words.format(n), folder=str(n), clean=0.36 + 0.01 * n, robust=(0.1 + 0.05 * n, 1.6)[n % 2],
-                 resamples=20,
+                 resamples=20, diagnosed=True,
                  classes=("person", "car"), source=sources[n % 3], transfer=("full", "fixed")[n // 3 % 2],
                  labels={"run": words.format(n), "config": CONFIGS[n // 6 % 2]})
         for n in range(count)

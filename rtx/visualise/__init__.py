@@ -1,0 +1,1 @@
+"""Images that a unit of a network answers to most, and images that a representation stands for."""
