@@ -122,7 +122,10 @@ def threat_of(condition: Condition) -> Threat:
         >>> threat_of(Condition("linf", 51))
         Linf(eps=0.2)
     """
-    return threat(condition.corruption, condition.severity / _UNITS.get(condition.corruption, 1.0))
+    unit = _UNITS.get(condition.corruption, 1.0)
+    if condition.corruption == "linf" and condition.severity > unit:
+        raise BadValue(f"eps {condition.severity:g} of 'linf': is in 255ths of the pixel range, so at most 255; e.g. 4")
+    return threat(condition.corruption, condition.severity / unit)
 
 
 def clip(images: Tensor, delta: Tensor, ball: Threat) -> Tensor:

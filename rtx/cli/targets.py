@@ -1,7 +1,7 @@
 """Targets of classification transfer: list the rows, check a folder against one.
 
 rtx targets list
-rtx targets check NAME FOLDER [--subset]
+rtx targets check NAME FOLDER [--subset] [--decode]
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rtx.datasets.classification import TARGETS, find_target
 from rtx.datasets.target_data import check_target
+from rtx.datasets.target_reading import ARCHIVES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     checking.add_argument("name", metavar="NAME", help="a target of the list; 'folder' is any class folder")
     checking.add_argument("folder", type=Path, metavar="FOLDER", help="the data folder")
     checking.add_argument("--subset", action="store_true", help="accept fewer images than the row says")
+    checking.add_argument("--decode", action="store_true", help="open every image file, some 5 ms each")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -40,7 +42,10 @@ def _list() -> int:
 
 
 def _check(args: argparse.Namespace) -> int:
-    counts = check_target(find_target(args.name), args.folder, subset=args.subset)
+    target = find_target(args.name)
+    counts = check_target(target, args.folder, subset=args.subset, decode=args.decode)
     for split, found in counts.items():
         print(f"{split:<5}  {found.sum()} images, {len(found)} classes of {found.min()} to {found.max()} images")
+    if target.layout not in ARCHIVES:
+        print("every image was decoded" if args.decode else "image files were looked for, not opened: --decode does")
     return 0

@@ -182,14 +182,41 @@ def open_splits(name: str, root: Path, **options: Any) -> tuple[TargetData, Targ
     return train, test
 
 
-def check_target(target: Target, root: Path, *, subset: bool = False) -> dict[str, NDArray[np.int64]]:
+def check_target(
+    target: Target, root: Path, *, subset: bool = False, decode: bool = False
+) -> dict[str, NDArray[np.int64]]:
     """Images of each class in the two splits, as int64 counts (classes,); it reads what training reads.
 
+    Args:
+        target: the row.
+        root: the data folder.
+        subset: see `open_target`.
+        decode: open every image file, which is only looked for otherwise.
+
     Raises:
-        DataError: see `open_splits`.
+        DataError: see `open_splits`; or an image cannot be decoded.
     """
-    found = zip(SPLITS, open_splits(target.name, root, subset=subset), strict=True)
-    return {split: np.bincount(data.labels, minlength=len(data.classes)) for split, data in found}
+    found = dict(zip(SPLITS, open_splits(target.name, root, subset=subset), strict=True))
+    if decode:
+        damaged = [line for data in found.values() for line in _damaged(data)]
+        if damaged:
+            many, more = "s" if len(damaged) > 1 else "", " ..." if len(damaged) > 3 else ""
+            raise DataError(f"{root}: {len(damaged)} image{many} cannot be decoded: {'; '.join(damaged[:3])}{more}")
+    return {split: np.bincount(data.labels, minlength=len(data.classes)) for split, data in found.items()}
+
+
+def _damaged(data: TargetData) -> list[str]:
+    """What is wrong with images, a line for each that cannot be decoded."""
+
+    def look(index: int) -> str | None:
+        try:
+            data.image(index)
+        except DataError as error:
+            return str(error)
+        return None
+
+    with ThreadPoolExecutor(_READERS) as pool:
+        return [line for line in pool.map(look, range(len(data))) if line is not None]
 
 
 def _check(data: TargetData, target: Target, *, subset: bool) -> None:

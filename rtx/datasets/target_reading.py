@@ -12,6 +12,8 @@ from rtx.datasets.image_archives import Archive, cifar, idx, svhn
 from rtx.datasets.target_lists import PUBLISHED, Listed, caltech
 from rtx.errors import DataError
 
+ARCHIVES = ("svhn", "idx", "cifar10", "cifar100")
+"""Layouts that are read whole, pixels and all; of the others the files are looked for."""
 # As torchvision names them: the sets differ in nothing else that can be seen.
 _IDX_FOLDERS = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST", "kmnist": "KMNIST"}
 _CALTECH = {
@@ -31,7 +33,7 @@ def read_archive(target: Target, root: Path, split: str) -> Archive | None:
         "cifar10": root / "cifar-10-batches-py",
         "cifar100": root / "cifar-100-python",
     }
-    if target.layout not in places:
+    if target.layout not in ARCHIVES:
         return None
     place = places[target.layout]
     files = sorted(place.iterdir()) if place.is_dir() else []

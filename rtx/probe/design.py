@@ -25,8 +25,9 @@ _EMPTY = 1e-12  # of the largest variance: below, an axis is rounding
 class Design:
     """Rows of S subsets of the same size, each taken from a centre.
 
-    Subsets that fit the memory are rotated into the eigenbasis and lie there in float64. A single one that does not is
-    read from `features` in chunks every time, in float32, and the weights are rotated instead.
+    Subsets that fit the memory are rotated into the eigenbasis and lie there in float64, and in float32 for searches. A
+    single one that does not is read from `features` in chunks every time, in float32, and the weights are rotated
+    instead.
 
     Args:
         features: float32 (N, D), an array or memory map.
@@ -46,7 +47,7 @@ class Design:
         """Read the rows or, streamed, a sample of them."""
         self.features, self.subsets, self.device = features, subsets, device
         self.n, self.streamed = subsets.shape[1], streamed
-        self.noise = 1e-6 if streamed else 1e-14
+        self._single: Tensor | None = None
         if streamed:
             assert len(subsets) == 1
             # Any basis and any centre are exact; those of a part of the rows precondition well enough.
@@ -85,8 +86,8 @@ class Design:
             part = slice(start, min(start + CHUNK_ROWS, len(index)))
             yield part, torch.from_numpy(np.array(self.features[index[part]])).to(self.device)
 
-    def chunks(self, rows_at_once: int) -> Iterator[tuple[slice, Tensor]]:
-        """Pieces of all subsets as (which rows, (S, c, d or D) centred)."""
+    def chunks(self, rows_at_once: int, precision: torch.dtype) -> Iterator[tuple[slice, Tensor]]:
+        """Pieces of all subsets as (which rows, (S, c, d or D) centred); those of a stream are float32."""
         if self.streamed:
             for part, rows in self._raw():
                 centred = rows - self.mean[0].float()
@@ -94,13 +95,16 @@ class Design:
                     piece = centred[start : start + rows_at_once]
                     yield slice(part.start + start, part.start + start + len(piece)), piece[None]
             return
+        rows = self.rows
+        if precision == torch.float32:
+            self._single = rows = self.rows.float() if self._single is None else self._single
         for start in range(0, self.n, rows_at_once):
             part = slice(start, min(start + rows_at_once, self.n))
-            yield part, self.rows[:, part]
+            yield part, rows[:, part]
 
     def to_rows(self, weight: Tensor) -> Tensor:
-        """Weights (S, m, d) in the coordinates of the rows, in their precision."""
-        return (weight @ self.basis.mT).float() if self.streamed else weight
+        """Weights (S, m, d) in the coordinates of the rows."""
+        return weight @ self.basis.mT if self.streamed else weight
 
     def from_rows(self, gradient: Tensor) -> Tensor:
         """The transpose of `to_rows`."""

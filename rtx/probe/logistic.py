@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from rtx.errors import unknown_name
 from rtx.probe.folds import deal, left_out
-from rtx.probe.heads import BUDGET, Column, fit
+from rtx.probe.heads import BUDGET, Column, Fit, fit
 from rtx.probe.score import accuracies, right_by_class
 
 HELD_OUT, TEST, DEFAULT = "held-out", "test", "default"
@@ -60,22 +60,20 @@ class Chosen:
 
 
 @dataclass(frozen=True)
-class _Measured:
-    """Of S seeds and G decays: test scores, converged; of held-out images how many right, and log probability."""
+class _HeldOut:
+    """Of S seeds and G decays (S, G): how many held-out images are right, and the log probability of their classes."""
+
+    right: NDArray[np.int64]
+    log_probability: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class _Tested:
+    """Of S seeds and G decays (S, G), fitted on all rows of the subset: test scores, and whether the fit converged."""
 
     top: NDArray[np.float64]
     mean: NDArray[np.float64]
     converged: NDArray[np.bool_]
-    right: NDArray[np.int64]
-    log_probability: NDArray[np.float64]
-
-    def joined(self, seed: int, other: _Measured, of_other: int) -> _Measured:
-        """One seed of this grid, and after it one of another grid."""
-        parts = (
-            np.concatenate([getattr(self, one.name)[[seed]], getattr(other, one.name)[[of_other]]], 1)
-            for one in fields(self)
-        )
-        return _Measured(*parts)
 
 
 def probe(
@@ -111,68 +109,124 @@ def probe(
         raise unknown_name("selection", select, place="rtx/probe/logistic.py", choices=SELECTIONS)
     grid = sorted(DECAYS if decays is None else decays)
     folds = np.stack([deal(split.train_labels[rows]) for rows in subsets])
-    used = left_out(subsets.shape[1]) if select == HELD_OUT else ()
-    measure = partial(_measure, split, spread=spread, used=used, device=device, budget=budget)
-    found = measure(subsets, folds, grid)
+    fits = partial(fit, split.train, split.train_labels, classes=split.classes, device=device, budget=budget)
+    tested = partial(_tested, fits, split, spread=spread)
+    if select == TEST:
+        return _by_test(tested, subsets, grid, by_class, more=LOWER if decays is None else ())
+    used = left_out(subsets.shape[1])
     n_held = [int(np.isin(dealt, used).sum()) for dealt in folds]
-    result = [_choose(found, seed, grid, select, n, by_class) for seed, n in enumerate(n_held)]
-    low = [seed for seed, one in enumerate(result) if one.at_edge and one.decay == grid[0]] if decays is None else []
-    if low:
-        more = measure(subsets[low], folds[low], LOWER)
-        for place, seed in enumerate(low):
-            both = more.joined(place, found, seed)
-            result[seed] = _choose(both, 0, [*LOWER, *grid], select, n_held[seed], by_class)
-    return result
+    held_out = partial(_held_out, fits, used=used, spread=spread)
+    best: list[tuple[float, float | None, bool]] = [_default(grid)] * len(subsets)
+    if some := np.flatnonzero(n_held).tolist():
+        found = held_out(subsets[some], folds[some], grid)
+        for place, seed in enumerate(some):
+            best[seed] = _best(found, place, grid, n_held[seed])
+        low = [place for place, seed in enumerate(some) if decays is None and best[seed][0] == grid[0]]
+        if low:
+            rows = [some[place] for place in low]
+            # With three of the decays above, from which the path to the lower ones goes on.
+            more = held_out(subsets[rows], folds[rows], [*LOWER, *grid[:3]])
+            both = _HeldOut(
+                *(
+                    np.concatenate([getattr(more, f.name)[:, : len(LOWER)], getattr(found, f.name)[low]], 1)
+                    for f in fields(more)
+                )
+            )
+            for place, seed in enumerate(rows):
+                best[seed] = _best(both, place, [*LOWER, *grid], n_held[seed])
+    # Only the chosen head is fitted on all rows.
+    result: dict[int, Chosen] = {}
+    for decay in sorted({decay for decay, _, _ in best}, reverse=True):
+        seeds = [seed for seed, one in enumerate(best) if one[0] == decay]
+        scores = tested(subsets[seeds], [decay])
+        for place, seed in enumerate(seeds):
+            how = HELD_OUT if n_held[seed] else DEFAULT
+            result[seed] = _chosen(scores, place, 0, decay, how, best[seed][1], best[seed][2])
+    return [result[seed] for seed in range(len(subsets))]
 
 
-def _measure(
-    split: Split,
+def _held_out(
+    fits: Callable[..., Iterator[Fit]],
     subsets: NDArray[np.int64],
     folds: NDArray[np.int64],
     grid: Sequence[float],
     *,
-    spread: float,
     used: Sequence[int],
-    device: str,
-    budget: int,
-) -> _Measured:
-    columns = [Column(decay * spread, fold) for fold in (None, *used) for decay in grid]
+    spread: float,
+) -> _HeldOut:
+    columns = [Column(decay * spread, fold) for fold in used for decay in grid]
+    right = np.zeros((len(subsets), len(grid)), np.int64)
+    log_probability = np.zeros(right.shape)
+    for found in fits(subsets, columns, folds=folds):
+        rows = list(found.subsets)
+        for place, column in enumerate(found.columns):
+            out = folds[rows] == columns[column].left_out
+            right[rows, column % len(grid)] += (found.right[:, place].numpy() & out).sum(1)
+            log_probability[rows, column % len(grid)] += (found.log_probability[:, place].numpy() * out).sum(1)
+    return _HeldOut(right, log_probability)
+
+
+def _tested(
+    fits: Callable[..., Iterator[Fit]],
+    split: Split,
+    subsets: NDArray[np.int64],
+    grid: Sequence[float],
+    *,
+    spread: float,
+) -> _Tested:
     shape = (len(subsets), len(grid))
     top, mean, converged = np.zeros(shape), np.zeros(shape), np.zeros(shape, bool)
-    right, log_probability = np.zeros(shape, np.int64), np.zeros(shape)
-    fits = fit(
-        split.train, split.train_labels, subsets, columns, classes=split.classes, folds=folds, device=device,
-        budget=budget,
-    )  # fmt: skip
-    for found in fits:
-        rows = list(found.subsets)
-        whole = [place for place, column in enumerate(found.columns) if column < len(grid)]
-        if whole:
-            heads = found.weight[:, whole].flatten(0, 1), found.bias[:, whole].flatten(0, 1)
-            counts = right_by_class(split.test, split.test_labels, *heads)
-            cells = np.ix_(rows, [found.columns[place] for place in whole])
-            top[cells], mean[cells] = (score.reshape(len(rows), -1) for score in accuracies(counts, split.test_labels))
-            converged[cells] = found.converged[:, whole].cpu().numpy()
-        for place, column in enumerate(found.columns):
-            if column >= len(grid):
-                out = folds[rows] == columns[column].left_out
-                right[rows, column % len(grid)] += (found.right[:, place].numpy() & out).sum(1)
-                log_probability[rows, column % len(grid)] += (found.log_probability[:, place].numpy() * out).sum(1)
-    return _Measured(top, mean, converged, right, log_probability)
+    for found in fits(subsets, [Column(decay * spread) for decay in grid]):
+        heads = found.weight.flatten(0, 1), found.bias.flatten(0, 1)
+        counts = right_by_class(split.test, split.test_labels, *heads)
+        cells = np.ix_(found.subsets, found.columns)
+        scores = accuracies(counts, split.test_labels)
+        top[cells], mean[cells] = (score.reshape(len(found.subsets), -1) for score in scores)
+        converged[cells] = found.converged.cpu().numpy()
+    return _Tested(top, mean, converged)
 
 
-def _choose(found: _Measured, seed: int, grid: Sequence[float], select: str, n_held: int, by_class: bool) -> Chosen:
-    if select == TEST:
-        best, how = int((found.mean if by_class else found.top)[seed].argmax()), TEST
-    elif n_held == 0:
-        best, how = int(np.abs(np.log(np.array(grid) / DEFAULT_DECAY)).argmin()), DEFAULT
-    else:
-        smooth = _with_neighbours(found.right[[seed]])[0]
-        best, how = max(range(len(grid)), key=lambda g: (smooth[g], found.log_probability[seed, g])), HELD_OUT
-    held = float(found.right[seed, best] / n_held) if how == HELD_OUT else None
-    edge = len(grid) > 1 and best in (0, len(grid) - 1)
-    top, mean = float(found.top[seed, best]), float(found.mean[seed, best])
-    return Chosen(top, mean, grid[best], how, held, edge, bool(found.converged[seed, best]))
+def _by_test(
+    tested: Callable[..., _Tested],
+    subsets: NDArray[np.int64],
+    grid: Sequence[float],
+    by_class: bool,
+    *,
+    more: Sequence[float],
+) -> list[Chosen]:
+    """The decay with the best test score; where the lower end of the grid has it, among `more` below as well."""
+    found, result = tested(subsets, grid), []
+    for seed, rows in enumerate(subsets):
+        scores, place, decays = found, seed, list(grid)
+        best = int((scores.mean if by_class else scores.top)[place].argmax())
+        if best == 0 and more:
+            low = tested(rows[None], more)
+            pairs = ((getattr(low, f.name), getattr(found, f.name)[[seed]]) for f in fields(low))
+            scores, place, decays = _Tested(*(np.concatenate(pair, 1) for pair in pairs)), 0, [*more, *grid]
+            best = int((scores.mean if by_class else scores.top)[0].argmax())
+        result.append(_chosen(scores, place, best, decays[best], TEST, None, _at_edge(best, decays)))
+    return result
+
+
+def _default(grid: Sequence[float]) -> tuple[float, None, bool]:
+    best = int(np.abs(np.log(np.array(grid) / DEFAULT_DECAY)).argmin())
+    return grid[best], None, _at_edge(best, grid)
+
+
+def _best(found: _HeldOut, seed: int, grid: Sequence[float], n_held: int) -> tuple[float, float, bool]:
+    """The decay of a seed, its accuracy on the held-out images, and whether it is an end of the grid."""
+    smooth = _with_neighbours(found.right[[seed]])[0]
+    best = max(range(len(grid)), key=lambda g: (smooth[g], found.log_probability[seed, g]))
+    return grid[best], float(found.right[seed, best] / n_held), _at_edge(best, grid)
+
+
+def _at_edge(best: int, grid: Sequence[float]) -> bool:
+    return len(grid) > 1 and best in (0, len(grid) - 1)
+
+
+def _chosen(found: _Tested, seed: int, place: int, decay: float, how: str, held: float | None, edge: bool) -> Chosen:
+    top, mean = float(found.top[seed, place]), float(found.mean[seed, place])
+    return Chosen(top, mean, decay, how, held, edge, bool(found.converged[seed, place]))
 
 
 def _with_neighbours(right: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -99,7 +99,7 @@ def test_a_surrogate_is_another_run(run: Path, capsys: pytest.CaptureFixture[str
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["--eps", "0"], "eps 0"), (["--eps", "256"], "at most 1"), (["--eps", "x"], "--eps x: is no number"),
+        (["--eps", "0"], "eps 0"), (["--eps", "256"], "so at most 255"), (["--eps", "x"], "--eps x: is no number"),
         (["--eps", "1.5/1"], "no number"), (["--threat", "l2", "--eps", "-1"], "eps -1"),
         (["--steps", "0"], "steps 0"), (["--loss", "js"], "js"), (["--target", "9"], "target 9: must be 0 to 5"),
         (["--target", "-1"], "target -1: must be 0 to 5"), (["--queries", "-1"], "queries -1"),

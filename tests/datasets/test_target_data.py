@@ -14,12 +14,30 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rtx.cli.main import main
 from rtx.datasets import classification, target_data
 from rtx.datasets.classification import find_target
 from rtx.datasets.target_data import caltech_split_of, check_target, open_target
 from rtx.errors import DataError, UnknownName
 from tests.datasets.target_worlds import PUBLISHED, caltech, cifar, folders, mnist, picture, svhn
 from tests.sources.watch import watched
+
+
+def test_a_truncated_image_is_found_where_all_are_opened(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = folders(tmp_path, 3)
+    for path in root.glob("*/*/a.jpg"):
+        Image.fromarray(np.zeros((40, 40, 3), np.uint8)).save(path)
+    assert main(["targets", "check", "folder", str(root), "--decode"]) == 0
+    assert "every image was decoded" in capsys.readouterr().out
+    cut = root / "test/c001/a.jpg"
+    cut.write_bytes(cut.read_bytes()[:-40])
+    assert main(["targets", "check", "folder", str(root)]) == 0
+    assert "looked for, not opened: --decode" in capsys.readouterr().out
+    with pytest.raises(DataError, match=r"1 image cannot be decoded: image .*c001/a.jpg"):
+        check_target(find_target("folder"), root, decode=True)
+    mnist(tmp_path / "m", [*range(10)])
+    assert main(["targets", "check", "mnist", str(tmp_path / "m"), "--subset"]) == 0
+    assert "opened" not in capsys.readouterr().out, "an archive is read whole"
 
 
 def test_counts_of_each_layout(tmp_path: Path) -> None:

@@ -38,21 +38,23 @@ def test_equals_scikit_learn_on_features_of_real_digits() -> None:
     test, test_labels = features[500:], labels[500:]
     decays = [spread(features[:500]) * relative for relative in (1e-4, 1e-2)]
     subsets = np.stack([np.random.default_rng(seed).permutation(500)[:200] for seed in range(1)])
-    (found,) = fit(features, labels, subsets, [Column(decay) for decay in decays], classes=10)
-    assert bool(found.converged.all())
+    fits = sorted(
+        fit(features, labels, subsets, [Column(decay) for decay in decays], classes=10), key=lambda f: f.columns
+    )
+    assert all(bool(found.converged.all()) for found in fits)
     centre = features[:500].mean(0)  # its solver needs it; weights are the same, the bias moves along
     for s, rows in enumerate(subsets):
         for j, decay in enumerate(decays):
             theirs = LogisticRegression(C=1 / (decay * len(rows)), tol=1e-7, max_iter=20_000)
             theirs.fit((features[rows] - centre).astype(np.float64), labels[rows])
-            ours, bias = found.weight[s, j].numpy(), found.bias[s, j].numpy()
+            ours, bias = fits[j].weight[s, 0].numpy(), fits[j].bias[s, 0].numpy()
             assert np.abs(ours - theirs.coef_).max() < 1e-3
             moved = theirs.intercept_ - theirs.coef_ @ centre
             np.testing.assert_allclose(bias - bias.mean(), moved - moved.mean(), atol=1e-2)
             guess = (test @ ours.T + bias).argmax(1)
             score = theirs.score((test - centre).astype(np.float64), test_labels)
             assert abs((guess == test_labels).mean() - score) <= 1e-3
-            np.testing.assert_array_equal(found.right[s, j], theirs.predict(features[rows] - centre) == labels[rows])
+            np.testing.assert_array_equal(fits[j].right[s, 0], theirs.predict(features[rows] - centre) == labels[rows])
 
 
 def test_groups_and_streams_change_nothing() -> None:
@@ -92,6 +94,33 @@ def test_features_larger_than_the_budget_are_read_in_pieces(tmp_path: Path) -> N
     going.set()
     watcher.join()
     assert found.evaluations == 3 and peak[0] - before < 100, peak[0] - before
+
+
+def test_the_way_to_a_minimum_changes_nothing() -> None:
+    """Alone from zero, or along a path of stronger decays, near or far, in any order; where float32 is not enough."""
+    x, y = blobs(60, 20, 3)
+    subsets = np.stack([np.random.default_rng(seed).permutation(60)[:50] for seed in range(2)])
+    folds = np.tile(np.arange(50) % 5, (2, 1))
+    columns = [Column(decay, fold) for decay in (1e-4, 3.0, 0.03, 0.1, 0.0999) for fold in (None, 3)]
+    given = dict(classes=3, folds=folds, tolerance=1e-10, max_evaluations=5000)
+    weight, bias = together(list(fit(x, y, subsets, columns, **given)))
+    for j, column in enumerate(columns):
+        (alone,) = fit(x, y, subsets, [column], **given)
+        assert bool(alone.converged.all())
+        exact = 1e-6 if column.left_out is None else 1e-3
+        torch.testing.assert_close(weight[:, j], alone.weight[:, 0], rtol=exact, atol=exact)
+        # A number added to every bias changes nothing.
+        centred = [found - found.mean(-1, keepdim=True) for found in (bias[:, j], alone.bias[:, 0])]
+        torch.testing.assert_close(*centred, rtol=10 * exact, atol=10 * exact)
+
+
+def test_a_path_takes_fewer_steps() -> None:
+    x, y = blobs(200, 40, 3, apart=0.3)
+    columns = [Column(10.0**-k, 0) for k in range(6)]
+    given = dict(classes=3, folds=(np.arange(200) % 5)[None])
+    path = sum(found.evaluations for found in fit(x, y, np.arange(200)[None], columns, **given))
+    alone = sum(found.evaluations for c in columns for found in fit(x, y, np.arange(200)[None], [c], **given))
+    assert path < 0.7 * alone, (path, alone)
 
 
 def test_a_left_out_fold_is_a_fit_on_the_rest() -> None:
