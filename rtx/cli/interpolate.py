@@ -8,8 +8,6 @@ from typing import Any
 
 from rtx.errors import BadValue
 from rtx.files import read_json, write_atomic
-from rtx.results.command import shell_line
-from rtx.results.folder import INSIDE_RUN, SUMMARY
 
 CURVE = "curve.csv"
 
@@ -32,7 +30,9 @@ def add_interpolate_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_interpolate(args: argparse.Namespace) -> int:
     """Write the models, evaluate them where asked to, and print the curve of clean against corrupted score."""
+    # Here, so that `rtx weights list` loads nothing heavy.
     from rtx.interpolation import SOURCE, check_ends, interpolate, parse_alphas, read_end, source_end
+    from rtx.results.command import shell_line
 
     alphas = parse_alphas(args.alpha)
     b = read_end(args.b)
@@ -68,6 +68,8 @@ def curve(folders: list[Path], alphas: tuple[float, ...]) -> list[tuple[Any, ...
     Raises:
         BadValue: a folder has no summary.
     """
+    from rtx.results.folder import INSIDE_RUN, SUMMARY
+
     rows = []
     for alpha, folder in zip(alphas, folders, strict=True):
         path = folder / INSIDE_RUN / SUMMARY
