@@ -71,7 +71,7 @@ def write_source(cfg: Config, out: Path, *, images: int, steps: int) -> tuple[Pa
     }
     if is_main_process():
         content = _state(checkpoint)
-        meta: dict[str, Any] = {"arch": arch, "rtx": rtx.__version__}
+        meta: dict[str, Any] = {"arch": arch, "rtx": rtx.__version__, "image_size": cfg.rtx_target["image_size"]}
         if place.get("bgr_to_rgb") or place.get("to_rgb"):  # R, G, B is how `stated_statistics` reads them
             meta |= {name: _fractions(place, name) for name in ("mean", "std")}
         torch.save({"meta": {**meta, "rtx_source": card, "scores": scores}, "state_dict": content}, out)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -31,6 +33,19 @@ KINDS = {
 
 
 def world(folder: Path) -> World:
+    """A world of its own, once all kernels are compiled, which would be said in the log of the first test."""
+    compile_all()
+    return made(folder)
+
+
+@cache
+def compile_all() -> None:
+    for command in STORED.commands.values():
+        with TemporaryDirectory() as folder:
+            command(made(Path(folder)))
+
+
+def made(folder: Path) -> World:
     """Ground truth of every kind for one image, and an evaluation that kept nothing."""
     run = folder / "run"
     (run / CELLS).mkdir(parents=True)

@@ -28,7 +28,7 @@ _OF_SOURCES = ("target", "images", "subset", "image_size", "cache", "decays")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     add = parser.add_argument
-    add("runs", nargs="*", metavar="RUN", help="run folders of trained classifiers")
+    add("runs", nargs="*", metavar="RUN", help="run folders of classifiers or two-stage detectors")
     add("--source", nargs="+", default=[], metavar="NAME", help="sources of fixed features, as rtx probe takes them")
     add_import_argument(parser)
     add("--target", metavar="NAME", help="of the sources: a target of `rtx targets list`")
@@ -63,9 +63,8 @@ def run(args: argparse.Namespace) -> int:
         if subject.name in [one.name for one in shown]:  # files of one name
             subject = replace(subject, name=f"{subject.name}_{subject.card['weights'][:8]}")
         shown.append(analyse(subject, options, args.out))
-        print(
-            f"{subject.name}: {len(subject.head.train)} training and {len(subject.head.test)} test images", flush=True
-        )
+        counts = f"{len(subject.head.train)} training and {len(subject.head.test)} test {subject.unit}"
+        print(f"{subject.name}: {counts}", flush=True)
     print("\n" + table(compare(shown, args.out)) + f"\n\nmatrices, heat maps, galleries: {args.out}")
     return 0
 

@@ -120,7 +120,7 @@ def analyse(subject: Subject, options: InfluenceOptions, out: Path) -> Shown:
     write_whole(folder / MATRIX, arrays.getvalue())
     write_atomic(folder / INFLUENCE_JSON, json.dumps(json_ready(card), indent=1) + "\n")
     with settings():
-        map_ = heat(found.values, head.test_labels, head.train_labels, subject.classes, subject.name)
+        map_ = heat(found.values, head.test_labels, head.train_labels, subject.classes, subject.name, subject.unit)
         save(map_, folder / "heat", ("pdf", "png"))
         save(gallery(_rows(subject, found.values, options.seed), subject.name), folder / "gallery", ("pdf", "png"))
     return Shown(subject.name, head.test_labels, match)

@@ -24,6 +24,7 @@ from rtx.datasets.views import View
 from rtx.errors import BadValue, DataError
 from rtx.evaluation.card import weights_sha256
 from rtx.evaluation.models.load import load_model
+from rtx.influence.boxes import BACKGROUND, box_head
 from rtx.influence.head import SoftmaxHead
 from rtx.probe.design import spread
 from rtx.probe.features import decoder, pixel_steps
@@ -48,6 +49,7 @@ class Subject:
         classes: names.
         pixels: gives ("train" or "test", row of the features) as the network sees it, RGB uint8 (H, W, 3).
         card: JSON values, what the numbers depend on beside the options of influence.
+        unit: what a row stands for.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Subject:
     classes: tuple[str, ...]
     pixels: Callable[[str, int], NDArray[np.uint8]]
     card: dict[str, Any]
+    unit: str = "images"
 
 
 def of_source(options: ProbeOptions, tests: int | None, seed: int) -> Subject:
@@ -73,7 +76,7 @@ def of_source(options: ProbeOptions, tests: int | None, seed: int) -> Subject:
     data = open_data(options)
     (spec,), (images,) = options.sources, options.images
     rows = _chosen(data[0].labels, images, seed)
-    test_rows = _chosen(data[1].labels, tests, seed)
+    test_rows = _tests(data[1].labels, tests, seed)
     split, card, name = prepare(options, spec, data)
     scale = spread(split.train)
     (picked,) = probe(
@@ -114,8 +117,12 @@ def of_run(
     checkpoint = last_checkpoint(folder)
     if checkpoint is None:
         raise BadValue(f"run folder {str(folder)!r} names no checkpoint; let its training reach the first one")
-    if cfg.get("default_scope") != "mmpretrain" or not cfg.model.get("head"):
-        raise BadValue(f"run {str(folder)!r}: trains no classifier; influence is of a classifier's last linear layer")
+    boxes = cfg.get("default_scope") == "mmdet" and "roi_head" in cfg.model
+    if not boxes and (cfg.get("default_scope") != "mmpretrain" or not cfg.model.get("head")):
+        raise BadValue(
+            f"run {str(folder)!r}: trains no classifier; influence is of a classifier's last linear layer, or of that "
+            "of a two-stage detector's boxes"
+        )
     if not cfg.get("train_dataloader") or not cfg.get("test_dataloader"):
         raise BadValue(
             f"run {str(folder)!r}: its config names no training or no test set, whose influence is asked for"
@@ -123,24 +130,20 @@ def of_run(
     if data_root is not None:
         cfg = with_data(cfg, data_root)
     model = load_model(cfg, checkpoint, device)
+    if boxes:
+        return _of_boxes(folder, cfg, model, data_root, tests, seed, batch_size=batch_size, workers=workers)
     layer = last_layer(model, str(folder))
     if (loss := cfg.model.head.get("loss", {}).get("type", "CrossEntropyLoss")) != "CrossEntropyLoss":
         log.warning("run %s: was trained by %s; influence is that of cross-entropy", folder, loss)
-    # As in the paper, training images are seen as test images are, without random steps.
-    steps = cfg.test_dataloader.dataset.pipeline
-    sets = {
-        "train": _built({**cfg.train_dataloader.dataset, "pipeline": steps, "test_mode": True}, folder, data_root),
-        "test": _built(cfg.test_dataloader.dataset, folder, data_root),
-    }
+    sets = _sets(cfg, folder, data_root)
     labels = {name: np.array([one.get_data_info(n)["gt_label"] for n in range(len(one))]) for name, one in sets.items()}
-    rows = {"train": np.arange(len(labels["train"])), "test": _chosen(labels["test"], tests, seed)}
+    rows = {"train": np.arange(len(labels["train"])), "test": _tests(labels["test"], tests, seed)}
     x = {name: _features(model, layer, sets[name], rows[name], batch_size, workers) for name in sets}
-    optimizer = cfg.optim_wrapper.optimizer
-    decays = (cfg.optim_wrapper.get("paramwise_cfg") or {}).get("bias_decay_mult", 1.0)
+    decay, bias_decays = _decay(cfg)
     head = SoftmaxHead(
         layer.weight.detach().cpu().double().numpy(), layer.bias.detach().cpu().double().numpy(),
         x["train"], labels["train"], x["test"], labels["test"][rows["test"]],
-        float(optimizer.get("weight_decay", 0.0)), bias_decays=decays != 0,
+        decay, bias_decays=bias_decays,
     )  # fmt: skip
 
     def pixels(which: str, row: int) -> NDArray[np.uint8]:
@@ -150,6 +153,36 @@ def of_run(
     classes = tuple(sets["train"].metainfo.get("classes") or map(str, range(len(head.bias))))
     card = {"run": folder.name, "weights": weights_sha256(model), "decay": head.decay, "data": cfg.get("labels", {})}
     return Subject(folder.name, head, classes, pixels, configs_plain(card))
+
+
+def _of_boxes(
+    folder: Path, cfg: Any, model: Any, data_root: Path | None, tests: int | None, seed: int, **how: int
+) -> Subject:
+    sets = _sets(cfg, folder, data_root, scope="mmdet")
+    decay, bias_decays = _decay(cfg)
+    head, pixels, card = box_head(
+        model, sets, decay=decay, bias_decays=bias_decays, choose=lambda labels: _tests(labels, tests, seed),
+        place=f"run {str(folder)!r}", **how,
+    )  # fmt: skip
+    classes = (*(sets["train"].metainfo.get("classes") or map(str, range(len(head.bias) - 1))), BACKGROUND)
+    card |= {"run": folder.name, "decay": decay, "data": cfg.get("labels", {})}
+    return Subject(folder.name, head, tuple(classes), pixels, configs_plain(card), "regions")
+
+
+def _sets(cfg: Any, folder: Path, data_root: Path | None, scope: str = "mmpretrain") -> dict[str, Any]:
+    """Training and test set; as in the paper, both in the steps of the test, without random ones."""
+    steps = cfg.test_dataloader.dataset.pipeline
+    train = cfg.train_dataloader.dataset
+    return {
+        "train": _built({**train, "pipeline": steps, "test_mode": True}, folder, data_root, scope),
+        "test": _built(cfg.test_dataloader.dataset, folder, data_root, scope),
+    }
+
+
+def _decay(cfg: Any) -> tuple[float, bool]:
+    """Weight decay, and whether biases have it."""
+    decays = (cfg.optim_wrapper.get("paramwise_cfg") or {}).get("bias_decay_mult", 1.0)
+    return float(cfg.optim_wrapper.optimizer.get("weight_decay", 0.0)), decays != 0
 
 
 def configs_plain(card: dict[str, Any]) -> dict[str, Any]:
@@ -183,8 +216,8 @@ def last_layer(model: Any, place: str) -> nn.Linear:
     )
 
 
-def _built(node: Any, folder: Path, data_root: Path | None) -> Any:
-    init_default_scope("mmpretrain")
+def _built(node: Any, folder: Path, data_root: Path | None, scope: str = "mmpretrain") -> Any:
+    init_default_scope(scope)
     try:
         return DATASETS.build(node)
     except (DataError, OSError) as error:
@@ -196,6 +229,11 @@ def _built(node: Any, folder: Path, data_root: Path | None) -> Any:
 
 def _chosen(labels: NDArray[np.int64], n: int | None, seed: int) -> NDArray[np.int64]:
     return np.arange(len(labels)) if n is None or n == len(labels) else np.sort(choose(labels, n, seed))
+
+
+def _tests(labels: NDArray[np.int64], n: int | None, seed: int) -> NDArray[np.int64]:
+    """So many of what is tested, or all where there are not as many."""
+    return _chosen(labels, None if n is None or n >= len(labels) else n, seed)
 
 
 @torch.inference_mode()

@@ -34,12 +34,16 @@ class Guess:
         labels: (k,) class numbers, most preferred first; empty where no score was a guess.
         scores: (k,) their scores.
         broken: whether its scores were NaN or infinite, so that there is no guess.
+        softmax: of all scores, for the first class; None where the other scores are not known.
+        logits: whether a score lies outside [0, 1], so that they cannot be probabilities.
     """
 
     image: str
     labels: NDArray[np.integer[Any]]
     scores: NDArray[np.floating[Any]]
     broken: bool = False
+    softmax: float | None = None
+    logits: bool = False
 
 
 class Accuracy(Metric):
@@ -81,7 +85,7 @@ class Accuracy(Metric):
         Raises:
             BadValue: the image comes a second time.
         """
-        sure = float(guess.scores[0]) if len(guess.scores) else None
+        sure = (float(guess.scores[0]), guess.softmax, guess.logits) if len(guess.scores) else None
         self._add(guess.image, (label, rank_of(guess, label), sure), broken=guess.broken)
 
     def card(self) -> dict[str, Any]:
@@ -102,9 +106,14 @@ class Accuracy(Metric):
         return rank_evidence(((name, *row[:2]) for name, row in self._images.items()), self.topk)
 
     def diagnosis(self) -> dict[str, Any]:
-        """Calibration of the highest scores; images whose scores were no guess do not count."""
-        rows = [(sure, rank == 0) for _, (_, rank, sure) in sorted(self._images.items()) if sure is not None]
-        confidence, right = np.array([sure for sure, _ in rows], float), np.array([hit for _, hit in rows], bool)
+        """Calibration of the highest scores, of logits after a softmax; images without a guess do not count.
+
+        A classifier gives logits where any score of any image lies outside [0, 1]; then all are taken for logits.
+        """
+        rows = [(*sure, rank == 0) for _, (_, rank, sure) in sorted(self._images.items()) if sure is not None]
+        right = np.array([row[3] for row in rows], bool)
+        soft = any(row[2] for row in rows) and all(row[1] is not None for row in rows)
+        confidence = np.array([row[1] if soft else row[0] for row in rows], float)
         return {"calibration": {"classes": of_top_labels(confidence, right)}}
 
     def _scores(self) -> dict[str, float]:
@@ -128,9 +137,11 @@ def best(image: str, scores: NDArray[np.floating[Any]], *, threshold: float | No
     if not np.isfinite(scores).all():
         return Guess(image, np.zeros(0, np.int64), np.zeros(0, np.float32), broken=True)
     order = np.argsort(-scores, kind="stable")[:kept]
+    softmax = float(1 / np.exp(scores.astype(np.float64) - scores.max()).sum()) if len(scores) else None
+    logits = bool(len(scores) and (scores.min() < 0 or scores.max() > 1 + 1e-6))
     if threshold is not None:
         order = order[scores[order] > threshold]
-    return Guess(image, order, scores[order])
+    return Guess(image, order, scores[order], softmax=softmax, logits=logits)
 
 
 def rank_of(guess: Guess, label: int) -> int:

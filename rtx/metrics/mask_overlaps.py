@@ -20,21 +20,22 @@ from rtx.compiled import compiled, inlined
 from rtx.metrics.coco_truth import Rle
 
 Whole = NDArray[np.int64]
+Pixels = NDArray[np.signedinteger[Any]]
 
 
 class Stretches(NamedTuple):
     """The stretches of ones of masks; a tuple, so that kernels take it as it is.
 
     Attributes:
-        lows: (s,) first pixel of each, mask after mask.
+        lows: (s,) first pixel of each, mask after mask; of 32 bits where that is enough.
         highs: (s,) the first pixel after it.
         ends: (masks + 1,) where the stretches of each mask lie.
         areas: (masks,) in pixels.
         extents: (masks, 4) first column, the column after the last, first row, the row after the last.
     """
 
-    lows: Whole
-    highs: Whole
+    lows: Pixels
+    highs: Pixels
     ends: Whole
     areas: Whole
     extents: Whole
@@ -47,7 +48,10 @@ def stretches(masks: Sequence[Rle]) -> Stretches:
     ends = np.concatenate([[0], np.cumsum([len(code) for code in codes])]).astype(np.int64)
     heights = np.array([mask["size"][0] for mask in masks], np.int64)
     n_runs = int(((text - 48) & 32 == 0).sum())
-    lows, highs = np.empty(n_runs // 2 + 1, np.int64), np.empty(n_runs // 2 + 1, np.int64)
+    # A cell of COCO has 50 million stretches: half the memory where pixels can be numbered so.
+    pixels = max((int(mask["size"][0]) * int(mask["size"][1]) for mask in masks), default=0)
+    number: Any = np.int32 if pixels < 2**31 else np.int64
+    lows, highs = np.empty(n_runs // 2 + 1, number), np.empty(n_runs // 2 + 1, number)
     rows, areas, extents = (np.zeros(shape, np.int64) for shape in (len(codes) + 1, len(codes), (len(codes), 4)))
     n = _unpack(text, ends, heights, lows, highs, rows, areas, extents)
     return Stretches(lows[:n], highs[:n], rows, areas, extents)
@@ -58,8 +62,8 @@ def _unpack(
     text: NDArray[np.uint8],
     ends: Whole,
     heights: Whole,
-    lows: Whole,
-    highs: Whole,
+    lows: Pixels,
+    highs: Pixels,
     rows: Whole,
     areas: Whole,
     extents: Whole,
@@ -102,7 +106,7 @@ def _unpack(
 
 
 @inlined
-def _first_after(highs: Whole, start: int, stop: int, pixel: int) -> int:
+def _first_after(highs: Pixels, start: int, stop: int, pixel: int) -> int:
     """The first stretch of a mask that ends after a pixel."""
     while start < stop:
         middle = (start + stop) // 2
@@ -126,7 +130,7 @@ def most_shared(extents: Whole, areas: Whole, d: int, gt_extents: Whole, gt_area
 
 @inlined
 def shared_pixels(
-    lows: Whole, highs: Whole, ends: Whole, d: int, gt_lows: Whole, gt_highs: Whole, gt_ends: Whole, g: int
+    lows: Pixels, highs: Pixels, ends: Whole, d: int, gt_lows: Pixels, gt_highs: Pixels, gt_ends: Whole, g: int
 ) -> int:
     """How many pixels two masks share, of which neither is empty; inside a kernel."""
     i, stop_i, j, stop_j = ends[d], ends[d + 1], gt_ends[g], gt_ends[g + 1]

@@ -1,6 +1,6 @@
 """What the loss under each corruption consists of, and how calibration changes, from the cells of an evaluation.
 
-With AP and dAP_t (t a type of `rtx.metrics.errors.TYPES`) the means over the severities of a corruption that are there,
+With AP and dAP_t (t a type of `rtx.metrics.error_names`) the means over the severities of a corruption that are there,
 and AP0 and dAP0_t those of the clean images,
 
     loss = AP0 - AP,    rise_t = max(0, dAP_t - dAP0_t),    share_t = rise_t / sum over all types of their rises

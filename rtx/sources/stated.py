@@ -26,6 +26,17 @@ def stated_statistics(path: Path) -> tuple[tuple[float, ...], tuple[float, ...]]
     return _from_meta(content) if found is None else (tuple(found[0]), tuple(found[1]))
 
 
+def stated_size(path: Path) -> int | None:
+    """Side of the images in pixels that a file of `rtx train_source` was trained on; None where it does not say."""
+    try:
+        content = read_checkpoint(path)
+    except WeightsError:
+        return None
+    meta = content.get("meta") if isinstance(content, Mapping) else None
+    size = meta.get("image_size") if isinstance(meta, Mapping) and "rtx_source" in meta else None
+    return size if isinstance(size, int) and 32 <= size <= 4096 else None
+
+
 def _from_meta(content: Any) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
     meta = content.get("meta") if isinstance(content, Mapping) else None
     if not isinstance(meta, Mapping) or "rtx_source" not in meta:

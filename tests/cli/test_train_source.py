@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -55,6 +56,12 @@ def test_every_recipe_ends_with_a_source_that_says_how_it_was_made(
     assert cli.main(["weights", "inspect", str(out / "source.pth")]) == 0
     told = capsys.readouterr().out
     assert f"recipe {recipe[0]}" in told and "under " in told and "resnet18" in told
+    own = ["--source", f"resnet18:{out}/source.pth", "--data-root", str(data / "val"), "--eps", "4", "--steps", "1"]
+    assert cli.main(["attack_eval", *own, "--workers", "0", "--out", str(tmp_path / "own")]) == 0
+    head = json.loads((tmp_path / "own" / "summary.json").read_text())
+    assert head["P"] == pytest.approx(scores(out)["clean"]), (
+        "its own head sees images of the size that it was trained on"
+    )
 
 
 @pytest.mark.slow

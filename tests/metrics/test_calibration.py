@@ -95,6 +95,18 @@ def test_a_classifier_by_hand() -> None:
     assert found["ECE"] == pytest.approx((0.1 + 0.8) / 2) and found["gap"] == pytest.approx(1.7 / 2 - 1 / 2)
 
 
+def test_logits_of_a_classifier_go_through_a_softmax_if_one_image_shows_that_they_are_logits() -> None:
+    from rtx.metrics.accuracy import Accuracy, best
+
+    rows = [np.array([0.9, 0.2, 0.1]), np.array([4.0, -1.0, 2.0])]
+    metric = Accuracy(3, topk=(1,))
+    for n, scores in enumerate(rows):
+        metric.add(best(str(n), scores), 0)
+    sure = [float(np.exp(scores - scores.max())[0] / np.exp(scores - scores.max()).sum()) for scores in rows]
+    found = metric.diagnosis()["calibration"]["classes"]
+    assert found["ECE"] == pytest.approx(sum(1 - value for value in sure) / 2)
+
+
 @pytest.mark.parametrize(("scores", "reason"), [([9.0, -3.0], "outside"), ([np.nan] * 2, "hold no scores")])
 def test_logits_and_files_without_scores_have_no_calibration_error(scores: list[float], reason: str) -> None:
     from rtx.metrics.accuracy import Accuracy, Guess

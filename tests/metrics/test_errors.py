@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,8 @@ from rtx.metrics.coco_truth import category_ids, encode_mask, read_truth
 from rtx.metrics.error_names import SPECIAL, TYPES
 from rtx.metrics.errors import Sorted, sort_errors
 from tests.metrics.coco_worlds import CATEGORIES, world
-from tests.metrics.scores import coco_metric
+from tests.metrics.reference_scorers import PACKAGES
+from tests.metrics.scores import by_image, coco_metric
 
 SIZE = (100, 200)
 CAT, DOG = 0, 1
@@ -215,3 +217,37 @@ def test_they_are_those_of_tidecv(kind: str) -> None:
     assert block["AP50"] == pytest.approx(whole, abs=1e-6)
     assert [block["dAP"][name] for name in (*TYPES, *SPECIAL)] == pytest.approx(gains, abs=1e-6)
     assert tuple(block["counts"][name] for name in TYPES) == counts
+
+
+@pytest.mark.parametrize("kind", ["bbox", "segm"])
+@pytest.mark.parametrize("seed", [0, 3, 4, 6, 7, 8, 9, 11, 13, 16])
+def test_they_and_d_ece_are_those_of_hotcoco(seed: int, kind: str) -> None:
+    """Without crowds, which it takes for objects here, and without equal scores, which it orders otherwise."""
+    pytest.importorskip("hotcoco")
+    _, content, found = world(seed)
+    content["annotations"] = [row for row in content["annotations"] if not row["iscrowd"]]
+    truth, firsts = read_truth(content, quiet=True), np.cumsum([0, *(len(d.scores) for d in found)])
+    found = [
+        replace(d, scores=0.3 + 0.69 * np.minimum(d.scores, 1) + 1e-7 * (first + np.arange(len(d.scores))))
+        for d, first in zip(found, firsts, strict=False)
+    ]
+    ids = category_ids(truth, [str(i) for i in CATEGORIES])
+    images = by_image(truth, found)
+    order = sorted(images, key=lambda i: (str(type(i)), i))
+    sizes = [{key: truth.images[i][key] for key in ("height", "width")} for i in order]
+    head = {"images": [{"id": n + 1, **size} for n, size in enumerate(sizes)]}
+    head["categories"] = [{"id": i, "name": str(i)} for i in sorted(ids)]
+    evaluation = PACKAGES["hotcoco"](kind, head, *coco_columns(truth, images, ids, kind))
+    evaluation.params.maxDets = [100]
+    evaluation.evaluate()
+    theirs, calibration = evaluation.tide_errors(), evaluation.calibration(n_bins=20)
+    mine = coco_metric(truth, found, ids, kinds=(kind,)).diagnosis()
+    block = mine["errors"][kind]
+    assert mine["calibration"][kind]["D-ECE"] == pytest.approx(calibration["ece"], abs=1e-12)
+    assert [block["counts"][name] for name in TYPES] == [theirs["counts"][name] for name in SHORT[:6]]
+    assert block["AP50"] == pytest.approx(theirs["ap_base"], abs=1e-12)
+    gains = [block["dAP"][name] for name in (*TYPES, *SPECIAL)]
+    assert gains == pytest.approx([max(0, theirs["delta_ap"][name]) for name in SHORT], abs=1e-12)
+
+
+SHORT = ("Cls", "Loc", "Both", "Dupe", "Bkg", "Miss", "FP", "FN")

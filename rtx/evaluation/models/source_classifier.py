@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
+import numpy as np
 import torch
+from mmcv.transforms import CenterCrop
+from PIL import Image
 from torch import Tensor, nn
 
 from rtx.errors import BadValue
 from rtx.evaluation.models.adapters import Classifier
+from rtx.evaluation.models.library import PixelStep
 from rtx.files import code_sha256
 from rtx.sources.catalog.archs import build_reference, find_arch, full_shapes
 from rtx.sources.catalog.record import Pixels
 from rtx.sources.catalog.spec import parse_spec, statistics_of
 from rtx.sources.load import load_source
 from rtx.sources.spelling import full_spec
-from rtx.sources.stated import stated_statistics
+from rtx.sources.stated import stated_size, stated_statistics
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +50,7 @@ class Normalised(nn.Module):
 
 
 def source_classifier(spec: str, classes: Sequence[str], device: str = "cpu") -> Classifier:
-    """The whole published classifier of a source.
+    """The whole classifier of a source, on images of 224 pixels; a file of `rtx train_source` on those of its own size.
 
     Args:
         spec: a source's name, FILE or ARCH:FILE.
@@ -78,4 +84,21 @@ def source_classifier(spec: str, classes: Sequence[str], device: str = "cpu") ->
         mean, std, order = trained.mean, trained.std, trained.channel_order
     version = None if own is None else f"code {own[:12]}"
     normalised = Normalised(network, mean, std, order).to(device).eval()
-    return Classifier(normalised, classes, name=spec, version=version, inputs="tensor")
+    size = None if parsed.path is None else stated_size(parsed.path)
+    if size is not None:
+        log.info("source %s: images of %d pixels, as it was trained on", spec, size)
+    prepare = None if size is None else _as_trained(size)
+    return Classifier(normalised, classes, name=spec, version=version, inputs="tensor", prepare=prepare)
+
+
+def _as_trained(size: int) -> list[Any]:
+    """The test steps of `rtx train_source` (`rtx.transfer.preprocessing`): Pillow's resizing smooths, OpenCV's not."""
+    edge = round(size * 256 / 224)
+    return [PixelStep(partial(_resized, edge), f"Pillow, bilinear, shorter side {edge}"), CenterCrop(size)]
+
+
+def _resized(edge: int, image: Any) -> Any:
+    height, width = image.shape[:2]
+    least = min(height, width)
+    size = int(edge * width / least), int(edge * height / least)
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))

@@ -30,33 +30,60 @@ def exit_status(error: KeyboardInterrupt) -> int:
     return EXIT_TERMINATED if isinstance(error, Terminated) else EXIT_INTERRUPTED
 
 
-@contextmanager
-def sigterm_raises() -> Iterator[None]:
-    """Within, SIGTERM raises `Terminated` in the main thread; the handler that was there before comes back after.
+class _Stop:
+    """The handler: the first SIGTERM raises."""
 
-    In another thread than the main one nothing changes: Python allows handlers there only. A process that is forked
-    within ends without a word: a pool ends its workers by SIGTERM, mmdet's VOC metric after each evaluation.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
+    stopped = False
 
-    stopped, own = False, os.getpid()
-
-    def stop(number: int, frame: FrameType | None) -> NoReturn:
-        nonlocal stopped
-        if os.getpid() != own:
-            raise SystemExit(0)  # PyTorch would take the status of a signal for a fault of its loader
-        stopped = True
+    def __call__(self, number: int, frame: FrameType | None) -> NoReturn:
+        self.stopped = True
         # A second one, while the first is being cleaned up after, must not interrupt that.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         raise Terminated
 
+
+_masks = threading.local()
+
+
+def _hold() -> None:
+    """Before a fork: a SIGTERM waits until the new process has left our handler; it would be lost in between."""
+    _masks.before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+
+def _release() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, _masks.before)
+
+
+def _end_as_usual() -> None:
+    """In a forked process SIGTERM ends it: so a pool ends its workers, mmdet's VOC metric after each evaluation.
+
+    A handler of Python's is run between two instructions only. A worker that got the signal just before it began to
+    wait for a lock would wait for ever, and its pool for it.
+    """
+    if isinstance(signal.getsignal(signal.SIGTERM), _Stop):
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _release()
+
+
+os.register_at_fork(before=_hold, after_in_parent=_release, after_in_child=_end_as_usual)
+
+
+@contextmanager
+def sigterm_raises() -> Iterator[None]:
+    """Within, SIGTERM raises `Terminated` in the main thread; the handler that was there before comes back after.
+
+    In another thread than the main one nothing changes: Python allows handlers there only. Nor does it in processes
+    that are forked within.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    stop = _Stop()
     before = signal.signal(signal.SIGTERM, stop)
     try:
         yield
     except KeyboardInterrupt as error:
-        if stopped and not isinstance(error, Terminated):
+        if stop.stopped and not isinstance(error, Terminated):
             raise Terminated from error  # Ray makes a plain one of it
         raise
     finally:

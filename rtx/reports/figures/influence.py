@@ -36,6 +36,7 @@ def heat(
     train_labels: NDArray[np.int64],
     classes: Sequence[str],
     name: str,
+    unit: str = "images",
 ) -> Figure:
     """I / |I|_F (m, n), positive where a training image helps, rows and columns sorted by label."""
     rows, columns = (np.argsort(labels, kind="stable") for labels in (test_labels, train_labels))
@@ -61,8 +62,8 @@ def heat(
         else:
             ticks([])
     axes.tick_params(length=0, colors=INK)
-    axes.set_xlabel(f"{len(train_labels)} training images", labelpad=2)
-    axes.set_ylabel(f"{len(test_labels)} test images", labelpad=2)
+    axes.set_xlabel(f"{len(train_labels)} training {unit}", labelpad=2)
+    axes.set_ylabel(f"{len(test_labels)} test {unit}", labelpad=2)
     scale = figure.add_axes((0.875, 0.17, 0.02, 0.69))
     bar = figure.colorbar(image, cax=scale, ticks=[-top, 0, top], extend="both")
     bar.ax.set_yticklabels(["harms", "0", "helps"], fontsize=5)

@@ -83,7 +83,7 @@ _ALL = (
         (),
         (("data_preprocessor.mean", "data_preprocessor.std"),),
         ("",),
-        text="OpenMMLab training checkpoint: the backbone is taken, heads and neck are dropped",
+        text="OpenMMLab training checkpoint: backbone and a ResNet's linear head are taken, all else is dropped",
     ),
     KeyLayout("resnet_wrapped", "resnet.", text="network as attribute `resnet` (training code of ANT)"),
     KeyLayout("wrapped", "model.", text="network as attribute `model`"),
@@ -155,6 +155,12 @@ def recognise(content: Any, where: str, *, dialects: bool = True) -> Recognised:
             inner[key.removeprefix(layout.prefix)] = value
         else:
             dropped.append(key)
+    if layout.name == "mmengine" and "layer1.0.conv1.weight" in inner:
+        # The linear head that mmpretrain and `rtx train_source` put on a ResNet is torchvision's fc.
+        for theirs, ours in (("head.fc.weight", "fc.weight"), ("head.fc.bias", "fc.bias")):
+            if theirs in dropped:
+                inner[ours] = tensors[theirs]
+                dropped.remove(theirs)
     foreign = [key for key in dropped if not (layout.others and key.startswith(layout.others))]
     if foreign:
         raise WeightsMismatch(
