@@ -63,7 +63,11 @@ class FrozenSource:
     @property
     def name(self) -> str:
         """For files and tables: the spec, of a file its stem."""
-        return self.spec if "/" not in self.spec else Path(self.spec).stem
+        if "/" not in self.spec:
+            return self.spec
+        path = Path(self.spec)
+        # Every `rtx train_source` calls its file so; the run folder tells them apart.
+        return f"{path.parent.name}-{path.stem}" if path.stem == "source" else path.stem
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> Tensor:

@@ -105,3 +105,13 @@ def test_what_a_classifier_of_timm_reads() -> None:
         shown = ((IMAGES - 127.5) / 127.5).permute(0, 3, 1, 2)
         wanted = frozen.network.net.forward_head(frozen.network.net.forward_features(shown), pre_logits=True)
     torch.testing.assert_close(frozen(IMAGES), wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_sources_trained_here_have_the_names_of_their_folders(tmp_path: Path) -> None:
+    names = []
+    for run in ("standard", "robust"):
+        (tmp_path / run).mkdir()
+        place = tmp_path / run / "source.pth"
+        torch.save(build_reference("resnet18", num_classes=5).state_dict(), place)
+        names.append(load_frozen(f"resnet18:{place}").name)
+    assert names == ["standard-source", "robust-source"]
