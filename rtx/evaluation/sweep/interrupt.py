@@ -34,11 +34,18 @@ class _Stop:
     """The handler: the first SIGTERM raises."""
 
     stopped = False
+    ever = False
 
     def __call__(self, number: int, frame: FrameType | None) -> NoReturn:
-        self.stopped = True
+        self.stopped = _Stop.ever = True
         # A second one, while the first is being cleaned up after, must not interrupt that.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise Terminated
+
+
+def check_not_stopped() -> None:
+    """Raise again what a loader's own error about its ended workers has replaced: SIGTERM goes to them, too."""
+    if _Stop.ever and signal.getsignal(signal.SIGTERM) is signal.SIG_IGN:
         raise Terminated
 
 

@@ -14,6 +14,7 @@ from rtx.errors import BadValue, DataError
 from rtx.evaluation.sweep.batches import image_path
 from rtx.evaluation.sweep.events import CellDone, CellStarted, OnEvent, Planned, Waiting
 from rtx.evaluation.sweep.forward import Job, choose_batch_size, evaluate, loader_died, plan_batches
+from rtx.evaluation.sweep.interrupt import check_not_stopped
 from rtx.evaluation.sweep.locks import Shard, alone, driving, guarded
 from rtx.evaluation.sweep.scoring import ScoredCell
 from rtx.evaluation.sweep.share import Share, part
@@ -242,6 +243,7 @@ def warn_of_restart(restarts: int, condition: Condition, error: RuntimeError) ->
     Raises:
         DataError: it did too often since the last cell was written.
     """
+    check_not_stopped()
     if restarts > MAX_RESTARTS:
         raise DataError(
             f"{condition.key}: loader processes were killed {restarts} times in a row ({error}); that is usually the "
