@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,8 @@ from rtx.results.predictions import encode_map, maps_to_bytes
 
 log = logging.getLogger(__name__)
 
-STEP = 4
-"""Pixels from one to the next, down and across, at which confidences are looked at."""
+LOOKED_AT = 1024
+"""Pixels of an image, about, whose confidences are looked at: evenly spaced rows and columns."""
 
 
 class IouScorer(MeanIoU, Scorer):
@@ -84,12 +85,14 @@ def _not_finite(sample: Any) -> Any:
 
 
 def _sure(sample: Any, label: Any, ignore_index: int) -> Bins | None:
-    """Every fourth row and column of an image by the confidence of its class; None where there are no logits.
+    """A grid of pixels of an image by the confidence of their class; None where there are no logits.
 
-    The softmax of 150 classes at every pixel would take as long as finding the highest of them again.
+    The softmax of 150 classes at every pixel would take longer than finding the highest of them, and what neighbours
+    say is much the same.
     """
-    guess, truth = sample.pred_sem_seg.data[0, ::STEP, ::STEP], label[::STEP, ::STEP]
-    scores = sample.seg_logits.data[:, ::STEP, ::STEP].contiguous().float() if "seg_logits" in sample else None
+    step = max(1, math.isqrt(label.size // LOOKED_AT))
+    guess, truth = sample.pred_sem_seg.data[0, ::step, ::step], label[::step, ::step]
+    scores = sample.seg_logits.data[:, ::step, ::step].contiguous().float() if "seg_logits" in sample else None
     if scores is None or len(scores) < 2 or scores.shape[1:] != guess.shape:
         return None
     if scores.amin() >= 0:  # of logits some are negative; sums of probabilities, as mask classifiers give, are not

@@ -10,7 +10,7 @@ import torch
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 
-from rtx.evaluation.scorers.segmentation import STEP, IouScorer
+from rtx.evaluation.scorers.segmentation import LOOKED_AT, IouScorer
 from rtx.metrics.calibration import BINS
 
 CLASSES = ("a", "b", "c")
@@ -38,12 +38,14 @@ def block(rows: list[Any]) -> dict[str, Any]:
     return dict(scorer.diagnosis()["calibration"]["pixels"])
 
 
-def test_bins_hold_the_softmax_of_every_fourth_row_and_column() -> None:
-    rows = samples()
+@pytest.mark.parametrize(("shape", "step"), [((37, 50), 1), ((150, 200), 5)])
+def test_bins_hold_the_softmax_of_a_grid_of_pixels(shape: tuple[int, int], step: int) -> None:
+    rows = samples(shape=shape)
+    assert len(range(0, shape[0], step)) * len(range(0, shape[1], step)) < 2 * LOOKED_AT
     confidence, right = [], []
     for row in rows:
-        high, guess = row.seg_logits.data[:, ::STEP, ::STEP].softmax(0).max(0)
-        label = row.gt_sem_seg.data[0, ::STEP, ::STEP]
+        high, guess = row.seg_logits.data[:, ::step, ::step].softmax(0).max(0)
+        label = row.gt_sem_seg.data[0, ::step, ::step]
         confidence += high[label != 255].tolist()
         right += (guess == label)[label != 255].tolist()
     found = block(rows)
