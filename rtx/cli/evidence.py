@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from rtx.errors import BadValue
 from rtx.files import write_atomic
-from rtx.results.command import shell_line
-from rtx.results.folder import INSIDE_RUN
 
 if TYPE_CHECKING:
     from rtx.evidence.claim import Claim, Finding
@@ -35,6 +33,7 @@ def evidence(args: argparse.Namespace) -> int:
     from rtx.evidence.measure import measured
     from rtx.evidence.page import FIGURE, draw, page, short
     from rtx.reports.figures.style import save
+    from rtx.results.command import shell_line
 
     claims: dict[str, tuple[Claim, str]] = {}
     for name in args.names:
@@ -82,6 +81,7 @@ def results(name: str, work_dirs: str) -> tuple[list[Result], Mapping[str, Run]]
     from rtx.experiments.read import read_any
     from rtx.experiments.store import state_of
     from rtx.reports.runs.runs import load_run
+    from rtx.results.folder import INSIDE_RUN
 
     experiment = read_any(name)
     root = Path(work_dirs) / experiment.name

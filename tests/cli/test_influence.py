@@ -49,14 +49,14 @@ def test_two_files_of_one_name(tmp_path: Path) -> None:
     files = []
     for seed in (0, 1):
         torch.manual_seed(seed)
-        path = tmp_path / str(seed) / "source.pth"
+        path = tmp_path / str(seed) / "weights.pth"
         path.parent.mkdir()
         torch.save(build_reference("resnet18").state_dict(), path)
         files.append(f"resnet18:{path}")
     line = words(tmp_path, data, "--test-images", "0")
     assert main([*line[:2], *files, *line[3:]]) == 0
     rows = json.loads((tmp_path / "out" / "comparison.json").read_text())["heads"]
-    assert rows[0]["name"] == "source" and re.fullmatch(r"source_[0-9a-f]{8}", rows[1]["name"])
+    assert rows[0]["name"] == "weights" and re.fullmatch(r"weights_[0-9a-f]{8}", rows[1]["name"])
     assert {path.name for path in (tmp_path / "out").iterdir() if path.is_dir()} == {row["name"] for row in rows}
     assert rows[0]["top1_minus_first"] is None and rows[1]["top1_minus_first"]["value"] <= 1
 

@@ -123,7 +123,7 @@ def test_two_processes_train_one_source(data: Path, tmp_path: Path) -> None:
     [
         (["--recipe", "pgd"], "needs --threat and --eps"),
         (["--recipe", "pgd", "--threat", "linf", "--eps", "0"], "eps 0"),
-        (["--recipe", "pgd", "--threat", "linf", "--eps", "300"], "at most 1"),
+        (["--recipe", "pgd", "--threat", "linf", "--eps", "300"], "so at most 255"),
         (["--recipe", "pgd", "--threat", "linf", "--eps", "4", "--attack-steps", "0"], "steps 0"),
         (["--recipe", "free", "--threat", "l2", "--eps", "1", "--replays", "0"], "replays 0"),
         (["--recipe", "prime", "--threat", "l2", "--eps", "1"], "no threat"),
