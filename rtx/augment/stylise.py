@@ -6,10 +6,10 @@ name and the list of styles alone (one style each, as in Stylized-ImageNet; Geir
 
 from __future__ import annotations
 
+import filecmp
 import hashlib
 import json
 import logging
-import os
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -97,10 +97,9 @@ def stylise(
     finished = read_manifest(out, {"layout": folder.layout, "image_key": "file_stem", **settings})
     for part in (folder, *([kept] if kept else [])):
         copy_labels(part, [out])
-    copied = set(folder.images)
-    for image in kept.images if kept else ():
-        if image not in copied:
-            _link(kept.root / image if kept else image, out / image)
+    if kept is not None:
+        for image in sorted(set(kept.images) - set(folder.images)):
+            _copy(kept.root / image, out / image)
 
     @cache
     def style_of(number: int) -> Any:
@@ -150,13 +149,8 @@ def _style_image(path: Path) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _link(source: Path, target: Path) -> None:
-    """The same file under another name where the file system allows it, else a copy."""
-    if target.is_file() and (target.samefile(source) or target.stat().st_size == source.stat().st_size):
-        return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.unlink(missing_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:
+def _copy(source: Path, target: Path) -> None:
+    """Not a link: who edits the copy means the copy."""
+    if not (target.is_file() and filecmp.cmp(source, target, shallow=False)):
+        target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)

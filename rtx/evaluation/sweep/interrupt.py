@@ -33,11 +33,12 @@ def exit_status(error: KeyboardInterrupt) -> int:
 class _Stop:
     """The handler: the first SIGTERM raises."""
 
+    present: _Stop | None = None
+    """The one of the innermost `sigterm_raises` that is open."""
     stopped = False
-    ever = False
 
     def __call__(self, number: int, frame: FrameType | None) -> NoReturn:
-        self.stopped = _Stop.ever = True
+        self.stopped = True
         # A second one, while the first is being cleaned up after, must not interrupt that.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         raise Terminated
@@ -45,7 +46,7 @@ class _Stop:
 
 def check_not_stopped() -> None:
     """Raise again what a loader's own error about its ended workers has replaced: SIGTERM goes to them, too."""
-    if _Stop.ever and signal.getsignal(signal.SIGTERM) is signal.SIG_IGN:
+    if _Stop.present is not None and _Stop.present.stopped:
         raise Terminated
 
 
@@ -85,8 +86,9 @@ def sigterm_raises() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    stop = _Stop()
+    stop, outer = _Stop(), _Stop.present
     before = signal.signal(signal.SIGTERM, stop)
+    _Stop.present = stop
     try:
         yield
     except KeyboardInterrupt as error:
@@ -94,4 +96,5 @@ def sigterm_raises() -> Iterator[None]:
             raise Terminated from error  # Ray makes a plain one of it
         raise
     finally:
+        _Stop.present = outer
         signal.signal(signal.SIGTERM, before)

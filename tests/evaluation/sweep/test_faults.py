@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import logging
@@ -302,6 +303,34 @@ def test_sigterm_is_told_from_ctrl_c_whatever_a_library_makes_of_it() -> None:
             except KeyboardInterrupt:
                 raise KeyboardInterrupt from None
         assert exit_status(caught.value) == status
+
+
+def test_a_stop_that_ended_the_loaders_too_is_no_fault_of_theirs(
+    made_coco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGTERM to a whole group: PyTorch's error about its workers takes the place of the stop."""
+    begun: list[int] = []
+
+    def stopped(*_: Any, **__: Any) -> Any:
+        begun.append(1)
+        with contextlib.suppress(Terminated):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Terminated.")
+        yield
+
+    monkeypatch.setattr("rtx.evaluation.sweep.forward.stream", stopped)
+    with pytest.raises(Terminated), sigterm_raises():
+        evaluate(made_coco, tmp_path)
+    assert len(begun) == 1, "nothing is started again"
+    with pytest.raises(DataError, match="killed 4 times"):  # the stop is over: now it is the loaders' own
+        monkeypatch.setattr("rtx.evaluation.sweep.forward.stream", killed)
+        evaluate(made_coco, tmp_path)
+
+
+def killed(*_: Any, **__: Any) -> Any:
+    raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed.")
+    yield
 
 
 def test_pools_whose_workers_are_ended_at_any_moment_end_without_a_word(tmp_path: Path) -> None:
