@@ -93,7 +93,7 @@ def with_keeping(cfg: Config, keeping: Keeping) -> Config:
     """The config that trains so, kept as `rtx_keeping`, which goes into run.json and the protocol card.
 
     Raises:
-        BadValue: the config has no backbone of rtx, or its optimiser is built in a way of its own.
+        BadValue: the config has no optimiser, or one that is built in a way of its own.
     """
     new: Config = copy.deepcopy(cfg)
     wrapper = new.get("optim_wrapper") or {}
@@ -101,6 +101,8 @@ def with_keeping(cfg: Config, keeping: Keeping) -> Config:
         averaging = dict(type="EMAHook", ema_type="ExponentialMovingAverage", momentum=keeping.ema)
         new.custom_hooks = [*(new.get("custom_hooks") or []), averaging]
     if keeping.l2sp or keeping.layer_decay or keeping.backbone_lr:
+        if not wrapper:
+            raise BadValue(f"{SETTING}: the config has no optim_wrapper, whose learning rates it would change; add one")
         if wrapper.get("constructor") not in _DEFAULT_CONSTRUCTORS:
             raise BadValue(
                 f"optim_wrapper.constructor is {wrapper['constructor']!r}, which sets learning rates in a way of its "
@@ -122,7 +124,7 @@ class KeepingConstructor(DefaultOptimWrapperConstructor):
     """mmengine's own, with the backbone's learning rates and weight decay changed as `Keeping` in `paramwise_cfg` says.
 
     Raises:
-        BadValue: the model has no backbone of rtx.
+        BadValue: the model has no backbone of rtx, or nothing of it trains.
     """
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
@@ -130,6 +132,11 @@ class KeepingConstructor(DefaultOptimWrapperConstructor):
         wrapper: OptimWrapper = super().__call__(model)
         keeping = Keeping.of(self.paramwise_cfg[SETTING])
         factors = learning_rate_factors(_backbone(model), keeping)
+        if not factors:
+            raise BadValue(
+                f"{', '.join(keeping.card())}: nothing of the backbone trains, so there is nothing to keep near its "
+                "source; leave it away, or give another --transfer"
+            )
         for group in wrapper.optimizer.param_groups:
             (parameter,) = group["params"]
             if id(parameter) in factors:

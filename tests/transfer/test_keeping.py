@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from torch import nn
 
@@ -95,8 +96,6 @@ def arguments(*words: str) -> Any:
 
 
 def test_flags_go_before_the_line_in_the_config() -> None:
-    from mmengine.config import Config
-
     cfg = Config(dict(rtx_keeping=dict(l2sp=0.1, ema=0.01)))
     assert keeping_of(arguments("--anchor", "l2sp=0.5"), cfg) == Keeping(l2sp=0.5, ema=0.01)
     assert keeping_of(arguments(), Config(dict())) is None
@@ -219,6 +218,17 @@ def test_the_average_is_what_a_run_saves(small: Any, tmp_path: Path) -> None:
     first, *_, last = trained(with_keeping(small, Keeping(ema=1e-9)), tmp_path)
     difference = max(float((first[n] - last[n]).abs().max()) for n in first if n.endswith("weight"))
     assert difference < 1e-6, "an average that hardly moves"
+
+
+@pytest.mark.parametrize("setting", [dict(l2sp=0.1), dict(layer_decay=0.9), dict(backbone_lr=0.1)], ids=str)
+def test_of_a_frozen_backbone_nothing_is_kept(setting: dict[str, float]) -> None:
+    with pytest.raises(BadValue, match="nothing of the backbone trains"):
+        wrapper_of(Model(frozen_stages=4), Keeping(**setting))
+
+
+def test_without_an_optimiser_there_is_nothing_to_set() -> None:
+    with pytest.raises(BadValue, match="no optim_wrapper"):
+        with_keeping(Config(dict(model={})), Keeping(l2sp=0.1))
 
 
 def test_an_optimiser_that_is_built_in_a_way_of_its_own_is_refused(small: Any) -> None:
