@@ -21,7 +21,7 @@ install: ## .venv with everything at the versions of constraints.txt (15 min the
 demo: install ## train, transfer and evaluate on rendered scenes: P, mPC, rPC (10 min, no download, no GPU)
 	@$(PY) -m rtx.cli.main demo $(ARGS)
 
-test: lint types docs unit ## lint, types, docs, tests: what CI runs (at most 15 min on 2 cores)
+test: lint types docs unit ## lint, types, docs, tests: what CI runs (about 20 min on 2 cores)
 
 lint: install
 	@echo "== lint"
