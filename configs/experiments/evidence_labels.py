@@ -1,27 +1,29 @@
 """Few and many labels, eps: probes on four targets that the sources have not seen (Utrera et al., Salman et al.).
 
-Needs the files of evidence_sources, and mnist, fashion_mnist, kmnist and caltech101 (parts of them will do) in data/:
+Needs the files of evidence_sources, and in data/ mnist, fashion_mnist and kmnist (parts of them will do) and folder, a
+set of class folders with 400 images and more (of Caltech-101, say):
 rtx experiments run evidence_labels --data-root data
 """
 
 experiment = dict(
-    title="probes with 100 to 1600 labels on four targets, from a standard source, four robust ones and random weights",
+    title="probes with 100 to 1600 labels on four targets: six sources from standard to random",
     kind="rtx.probe.unit:probe",
-    settings=dict(subset=True, image_size=64, workers=0),
+    settings=dict(subset=True, image_size=64, workers=1),
 )
 
-EPS = (0.1, 0.25, 0.5, 1)
-FILES = "efficientnet_lite0:work_dirs/evidence_sources"
+EPS = (0.25, 0.5, 1)
+FILES = "timm:tf_efficientnet_lite0@work_dirs/evidence_sources"
 SOURCES = {
     "standard": f"{FILES}/standard/source.pth",
+    "prime": f"{FILES}/prime/source.pth",
     **{f"l2_{eps}": f"{FILES}/l2_{eps}/source.pth" for eps in EPS},
-    "random": "efficientnet_lite0:random",
+    "random": "timm:tf_efficientnet_lite0@random",
 }
 SIZES = {
-    "mnist": (100, 200, 400, 800, 1600),
-    "fashion_mnist": (100, 200, 400, 800, 1600),
-    "kmnist": (100, 200, 400, 800, 1600),
-    "caltech101": (100, 200, 400),
+    "mnist": (100, 200, 400, 1600),
+    "fashion_mnist": (100, 200, 400, 1600),
+    "kmnist": (100, 200, 400, 1600),
+    "folder": (100, 200),
 }
 runs = [
     dict(
@@ -34,7 +36,7 @@ runs = [
     for name, source in SOURCES.items()
 ]
 
-ROBUST, STANDARD, RANDOM = "*l2_0.5/*", "*standard/*", "*:random"
+ROBUST, STANDARD, RANDOM = "*l2_0.5/*", "*standard/*", "*@random"
 DIGITS = ["mnist", "fashion_mnist", "kmnist"]
 claims = [
     dict(
@@ -54,7 +56,7 @@ claims = [
         place="Figure 2; eps as by Salman et al. (2020), Figure 5",
         found="the best eps of a target is often a small one",
         kind="difference",
-        first=dict(source="*l2_0.1/*", images=100),
+        first=dict(source="*l2_0.25/*", images=100),
         second=dict(source=STANDARD, images=100),
     ),
     dict(
@@ -95,8 +97,18 @@ claims = [
         place="Figure 5",
         found="accuracy rises with eps and falls again",
         kind="difference",
-        first=dict(source="*l2_0.1/*", images=400),
+        first=dict(source="*l2_0.25/*", images=400),
         second=dict(source="*l2_1/*", images=400),
+    ),
+    dict(
+        name="accuracy-tells",
+        claim="The better a source's own accuracy, the better its probe on a target",
+        paper="salman2020",
+        place="Table 2",
+        found="at one eps R2 is high; over all eps accuracy alone does not tell which source is better",
+        kind="tracks",
+        first=dict(images=100),
+        options={"0": STANDARD, **{str(eps): f"*l2_{eps}/*" for eps in EPS}, "PRIME": "*prime/*"},
     ),
     dict(
         name="best-eps",

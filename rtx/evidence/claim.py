@@ -20,7 +20,9 @@ from rtx.errors import BadValue, unknown_name
 AGREES, DISAGREES, CANNOT_TELL = "agrees", "disagrees", "cannot tell"
 OVER_SEEDS, OVER_IMAGES = "seeds", "images"
 SIGNS = {"+": 1, "-": -1}
-KINDS = ("difference", "shrinks", "images", "best_differs")
+KINDS = ("difference", "shrinks", "images", "best_differs", "tracks")
+OVER_OPTIONS = {"best_differs": 2, "tracks": 3}
+"""Kinds that compare the sources of `options`, with how many of them they need."""
 QUANTITIES = ("P", "mPC", "drop")
 """Clean score, mean under corruption, 1 - mPC / P: fractions. Of images also `drop:FAMILY`."""
 
@@ -41,7 +43,7 @@ class Claim:
         first, second: the settings or runs; first minus second is measured.
         by: columns whose values are told apart, and averaged over.
         sizes: of `shrinks`: the smaller and the larger number of training images.
-        options: of `best_differs`: name -> pattern of sources.
+        options: of `best_differs` and `tracks`: name -> pattern of sources.
     """
 
     name: str
@@ -66,9 +68,9 @@ class Claim:
         name = self.quantity.partition(":")[0]
         if name not in QUANTITIES or (":" in self.quantity and self.kind != "images"):
             raise unknown_name("quantity", self.quantity, place=f"claim {self.name!r}", choices=QUANTITIES)
-        if self.kind == "best_differs":
-            if len(self.options) < 2:
-                raise BadValue(f"claim {self.name!r}: best_differs needs options, two sources or more")
+        if self.kind in OVER_OPTIONS:
+            if len(self.options) < (least := OVER_OPTIONS[self.kind]):
+                raise BadValue(f"claim {self.name!r}: {self.kind} needs options, {least} sources or more")
         elif not self.first or not self.second:
             raise BadValue(f"claim {self.name!r}: {self.kind} needs first and second")
         if self.kind == "shrinks" and (self.sizes is None or len(self.sizes) != 2 or self.sizes[0] >= self.sizes[1]):
@@ -131,6 +133,7 @@ class Finding:
         text: what was found that is no number with an interval, or what is missing.
         models: trained networks or heads that it rests on.
         seconds: that these took.
+        command: that does the trainings.
     """
 
     claim: Claim
@@ -139,6 +142,7 @@ class Finding:
     text: str = ""
     models: int = 0
     seconds: float = 0.0
+    command: str = ""
 
 
 def verdict_of(estimate: Estimate, expect: str) -> str:

@@ -6,6 +6,8 @@
     images        first minus second of evaluated runs, over resamples of the same test images; averaged over pairs
     best_differs  the best of some sources on each target, with those that are not told apart from it; the claim is
                   right where two targets have no source in common, and wrong where one source alone is the best on all
+    tracks        the correlation over sources of their own accuracy with that on the target, seed by seed; the claim is
+                  right where the interval of its mean over the targets lies above zero (Salman et al., 2020, Table 2)
 
 Intervals over seeds hold the draw of the training subset and of the initialisation, those over images the draw of the
 test set; neither holds both.
@@ -21,11 +23,11 @@ import numpy as np
 
 from rtx.errors import BadValue
 from rtx.evidence.claim import AGREES, CANNOT_TELL, DISAGREES, OVER_IMAGES, Claim, Estimate, Finding, verdict_of
-from rtx.evidence.rows import Result, by_seed, chosen
+from rtx.evidence.rows import Result, accuracy_of, by_seed, chosen
 from rtx.reports.runs.intervals import MEMBERS, Floats, Resamples, interval
 from rtx.reports.runs.runs import Run
 from rtx.results.over_seeds import Scores, spread
-from rtx.results.studies import best
+from rtx.results.studies import best, correlation, r_squared
 from rtx.types import CLEAN
 
 Grouped = Mapping[tuple[str, ...], Scores]
@@ -92,7 +94,10 @@ def _estimate(name: str, scores: Scores) -> Estimate:
     return Estimate(name, found.mean, found.t, found.n)
 
 
-def _best_differs(claim: Claim, results: Sequence[Result], runs: Mapping[str, Run]) -> Finding:
+def _by_option(
+    claim: Claim, results: Sequence[Result]
+) -> tuple[dict[tuple[str, ...], dict[str, Scores]], list[Result]]:
+    """Group -> option -> scores, of the groups that have all options; and what they are made of."""
     place, used = f"claim {claim.name!r}", []
     scores: dict[tuple[str, ...], dict[str, Scores]] = {}
     for option, pattern in claim.options.items():
@@ -100,12 +105,49 @@ def _best_differs(claim: Claim, results: Sequence[Result], runs: Mapping[str, Ru
         used += side
         for key, of_seeds in by_seed(side, claim.by, claim.quantity, place).items():
             scores.setdefault(key, {})[option] = of_seeds
-    whole = {key: each for key, each in scores.items() if len(each) == len(claim.options)}
+    return {key: each for key, each in sorted(scores.items()) if len(each) == len(claim.options)}, used
+
+
+def _tracks(claim: Claim, results: Sequence[Result], runs: Mapping[str, Run]) -> Finding:
+    whole, used = _by_option(claim, results)
+    own = {}
+    for option, pattern in claim.options.items():
+        known = {accuracy_of(file) for file in {r.settings["source"] for r in chosen(used, {"source": pattern})}}
+        if len(known) != 1 or None in known:
+            words = f"own accuracy of the source {option!r} is not known; its file has it"
+            return Finding(claim, (), CANNOT_TELL, words, models=len(used))
+        own[option] = known.pop()
+    seeds = set.intersection(*(set(scores) for each in whole.values() for scores in each.values())) if whole else set()
+    if not seeds:
+        return Finding(claim, (), CANNOT_TELL, "no results yet")
+    x, options = list(own.values()), list(own)
+    r = {  # group -> seed -> correlation
+        ", ".join(key): {seed: correlation(x, [each[option][seed] for option in options]) for seed in seeds}
+        for key, each in whole.items()
+    }
+    mean = _estimate("mean", {seed: float(np.mean([of_seeds[seed] for of_seeds in r.values()])) for seed in seeds})
+    within = "" if mean.ends is None else f" [{mean.ends[0]:+.2f}, {mean.ends[1]:+.2f}]"
+    squares = (
+        f"{', '.join(key)}: {r_squared(x, [np.mean([each[option][seed] for seed in seeds]) for option in options]):.2f}"
+        for key, each in whole.items()
+    )
+    return Finding(
+        claim,
+        (),
+        verdict_of(mean, claim.expect),
+        f"mean correlation {mean.value:+.2f}{within} over {len(x)} sources, {mean.n} seeds; R2 {'; '.join(squares)}",
+        models=len(used),
+        seconds=sum(one.seconds for one in used),
+    )
+
+
+def _best_differs(claim: Claim, results: Sequence[Result], runs: Mapping[str, Run]) -> Finding:
+    whole, used = _by_option(claim, results)
     if len(whole) < 2:
         return Finding(claim, (), CANNOT_TELL, "results of fewer than two targets")
     may_be_best = {}
     words = []
-    for key, each in sorted(whole.items()):
+    for key, each in whole.items():
         found = best(each)
         may_be_best[key] = {found.key, *found.ties, *found.untested}
         ties = f" (or {', '.join([*found.ties, *found.untested])})" if len(may_be_best[key]) > 1 else ""
@@ -148,12 +190,18 @@ def _images(claim: Claim, results: Sequence[Result], runs: Mapping[str, Run]) ->
         together = np.asarray(np.mean(known, axis=0)) if whole else None
         mean = float(np.mean([estimate.value for estimate in each]))
         each.insert(0, Estimate("mean", mean, interval(together), sum(e.n for e in each), OVER_IMAGES))
-    used = {run.name: run for _, one, two in pairs for run in (one, two)}
-    return Finding(claim, tuple(each), verdict_of(each[0], claim.expect), models=len(used))
+    used = {name for names in names_of_pairs(claim, runs) for name in names[1:]}
+    seconds = sum(r.seconds for r in results if f"{r.settings['run']}/seed{r.seed}" in used)
+    return Finding(claim, tuple(each), verdict_of(each[0], claim.expect), models=len(used), seconds=seconds)
 
 
 def pairs_of(claim: Claim, runs: Mapping[str, Run]) -> list[tuple[str, Run, Run]]:
-    """Pairs of evaluated runs; what the `*` of the first pattern stands for is put in that of the second."""
+    """Pairs of evaluated runs, see `names_of_pairs`."""
+    return [(inside, runs[one], runs[two]) for inside, one, two in names_of_pairs(claim, runs)]
+
+
+def names_of_pairs(claim: Claim, runs: Mapping[str, Run]) -> list[tuple[str, str, str]]:
+    """What the `*` of the first pattern stands for, which is put in that of the second, and the names of both runs."""
     first, second = str(claim.first["run"]), str(claim.second["run"])
     before, star, behind = first.partition("*")
     found = []
@@ -161,7 +209,7 @@ def pairs_of(claim: Claim, runs: Mapping[str, Run]) -> list[tuple[str, Run, Run]
         inside = name[len(before) : len(name) - len(behind)] if star else name
         other = second.replace("*", inside)
         if other in runs:
-            found.append((inside.strip("_/"), runs[name], runs[other]))
+            found.append((inside.strip("_/"), name, other))
     return found
 
 
@@ -196,4 +244,5 @@ _KINDS: Mapping[str, Callable[[Claim, Sequence[Result], Mapping[str, Run]], Find
     "shrinks": _shrinks,
     "images": _images,
     "best_differs": _best_differs,
+    "tracks": _tracks,
 }

@@ -65,7 +65,7 @@ def section(finding: Finding) -> list[str]:
     lines = [f'### <a id="{claim.name}"></a>{claim.claim}', ""]
     place = f" ({claim.place})" if claim.place else ""
     lines += [f"Paper{place}: {claim.found}." if claim.paper else f"Expected: {claim.found}.", ""]
-    what = {"P": "clean score", "mPC": "mPC", "drop": "1 - mPC / P"}[claim.quantity.partition(":")[0]]
+    what = {"P": "clean score", "mPC": "mPC", "drop": "drop, 1 - mPC / P,"}[claim.quantity.partition(":")[0]]
     family = claim.quantity.partition(":")[2]
     what += f" under {family}" if family else ""
     if finding.estimates:
@@ -77,7 +77,8 @@ def section(finding: Finding) -> list[str]:
     if finding.text:
         lines += [f"{finding.text[0].upper()}{finding.text[1:]}.", ""]
     minutes = f", {finding.seconds / 60:,.1f} minutes" if finding.seconds else ""
-    lines.append(f"**{finding.verdict.capitalize()}**{power(finding)} ({finding.models} trainings{minutes}).")
+    command = f", by `{finding.command}`" if finding.command else ""
+    lines.append(f"**{finding.verdict.capitalize()}**{power(finding)} ({finding.models} trainings{minutes}{command}).")
     return lines
 
 

@@ -11,6 +11,8 @@ from typing import Any
 from rtx.datasets.classification import MEAN_PER_CLASS, TARGETS
 from rtx.errors import BadValue
 from rtx.results.over_seeds import Scores
+from rtx.sources.load import parse_spec
+from rtx.sources.reading.read import read_checkpoint
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,24 @@ def _probed(row: Mapping[str, Any]) -> Result | None:
         options="",
     )
     return Result(settings, row["seed"], row[f"score.{name}"])
+
+
+def accuracy_of(source: str) -> float | None:
+    """Clean accuracy, a fraction, in the card of a source that `rtx train_source` wrote; None for others or no file.
+
+    Args:
+        source: as `--source` takes it.
+
+    Raises:
+        UnknownName: there is no such source.
+        WeightsError: the file cannot be read.
+    """
+    path = parse_spec(source).path
+    if path is None or not path.is_file():
+        return None
+    content = read_checkpoint(path)
+    scores = (content.get("meta") or {}).get("scores") if isinstance(content, Mapping) else None
+    return float(scores["clean"]) if isinstance(scores, Mapping) and "clean" in scores else None
 
 
 def chosen(results: Sequence[Result], wanted: Mapping[str, Any]) -> list[Result]:

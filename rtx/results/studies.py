@@ -28,12 +28,21 @@ def r_squared(source: Sequence[float], target: Sequence[float]) -> float:
         >>> round(r_squared([0.1, 0.2, 0.3], [0.5, 0.6, 0.8]), 3)
         0.964
     """
+    return correlation(source, target) ** 2
+
+
+def correlation(source: Sequence[float], target: Sequence[float]) -> float:
+    """Pearson's r of source and target accuracies, see `r_squared`.
+
+    Raises:
+        BadValue: fewer than three pairs, or all of one side are equal.
+    """
     x, y = np.asarray(source, np.float64), np.asarray(target, np.float64)
     if x.shape != y.shape or len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
         raise BadValue(
             f"R2 of {len(x)} source and {len(y)} target accuracies: it needs three pairs or more that are not all equal"
         )
-    return float(np.corrcoef(x, y)[0, 1] ** 2)
+    return float(np.corrcoef(x, y)[0, 1])
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from rtx.cli.evidence import read_claims
 from rtx.errors import BadValue, UnknownName
 from rtx.evidence.claim import AGREES, CANNOT_TELL, DISAGREES, Claim, Estimate, verdict_of
 from rtx.evidence.measure import measured, pairs_of
 from rtx.evidence.page import draw, page
-from rtx.evidence.rows import Result, results_of
+from rtx.evidence.rows import Result, accuracy_of, results_of
 from rtx.experiments.collect import columns_of_runs
 from rtx.experiments.grid import Grid, GridRun
 from rtx.experiments.read import read_any
@@ -79,6 +80,32 @@ def test_the_best_differs_where_no_source_may_be_best_twice() -> None:
     assert found.verdict == CANNOT_TELL and "(or" in found.text
 
 
+@pytest.mark.parametrize(
+    ("own", "verdict"),
+    [((0.4, 0.6, 0.8), AGREES), ((0.8, 0.6, 0.4), DISAGREES), ((0.6, 0.6, 0.9), CANNOT_TELL)],
+    ids=["rises", "falls", "unrelated"],
+)
+def test_the_own_accuracy_of_sources_tells_or_does_not(
+    own: tuple[float, ...], verdict: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rtx.evidence.measure.accuracy_of", dict(zip("abc", own, strict=True)).get)
+    rng, found = np.random.default_rng(0), []
+    for seed in range(8):
+        for source, score in (("a", 0.4), ("b", 0.5), ("c", 0.45 if verdict == CANNOT_TELL else 0.6)):
+            settings = dict(source=source, target="mnist", images=100, run="r")
+            found.append(Result(settings, seed, score + 0.01 * rng.standard_normal()))
+    wanted: dict[str, Any] = dict(kind="tracks", options=dict(x="a", y="b", z="c"), first=dict(images=100))
+    told = measured(claim(**wanted), found, {})
+    assert told.verdict == verdict and told.models == 24 and "R2 mnist: " in told.text
+    assert "own accuracy" in measured(claim(**{**wanted, "options": dict(x="a", y="b", z="none")}), found, {}).text
+
+
+def test_the_own_accuracy_is_that_of_the_card(tmp_path: Path) -> None:
+    torch.save({"meta": {"scores": {"clean": 0.75}}, "state_dict": {}}, tmp_path / "source.pth")
+    assert accuracy_of(f"resnet18:{tmp_path / 'source.pth'}") == 0.75
+    assert accuracy_of("resnet18:random") is None and accuracy_of(f"resnet18:{tmp_path / 'none.pth'}") is None
+
+
 def test_without_results_nothing_is_told() -> None:
     found = measured(claim(), [], {})
     assert (found.verdict, found.text, found.models) == (CANNOT_TELL, "no results yet", 0)
@@ -101,6 +128,7 @@ def test_an_estimate_says_what_would_tell() -> None:
         (dict(kind="differs"), UnknownName), (dict(expect="up"), UnknownName), (dict(quantity="AP"), UnknownName),
         (dict(quantity="drop:noise"), UnknownName), (dict(first={}), BadValue), (dict(kind="shrinks"), BadValue),
         (dict(kind="best_differs"), BadValue), (dict(wrong=1), UnknownName),
+        (dict(kind="tracks", options=dict(a="a", b="b")), BadValue),
     ],
     ids=str,
 )  # fmt: skip
