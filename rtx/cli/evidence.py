@@ -33,6 +33,7 @@ def evidence(args: argparse.Namespace) -> int:
     """
     from rtx.evidence.measure import measured
     from rtx.evidence.page import FIGURE, draw, page, short
+    from rtx.experiments.read import read_any
     from rtx.reports.figures.style import save
     from rtx.results.command import shell_line
 
@@ -51,7 +52,8 @@ def evidence(args: argparse.Namespace) -> int:
     figure = args.out.parent / "figures" / FIGURE
     save(draw(findings), figure.with_suffix(""), ("png",))
     words = shell_line(["rtx", "experiments", "evidence", *args.names, "--out", str(args.out)])
-    write_atomic(args.out, page(findings, command=words, figure=f"figures/{FIGURE}"))
+    trained = {f"rtx experiments run {name}": (read_any(name).title, found[name][0]) for name in args.names}
+    write_atomic(args.out, page(findings, trained, command=words, figure=f"figures/{FIGURE}"))
     for finding in findings:
         print(f"{finding.verdict:<12} {finding.claim.claim}: {short(finding)}")
     print(f"{args.out}, {figure}")
@@ -76,7 +78,7 @@ def read_claims(name: str) -> list[Claim]:
 
 
 def results(name: str, work_dirs: str) -> tuple[list[Result], Mapping[str, Run]]:
-    """What an experiment's trainings and probes scored, and its evaluated runs as RUN/seedN."""
+    """What an experiment's trainings and probes scored, and its evaluated runs as RUN/seedN; of sources as RUN."""
     from rtx.cli.run_experiment import as_planned
     from rtx.evidence.rows import results_of
     from rtx.experiments.collect import columns_of_runs, rows_of
@@ -91,7 +93,6 @@ def results(name: str, work_dirs: str) -> tuple[list[Result], Mapping[str, Run]]
     states = [state_of(root, unit) for unit in as_planned(root, units_of(experiment, work_dirs=work_dirs))]
     rows: list[dict[str, Any]] = rows_of(experiment.name, states, columns_of_runs(experiment))
     runs = {}
-    for place in sorted(root.glob(f"*/seed*/{INSIDE_RUN}")):
-        run = load_run(place)
-        runs[f"{place.parent.parent.name}/{place.parent.name}"] = run
+    for place in sorted([*root.glob(f"*/seed*/{INSIDE_RUN}"), *root.glob(f"*/{INSIDE_RUN}")]):
+        runs[place.parent.relative_to(root).as_posix()] = load_run(place)
     return results_of(rows), runs

@@ -103,8 +103,12 @@ def run_experiment(args: argparse.Namespace) -> int:
         return exit_status(error)
     failed, blocked = len(tally.failed), len(tally.blocked)
     print(f"{root}: {tally.done} done now, {tally.cached} before, {failed} failed, {blocked} blocked")
-    for name, reason in list(tally.failed.items())[:8]:
-        print(f"  failed {name}: {reason} (log: {root / name}.error.json)")
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in tally.failed.items():
+        by_reason.setdefault(reason, []).append(name)
+    for reason, (first, *more) in list(by_reason.items())[:8]:
+        like_it = f" and {len(more)} more" if more else ""
+        print(f"  failed {first}{like_it}: {reason} (log: {root / first}.error.json)")
     return INCOMPLETE if tally.failed or tally.blocked else 0
 
 

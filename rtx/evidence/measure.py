@@ -191,7 +191,7 @@ def _images(claim: Claim, results: Sequence[Result], runs: Mapping[str, Run]) ->
         mean = float(np.mean([estimate.value for estimate in each]))
         each.insert(0, Estimate("mean", mean, interval(together), sum(e.n for e in each), OVER_IMAGES))
     used = {name for names in names_of_pairs(claim, runs) for name in names[1:]}
-    seconds = sum(r.seconds for r in results if f"{r.settings['run']}/seed{r.seed}" in used)
+    seconds = sum(r.seconds for r in results if used & {r.settings["run"], f"{r.settings['run']}/seed{r.seed}"})
     return Finding(claim, tuple(each), verdict_of(each[0], claim.expect), models=len(used), seconds=seconds)
 
 

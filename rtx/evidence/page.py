@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from rtx.evidence.claim import AGREES, CANNOT_TELL, DISAGREES, OVER_SEEDS, Estimate, Finding
+from rtx.evidence.rows import Result
+from rtx.evidence.tables import table
 from rtx.reports.figures.style import INK, RC, RULE, SOFT, new_figure, title
 from rtx.reports.published import PAPERS
 
@@ -17,14 +19,16 @@ _OWN = "Questions of our own"
 _COLOURS = {AGREES: "#009e73", DISAGREES: "#d55e00", CANNOT_TELL: SOFT}
 
 
-def page(findings: Sequence[Finding], *, command: str, figure: str, about: str = "") -> str:
+def page(
+    findings: Sequence[Finding], results: Mapping[str, tuple[str, Sequence[Result]]], *, command: str, figure: str
+) -> str:
     """The page as Markdown.
 
     Args:
         findings: in the order in which they are shown within their papers.
+        results: command of each experiment -> its title, and what was trained.
         command: what wrote it.
         figure: path of the figure, as the page links it.
-        about: what was trained on what, a paragraph.
     """
     count = Counter(finding.verdict for finding in findings)
     lines = [
@@ -32,7 +36,6 @@ def page(findings: Sequence[Finding], *, command: str, figure: str, about: str =
         "",
         f"Written by `{command}` from its result files; not edited by hand.",
         "",
-        *([about, ""] if about else []),
         f"{len(findings)} claims: {count[AGREES]} agree, {count[DISAGREES]} disagree, of {count[CANNOT_TELL]} these "
         "data cannot tell. A claim agrees if the 95 % interval of what was measured lies on its side of zero, and "
         "disagrees if it lies on the other side. Intervals over seeds hold the draw of training images and "
@@ -51,11 +54,18 @@ def page(findings: Sequence[Finding], *, command: str, figure: str, about: str =
         lines += [f"## {PAPERS[paper].citation if paper else _OWN}", ""]
         for finding in (one for one in findings if one.claim.paper == paper):
             lines += [*section(finding), ""]
+    trained = [result for _, of_one in results.values() for result in of_one]
+    minutes = sum(result.seconds for result in trained) / 60
     lines += [
-        f"All together: {sum(f.models for f in findings):,} results of trainings are used (those of several claims "
-        f"count each time), {sum(f.seconds for f in findings) / 60:,.0f} minutes by the clock where these are known.",
+        "## What was measured",
+        "",
+        f"{len(trained):,} trainings, {minutes:,.0f} minutes by the clock with their evaluations. Means over seeds, %.",
         "",
     ]
+    for words, (about, of_one) in results.items():
+        spent = sum(result.seconds for result in of_one) / 60
+        lines += [f"{about[:1].upper()}{about[1:]} (`{words}`, {len(of_one):,} trainings, {spent:,.0f} minutes):", ""]
+        lines += [*table(of_one), ""]
     return "\n".join(lines)
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import fnmatch
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rtx.datasets.classification import MEAN_PER_CLASS, TARGETS
@@ -25,6 +26,7 @@ class Result:
         P: clean score, a fraction.
         mPC: mean under corruption; None where that was not evaluated.
         seconds: that it took.
+        more: other scores, such as a source's under attack.
     """
 
     settings: Mapping[str, Any]
@@ -32,11 +34,14 @@ class Result:
     P: float
     mPC: float | None = None
     seconds: float = 0.0
+    more: Mapping[str, float] = field(default_factory=dict)
 
     def quantity(self, name: str) -> float | None:
-        """P, mPC or drop; None where it is not known."""
+        """P, mPC, drop or one of `more`; None where it is not known."""
         if name == "P":
             return self.P
+        if name not in ("mPC", "drop"):
+            return self.more.get(name)
         if self.mPC is None or name == "mPC":
             return self.mPC
         return 1 - self.mPC / self.P if self.P else None
@@ -55,7 +60,8 @@ def results_of(rows: Iterable[Mapping[str, Any]]) -> list[Result]:
 
 
 def _trained(row: Mapping[str, Any]) -> Result | None:
-    if row.get("score.P") is None:
+    clean = row.get("score.P", row.get("score.clean"))
+    if clean is None:
         return None
     settings = dict(
         source=row.get("source"),
@@ -65,7 +71,8 @@ def _trained(row: Mapping[str, Any]) -> Result | None:
         run=row.get("run"),
         options=row.get("options") or "",
     )
-    return Result(settings, row["seed"], row["score.P"], row.get("score.mPC"))
+    more = {name[6:]: value for name, value in row.items() if re.fullmatch(r"score\.(l2|linf)_[\d.]+", name)}
+    return Result(settings, row["seed"], clean, row.get("score.mPC"), more=more)
 
 
 def _probed(row: Mapping[str, Any]) -> Result | None:
