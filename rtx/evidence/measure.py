@@ -110,13 +110,14 @@ def _by_option(
 
 def _tracks(claim: Claim, results: Sequence[Result], runs: Mapping[str, Run]) -> Finding:
     whole, used = _by_option(claim, results)
-    own = {}
+    own: dict[str, float] = {}
     for option, pattern in claim.options.items():
         known = {accuracy_of(file) for file in {r.settings["source"] for r in chosen(used, {"source": pattern})}}
-        if len(known) != 1 or None in known:
+        accuracy = known.pop() if len(known) == 1 else None
+        if accuracy is None:
             words = f"own accuracy of the source {option!r} is not known; its file has it"
             return Finding(claim, (), CANNOT_TELL, words, models=len(used))
-        own[option] = known.pop()
+        own[option] = accuracy
     seeds = set.intersection(*(set(scores) for each in whole.values() for scores in each.values())) if whole else set()
     if not seeds:
         return Finding(claim, (), CANNOT_TELL, "no results yet")
@@ -128,7 +129,7 @@ def _tracks(claim: Claim, results: Sequence[Result], runs: Mapping[str, Run]) ->
     mean = _estimate("mean", {seed: float(np.mean([of_seeds[seed] for of_seeds in r.values()])) for seed in seeds})
     within = "" if mean.ends is None else f" [{mean.ends[0]:+.2f}, {mean.ends[1]:+.2f}]"
     squares = (
-        f"{', '.join(key)}: {r_squared(x, [np.mean([each[option][seed] for seed in seeds]) for option in options]):.2f}"
+        f"{', '.join(key)}: {r_squared(x, [float(np.mean([each[option][seed] for seed in seeds])) for option in options]):.2f}"
         for key, each in whole.items()
     )
     return Finding(
@@ -170,6 +171,7 @@ def _images(claim: Claim, results: Sequence[Result], runs: Mapping[str, Run]) ->
         return Finding(claim, (), CANNOT_TELL, "no evaluated runs yet")
     quantity, each = _quantity(claim.quantity), []
     draws: list[Floats | None] = []
+    images: dict[Any, int] = {}  # of each test set
     for name, one, two in pairs:
         a, b = one.intervals.resamples, two.intervals.resamples
         values = [(_point(run, claim.quantity), run) for run in (one, two)]
@@ -183,13 +185,14 @@ def _images(claim: Claim, results: Sequence[Result], runs: Mapping[str, Run]) ->
         drawn = None if first is None or second is None else first - second
         draws.append(drawn)
         each.append(Estimate(name, difference, interval(drawn), one.n_images or 0, OVER_IMAGES))
+        images[a.draws] = one.n_images or 0
     if len(each) > 1:
         # Pairs of different test sets are independent, those of one set share its images: resample by resample.
         known = [drawn for drawn in draws if drawn is not None]
         whole = len(known) == len(draws) and len({len(drawn) for drawn in known}) == 1
         together = np.asarray(np.mean(known, axis=0)) if whole else None
         mean = float(np.mean([estimate.value for estimate in each]))
-        each.insert(0, Estimate("mean", mean, interval(together), sum(e.n for e in each), OVER_IMAGES))
+        each.insert(0, Estimate("mean", mean, interval(together), sum(images.values()), OVER_IMAGES))
     used = {name for names in names_of_pairs(claim, runs) for name in names[1:]}
     seconds = sum(r.seconds for r in results if used & {r.settings["run"], f"{r.settings['run']}/seed{r.seed}"})
     return Finding(claim, tuple(each), verdict_of(each[0], claim.expect), models=len(used), seconds=seconds)
@@ -206,7 +209,7 @@ def names_of_pairs(claim: Claim, runs: Mapping[str, Run]) -> list[tuple[str, str
     before, star, behind = first.partition("*")
     found = []
     for name in sorted(fnmatch.filter(runs, first)):
-        inside = name[len(before) : len(name) - len(behind)] if star else name
+        inside = name[len(before) : len(name) - len(behind)] if star else ""
         other = second.replace("*", inside)
         if other in runs:
             found.append((inside.strip("_/"), name, other))

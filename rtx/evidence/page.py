@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from textwrap import wrap
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from rtx.evidence.claim import AGREES, CANNOT_TELL, DISAGREES, OVER_SEEDS, Estimate, Finding
+from rtx.evidence.claim import AGREES, CANNOT_TELL, DISAGREES, OVER_SEEDS, Estimate, Finding, verdict_of
 from rtx.evidence.rows import Result
 from rtx.evidence.tables import table
 from rtx.reports.figures.style import INK, RC, RULE, SOFT, new_figure, title
@@ -16,6 +17,8 @@ from rtx.reports.published import PAPERS
 
 FIGURE = "evidence.png"
 _OWN = "Questions of our own"
+_WIDTH = 84
+"""Characters that fit beside each other in the figure."""
 _COLOURS = {AGREES: "#009e73", DISAGREES: "#d55e00", CANNOT_TELL: SOFT}
 
 
@@ -80,7 +83,7 @@ def section(finding: Finding) -> list[str]:
     what += f" under {family}" if family else ""
     if finding.estimates:
         over = finding.estimates[0].over
-        lines += [f"| {', '.join(claim.by) if over == OVER_SEEDS else 'test set'} | difference of the {what}, points | "
+        lines += [f"| {', '.join(claim.by) if over == OVER_SEEDS else 'runs'} | difference of the {what}, points | "
                   f"95 % interval | {over} |", "|---|---|---|---|"]  # fmt: skip
         lines += [f"| {e.name or 'all'} | {points(e.value)} | {ends(e)} | {e.n} |" for e in finding.estimates]
         lines.append("")
@@ -125,12 +128,12 @@ def ends(estimate: Estimate) -> str:
 
 @mpl.rc_context(RC)
 def draw(findings: Sequence[Finding]) -> Figure:
-    """Every estimate with its interval, a row each; the mean of several first and bold."""
+    """Every estimate with its interval, a row each, the mean of several first, in the colour of what it says itself."""
     rows: list[tuple[str, Estimate | None, str]] = []
     for finding in findings:
         if finding.estimates:
-            rows.append((finding.claim.claim, None, finding.verdict))
-            rows += [(estimate.name, estimate, finding.verdict) for estimate in finding.estimates]
+            rows += [(line, None, "") for line in wrap(finding.claim.claim, _WIDTH)]
+            rows += [(e.name or "all", e, verdict_of(e, finding.claim.expect)) for e in finding.estimates]
     figure = new_figure(0.5 + 0.13 * max(len(rows), 4))
     height = figure.get_figheight()
     axes = figure.add_axes((0.3, 0.3 / height, 0.66, 1 - 0.55 / height))

@@ -12,7 +12,7 @@ from typing import Any
 from rtx.datasets.classification import MEAN_PER_CLASS, TARGETS
 from rtx.errors import BadValue
 from rtx.results.over_seeds import Scores
-from rtx.sources.load import parse_spec
+from rtx.sources.catalog.spec import parse_spec
 from rtx.sources.reading.read import read_checkpoint
 
 
