@@ -128,10 +128,11 @@ def _tracks(claim: Claim, results: Sequence[Result], runs: Mapping[str, Run]) ->
     }
     mean = _estimate("mean", {seed: float(np.mean([of_seeds[seed] for of_seeds in r.values()])) for seed in seeds})
     within = "" if mean.ends is None else f" [{mean.ends[0]:+.2f}, {mean.ends[1]:+.2f}]"
-    squares = (
-        f"{', '.join(key)}: {r_squared(x, [float(np.mean([each[option][seed] for seed in seeds])) for option in options]):.2f}"
+    means = {
+        ", ".join(key): [float(np.mean([each[option][seed] for seed in seeds])) for option in options]
         for key, each in whole.items()
-    )
+    }
+    squares = (f"{name}: {r_squared(x, y):.2f}" for name, y in means.items())
     return Finding(
         claim,
         (),
