@@ -43,8 +43,8 @@ def page(
         "data cannot tell. A claim agrees if the 95 % interval of what was measured lies on its side of zero, and "
         "disagrees if it lies on the other side. Intervals over seeds hold the draw of training images and "
         "initialisation (Student's t, paired by seed) and the test images as they are; intervals over images hold the "
-        "draw of the test images (bootstrap, paired by image) and the trained networks as they are. No correction is "
-        "made for their number.",
+        "draw of the test images (bootstrap, paired by image) and the trained networks as they are; none holds what "
+        "another training of the sources would change. No correction is made for their number.",
         "",
         f"![Every measured difference with its 95 % interval]({figure})",
         "",
