@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 import traceback
 from collections import deque
@@ -50,6 +51,7 @@ class Outcome:
         error: what it raised, or that its workers died; None when it succeeded.
         log: the traceback and what was logged, where it failed.
         seconds: in the worker.
+        processor_seconds: of the worker and of the processes that it started and waited for.
         worker: where it ran, `node/process`.
     """
 
@@ -58,6 +60,7 @@ class Outcome:
     error: BaseException | None = None
     log: str = ""
     seconds: float = 0.0
+    processor_seconds: float = 0.0
     worker: str = "here"
 
 
@@ -118,14 +121,15 @@ def attempt(work: Work, payload: Any) -> dict[str, Any]:
     """Do one unit; what it raises becomes a part of its outcome, with what it logged until then."""
     lines = _Lines()
     logging.getLogger().addHandler(lines)
-    started = time.perf_counter()
+    started, spent = time.perf_counter(), sum(os.times()[:4])
     try:
         found: dict[str, Any] = {"result": work(payload)}
     except (Exception, SystemExit) as error:  # a unit that exits must not end the process that has others to do
         found = {"error": error, "log": "\n".join([*lines.lines, traceback.format_exc()])}
     finally:
         logging.getLogger().removeHandler(lines)
-    return {**found, "seconds": time.perf_counter() - started}
+    spent = sum(os.times()[:4]) - spent
+    return {**found, "seconds": time.perf_counter() - started, "processor_seconds": spent}
 
 
 class _Lines(logging.Handler):

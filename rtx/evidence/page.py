@@ -58,18 +58,28 @@ def page(
         for finding in (one for one in findings if one.claim.paper == paper):
             lines += [*section(finding), ""]
     trained = [result for _, of_one in results.values() for result in of_one]
-    minutes = sum(result.seconds for result in trained) / 60
     lines += [
         "## What was measured",
         "",
-        f"{len(trained):,} trainings, {minutes:,.0f} minutes by the clock with their evaluations. Means over seeds, %.",
+        f"{len(trained):,} models, {took(trained)}, evaluations included. Means over seeds, %.",
         "",
     ]
     for words, (about, of_one) in results.items():
-        spent = sum(result.seconds for result in of_one) / 60
-        lines += [f"{about[:1].upper()}{about[1:]} (`{words}`, {len(of_one):,} trainings, {spent:,.0f} minutes):", ""]
+        lines += [f"{about[:1].upper()}{about[1:]} (`{words}`, {len(of_one):,} models, {took(of_one)}):", ""]
         lines += [*table(of_one), ""]
     return "\n".join(lines)
+
+
+def took(results: Sequence[Result]) -> str:
+    """Minutes by the clock, added up over workers, and of the processor, where all of them are known.
+
+    Example:
+        >>> took([Result({}, 0, 0.5, seconds=240, processor_seconds=420)] * 2)
+        '8 minutes, 14 of the processor'
+    """
+    clock = f"{sum(r.seconds for r in results) / 60:,.0f} minutes"
+    processor = [r.processor_seconds for r in results]
+    return clock + (f", {sum(processor) / 60:,.0f} of the processor" if all(processor) and processor else "")
 
 
 def section(finding: Finding) -> list[str]:
@@ -91,7 +101,7 @@ def section(finding: Finding) -> list[str]:
         lines += [f"{finding.text[0].upper()}{finding.text[1:]}.", ""]
     minutes = f", {finding.seconds / 60:,.1f} minutes" if finding.seconds else ""
     command = f", by `{finding.command}`" if finding.command else ""
-    lines.append(f"**{finding.verdict.capitalize()}**{power(finding)} ({finding.models} trainings{minutes}{command}).")
+    lines.append(f"**{finding.verdict.capitalize()}**{power(finding)} ({finding.models} models{minutes}{command}).")
     return lines
 
 

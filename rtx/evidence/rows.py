@@ -25,7 +25,8 @@ class Result:
         seed: of its training.
         P: clean score, a fraction.
         mPC: mean under corruption; None where that was not evaluated.
-        seconds: that it took.
+        seconds: that it took, with its evaluation.
+        processor_seconds: the same, of all its processes.
         more: other scores, such as a source's under attack.
     """
 
@@ -34,6 +35,7 @@ class Result:
     P: float
     mPC: float | None = None
     seconds: float = 0.0
+    processor_seconds: float = 0.0
     more: Mapping[str, float] = field(default_factory=dict)
 
     def quantity(self, name: str) -> float | None:
@@ -50,13 +52,14 @@ class Result:
 def results_of(rows: Iterable[Mapping[str, Any]]) -> list[Result]:
     """What is done among the rows of `rtx.experiments.collect.rows_of`; training and evaluation of a run are one."""
     done = [row for row in rows if row.get("state") == "done"]
-    seconds: dict[Any, float] = {}
+    taken: dict[Any, dict[str, float]] = {}
     for row in done:
-        key = row.get("run"), row["seed"]
-        seconds[key] = seconds.get(key, 0.0) + (row.get("seconds") or 0.0)
+        of_run = taken.setdefault((row.get("run"), row["seed"]), {"seconds": 0.0, "processor_seconds": 0.0})
+        for name in of_run:
+            of_run[name] += row.get(name) or 0.0
     found = (_probed(row) if "set.source" in row else _trained(row) for row in done)
     results = [result for result in found if result is not None]
-    return [replace(one, seconds=seconds[one.settings["run"], one.seed]) for one in results]
+    return [replace(one, **taken[one.settings["run"], one.seed]) for one in results]
 
 
 def _trained(row: Mapping[str, Any]) -> Result | None:

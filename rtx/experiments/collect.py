@@ -33,17 +33,18 @@ def rows_of(name: str, states: Sequence[State], runs: Mapping[str, Row] | None =
     Example:
         >>> from rtx.experiments.units import Unit
         >>> unit = Unit("n5/seed0", "m:f", {"n": 5, "seed": 0}, run="n5")
-        >>> record = {"result": {"accuracy": 0.5}, "seconds": 2, "worker": "a/1", "device": "cpu"}
+        >>> record = {"result": {"accuracy": 0.5}, "seconds": 2, "processor_seconds": 3, "worker": "a/1"}
         >>> rows_of("g", [State(unit, DONE, record=record)])[0]
         {'experiment': 'g', 'unit': 'n5/seed0', 'run': 'n5', 'seed': 0, 'state': 'done', 'reason': '', 'seconds': 2, \
-'worker': 'a/1', 'device': 'cpu', 'torch': None, 'set.n': 5, 'score.accuracy': 0.5}
+'processor_seconds': 3, 'worker': 'a/1', 'device': None, 'torch': None, 'set.n': 5, 'score.accuracy': 0.5}
     """
     rows = []
     for state in states:
         unit, record = state.unit, state.record if state.what == DONE and state.record else {}
         row: Row = dict(experiment=name, unit=unit.name, run=unit.run, seed=unit.seed, state=state.what)
         row |= (runs or {}).get(unit.run, {})
-        row |= dict(reason=state.reason, seconds=record.get("seconds"), worker=record.get("worker"))
+        row |= dict(reason=state.reason, seconds=record.get("seconds"))
+        row |= dict(processor_seconds=record.get("processor_seconds"), worker=record.get("worker"))
         row |= dict(device=record.get("device"), torch=record.get("torch"))
         row |= {f"set.{k}": _plain(v) for k, v in unit.settings.items() if k != "seed"}
         row |= {f"score.{k}": _plain(v) for k, v in record.get("result", {}).items()}

@@ -140,8 +140,15 @@ def run_units(
                 try:
                     if error is None:
                         facts = pool.facts.get(outcome.worker)
-                        taken = outcome.seconds
-                        write_result(root, unit, outcome.result, seconds=taken, worker=outcome.worker, facts=facts)
+                        write_result(
+                            root,
+                            unit,
+                            outcome.result,
+                            seconds=outcome.seconds,
+                            processor_seconds=outcome.processor_seconds,
+                            worker=outcome.worker,
+                            facts=facts,
+                        )
                 except BadValue as fault:
                     error = fault
                 if error is None:

@@ -67,6 +67,7 @@ def write_result(
     result: Mapping[str, Any],
     *,
     seconds: float,
+    processor_seconds: float,
     worker: str,
     facts: Mapping[str, Any] | None = None,
 ) -> None:
@@ -77,6 +78,7 @@ def write_result(
         unit: whose result it is.
         result: scores.
         seconds: that it took.
+        processor_seconds: of its process and of those that this one started.
         worker: where it was made.
         facts: about that worker: `device` and `torch`. No part of the unit's identity, but scores may depend on them.
 
@@ -94,6 +96,7 @@ def write_result(
         "settings": dict(unit.settings),
         "result": json_ready(result),
         "seconds": seconds,
+        "processor_seconds": processor_seconds,
         "worker": worker,
         **(facts or {}),
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -11,6 +13,7 @@ from typing import Any
 import pytest
 
 from rtx.engines import Begun, Engine, Outcome, Retried, opened
+from rtx.engines.pool import attempt
 from rtx.errors import BadValue, DataError, EngineError
 from tests.engines.units import OtherAfterDeath, broken_setup, setup
 
@@ -24,6 +27,12 @@ def done(engine: Engine, tasks: Sequence[Any]) -> tuple[dict[str, Outcome], list
         found = list(pool.outcomes(lambda: next(named, None), told.append))
     assert len({one.name for one in found}) == len(found), "no unit ends twice"
     return {one.name: one for one in found}, told
+
+
+def test_processor_time_holds_that_of_the_processes_that_a_unit_started() -> None:
+    spin = "import time\nwhile time.process_time() < 0.3: pass"
+    found = attempt(lambda payload: subprocess.run([sys.executable, "-c", payload], check=True), spin)
+    assert found["processor_seconds"] > 0.25 and attempt(time.sleep, 0.3)["processor_seconds"] < 0.25
 
 
 def test_ray_does_what_serial_does(two_nodes: Any) -> None:

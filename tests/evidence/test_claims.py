@@ -15,6 +15,7 @@ from rtx.evidence.claim import AGREES, CANNOT_TELL, DISAGREES, Claim, Estimate, 
 from rtx.evidence.measure import measured, pairs_of
 from rtx.evidence.page import draw, page
 from rtx.evidence.rows import Result, accuracy_of, results_of
+from rtx.experiments.between import evaluate as evaluate_between
 from rtx.experiments.collect import columns_of_runs
 from rtx.experiments.grid import Grid, GridRun
 from rtx.experiments.read import read_any
@@ -42,7 +43,7 @@ def results(
                     more = gain * (1 if images == 100 else 0.5) * (source != "standard")
                     score = shared + more + noise * rng.standard_normal()
                     settings = dict(source=source, target=target, images=images, transfer="fixed", run="r", options="")
-                    found.append(Result(settings, seed, score, seconds=2))
+                    found.append(Result(settings, seed, score, seconds=2, processor_seconds=3))
     return found
 
 
@@ -139,17 +140,16 @@ def test_what_cannot_be_measured_is_refused(wrong: dict[str, Any], error: type[E
 
 def test_rows_of_trainings_and_probes_are_read_alike() -> None:
     rows = [
-        {"state": "done", "run": "a", "seed": 1, "seconds": 5},  # the training
-        {"state": "done", "run": "a", "seed": 1, "seconds": 2, "source": "x", "transfer": "full", "target": "cifar10",
-         "score.P": 0.5, "score.mPC": 0.4},
+        {"state": "done", "run": "a", "seed": 1, "seconds": 5, "processor_seconds": 9},  # the training
+        {"state": "done", "run": "a", "seed": 1, "seconds": 2, "processor_seconds": 4, "source": "x",
+         "transfer": "full", "target": "cifar10", "score.P": 0.5, "score.mPC": 0.4},
         {"state": "done", "run": "b", "seed": 0, "seconds": 1, "set.source": "x", "set.target": "pets",
          "set.images": 100, "score.accuracy": 0.5, "score.mean_per_class": 0.3},
         {"state": "missing", "run": "c", "seed": 0, "score.P": 0.1},
     ]  # fmt: skip
     trained, probed = results_of(rows)
-    assert (
-        trained.quantity("drop") == pytest.approx(0.2) and trained.seconds == 7 and trained.settings["images"] == "all"
-    )
+    assert trained.quantity("drop") == pytest.approx(0.2) and trained.settings["images"] == "all"
+    assert (trained.seconds, trained.processor_seconds) == (7, 13)
     assert probed.P == 0.3 and probed.settings["transfer"] == "fixed" and probed.quantity("mPC") is None
 
 
@@ -161,7 +161,7 @@ def test_the_page_says_every_claim_with_its_interval_and_verdict() -> None:
     ]
     trained = {"rtx experiments run x": ("probes", results(0.1))}
     text = page(findings, trained, command="rtx x", figure="figures/evidence.png")
-    assert "Probes (`rtx experiments run x`, 64 trainings, 2 minutes):" in text and "| r | " in text
+    assert "Probes (`rtx experiments run x`, 64 models, 2 minutes, 3 of the processor):" in text and "| r | " in text
     assert "3 claims: 1 agree, 0 disagree, of 2 these data cannot tell" in text
     assert "would tell" in text and "no results yet" in text and "| mean | +" in text
     assert all(f'<a id="{f.claim.name}"></a>' in text and f"](#{f.claim.name})" in text for f in findings)
@@ -178,7 +178,7 @@ def test_the_claims_of_the_experiments_are_about_their_runs(path: Path) -> None:
     for one in read_claims(str(path)):
         if one.kind == "images":
             names = {f"{run.name}/seed{seed}" for run in experiment.runs for seed in run.seeds}
-            names |= {run.name for run in experiment.runs if "sources" in path.stem}  # a source's folder holds one
+            names |= {run.name for run in experiment.runs if isinstance(experiment, Grid)}  # folders without a seed
             runs: Any = {name: None for name in names}
             assert pairs_of(one, runs), f"{one.name}: no pair of runs"
             continue
@@ -199,6 +199,14 @@ def test_a_source_needs_a_place_and_settings_that_exist() -> None:
     for settings in (dict(data_root="x"), dict(data_root="x", work_dir="y", archh="resnet18")):
         with pytest.raises(BadValue, match=r"work_dir is missing|no setting 'archh'"):
             train_source(settings, "cpu")
+
+
+@pytest.mark.parametrize(
+    "wrong", [dict(alpha=0.5), dict(a="x", b="y", alpha=0.5, work_dir="z", seed=0, more=1)], ids=str
+)
+def test_a_model_between_needs_its_ends(wrong: dict[str, Any]) -> None:
+    with pytest.raises(BadValue, match=r"setting '(a|more)'"):
+        evaluate_between(wrong, "cpu")
 
 
 def test_a_grid_reads_the_data_folder_that_is_named() -> None:
