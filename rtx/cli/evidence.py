@@ -1,4 +1,7 @@
-"""`rtx experiments evidence NAME ...`: the claims of experiments against their results, as a page."""
+"""`rtx experiments evidence NAME ...`: the claims of experiments against their results, as a page.
+
+What they gave is kept in a file beside the page, so that experiments can be measured one by one, on several machines.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import argparse
 import runpy
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +17,8 @@ from rtx.errors import BadValue
 from rtx.files import write_atomic
 
 if TYPE_CHECKING:
-    from rtx.evidence.claim import Claim, Finding
+    from rtx.evidence.claim import Claim
+    from rtx.evidence.kept import Measured
     from rtx.evidence.rows import Result
     from rtx.reports.runs.runs import Run
 
@@ -22,42 +27,67 @@ def add_evidence(parser: argparse.ArgumentParser) -> None:
     """Declare what `evidence` takes."""
     parser.add_argument("names", nargs="+", metavar="NAME", help="experiments whose files have `claims`, or files")
     parser.add_argument("--work-dirs", default="work_dirs", metavar="DIR", help="folder of all experiments")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE.md", help="the page")
+    out = "the page; FILE.json beside it keeps what each experiment gave, and the page has all that are kept there"
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE.md", help=out)
 
 
 def evidence(args: argparse.Namespace) -> int:
-    """Write the page and its figure; 1 where claims lack results.
+    """Write the page, its figure and what they are made of; 1 where claims lack results.
 
     Raises:
         BadValue: an experiment without claims, two claims of one name, or results that cannot be told apart.
     """
-    from rtx.evidence.measure import measured
+    from rtx.evidence.kept import read_kept, write_kept
     from rtx.evidence.page import FIGURE, draw, page, short
-    from rtx.experiments.read import read_any
     from rtx.reports.figures.style import save
     from rtx.results.command import shell_line
 
-    claims: dict[str, tuple[Claim, str]] = {}
-    for name in args.names:
-        for claim in read_claims(name):
-            if claim.name in claims:
-                raise BadValue(
-                    f"claim {claim.name!r} is in {claims[claim.name][1]} and in {name}; give it another name"
-                )
-            claims[claim.name] = claim, name
-    found = {name: results(name, args.work_dirs) for name in args.names}
-    findings: list[Finding] = [
-        replace(measured(claim, *found[name]), command=f"rtx experiments run {name}") for claim, name in claims.values()
-    ]
+    path = args.out.with_suffix(".json")
+    before = read_kept(path)
+    found = {Path(name).stem: measure(name, args.work_dirs) for name in args.names}
+    for name, one in found.items():
+        if one.empty and name in before:
+            print(f"{name}: no results in {args.work_dirs}; those of {before[name].date} stay, from {path}")
+            found[name] = before[name]
+    experiments = [*found.values(), *(one for name, one in before.items() if name not in found)]
+    findings = [finding for one in experiments for finding in one.findings]
+    places = [(finding.claim.name, one.name) for one in experiments for finding in one.findings]
+    for at, (name, place) in enumerate(places):
+        if name in (earlier := dict(places[:at])):
+            raise BadValue(f"claim {name!r} is in {earlier[name]} and in {place}; give it another name")
     figure = args.out.parent / "figures" / FIGURE
     save(draw(findings), figure.with_suffix(""), ("png",))
-    words = shell_line(["rtx", "experiments", "evidence", *args.names, "--out", str(args.out)])
-    trained = {f"rtx experiments run {name}": (read_any(name).title, found[name][0]) for name in args.names}
-    write_atomic(args.out, page(findings, trained, command=words, figure=f"figures/{FIGURE}"))
+    words = shell_line(["rtx", "experiments", "evidence", *(one.name for one in experiments), "--out", str(args.out)])
+    write_atomic(args.out, page(experiments, command=words, figure=f"figures/{FIGURE}"))
+    write_kept(path, experiments)
     for finding in findings:
         print(f"{finding.verdict:<12} {finding.claim.claim}: {short(finding)}")
-    print(f"{args.out}, {figure}")
+    print(f"{args.out}, {path}, {figure}")
     return 1 if any(not f.estimates and not f.models for f in findings) else 0
+
+
+def measure(name: str, work_dirs: str) -> Measured:
+    """What an experiment gave until now."""
+    from rtx.evidence.kept import Measured
+    from rtx.evidence.measure import measured
+    from rtx.evidence.tables import table
+    from rtx.experiments.read import read_any
+
+    claims = read_claims(name)
+    trained, runs = results(name, work_dirs)
+    command = f"rtx experiments run {name}"
+    findings = (replace(measured(claim, trained, runs), command=command) for claim in claims)
+    spent = [result.processor_seconds for result in trained]
+    return Measured(
+        Path(name).stem,
+        read_any(name).title,
+        f"{datetime.now(timezone.utc):%Y-%m-%d}",
+        tuple(findings),
+        tuple(table(trained)) if trained else (),
+        len(trained),
+        sum(result.seconds for result in trained),
+        sum(spent) if all(spent) else None,
+    )
 
 
 def read_claims(name: str) -> list[Claim]:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from textwrap import wrap
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from rtx.evidence.claim import AGREES, CANNOT_TELL, DISAGREES, OVER_SEEDS, Estimate, Finding, verdict_of
-from rtx.evidence.rows import Result
-from rtx.evidence.tables import table
+from rtx.evidence.kept import Measured
 from rtx.reports.figures.style import INK, RC, RULE, SOFT, new_figure, title
 from rtx.reports.published import PAPERS
 
@@ -22,17 +21,15 @@ _WIDTH = 84
 _COLOURS = {AGREES: "#009e73", DISAGREES: "#d55e00", CANNOT_TELL: SOFT}
 
 
-def page(
-    findings: Sequence[Finding], results: Mapping[str, tuple[str, Sequence[Result]]], *, command: str, figure: str
-) -> str:
+def page(experiments: Sequence[Measured], *, command: str, figure: str) -> str:
     """The page as Markdown.
 
     Args:
-        findings: in the order in which they are shown within their papers.
-        results: command of each experiment -> its title, and what was trained.
+        experiments: in the order in which their findings are shown within their papers.
         command: what wrote it.
         figure: path of the figure, as the page links it.
     """
+    findings = [finding for one in experiments for finding in one.findings]
     count = Counter(finding.verdict for finding in findings)
     lines = [
         "# Evidence",
@@ -57,29 +54,32 @@ def page(
         lines += [f"## {PAPERS[paper].citation if paper else _OWN}", ""]
         for finding in (one for one in findings if one.claim.paper == paper):
             lines += [*section(finding), ""]
-    trained = [result for _, of_one in results.values() for result in of_one]
+    models = sum(one.models for one in experiments)
+    lines += ["## What was measured", ""]
     lines += [
-        "## What was measured",
-        "",
-        f"{len(trained):,} models, {took(trained)}, evaluations included. Means over seeds, %.",
+        f"{models:,} models, {took(experiments)}, evaluations included. Means over seeds, %.",
         "",
     ]
-    for words, (about, of_one) in results.items():
-        lines += [f"{about[:1].upper()}{about[1:]} (`{words}`, {len(of_one):,} models, {took(of_one)}):", ""]
-        lines += [*table(of_one), ""]
+    for one in experiments:
+        title = f"{one.title[:1].upper()}{one.title[1:]}"
+        lines += [f"{title} (`rtx experiments run {one.name}`, {one.date}, {one.models:,} models, {took([one])}):", ""]
+        lines += [*one.scores, ""]
     return "\n".join(lines)
 
 
-def took(results: Sequence[Result]) -> str:
-    """Minutes by the clock, added up over workers, and of the processor, where all of them are known.
+def took(experiments: Sequence[Measured]) -> str:
+    """Minutes by the clock, added up over workers, and of the processor, where they are known.
 
     Example:
-        >>> took([Result({}, 0, 0.5, seconds=240, processor_seconds=420)] * 2)
+        >>> took([Measured("a", "", "", (), seconds=240, processor_seconds=420)] * 2)
         '8 minutes, 14 of the processor'
     """
-    clock = f"{sum(r.seconds for r in results) / 60:,.0f} minutes"
-    processor = [r.processor_seconds for r in results]
-    return clock + (f", {sum(processor) / 60:,.0f} of the processor" if all(processor) and processor else "")
+    clock = f"{sum(one.seconds for one in experiments) / 60:,.0f} minutes"
+    known = [one.processor_seconds for one in experiments if one.processor_seconds is not None]
+    if not known:
+        return clock
+    of = "" if len(known) == len(experiments) else " where that was measured"
+    return f"{clock}, {sum(known) / 60:,.0f} of the processor{of}"
 
 
 def section(finding: Finding) -> list[str]:

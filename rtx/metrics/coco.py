@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from rtx.errors import BadValue, DataError
 from rtx.files import json_ready
-from rtx.metrics.coco_match import THRESHOLDS, match, precisions, rank
+from rtx.metrics.coco_match import THRESHOLDS, Outcomes, precisions, rank
 from rtx.metrics.coco_pairs import Floats, Pairs, Side, pair
 from rtx.metrics.coco_truth import CocoTruth, ImageId, Rle, image_size, rle
 from rtx.metrics.detection_calibration import of_detections
@@ -36,7 +36,7 @@ ITEMS = ("mAP", "mAP_50", "mAP_75", "mAP_s", "mAP_m", "mAP_l")
 MAX_DETECTIONS = 100
 VERSION = "rtx.coco/1"
 
-_Matched = tuple[list[Floats], Ranking, Pairs]
+_Matched = tuple[list[Floats], Ranking, Pairs, Outcomes]
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ class CocoAP(Metric):
         """
         rankings: dict[str, Ranking] = {}
         measures: dict[str, Measure] = {}
-        for kind, (_, ranking, _) in self._cell().items():
+        for kind, (_, ranking, *_) in self._cell().items():
             rankings[f"coco_{kind}"] = ranking
             for item, levels in zip(ITEMS, (range(len(THRESHOLDS)), (0,), (5,)), strict=False):
                 measures[f"{kind}_{item}"] = Measure(f"coco_{kind}", "101 points", tuple(levels))
@@ -174,8 +174,7 @@ class CocoAP(Metric):
     def diagnosis(self) -> dict[str, Any]:
         """Error types and calibration of boxes and masks, see `rtx.metrics.errors` and `rtx.metrics.calibration`."""
         found: dict[str, Any] = {"errors": {}, "calibration": {}}
-        for kind, (*_, pairs) in self._cell().items():
-            hits = match(pairs, THRESHOLDS[:1])
+        for kind, (*_, pairs, hits) in self._cell().items():
             found["errors"][kind] = error_types(pairs, hits)
             found["calibration"][kind] = of_detections(pairs, hits)
         ready: dict[str, Any] = json_ready(found)
@@ -186,7 +185,7 @@ class CocoAP(Metric):
         return {f"{kind}_{item}": value for kind, row in found.items() for item, value in row.items()}
 
     def _cell(self) -> dict[str, _Matched]:
-        """Precision for each range of areas, ranking over all, and pairs, of each kind; matched once for all uses."""
+        """Precision for each range of areas, ranking over all, pairs and matches, of each kind; once for all uses."""
         if self._matched is None:
             self._matched = {kind: self._match(kind) for kind in self.kinds}
         cell: dict[str, _Matched] = self._matched
@@ -196,8 +195,8 @@ class CocoAP(Metric):
         found = {image: by_kind.get(kind) for image, by_kind in self._images.items()}
         sides = coco_columns(self.truth, found, self.categories, kind)
         pairs = pair(*sides, len(found), self.categories, self.max_detections)
-        rankings = rank(pairs)
-        return [precisions(ranking) for ranking in rankings.values()], rankings["all"], pairs
+        rankings, hits = rank(pairs)
+        return [precisions(ranking) for ranking in rankings.values()], rankings["all"], pairs, hits
 
 
 def _items(cubes: Sequence[Floats]) -> dict[str, float]:

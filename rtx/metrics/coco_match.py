@@ -24,7 +24,8 @@ Boxes are left, top, width, height in pixels, areas in square pixels.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,7 @@ class Outcomes:
         hits: (D',) bit t is set where the detection is a hit at threshold t.
         ignored: (D',) the same, where it is neither hit nor mistake.
         objects: (G,) whether an annotation counts.
-        partners: (D',) row of the annotation that was taken at the last threshold, -1 for none.
+        partners: (D',) row of the annotation that was taken at the first threshold, -1 for none.
         shared: (D',) the IoU with it, 0 for none.
     """
 
@@ -59,40 +60,49 @@ class Outcomes:
     shared: Floats
 
 
-def match(pairs: Pairs, thresholds: NDArray[np.floating[Any]], area: str = "all") -> Outcomes:
+def match(
+    pairs: Pairs, thresholds: NDArray[np.floating[Any]], area: str = "all", *, least_score: float = -math.inf
+) -> Outcomes:
     """Give each detection its annotation, as the head of this file says.
 
     Args:
         pairs: both sides.
         thresholds: (t,) IoU, at most 62 of them.
         area: a key of `AREAS`.
+        least_score: detections below it are left out; they never matter to those above.
     """
     least, largest = AREAS[area]
-    gt_areas, det_areas = pairs.truth.areas[pairs.gt_order], pairs.found.areas[pairs.det_order]
+    gt_areas, det_areas = pairs.gt_areas, pairs.det_areas
     gt_ignored = pairs.crowds | (gt_areas < least) | (gt_areas > largest)
     n = len(pairs.det_order)
     hits, partners, shared = np.zeros(n, np.int64), np.full(n, -1, np.int64), np.zeros(n)
     ignored = np.where((det_areas < least) | (det_areas > largest), (1 << len(thresholds)) - 1, 0)
     levels = np.minimum(thresholds, 1 - 1e-10)
     ends = (pairs.offsets, pairs.gt_ends, pairs.det_ends)
-    _match(levels, pairs.overlaps, *ends, gt_ignored, pairs.crowds, hits, ignored, partners, shared)
+    rows = (pairs.scores, least_score, hits, ignored, partners, shared)
+    _match(levels, pairs.overlaps, *ends, gt_ignored, pairs.crowds, *rows)
     return Outcomes(hits, ignored, ~gt_ignored, partners, shared)
 
 
-def rank(pairs: Pairs) -> dict[str, Ranking]:
-    """The detections of one kind by score with what they are, for each range of `AREAS`."""
+def rank(pairs: Pairs) -> tuple[dict[str, Ranking], Outcomes]:
+    """The detections of one kind by score with what they are, for each range of `AREAS`.
+
+    Returns:
+        The rankings, and the matches of all areas at the first of `THRESHOLDS` alone.
+    """
     many = max(pairs.n_images, 1)
-    order, keys = pairs.by_score, pairs.det_keys[pairs.by_score]
-    classes, images, scores = keys // many, keys % many, pairs.scores[order]
+    order, classes = pairs.by_score, pairs.det_classes
+    images, scores = pairs.det_keys[order] - classes * many, pairs.sorted_scores
     rankings: dict[str, Ranking] = {}
-    for name in AREAS:
-        found = match(pairs, THRESHOLDS, name)
+    outcomes = {name: match(pairs, THRESHOLDS, name) for name in AREAS}
+    for name, found in outcomes.items():
         counted = np.bincount(pairs.gt_keys[found.objects], minlength=0)
         groups = np.flatnonzero(counted)
         objects = np.stack([groups // many, groups % many, counted[groups]], axis=1).astype(np.int64)
         columns = (classes, images, scores, found.hits[order], found.ignored[order], objects)
         rankings[name] = trimmed(_ranking(*columns, len(pairs.categories)), len(THRESHOLDS))
-    return rankings
+    whole = outcomes["all"]
+    return rankings, replace(whole, hits=whole.hits & 1, ignored=whole.ignored & 1)
 
 
 def ordered(
@@ -164,6 +174,8 @@ def _match(
     det_ends: Whole,
     gt_ignored: Flags,
     crowds: Flags,
+    scores: Floats,
+    least_score: float,
     hits: Whole,
     ignored: Whole,
     partners: Whole,
@@ -173,9 +185,11 @@ def _match(
     for n in range(gt_ends.shape[0]):
         first, n_objects = gt_ends[n, 0], gt_ends[n, 1] - gt_ends[n, 0]
         taken = np.empty(n_objects, np.bool_)
-        for t in range(levels.size):
+        for t in range(levels.size - 1, -1, -1):  # partners of the first level stay
             taken[:] = False
             for d in range(det_ends[n, 0], det_ends[n, 1]):
+                if scores[d] < least_score:
+                    break
                 row = offsets[n] + (d - det_ends[n, 0]) * n_objects
                 best, match = levels[t], -1
                 for of_ignored in range(2):  # annotations that count, then ignored ones

@@ -85,6 +85,31 @@ class Pairs:
         assert self.found.scores is not None
         return self.found.scores[self.det_order]
 
+    @cached_property
+    def sorted_scores(self) -> Floats:
+        """(D',) by class and score."""
+        return self.scores[self.by_score]
+
+    @cached_property
+    def det_classes(self) -> Whole:
+        """(D',) class of each detection, in order and by score alike, as both are by class first."""
+        return self.det_keys // max(self.n_images, 1)
+
+    @cached_property
+    def gt_classes(self) -> Whole:
+        """(G,) class of each annotation, in order."""
+        return self.gt_keys // max(self.n_images, 1)
+
+    @cached_property
+    def gt_areas(self) -> Floats:
+        """(G,) in order."""
+        return self.truth.areas[self.gt_order]
+
+    @cached_property
+    def det_areas(self) -> Floats:
+        """(D',) in order."""
+        return self.found.areas[self.det_order]
+
 
 def pair(truth: Side, found: Side, n_images: int, categories: Sequence[int], max_detections: int) -> Pairs:
     """Put both sides of one kind in order and compute the overlaps.

@@ -6,7 +6,6 @@ import math
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rtx.metrics.calibration import (
     DETECTION_BINS,
@@ -21,7 +20,7 @@ from rtx.metrics.calibration import (
     undefined,
 )
 from rtx.metrics.coco_match import Outcomes, match
-from rtx.metrics.coco_pairs import Pairs
+from rtx.metrics.coco_pairs import Pairs, Whole
 
 
 def of_detections(pairs: Pairs, hits: Outcomes) -> dict[str, Any]:
@@ -38,24 +37,24 @@ def of_detections(pairs: Pairs, hits: Outcomes) -> dict[str, Any]:
     scores = pairs.scores
     if not probabilities(scores):
         return undefined(OUTSIDE)
-    high = scores >= LEAST_SCORE
-    there = high & (hits.ignored == 0)
+    high = np.flatnonzero(scores >= LEAST_SCORE)
+    there = high[hits.ignored[high] == 0]
     bins = Bins.of(scores[there], hits.hits[there] > 0, DETECTION_BINS)
     found = {"D-ECE": bins.error, "LaECE": _located(pairs, scores, high), "gap": bins.gap, "n": int(bins.count.sum())}
     return {"version": VERSION, **found, "bins": bins.to_dict()}
 
 
-def _located(pairs: Pairs, scores: Floats, high: NDArray[np.bool_]) -> float:
+def _located(pairs: Pairs, scores: Floats, high: Whole) -> float:
     """LaECE over the classes that have objects and detections."""
-    near = match(pairs, np.array([LOCATED_IOU]))
-    rows = np.flatnonzero(high & (near.ignored == 0))
-    many, n_classes = max(pairs.n_images, 1), len(pairs.categories)
-    classes = pairs.det_keys[rows] // many
+    near = match(pairs, np.array([LOCATED_IOU]), least_score=LEAST_SCORE)
+    rows = high[near.ignored[high] == 0]
+    n_classes = len(pairs.categories)
+    classes = pairs.det_classes[rows]
     right = np.where(near.hits[rows] > 0, near.shared[rows], 0.0)
     place = np.minimum((scores[rows] * LOCATED_BINS).astype(np.int64), LOCATED_BINS - 1)
     gaps = np.bincount(classes * LOCATED_BINS + place, scores[rows] - right, n_classes * LOCATED_BINS)
     counts = np.bincount(classes, minlength=n_classes)
-    objects = np.bincount(pairs.gt_keys[near.objects] // many, minlength=n_classes)
+    objects = np.bincount(pairs.gt_classes[near.objects], minlength=n_classes)
     counted = (counts > 0) & (objects > 0)
     errors = np.abs(gaps).reshape(n_classes, LOCATED_BINS).sum(axis=1)[counted] / counts[counted]
     return float(errors.mean()) if len(errors) else math.nan

@@ -74,15 +74,15 @@ class Sorted:
         A class ends after the last row that is a hit, or can become or meet one: precision matters only up to there.
         """
         order, pairs = self.pairs.by_score, self.pairs
-        many, n_classes = max(pairs.n_images, 1), len(pairs.categories)
-        starts = np.searchsorted(pairs.det_keys, np.arange(n_classes + 1) * many)
-        kinds, won, scores = self.kinds[order], self.regains[order] >= 0, pairs.scores[order]
+        starts = np.searchsorted(pairs.det_classes, np.arange(len(pairs.categories) + 1))
+        kinds, won, scores = self.kinds[order], self.regains[order] >= 0, pairs.sorted_scores
         rows = np.flatnonzero((kinds == _HIT) | won)
         ends = starts[:-1].copy()
         np.maximum.at(ends, np.searchsorted(starts, rows, "right") - 1, rows + 1)
         moved = np.flatnonzero((self.kinds == _CLS) & (self.regains >= 0))
-        for k in np.unique(pairs.gt_keys[self.regains[moved]] // many).tolist():
-            low = pairs.scores[moved[pairs.gt_keys[self.regains[moved]] // many == k]].min()
+        classes = pairs.gt_classes[self.regains[moved]]
+        for k in np.unique(classes).tolist():
+            low = pairs.scores[moved[classes == k]].min()
             part = scores[starts[k] : starts[k + 1]]
             ends[k] = max(ends[k], starts[k] + np.searchsorted(-part, -low, "right"))
         return starts, ends, kinds, won, scores
@@ -98,8 +98,8 @@ class Sorted:
         Args:
             fixed: any of `TYPES`, or one of `SPECIAL`.
         """
-        names, pairs, many = tuple(fixed), self.pairs, max(self.pairs.n_images, 1)
-        n_classes, gt_classes = len(pairs.categories), pairs.gt_keys // many
+        names, pairs = tuple(fixed), self.pairs
+        n_classes, gt_classes = len(pairs.categories), pairs.gt_classes
         totals: Any = np.bincount(gt_classes[self.objects], minlength=n_classes)
         there = totals > 0
         if not there.any():
@@ -107,7 +107,7 @@ class Sorted:
         if "missed" in names:
             totals = totals - np.bincount(gt_classes[self.missed], minlength=n_classes)
         if "false_negative" in names:
-            totals = np.bincount(pairs.det_keys[self.kinds == _HIT] // many, minlength=n_classes)
+            totals = np.bincount(pairs.det_classes[self.kinds == _HIT], minlength=n_classes)
         every = "false_positive" in names
         gone = np.array([every or name in names for name in _MISTAKES] + [False, True])
         moved: Any = np.zeros(0, np.int64)
@@ -134,19 +134,11 @@ def sort_errors(pairs: Pairs, hits: Outcomes) -> Sorted:
     mistakes = (hits.hits == 0) & (hits.ignored == 0)
     _same_class(pairs.overlaps, *ends, hits.objects, mistakes, same, target)
     located = mistakes & (same >= BACKGROUND) & (same < FOREGROUND)
-    rest = np.flatnonzero(mistakes & ~located)
-    near = same[rest]
-    least = np.where(near >= FOREGROUND, FOREGROUND, BACKGROUND)  # what could be a duplicate is no background
-    others, other_target = other_class(pairs, hits.objects, rest, least, enough=FOREGROUND)
-    kinds = np.full(n, _IGNORED, np.int8)
-    kinds[hits.hits > 0] = _HIT
+    rest = mistakes & ~located
+    others = other_class(pairs, hits.objects, rest, same, target, least=BACKGROUND, enough=FOREGROUND)
+    kinds = np.where(hits.hits > 0, np.int8(_HIT), np.int8(_IGNORED))
     kinds[located] = _LOC
-    kinds[rest] = np.where(
-        others >= FOREGROUND,
-        _CLS,
-        np.where(near >= FOREGROUND, _DUP, np.where(np.maximum(near, others) <= BACKGROUND, _BKG, _BOTH)),
-    )
-    target[rest] = other_target
+    _told_apart(rest, same, others, kinds)
     taken = np.zeros(len(pairs.gt_order), bool)
     taken[hits.partners[hits.hits > 0]] = True
     regains = np.full(n, -1, np.int64)
@@ -200,6 +192,22 @@ def _same_class(
 
 
 @compiled
+def _told_apart(rest: NDArray[np.bool_], same: Floats, others: Floats, kinds: Kinds) -> None:
+    """The kinds of the mistakes that are not errors of place."""
+    for d in range(rest.size):
+        if not rest[d]:
+            continue
+        if others[d] >= FOREGROUND:
+            kinds[d] = _CLS
+        elif same[d] >= FOREGROUND:
+            kinds[d] = _DUP
+        elif max(same[d], others[d]) <= BACKGROUND:
+            kinds[d] = _BKG
+        else:
+            kinds[d] = _BOTH
+
+
+@compiled
 def _regained(kinds: Kinds, target: Whole, taken: NDArray[np.bool_], scores: Floats, place: Whole, best: Whole) -> None:
     """The best mistake that points at each untaken object; of equal scores the detector's first."""
     for d in range(kinds.size):
@@ -233,7 +241,7 @@ def _average_precision(
     Rows are by class and descending score. Where places are fixed (`regain`), a localisation error that `won` an object
     is a hit where it stands; the classification errors that won one are hits of the class of their objects, `moved`.
     """
-    mistakes_at = np.empty(kinds.size + moved_scores.size, np.int64)
+    mistakes_at = np.empty((ends - starts[:-1]).max() + moved_scores.size, np.int64)
     for k in range(totals.size):
         if totals[k] == 0:
             values[k] = 1.0  # every object was taken out: nothing is left to find

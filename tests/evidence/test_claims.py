@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,14 @@ import pytest
 import torch
 
 from rtx.cli.evidence import read_claims
+from rtx.cli.main import main
 from rtx.errors import BadValue, UnknownName
 from rtx.evidence.claim import AGREES, CANNOT_TELL, DISAGREES, Claim, Estimate, verdict_of
+from rtx.evidence.kept import Measured, read_kept
 from rtx.evidence.measure import measured, pairs_of
 from rtx.evidence.page import draw, page
 from rtx.evidence.rows import Result, accuracy_of, results_of
+from rtx.evidence.tables import table
 from rtx.experiments.between import evaluate as evaluate_between
 from rtx.experiments.collect import columns_of_runs
 from rtx.experiments.grid import Grid, GridRun
@@ -159,13 +163,39 @@ def test_the_page_says_every_claim_with_its_interval_and_verdict() -> None:
         measured(claim(**FEW, name="none", claim="Nothing"), results(0.001, noise=0.05), {}),
         measured(claim(name="later", claim="Not yet", paper="utrera2021", place="Figure 2"), [], {}),
     ]
-    trained = {"rtx experiments run x": ("probes", results(0.1))}
-    text = page(findings, trained, command="rtx x", figure="figures/evidence.png")
-    assert "Probes (`rtx experiments run x`, 64 models, 2 minutes, 3 of the processor):" in text and "| r | " in text
+    one = Measured("x", "probes", "2026-12-01", tuple(findings), tuple(table(results(0.1))), 64, 120, 180)
+    text = page([one], command="rtx x", figure="figures/evidence.png")
+    assert "Probes (`rtx experiments run x`, 2026-12-01, 64 models, 2 minutes, 3 of the processor):" in text
+    assert "| r | " in text
     assert "3 claims: 1 agree, 0 disagree, of 2 these data cannot tell" in text
     assert "would tell" in text and "no results yet" in text and "| mean | +" in text
     assert all(f'<a id="{f.claim.name}"></a>' in text and f"](#{f.claim.name})" in text for f in findings)
     draw(findings)
+
+
+def test_what_experiments_gave_is_kept_and_the_page_has_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = {
+        "a": measured(claim(**FEW), results(0.05), {}),
+        "b": measured(claim(**{**FEW, "name": "later"}), results(0.05), {}),
+    }
+    names: dict[str, Any] = {n: Measured(n, "t", "2026-12-01", (f,), ("| 1 |",), 64, 7.5) for n, f in found.items()}
+    monkeypatch.setattr("rtx.cli.evidence.measure", lambda name, work_dirs: names[name])
+    out = tmp_path / "evidence.md"
+    said = [main(["experiments", "evidence", name, "--out", str(out)]) for name in ("b", "a")]
+    assert said == [0, 0] and out.read_text().count("64 models, 0 minutes") == 2
+    assert read_kept(tmp_path / "evidence.json") == {"a": names["a"], "b": names["b"]}, "to the last bit"
+    names["a"] = replace(names["a"], models=0, findings=(measured(claim(**FEW), [], {}),))
+    page_before = out.read_text()
+    assert main(["experiments", "evidence", "a", "--out", str(out)]) == 0 and out.read_text() == page_before
+    assert "a: no results in work_dirs; those of 2026-12-01 stay" in capsys.readouterr().out
+    names["b"] = replace(names["b"], findings=names["a"].findings)
+    assert main(["experiments", "evidence", "b", "--out", str(out)]) == 2
+    assert "claim 'few' is in b and in a" in capsys.readouterr().err
+    (tmp_path / "evidence.json").write_text("[1]")
+    assert main(["experiments", "evidence", "b", "--out", str(out)]) == 2
+    assert "remove it or give another --out" in capsys.readouterr().err
 
 
 CONFIGS = sorted((Path(__file__).resolve().parents[2] / "configs/experiments").glob("evidence_*.py"))

@@ -1,12 +1,12 @@
-"""What error types and calibration add to the scoring of a cell: processor time with and without them, by turns.
+"""What error types and calibration add to the scoring of a cell: processor time with and without them.
 
-    python tools/benchmarks/bench_errors.py --images 5000 --mask-images 1000 --json errors.json
+    python tools/benchmarks/bench_errors.py --images 5000 --mask-images 100 --json errors.json
     python tools/benchmarks/bench_errors.py --annotations data/coco/annotations/instances_val2017.json
 
 The cell is that of `bench_scoring.py`, or detections made around the objects of an annotation file. Scoring is what a
-sweep does between two cells: adding the detections, matching, AP, evidence and its bytes. `ratio` is the median over
-the turns of the time with a diagnosis over that without. `--pixels` times what confidences add to the scoring of a
-segmenter's image of 150 classes.
+sweep does with a cell's predictions: taking them from the model's samples (masks as run lengths), matching, AP,
+evidence and its bytes. `ratio` is the median over the turns of the time with a diagnosis over that without. `--pixels`
+times what confidences add to an image of a segmenter of 150 classes, from its logits.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
 
-from rtx.metrics.coco import CocoAP, Detections
+from rtx.evaluation.scorers.detection import CocoScorer
+from rtx.metrics.coco import Detections
 from rtx.metrics.coco_truth import CocoTruth, encode_mask, read_truth, rle
 from rtx.results.arrays import to_bytes
 
@@ -58,34 +59,48 @@ def _moved(mask: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
     return encode_mask(np.roll(codec.decode(mask), rng.integers(-8, 9, 2).tolist(), (0, 1)))
 
 
-def score(truth: CocoTruth, found: list[Detections], ids: tuple[int, ...], kind: str, *, diagnose: bool) -> None:
-    """What a sweep does at the end of a cell."""
-    metric = CocoAP(truth, ids, kinds=(kind,))
+def samples(found: list[Detections], *, masks: bool) -> Iterator[Any]:
+    """What a model of mmdet hands over, one image at a time: a cell's dense masks would fill the memory."""
+    import torch
+    from mmdet.structures import DetDataSample
+    from mmengine.structures import InstanceData
+    from pycocotools import mask as codec
+
     for row in found:
-        metric.add(row.image_id, row)
-    metric.compute()
-    to_bytes(metric.evidence())
-    if diagnose:
-        metric.diagnosis()
+        sample = DetDataSample(metainfo={"img_id": row.image_id})
+        arrays = dict(bboxes=row.boxes.astype(np.float32), scores=row.scores.astype(np.float32), labels=row.labels)
+        if masks:
+            arrays["masks"] = codec.decode([dict(mask) for mask in row.masks or ()]).transpose(2, 0, 1).astype(bool)
+        sample.pred_instances = InstanceData(**{k: torch.from_numpy(v) for k, v in arrays.items()})
+        yield sample
 
 
-def turns(plain: Callable[[], None], more: Callable[[], None], count: int) -> dict[str, float]:
-    """Median processor seconds of both, and of their ratio, by turns after one for compiling."""
-    plain()
-    more()
-    rows = []
-    for _ in range(count):
-        times = [time.process_time()]
-        for action in (plain, more):
-            action()
-            times.append(time.process_time())
-        rows.append((times[1] - times[0], times[2] - times[1]))
-    ratio = median(two / one for one, two in rows)
-    return {"without_cpu_s": median(a for a, _ in rows), "with_cpu_s": median(b for _, b in rows), "ratio": ratio}
+def scoring(truth: CocoTruth, found: list[Detections], ids: tuple[int, ...], kind: str) -> tuple[float, float]:
+    """Processor seconds of what a sweep does with a cell's predictions: without a diagnosis, and of the diagnosis."""
+    scorer = CocoScorer(truth, ids, kinds=(kind,))
+    spent = 0.0
+    for sample in samples(found, masks=kind == "segm"):
+        start = time.process_time()
+        scorer.process([sample])
+        spent += time.process_time() - start
+    start = time.process_time()
+    scorer.compute()
+    to_bytes(scorer.evidence())
+    between = time.process_time()
+    scorer.diagnosis()
+    return spent + between - start, time.process_time() - between
+
+
+def turns(once: Callable[[], tuple[float, float]], count: int) -> dict[str, float]:
+    """Medians of both, and of the ratio of their sum to the first, after one turn for compiling."""
+    once()
+    rows = [once() for _ in range(count)]
+    ratio = median((plain + more) / plain for plain, more in rows)
+    return {"without_cpu_s": median(a for a, _ in rows), "diagnosis_cpu_s": median(b for _, b in rows), "ratio": ratio}
 
 
 def pixels(count: int) -> dict[str, float]:
-    """The same of an image of a segmenter: finding what is not finite and counting, and the confidences."""
+    """The same of an image of a segmenter, from its logits: the highest, what is not finite, counting; confidences."""
     import torch
     from mmengine.structures import PixelData
     from mmseg.structures import SegDataSample
@@ -95,27 +110,28 @@ def pixels(count: int) -> dict[str, float]:
     torch.manual_seed(0)
     logits, label = torch.randn(150, 512, 683), torch.randint(150, (512, 683))
     sample = SegDataSample(metainfo={"img_path": "a.png"})
-    sample.seg_logits, sample.pred_sem_seg = PixelData(data=logits), PixelData(data=logits.argmax(0, keepdim=True))
+    sample.seg_logits = PixelData(data=logits)
     sample.gt_sem_seg = PixelData(data=label[None])
-    whole = scorer._sure
+    confidences = scorer._sure
 
-    def run(sure: Any) -> None:
-        scorer._sure = sure
+    def once() -> tuple[float, float]:
+        scorer._sure = lambda *_: None
         metric = scorer.IouScorer([str(n) for n in range(150)])
+        start = time.process_time()
+        sample.pred_sem_seg = PixelData(data=logits.argmax(0, keepdim=True))
         metric.process([sample])
+        between = time.process_time()
+        confidences(sample, label.numpy(), 255)
+        return between - start, time.process_time() - between
 
-    found = turns(lambda: run(lambda *_: None), lambda: run(whole), count)
-    start = time.process_time()
-    for _ in range(3):
-        logits.argmax(0)
-    return {**found, "argmax_cpu_s": (time.process_time() - start) / 3}
+    return turns(once, count)
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=5000)
-    parser.add_argument("--mask-images", type=int, default=1000)
+    parser.add_argument("--mask-images", type=int, default=100)
     parser.add_argument("--detections", type=int, default=100)
     parser.add_argument("--annotations", type=Path, help="an annotation file in the place of made scenes")
     parser.add_argument("--kinds", nargs="*", default=["bbox", "segm"], choices=["bbox", "segm"])
@@ -133,11 +149,7 @@ def main() -> None:
             truth, found = make(n, args.detections, masks=masks)
             ids = tuple(range(CLASSES))
         same = (truth, found, ids, kind)
-        report[kind] = {"images": len(found)} | turns(
-            lambda: score(*same, diagnose=False),  # noqa: B023
-            lambda: score(*same, diagnose=True),  # noqa: B023
-            args.turns,
-        )
+        report[kind] = {"images": len(found)} | turns(lambda: scoring(*same), args.turns)  # noqa: B023
     if args.pixels:
         report["pixels"] = pixels(args.turns)
     text = json.dumps(report, indent=1)
