@@ -43,7 +43,7 @@ from rtx.metrics.other_class import other_class
 
 VERSION = "rtx.errors/1"
 FOREGROUND, BACKGROUND = 0.5, 0.1
-_CLS, _LOC, _BOTH, _DUP, _BKG, _HIT, _IGNORED = range(7)
+_CLS, _LOC, _BOTH, _DUP, _BKG, _HIT, _IGNORED, _MOVED = range(8)
 _MISTAKES = TYPES[:5]
 
 Kinds = NDArray[np.int8]
@@ -68,24 +68,22 @@ class Sorted:
     objects: NDArray[np.bool_]
 
     @cached_property
-    def _columns(self) -> tuple[Whole, Whole, Kinds, NDArray[np.bool_], Floats]:
-        """Kinds, whether each regains an object, and scores, by class and score; and where each class starts and ends.
+    def _candidates(self) -> tuple[Whole, Kinds, Whole]:
+        """What is a hit or can become one, by class and score: where classes start, kinds, and mistakes before each.
 
-        A class ends after the last row that is a hit, or can become or meet one: precision matters only up to there.
+        A classification error that regains an object stands in the object's class, as `_MOVED`.
         """
-        order, pairs = self.pairs.by_score, self.pairs
-        starts = np.searchsorted(pairs.det_classes, np.arange(len(pairs.categories) + 1))
-        kinds, won, scores = self.kinds[order], self.regains[order] >= 0, pairs.sorted_scores
-        rows = np.flatnonzero((kinds == _HIT) | won)
-        ends = starts[:-1].copy()
-        np.maximum.at(ends, np.searchsorted(starts, rows, "right") - 1, rows + 1)
+        pairs, n_classes = self.pairs, len(self.pairs.categories)
         moved = np.flatnonzero((self.kinds == _CLS) & (self.regains >= 0))
         classes = pairs.gt_classes[self.regains[moved]]
-        for k in np.unique(classes).tolist():
-            low = pairs.scores[moved[classes == k]].min()
-            part = scores[starts[k] : starts[k + 1]]
-            ends[k] = max(ends[k], starts[k] + np.searchsorted(-part, -low, "right"))
-        return starts, ends, kinds, won, scores
+        order = np.lexsort((-pairs.scores[moved], classes))
+        moved_starts = np.searchsorted(classes[order], np.arange(n_classes + 1))
+        n = int(((self.kinds == _HIT) | (self.kinds == _LOC)).sum()) + len(moved)
+        starts = np.searchsorted(pairs.det_classes, np.arange(n_classes + 1))
+        found = np.zeros(n_classes + 1, np.int64), np.zeros(n, np.int8), np.zeros((n, len(_MISTAKES)), np.int64)
+        rows = (pairs.by_score, starts, self.kinds, self.regains, pairs.scores)
+        _find_candidates(*rows, moved_starts, pairs.scores[moved][order], *found)
+        return found
 
     def counts(self) -> dict[str, int]:
         """How many errors there are of each type, and how many hits."""
@@ -109,15 +107,11 @@ class Sorted:
         if "false_negative" in names:
             totals = np.bincount(pairs.det_classes[self.kinds == _HIT], minlength=n_classes)
         every = "false_positive" in names
-        gone = np.array([every or name in names for name in _MISTAKES] + [False, True])
-        moved: Any = np.zeros(0, np.int64)
-        if gone[_CLS] and not every:
-            moved = np.flatnonzero((self.kinds == _CLS) & (self.regains >= 0))
-            moved = moved[np.lexsort((-pairs.scores[moved], gt_classes[self.regains[moved]]))]
-        moved_starts = np.searchsorted(gt_classes[self.regains[moved]], np.arange(n_classes + 1))
+        gone = np.array([every or name in names for name in _MISTAKES])
+        right = np.zeros(_MOVED + 1, np.bool_)
+        right[_HIT], right[_LOC], right[_MOVED] = True, gone[_LOC] and not every, gone[_CLS] and not every
         values = np.zeros(n_classes)
-        moved_rows = (moved_starts, pairs.scores[moved], gone[_LOC] and not every)
-        _average_precision(*self._columns, gone, *moved_rows, totals, RECALLS, values)
+        _average_precision(*self._candidates, right, gone, totals, RECALLS, values)
         return float(values[there].mean())
 
 
@@ -222,44 +216,67 @@ def _regained(kinds: Kinds, target: Whole, taken: NDArray[np.bool_], scores: Flo
 
 
 @compiled
-def _average_precision(
-    starts: Whole,
-    ends: Whole,
+def _find_candidates(
+    by_score: Whole,
+    class_starts: Whole,
     kinds: Kinds,
-    won: NDArray[np.bool_],
+    regains: Whole,
     scores: Floats,
-    gone: NDArray[np.bool_],
     moved_starts: Whole,
     moved_scores: Floats,
-    regain: bool,
+    starts: Whole,
+    found: Kinds,
+    before: Whole,
+) -> None:
+    """One pass over the detections; the last three are filled. Of equal scores the moved ones come last."""
+    n, counts = 0, np.zeros(before.shape[1], np.int64)
+    for k in range(class_starts.size - 1):
+        m = moved_starts[k]
+        counts[:] = 0
+        for i in range(class_starts[k], class_starts[k + 1]):
+            d = by_score[i]
+            while m < moved_starts[k + 1] and moved_scores[m] > scores[d]:
+                found[n], before[n] = _MOVED, counts
+                n, m = n + 1, m + 1
+            if kinds[d] == _HIT or (kinds[d] == _LOC and regains[d] >= 0):
+                found[n], before[n] = kinds[d], counts
+                n += 1
+            if kinds[d] < counts.size:
+                counts[kinds[d]] += 1
+        while m < moved_starts[k + 1]:
+            found[n], before[n] = _MOVED, counts
+            n, m = n + 1, m + 1
+        starts[k + 1] = n
+
+
+@compiled
+def _average_precision(
+    starts: Whole,
+    found: Kinds,
+    before: Whole,
+    right: NDArray[np.bool_],
+    gone: NDArray[np.bool_],
     totals: Whole,
     recalls: NDArray[np.floating[Any]],
     values: Floats,
 ) -> None:
-    """AP of each class, as `rtx.metrics.coco_match.precisions` has it, without the kinds that are `gone`.
+    """AP of each class, as `rtx.metrics.coco_match.precisions` has it, without the mistakes whose kinds are `gone`.
 
-    Rows are by class and descending score. Where places are fixed (`regain`), a localisation error that `won` an object
-    is a hit where it stands; the classification errors that won one are hits of the class of their objects, `moved`.
+    Candidates of the kinds that are `right` are hits, in their order.
     """
-    mistakes_at = np.empty((ends - starts[:-1]).max() + moved_scores.size, np.int64)
+    mistakes_at = np.empty(found.size, np.int64)
     for k in range(totals.size):
         if totals[k] == 0:
             values[k] = 1.0  # every object was taken out: nothing is left to find
             continue
-        hits, mistakes, m = 0, 0, moved_starts[k]
-        for i in range(starts[k], ends[k]):
-            while m < moved_starts[k + 1] and moved_scores[m] > scores[i]:
-                mistakes_at[hits] = mistakes
-                hits, m = hits + 1, m + 1
-            kind = kinds[i]
-            if kind == 5 or (regain and kind == 1 and won[i]):
-                mistakes_at[hits] = mistakes
+        hits = 0
+        for i in range(starts[k], starts[k + 1]):
+            if right[found[i]]:
+                mistakes_at[hits] = 0
+                for kind in range(gone.size):
+                    if not gone[kind]:
+                        mistakes_at[hits] += before[i, kind]
                 hits += 1
-            elif not gone[kind]:
-                mistakes += 1
-        while m < moved_starts[k + 1]:
-            mistakes_at[hits] = mistakes
-            hits, m = hits + 1, m + 1
         best, point, total = 0.0, recalls.size - 1, 0.0
         while point >= 0 and recalls[point] > hits / totals[k]:
             point -= 1

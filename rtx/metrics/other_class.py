@@ -30,19 +30,19 @@ def other_class(
         (D',) IoU: the largest where it is `enough`, else any between, or one below what matters.
     """
     many, n = max(pairs.n_images, 1), len(pairs.det_order)
-    gt_rows = np.flatnonzero(objects)
-    images = pairs.gt_keys[gt_rows] - pairs.gt_classes[gt_rows] * many
-    order = np.lexsort((pairs.gt_order[gt_rows], images))
-    gt_rows, starts = gt_rows[order], np.searchsorted(images[order], np.arange(many + 1))
+    rows = np.empty(len(objects), np.int64)  # of each annotation, as they come in the file
+    rows[pairs.gt_order] = np.arange(len(objects))
+    rows = rows[objects[rows]]
+    images = pairs.truth.images[pairs.gt_order[rows]]
+    order = np.argsort(images, kind="stable")
+    gt_rows, starts = rows[order], np.searchsorted(images[order], np.arange(many + 1))
     best = np.zeros(n)
     truth, found, gt_order = pairs.truth, pairs.found, pairs.gt_order[gt_rows]
     if truth.stretches is None or found.stretches is None:
         places = np.full(len(found.images), -1, np.int64)
         places[pairs.det_order] = np.where(asked, np.arange(n), -1)
-        left, top, width, height = truth.boxes[gt_order].T
-        edges = (left, top, width + left, height + top, width * height)
-        gt = (*(np.ascontiguousarray(edge) for edge in edges), truth.categories[gt_order], gt_rows)
-        _of_boxes(*gt, starts, found.boxes, found.categories, found.images, places, best, target)
+        gt = (*_edges(truth.boxes[gt_order]), truth.categories[gt_order], gt_rows)
+        _of_boxes(*gt, starts, *_edges(found.boxes), found.categories, found.images, places, best, target)
     else:
         rows = np.flatnonzero(asked)
         shapes = (truth.stretches, found.stretches, gt_order, pairs.det_order)
@@ -51,39 +51,63 @@ def other_class(
     return best
 
 
+def _edges(boxes: Floats) -> list[Floats]:
+    """Left, top, right, bottom and area of (n, 4) boxes, each a column of its own."""
+    left, top, width, height = boxes.T
+    return [np.ascontiguousarray(part) for part in (left, top, width + left, height + top, width * height)]
+
+
 @compiled
 def _of_boxes(
+    gt_lefts: Floats,
+    gt_tops: Floats,
+    gt_rights: Floats,
+    gt_bottoms: Floats,
+    gt_areas: Floats,
+    gt_classes: Whole,
+    gt_rows: Whole,
+    starts: Whole,
     lefts: Floats,
     tops: Floats,
     rights: Floats,
     bottoms: Floats,
     areas: Floats,
-    gt_classes: Whole,
-    gt_rows: Whole,
-    starts: Whole,
-    det: Floats,
     classes: Whole,
     images: Whole,
     places: Whole,
     best: Floats,
     target: Whole,
 ) -> None:
-    """Detections as they came, image after image, so that the objects of one are at hand: half a million a cell."""
+    """Detections as they came, image after image, all of an image against an object at a time, in vectors."""
+    most, row = np.empty(places.size), np.empty(places.size, np.int64)
+    low = 0
+    while low < places.size:
+        high = low + 1
+        while high < places.size and images[high] == images[low]:
+            high += 1
+        best_here, row_here, classes_here = most[low:high], row[low:high], classes[low:high]
+        lefts_here, rights_here = lefts[low:high], rights[low:high]
+        tops_here, bottoms_here, areas_here = tops[low:high], bottoms[low:high], areas[low:high]
+        best_here[:], row_here[:] = 0.0, -1
+        for g in range(starts[images[low]], starts[images[low] + 1]):
+            left, top, right, bottom, area = gt_lefts[g], gt_tops[g], gt_rights[g], gt_bottoms[g], gt_areas[g]
+            own, gt_row = gt_classes[g], gt_rows[g]
+            for k in range(high - low):  # choices instead of branches, so that the compiler makes vectors
+                across = (rights_here[k] if rights_here[k] < right else right) - (
+                    lefts_here[k] if lefts_here[k] > left else left
+                )
+                down = (bottoms_here[k] if bottoms_here[k] < bottom else bottom) - (
+                    tops_here[k] if tops_here[k] > top else top
+                )
+                common = (across if across > 0 else 0.0) * (down if down > 0 else 0.0)
+                overlap = common / (areas_here[k] + area - common)
+                better = overlap > best_here[k] and classes_here[k] != own
+                best_here[k] = overlap if better else best_here[k]
+                row_here[k] = gt_row if better else row_here[k]
+        low = high
     for d in range(places.size):
-        row = places[d]
-        if row < 0:
-            continue
-        left, top, width, height = det[d, 0], det[d, 1], det[d, 2], det[d, 3]
-        right, bottom, area, own = width + left, height + top, width * height, classes[d]
-        most, at = 0.0, -1
-        for g in range(starts[images[d]], starts[images[d] + 1]):
-            across = min(right, rights[g]) - max(left, lefts[g])
-            down = min(bottom, bottoms[g]) - max(top, tops[g])
-            if min(across, down) > 0 and gt_classes[g] != own:
-                overlap = across * down / (area + areas[g] - across * down)
-                if overlap > most:
-                    most, at = overlap, gt_rows[g]
-        best[row], target[row] = most, at
+        if places[d] >= 0:
+            best[places[d]], target[places[d]] = most[d], row[d]
 
 
 @compiled
