@@ -52,7 +52,7 @@ class Result:
 def results_of(rows: Iterable[Mapping[str, Any]]) -> list[Result]:
     """What is done among the rows of `rtx.experiments.collect.rows_of`; training and evaluation of a run are one."""
     done = [row for row in rows if row.get("state") == "done"]
-    taken: dict[Any, dict[str, float]] = {}
+    taken: dict[Any, dict[str, Any]] = {}
     for row in done:
         of_run = taken.setdefault((row.get("run"), row["seed"]), {"seconds": 0.0, "processor_seconds": 0.0})
         for name in of_run:

@@ -79,8 +79,8 @@ def match(
     ignored = np.where((det_areas < least) | (det_areas > largest), (1 << len(thresholds)) - 1, 0)
     levels = np.minimum(thresholds, 1 - 1e-10)
     ends = (pairs.offsets, pairs.gt_ends, pairs.det_ends)
-    rows = (pairs.scores, least_score, hits, ignored, partners, shared)
-    _match(levels, pairs.overlaps, *ends, gt_ignored, pairs.crowds, *rows)
+    rows: Any = (hits, ignored, partners, shared)
+    _match(levels, pairs.overlaps, *ends, gt_ignored, pairs.crowds, pairs.scores, least_score, *rows)
     return Outcomes(hits, ignored, ~gt_ignored, partners, shared)
 
 

@@ -30,24 +30,25 @@ def other_class(
         (D',) IoU: the largest where it is `enough`, else any between, or one below what matters.
     """
     many, n = max(pairs.n_images, 1), len(pairs.det_order)
-    rows = np.empty(len(objects), np.int64)  # of each annotation, as they come in the file
-    rows[pairs.gt_order] = np.arange(len(objects))
-    rows = rows[objects[rows]]
-    images = pairs.truth.images[pairs.gt_order[rows]]
+    in_file: Whole = np.empty(len(objects), np.int64)  # the row of each annotation, as they come in the file
+    in_file[pairs.gt_order] = np.arange(len(objects))
+    in_file = in_file[objects[in_file]]
+    images = pairs.truth.images[pairs.gt_order[in_file]]
     order = np.argsort(images, kind="stable")
-    gt_rows, starts = rows[order], np.searchsorted(images[order], np.arange(many + 1))
+    gt_rows, starts = in_file[order], np.searchsorted(images[order], np.arange(many + 1))
     best = np.zeros(n)
     truth, found, gt_order = pairs.truth, pairs.found, pairs.gt_order[gt_rows]
     if truth.stretches is None or found.stretches is None:
         places = np.full(len(found.images), -1, np.int64)
         places[pairs.det_order] = np.where(asked, np.arange(n), -1)
-        gt = (*_edges(truth.boxes[gt_order]), truth.categories[gt_order], gt_rows)
-        _of_boxes(*gt, starts, *_edges(found.boxes), found.categories, found.images, places, best, target)
+        gt: Any = (*_edges(truth.boxes[gt_order]), truth.categories[gt_order], gt_rows, starts)
+        det: Any = (*_edges(found.boxes), found.categories, found.images, places)
+        _of_boxes(*gt, *det, best, target)
     else:
         rows = np.flatnonzero(asked)
         shapes = (truth.stretches, found.stretches, gt_order, pairs.det_order)
-        where = (pairs.gt_classes[gt_rows], pairs.det_keys, many, gt_rows, starts)
-        _of_masks(*shapes, *where, rows, same, least, enough, best, target)
+        where: Any = (gt_rows, starts, rows, same, least, enough, best, target)
+        _of_masks(*shapes, pairs.gt_classes[gt_rows], pairs.det_keys, many, *where)
     return best
 
 
