@@ -41,9 +41,9 @@ def other_class(
     if truth.stretches is None or found.stretches is None:
         places = np.full(len(found.images), -1, np.int64)
         places[pairs.det_order] = np.where(asked, np.arange(n), -1)
-        gt: Any = (*_edges(truth.boxes[gt_order]), truth.categories[gt_order], gt_rows, starts)
-        det: Any = (*_edges(found.boxes), found.categories, found.images, places)
-        _of_boxes(*gt, *det, best, target)
+        gt = (*_edges(truth.boxes[gt_order]), truth.categories[gt_order], gt_rows, starts)
+        both: Any = (*gt, *_edges(found.boxes), found.categories, found.images, places, best, target)
+        _of_boxes(*both)
     else:
         rows = np.flatnonzero(asked)
         shapes = (truth.stretches, found.stretches, gt_order, pairs.det_order)
