@@ -14,7 +14,7 @@ experiment = dict(
     keep_weights=False,
     doubts=[
         "sources are ResNet-18 trained on some 2,300 photos of CIFAR-10, for CIFAR-10 itself on 400 of Caltech-101",
-        "20 epochs whatever the size, one seed",
+        "8 epochs whatever the size, one seed",
     ],
 )
 
@@ -31,7 +31,7 @@ runs = [
         config="classify_r50.py",
         source=source or f"work_dirs/small_sources/{'folder' if target == 'cifar10' else 'cifar10'}/source.pth",
         transfer=transfer,
-        flags=dict(target=target, subset=True, images=size, image_size=32, epochs=20, recipe="salman"),
+        flags=dict(target=target, subset=True, images=size, image_size=32, epochs=8, recipe="salman"),
         options={"train_dataloader.batch_size": 32},
     )
     for target, sizes in TARGETS.items()
