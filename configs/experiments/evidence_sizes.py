@@ -29,7 +29,8 @@ runs = [
     dict(
         name=f"{name}_{target}_{transfer.replace(':', '')}_n{size}",
         config="classify_r50.py",
-        source=source or f"work_dirs/small_sources/{'folder' if target == 'cifar10' else 'cifar10'}/source.pth",
+        source=source
+        or f"resnet18:work_dirs/small_sources/{'folder' if target == 'cifar10' else 'cifar10'}/source.pth",
         transfer=transfer,
         flags=dict(target=target, subset=True, images=size, image_size=32, epochs=8, recipe="salman"),
         options={"train_dataloader.batch_size": 32},
