@@ -18,6 +18,7 @@ from rtx.errors import BadValue
 from rtx.sources.catalog.archs import ARCHS
 from rtx.sources.catalog.record import Pixels, PixelStatistics
 from rtx.sources.catalog.spec import parse_spec, statistics_of, written_out
+from rtx.sources.spelling import with_stated_arch
 from rtx.transfer.modes import FRAMEWORK_DEFAULTS, apply_transfer, default_of, transfer_name
 from rtx.types import NormPolicy, TransferMode
 
@@ -63,9 +64,9 @@ def with_source(cfg: Config, spec: str, statistics: Statistics | None = None) ->
 
     Args:
         cfg: a config of a detector, segmenter or classifier.
-        spec: a source's name, FILE or ARCH:FILE (a bare FILE must fit the config's architecture), timm:NAME,
-            timm:NAME@FILE, "random", which keeps the architecture and starts from random weights, ARCH:random or
-            timm:NAME@random.
+        spec: a source's name, FILE or ARCH:FILE (a bare FILE must fit the config's architecture, unless its card states
+            its own, as `rtx train_source` writes it), timm:NAME, timm:NAME@FILE, "random", which keeps the architecture
+            and starts from random weights, ARCH:random or timm:NAME@random.
         statistics: mean and standard deviation of the pixels that a FILE was trained with, R, G, B from 0 to 255; when
             None, what the file holds, else those of the config.
 
@@ -74,7 +75,8 @@ def with_source(cfg: Config, spec: str, statistics: Statistics | None = None) ->
         BadValue: the config has no backbone, or a stock one with strides or layers that no source has; or `statistics`
             beside a source whose own are known.
     """
-    parsed, spec = parse_spec(spec), written_out(spec)
+    spec = with_stated_arch(written_out(spec))
+    parsed = parse_spec(spec)
     own = arch_of(cfg.model.backbone) if is_ours(_backbone(cfg)) else None
     trained = statistics_of(parsed, own)
     if statistics and (parsed.path is None or trained is not None):

@@ -13,6 +13,7 @@ import torch
 
 from rtx.cli import main as cli
 from rtx.cli.train_source import CONFIG
+from rtx.config import load, with_source
 from tests.evaluation.class_folders import NAMES, make_folders
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -56,6 +57,8 @@ def test_every_recipe_ends_with_a_source_that_says_how_it_was_made(
     assert cli.main(["weights", "inspect", str(out / "source.pth")]) == 0
     told = capsys.readouterr().out
     assert f"recipe {recipe[0]}" in told and "under " in told and "resnet18" in told
+    bare, named = (with_source(load(PROJECT / CONFIG), f"{arch}{out}/source.pth") for arch in ("", "resnet18:"))
+    assert bare.model.backbone == named.model.backbone, "its card states the architecture"
     own = ["--source", f"resnet18:{out}/source.pth", "--data-root", str(data / "val"), "--eps", "4", "--steps", "1"]
     assert cli.main(["attack_eval", *own, "--workers", "0", "--out", str(tmp_path / "own")]) == 0
     head = json.loads((tmp_path / "own" / "summary.json").read_text())
