@@ -16,7 +16,7 @@ from rtx.reports.published import PAPERS
 
 FIGURE = "evidence.png"
 _OWN = "Questions of our own"
-_WIDTH = 84
+_WIDTH = 74
 """Characters that fit beside each other in the figure."""
 _COLOURS = {AGREES: "#009e73", DISAGREES: "#d55e00", CANNOT_TELL: SOFT}
 
