@@ -46,15 +46,18 @@ def evidence(args: argparse.Namespace) -> int:
     before = read_kept(path)
     found = {Path(name).stem: measure(name, args.work_dirs) for name in args.names}
     for name, one in found.items():
-        if one.empty and name in before:
-            print(f"{name}: no results in {args.work_dirs}; those of {before[name].date} stay, from {path}")
-            found[name] = before[name]
+        if name in before and one.models < before[name].models:
+            kept = found[name] = before[name]
+            there = f"{one.models} of its models in {args.work_dirs}"
+            print(f"{name}: {there}; the {kept.models} of {kept.date} stay (remove them from {path} to drop them)")
     experiments = [*found.values(), *(one for name, one in before.items() if name not in found)]
     findings = [finding for one in experiments for finding in one.findings]
-    places = [(finding.claim.name, one.name) for one in experiments for finding in one.findings]
-    for at, (name, place) in enumerate(places):
-        if name in (earlier := dict(places[:at])):
-            raise BadValue(f"claim {name!r} is in {earlier[name]} and in {place}; give it another name")
+    places: dict[str, str] = {}
+    for one in experiments:
+        for name in (finding.claim.name for finding in one.findings):
+            if name in places:
+                raise BadValue(f"claim {name!r} is in {places[name]} and in {one.name}; give it another name")
+            places[name] = one.name
     figure = args.out.parent / "figures" / FIGURE
     save(draw(findings), figure.with_suffix(""), ("png",))
     words = shell_line(["rtx", "experiments", "evidence", *(one.name for one in experiments), "--out", str(args.out)])

@@ -39,11 +39,6 @@ class Measured:
     seconds: float = 0.0
     processor_seconds: float | None = None
 
-    @property
-    def empty(self) -> bool:
-        """Whether there are no results at all."""
-        return not self.models and not any(finding.models for finding in self.findings)
-
     @classmethod
     def of(cls, entry: Mapping[str, Any]) -> Measured:
         """From what `write_kept` wrote; KeyError, TypeError or ValueError where it is something else."""

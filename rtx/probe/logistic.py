@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
@@ -93,7 +94,9 @@ def probe(
         split: features and labels.
         subsets: (S, n) training rows of each seed, in the order drawn.
         spread: that `decays` are relative to.
-        decays: the grid; None for `DECAYS`, and `LOWER` as well for seeds that choose its lower end.
+        decays: the grid; None for `DECAYS`, and `LOWER` as well for seeds whose best is its lower end, or better than
+            that by less than two standard errors of the held-out accuracy: where the whole grid is near chance, its
+            best says nothing.
         select: "held-out": by accuracy on left-out folds, each of five for less than 1000 images, else one, taken
             together with that of the two decays beside it, since a few dozen images say little; then by their log
             probability. "test": by the test score.
@@ -121,7 +124,7 @@ def probe(
         found = held_out(subsets[some], folds[some], grid)
         for place, seed in enumerate(some):
             best[seed] = _best(found, place, grid, n_held[seed])
-        low = [place for place, seed in enumerate(some) if decays is None and best[seed][0] == grid[0]]
+        low = [place for place, seed in enumerate(some) if decays is None and _open_below(found, place, n_held[seed])]
         if low:
             rows = [some[place] for place in low]
             # With three of the decays above, from which the path to the lower ones goes on.
@@ -218,6 +221,13 @@ def _best(found: _HeldOut, seed: int, grid: Sequence[float], n_held: int) -> tup
     smooth = _with_neighbours(found.right[[seed]])[0]
     best = max(range(len(grid)), key=lambda g: (smooth[g], found.log_probability[seed, g]))
     return grid[best], float(found.right[seed, best] / n_held), _at_edge(best, grid)
+
+
+def _open_below(found: _HeldOut, seed: int, n_held: int) -> bool:
+    """Whether the lower end of the grid is the best for a seed, or within two standard errors of it."""
+    shares = _with_neighbours(found.right[[seed]])[0] / (3 * n_held)
+    top = float(shares.max())
+    return bool(shares[0] >= top - 2 * math.sqrt(top * (1 - top) / n_held))
 
 
 def _at_edge(best: int, grid: Sequence[float]) -> bool:

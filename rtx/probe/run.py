@@ -231,6 +231,7 @@ def prepare(options: ProbeOptions, spec: str, data: tuple[TargetData, TargetData
         "subset_rule": options.subset_rule,
         "selected_on": options.select if logistic else None,
         "decays": sorted(options.decays or (*LOWER, *DECAYS)) if logistic else None,
+        **({"lower_decays": "within 2 standard errors"} if logistic and not options.decays else {}),
         "head_init": None if logistic else options.head_init,
         **({} if options.view == "none" else {"view": options.view}),
         **({} if options.caltech_split == "first" else {"caltech_split": options.caltech_split}),

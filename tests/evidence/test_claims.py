@@ -186,10 +186,10 @@ def test_what_experiments_gave_is_kept_and_the_page_has_all(
     said = [main(["experiments", "evidence", name, "--out", str(out)]) for name in ("b", "a")]
     assert said == [0, 0] and out.read_text().count("64 models, 0 minutes") == 2
     assert read_kept(tmp_path / "evidence.json") == {"a": names["a"], "b": names["b"]}, "to the last bit"
-    names["a"] = replace(names["a"], models=0, findings=(measured(claim(**FEW), [], {}),))
+    names["a"] = replace(names["a"], models=63, findings=(measured(claim(**FEW), [], {}),))
     page_before = out.read_text()
     assert main(["experiments", "evidence", "a", "--out", str(out)]) == 0 and out.read_text() == page_before
-    assert "a: no results in work_dirs; those of 2026-12-01 stay" in capsys.readouterr().out
+    assert "a: 63 of its models in work_dirs; the 64 of 2026-12-01 stay" in capsys.readouterr().out
     names["b"] = replace(names["b"], findings=names["a"].findings)
     assert main(["experiments", "evidence", "b", "--out", str(out)]) == 2
     assert "claim 'few' is in b and in a" in capsys.readouterr().err

@@ -79,6 +79,20 @@ def test_the_grid_goes_on_below_where_its_lower_end_is_chosen() -> None:
         assert alone.held_out_accuracy == one.held_out_accuracy and alone.at_edge == one.at_edge
 
 
+def test_the_grid_goes_on_below_where_all_of_it_is_near_chance() -> None:
+    """So large a direction without meaning that some decay of the grid is the best by chance alone."""
+    x, y = blobs(400, 10, 4, apart=0.8)
+    x[:, 0] = 3000 * np.random.default_rng(0).normal(size=len(x))
+    split = Split(x[:200], y[:200], x[200:], y[200:], 4)
+    subsets = np.stack([np.random.default_rng(seed).permutation(200)[:60] for seed in range(8)])
+    scale = spread(split.train)
+    standard = probe(split, subsets, spread=scale, decays=STANDARD)
+    misled = [n for n, one in enumerate(standard) if one.decay != min(STANDARD) and one.accuracy < 0.5]
+    assert misled, "a seed whose best is by chance not the lower end"
+    found = probe(split, subsets, spread=scale)
+    assert all(found[n].decay in LOWER and found[n].accuracy > 0.5 for n in misled)
+
+
 def test_seeds_inside_the_grid_stay_there(split: Split) -> None:
     subsets = np.stack([np.random.default_rng(seed).permutation(80)[:40] for seed in range(2)])
     scale = spread(split.train)
